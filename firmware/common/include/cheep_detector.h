@@ -1,0 +1,75 @@
+/* Detector: int8 scores of successive windows -> events. Integer arithmetic only.
+ *
+ * Scores use the network's output quantization: score = (q - zero_point) * scale. Thresholds are
+ * sums over the smoothing window, so no division and no rounding happens on the way:
+ * a class is "on" when sum(last `smoothing` scores q) >= on_sum. Before `smoothing` windows have
+ * been seen the class cannot be on.
+ */
+#ifndef CHEEP_DETECTOR_H
+#define CHEEP_DETECTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cheep_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CHEEP_MAX_CLASSES 64
+#define CHEEP_MAX_SMOOTHING 32
+
+typedef struct {
+    int32_t on_sum;   /* INT32_MAX: this class never makes an event */
+    int32_t off_sum;  /* <= on_sum: hysteresis */
+} cheep_class_threshold;
+
+typedef struct {
+    uint16_t n_classes;      /* 1..CHEEP_MAX_CLASSES */
+    uint16_t smoothing;      /* windows averaged, 1..CHEEP_MAX_SMOOTHING */
+    uint16_t min_windows;    /* successive windows on before an event starts, >= 1 */
+    uint16_t hold_off;       /* windows of silence after an event ends */
+    const cheep_class_threshold *threshold; /* n_classes */
+} cheep_detector_spec;
+
+typedef struct {
+    uint16_t label;          /* class index */
+    bool ended;              /* false: the event has just started; true: it has ended */
+    uint64_t first_window;   /* index of the window at which it started */
+    uint64_t last_window;    /* last window on (== current window while running) */
+    int32_t peak_sum;        /* largest sum seen so far; mean score q = peak_sum / smoothing */
+} cheep_event;
+
+typedef struct {
+    int32_t sum;
+    int32_t peak_sum;
+    uint64_t first_window;
+    uint16_t run;            /* successive windows on, while not active */
+    uint16_t quiet;          /* windows of hold-off left */
+    bool active;
+} cheep_class_state;
+
+typedef struct {
+    const cheep_detector_spec *spec;
+    uint64_t windows;                            /* windows seen */
+    uint16_t next;                               /* slot of the next score row */
+    int8_t scores[CHEEP_MAX_SMOOTHING * CHEEP_MAX_CLASSES > 512 ? 512 : CHEEP_MAX_SMOOTHING * CHEEP_MAX_CLASSES];
+    cheep_class_state classes[CHEEP_MAX_CLASSES];
+} cheep_detector;
+
+/* smoothing * n_classes must be at most 512. */
+cheep_status cheep_detector_init(cheep_detector *d, const cheep_detector_spec *spec);
+void cheep_detector_reset(cheep_detector *d);
+
+/* One row of n_classes scores. Writes at most n_classes events, returns their number.
+ * A class reports its start once and its end once. */
+uint16_t cheep_detector_push(cheep_detector *d, const int8_t *scores, cheep_event *events);
+
+/* Close the events that are running (end of a recording). */
+uint16_t cheep_detector_flush(cheep_detector *d, cheep_event *events);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,33 @@
+"""How scores become events. Calibration writes these numbers; the C core obeys them."""
+
+from __future__ import annotations
+
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from cheep.config.base import Settings
+
+
+class DetectorConfig(Settings):
+    """Smoothing, thresholds with hysteresis, and hold-off, in units of the network's scores (0..1).
+
+    ``threshold`` has one value per label of the model. ``None`` for a label means that it never
+    makes an event (the background class). A class fires when the mean of its last ``smoothing_windows``
+    scores reaches its threshold in ``min_windows`` successive windows, ends when that mean falls below
+    ``threshold - hysteresis``, and stays silent for ``hold_off_windows`` after an end.
+    """
+
+    stride_frames: int = Field(10, ge=1, le=1024, description="columns between two network runs")
+    smoothing_windows: int = Field(3, ge=1, le=32)
+    min_windows: int = Field(1, ge=1, le=255)
+    hold_off_windows: int = Field(2, ge=0, le=65535)
+    hysteresis: float = Field(0.1, ge=0, le=1)
+    threshold: tuple[float | None, ...] = Field((0.5,), min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        for value in self.threshold:
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"threshold={value}: must lie in 0..1 (a score of the network)")
+        return self

@@ -1,0 +1,74 @@
+"""The one description of the sound: every feature number is written here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from cheep.config.base import Settings
+
+
+class FeatureConfig(Settings):
+    """What the front end computes, and the window that the network sees.
+
+    The C core computes exactly this; librosa computes the same with ``center=False``.
+    After training these settings travel with the model, and everything later reads
+    the model's copy.
+    """
+
+    sample_rate_hz: int = Field(8000, ge=2000, le=48000)
+    frame_samples: int = Field(256, ge=16, le=2048, description="Hann window length")
+    fft_size: int = Field(256, ge=64, le=2048, description="power of two, at least frame_samples")
+    hop_samples: int = Field(200, ge=1, le=8192)
+    n_mels: int = Field(40, ge=1, le=128)
+    fmin_hz: float = Field(100.0, ge=0)
+    fmax_hz: float = Field(4000.0, gt=0)
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_norm: Literal["slaney", "none"] = "slaney"
+    spectrum: Literal["power", "magnitude"] = "power"
+    compression: Literal["db", "pcen"] = "db"
+    log_floor: float = Field(1e-10, gt=0, le=1, description="least mel energy before the logarithm")
+    pcen_time_constant_s: float = Field(0.4, gt=0, le=60)
+    pcen_gain: float = Field(0.98, ge=0, le=2)
+    pcen_bias: float = Field(2.0, ge=0)
+    pcen_power: float = Field(0.5, gt=0, le=1)
+    pcen_eps: float = Field(1e-6, gt=0)
+    window_frames: int = Field(39, ge=1, le=1024, description="mel columns in one network input")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.fft_size & (self.fft_size - 1):
+            raise ValueError(f"fft_size={self.fft_size}: must be a power of two (256, 512 or 1024)")
+        if self.frame_samples > self.fft_size:
+            raise ValueError(
+                f"frame_samples={self.frame_samples}: must be at most fft_size={self.fft_size} (raise fft_size)"
+            )
+        if self.fmax_hz > self.sample_rate_hz / 2:
+            raise ValueError(
+                f"fmax_hz={self.fmax_hz}: must be at most half of sample_rate_hz={self.sample_rate_hz} "
+                f"({self.sample_rate_hz / 2:g})"
+            )
+        if self.fmin_hz >= self.fmax_hz:
+            raise ValueError(f"fmin_hz={self.fmin_hz}: must be below fmax_hz={self.fmax_hz}")
+        return self
+
+    @property
+    def hop_s(self) -> float:
+        """Time between two columns, s."""
+        return self.hop_samples / self.sample_rate_hz
+
+    @property
+    def window_samples(self) -> int:
+        """Samples that one network input covers."""
+        return self.frame_samples + (self.window_frames - 1) * self.hop_samples
+
+    @property
+    def window_s(self) -> float:
+        """Duration that one network input covers, s."""
+        return self.window_samples / self.sample_rate_hz
+
+    def frames_of(self, n_samples: int) -> int:
+        """Return how many columns ``n_samples`` of audio give (no padding)."""
+        return 0 if n_samples < self.frame_samples else 1 + (n_samples - self.frame_samples) // self.hop_samples
