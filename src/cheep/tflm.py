@@ -1,0 +1,146 @@
+"""TensorFlow Lite Micro on this machine: the real runtime with its reference kernels judges every int8 model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cheep.errors import CheepError
+
+_MAX_ARENA_BYTES = 64 << 20
+
+
+class TflmModel:
+    """A ``.tflite`` model in TFLM.
+
+    Parameters
+    ----------
+    model : path or bytes
+        The flatbuffer.
+    arena_bytes : int, optional
+        Working memory to give. Default: more than enough; :attr:`arena_bytes` then measures the need.
+
+    Raises
+    ------
+    CheepError
+        TFLM cannot run the model (unsupported operator or type, arena too small): its own words are quoted.
+    """
+
+    def __init__(self, model: str | os.PathLike | bytes, arena_bytes: int | None = None):
+        self._name = "model" if isinstance(model, bytes) else str(model)
+        self._data = model if isinstance(model, bytes) else _read(Path(model))
+        self._interpreter = self._create(arena_bytes or min(_MAX_ARENA_BYTES, 10 * len(self._data) + (1 << 20)))
+        detail = self._interpreter.get_input_details(0)
+        self.input_shape = tuple(int(n) for n in detail["shape"])
+        self.input_dtype = detail["dtype"]
+        self.output_shape = tuple(int(n) for n in self._interpreter.get_output_details(0)["shape"])
+
+    def invoke(self, *inputs: np.ndarray) -> np.ndarray:
+        """Run once; ``inputs`` have the model's shapes and types. Returns the first output."""
+        with _captured_stderr() as log:
+            try:
+                for index, value in enumerate(inputs):
+                    self._interpreter.set_input(value, index)
+                self._interpreter.invoke()
+            except (RuntimeError, ValueError) as error:
+                raise CheepError(f"{self._name}: TFLM cannot run it: {_reason(log(), error)}") from None
+        return self._interpreter.get_output(0)
+
+    def output(self, index: int) -> np.ndarray:
+        """Return output ``index`` of the last :meth:`invoke`."""
+        return self._interpreter.get_output(index)
+
+    def scores(self, windows: np.ndarray) -> np.ndarray:
+        """Return the scores of many windows: (n, frames, mels) int8 in, (n, classes) int8 out."""
+        out = np.empty((len(windows), self.output_shape[-1]), np.int8)
+        set_input, invoke, get_output = (
+            self._interpreter.set_input,
+            self._interpreter.invoke,
+            self._interpreter.get_output,
+        )
+        shaped = np.ascontiguousarray(windows).reshape((len(windows), *self.input_shape))
+        for row, window in zip(out, shaped, strict=True):
+            set_input(window, 0)
+            invoke()
+            row[:] = get_output(0).reshape(-1)
+        return out
+
+    @property
+    def arena_bytes(self) -> int:
+        """Arena that the model needs, by TFLM's own allocator and proven by a run with it (64-bit; bounds 32-bit)."""
+        zeros = [
+            np.zeros(tuple(d["shape"]), d["dtype"])
+            for d in (self._interpreter.get_input_details(i) for i in range(self._n_inputs()))
+        ]
+        with _captured_stderr() as log:
+            self._interpreter.print_allocations()
+            text = log()
+        match = re.search(r"Arena allocation total (\d+) bytes", text)
+        if match is None:
+            raise CheepError(f"{self._name}: TFLM did not report its arena; reinstall tflite-micro (make setup)")
+        low = (int(match.group(1)) + 15) // 16  # in units of 16 bytes; planning can need more than what stays
+        high = low
+        while not self._runs_in(16 * high, zeros):
+            low, high = high + 1, 2 * high
+            if 16 * high > _MAX_ARENA_BYTES:
+                raise CheepError(f"{self._name}: needs more than {_MAX_ARENA_BYTES} bytes of arena; use a smaller model")
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._runs_in(16 * middle, zeros) else (middle + 1, high)
+        return 16 * high
+
+    def _runs_in(self, arena_bytes: int, inputs: list[np.ndarray]) -> bool:
+        try:
+            TflmModel(self._data, arena_bytes).invoke(*inputs)
+        except CheepError:
+            return False
+        return True
+
+    def _n_inputs(self) -> int:
+        from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+        return schema.Model.GetRootAs(self._data, 0).Subgraphs(0).InputsLength()
+
+    def _create(self, arena_bytes: int):
+        from tflite_micro.python.tflite_micro import runtime
+
+        with _captured_stderr() as log:
+            try:
+                return runtime.Interpreter.from_bytes(self._data, arena_size=arena_bytes)
+            except Exception as error:
+                raise CheepError(f"{self._name}: TFLM cannot run it: {_reason(log(), error)}") from None
+
+
+def _read(path: Path) -> bytes:
+    from cheep.tflite_model import read_model
+
+    return read_model(path).data  # validated before native code sees it
+
+
+def _reason(log: str, error: Exception) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip() and "RecordingMicro" not in line]
+    return "; ".join(lines[:3]) or str(error)
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator:
+    """Collect what native code writes to file descriptor 2; yields a function that returns the text so far."""
+    with tempfile.TemporaryFile() as sink:
+        saved = os.dup(2)
+        os.dup2(sink.fileno(), 2)
+
+        def text() -> str:
+            sink.seek(0)
+            return sink.read().decode("utf-8", "replace")
+
+        try:
+            yield text
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
