@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,10 +76,7 @@ class TflmModel:
     @property
     def arena_bytes(self) -> int:
         """Arena that the model needs, by TFLM's own allocator and proven by a run with it (64-bit; bounds 32-bit)."""
-        zeros = [
-            np.zeros(tuple(d["shape"]), d["dtype"])
-            for d in (self._interpreter.get_input_details(i) for i in range(self._n_inputs()))
-        ]
+        self._run_zeros()
         with _captured_stderr() as log:
             self._interpreter.print_allocations()
             text = log()
@@ -86,21 +85,33 @@ class TflmModel:
             raise CheepError(f"{self._name}: TFLM did not report its arena; reinstall tflite-micro (make setup)")
         low = (int(match.group(1)) + 15) // 16  # in units of 16 bytes; planning can need more than what stays
         high = low
-        while not self._runs_in(16 * high, zeros):
+        while not self._runs_in(16 * high):
             low, high = high + 1, 2 * high
             if 16 * high > _MAX_ARENA_BYTES:
-                raise CheepError(f"{self._name}: needs more than {_MAX_ARENA_BYTES} bytes of arena; use a smaller model")
+                raise CheepError(
+                    f"{self._name}: needs more than {_MAX_ARENA_BYTES} bytes of arena; use a smaller model"
+                )
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self._runs_in(16 * middle, zeros) else (middle + 1, high)
+            low, high = (low, middle) if self._runs_in(16 * middle) else (middle + 1, high)
         return 16 * high
 
-    def _runs_in(self, arena_bytes: int, inputs: list[np.ndarray]) -> bool:
-        try:
-            TflmModel(self._data, arena_bytes).invoke(*inputs)
-        except CheepError:
-            return False
-        return True
+    def _runs_in(self, arena_bytes: int) -> bool:
+        # In a process of its own: an arena that is just too small can crash the native runtime.
+        program = f"import sys; from cheep.tflm import TflmModel; TflmModel(sys.stdin.buffer.read(), {arena_bytes})._run_zeros()"
+        source = str(Path(__file__).resolve().parents[1])
+        child = subprocess.run(
+            [sys.executable, "-c", program],
+            input=self._data,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": source},
+            check=False,
+        )
+        return child.returncode == 0
+
+    def _run_zeros(self) -> None:
+        details = [self._interpreter.get_input_details(i) for i in range(self._n_inputs())]
+        self.invoke(*(np.zeros(tuple(d["shape"]), d["dtype"]) for d in details))
 
     def _n_inputs(self) -> int:
         from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema

@@ -1,0 +1,5 @@
+"""``python -m cheep`` is the ``cheep`` command."""
+
+from cheep.cli import main
+
+raise SystemExit(main())
