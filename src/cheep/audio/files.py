@@ -145,7 +145,9 @@ def _decode_with_ffmpeg(path: Path):
     except FileNotFoundError:
         raise CheepError(f"{path}: needs ffmpeg to decode and none is installed (apt-get install ffmpeg)") from None
     except (CouldntDecodeError, OSError, ValueError, IndexError, KeyError):
-        raise CheepError(f"{path}: no audio that libsndfile or ffmpeg can read; the file is damaged or foreign") from None
+        raise CheepError(
+            f"{path}: no audio that libsndfile or ffmpeg can read; the file is damaged or foreign"
+        ) from None
     if len(segment.raw_data) == 0:
         raise CheepError(f"{path}: holds no samples (zero length); remove it or record it again")
     return segment

@@ -3,5 +3,15 @@
 from cheep.config.base import Settings, canonical_json, nearest_name
 from cheep.config.detector import DetectorConfig
 from cheep.config.features import FeatureConfig
+from cheep.config.training import AugmentConfig, QatConfig, TrainConfig
 
-__all__ = ["DetectorConfig", "FeatureConfig", "Settings", "canonical_json", "nearest_name"]
+__all__ = [
+    "AugmentConfig",
+    "DetectorConfig",
+    "FeatureConfig",
+    "QatConfig",
+    "Settings",
+    "TrainConfig",
+    "canonical_json",
+    "nearest_name",
+]

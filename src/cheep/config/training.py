@@ -1,0 +1,50 @@
+"""How a network is trained, and how it is fine-tuned quantization-aware."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cheep.config.base import Settings
+
+
+class AugmentConfig(Settings):
+    """Random changes of training windows, all on mel columns in dB; 0 switches one off."""
+
+    gain_db: float = Field(6.0, ge=0, le=40, description="level, standard deviation")
+    tilt_db: float = Field(3.0, ge=0, le=20, description="smooth change over the bands, standard deviation")
+    shift_frames: int = Field(8, ge=0, le=200, description="start of the window, plus or minus, inside the recording")
+    mix_probability: float = Field(0.3, ge=0, le=1, description="add the energy of a background window")
+    mix_snr_db: tuple[float, float] = (0.0, 20.0)
+    mask_frames: int = Field(6, ge=0, le=100, description="SpecAugment: longest time mask")
+    mask_bands: int = Field(6, ge=0, le=64, description="SpecAugment: widest band mask")
+    mixup_alpha: float = Field(0.2, ge=0, le=5)
+
+
+class TrainConfig(Settings):
+    """Training of the float network."""
+
+    model: str = "sepconv_m"
+    epochs: int = Field(60, ge=1, le=10000)
+    examples_per_epoch: int = Field(0, ge=0, description="0: as many as there are training windows")
+    batch_size: int = Field(64, ge=1, le=4096)
+    learning_rate: float = Field(2e-3, gt=0, le=1)
+    warmup_epochs: int = Field(2, ge=0)
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    label_smoothing: float = Field(0.05, ge=0, lt=0.5)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    average_last: float = Field(0.25, ge=0, le=1, description="share of the last epochs whose weights are averaged")
+    activation: Literal["auto", "softmax", "sigmoid"] = "auto"
+    background: str = Field("background", description="label that is no target; ignored when absent")
+    augment: AugmentConfig = AugmentConfig()
+    seed: int = Field(1, ge=0, lt=2**31)
+
+
+class QatConfig(Settings):
+    """Quantization-aware fine-tuning of a trained network."""
+
+    epochs: int = Field(15, ge=1, le=10000)
+    learning_rate: float = Field(3e-4, gt=0, le=1)
+    batch_size: int = Field(64, ge=1, le=4096)
+    seed: int = Field(1, ge=0, lt=2**31)

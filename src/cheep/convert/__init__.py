@@ -1,0 +1,1 @@
+"""From a trained network to ``.tflite``: quantization schemes, metadata, verification."""

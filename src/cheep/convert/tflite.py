@@ -1,0 +1,84 @@
+"""Keras -> TFLite: float, int8 of a quantization-aware network, int8 by calibration on real windows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cheep.errors import CheepError
+
+
+def to_tflite(model: Any) -> bytes:
+    """Return the float32 ``.tflite`` of a Keras model, batch 1."""
+    return _run(_converter(model))
+
+
+def qat_to_int8(model: Any) -> bytes:
+    """Return the int8 ``.tflite`` (int8 in and out) of a quantization-aware model, batch 1."""
+    tf, converter = _int8(model)
+    del tf
+    return _run(converter)
+
+
+def calibrated_int8(model: Any, windows: np.ndarray) -> bytes:
+    """Return the int8 ``.tflite`` of a float model, its ranges taken from real windows.
+
+    Parameters
+    ----------
+    windows : (n, frames, mels) float32
+        Real features (training windows), at least 16.
+    """
+    if len(windows) < 16:
+        raise CheepError(f"calibration: {len(windows)} windows; at least 16 real ones are needed")
+    _, converter = _int8(model)
+    converter.representative_dataset = lambda: ([w[None, ..., None].astype(np.float32)] for w in windows)
+    return _run(converter)
+
+
+def _int8(model: Any) -> tuple[Any, Any]:
+    from cheep.tf_runtime import import_tf
+
+    tf = import_tf()
+    converter = _converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    return tf, converter
+
+
+def _converter(model: Any) -> Any:
+    from cheep.tf_runtime import import_tf
+
+    tf = import_tf()
+    shape = (1, *model.input_shape[1:])
+    function = tf.function(lambda mel: model(mel, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="mel"))
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
+
+
+def _run(converter: Any) -> bytes:
+    with _quiet():
+        try:
+            return converter.convert()
+        except Exception as error:
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise CheepError(f"TFLite conversion failed: {reason}; see docs/conversion.md") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the native converter writes to stderr (it writes much, and nothing a user can act on)."""
+    saved = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)

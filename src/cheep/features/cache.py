@@ -1,0 +1,147 @@
+"""Feature cache: the mel columns of whole recordings, computed once, on every core, in bounded memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from cheep.audio import iter_audio
+from cheep.config import FeatureConfig
+from cheep.errors import CheepError
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureCache:
+    """Columns of many recordings, one after another.
+
+    ``columns`` is (total, n_mels) float32, memory-mapped; recording ``path`` has ``spans[path] = (first, count)``.
+    """
+
+    config: FeatureConfig
+    columns: np.ndarray
+    spans: dict[str, tuple[int, int]]
+
+
+def recording_columns(path: str | os.PathLike, config: FeatureConfig) -> np.ndarray:
+    """Return the mel columns of one file, (frames, n_mels) float32, streamed block by block.
+
+    A recording shorter than one network window is padded at its end to ``config.window_frames`` columns with its
+    own quiet level (10th percentile per band; silence for a file without a single column).
+    """
+    from cheep.features import FrontendStream
+
+    stream = FrontendStream(config)
+    parts = [stream.push(block) for block in iter_audio(path, config.sample_rate_hz)]
+    columns = np.concatenate(parts) if parts else np.zeros((0, config.n_mels), np.float32)
+    missing = config.window_frames - len(columns)
+    if missing > 0:
+        if len(columns):
+            quiet = np.percentile(columns, 10, axis=0).astype(np.float32)
+        else:
+            stream.reset()
+            quiet = stream.push(np.zeros(config.frame_samples, np.int16))[0]
+        columns = np.concatenate([columns, np.tile(quiet, (missing, 1))])
+    return columns
+
+
+def build_feature_cache(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    config: FeatureConfig,
+    folder: Path,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FeatureCache:
+    """Compute, or take up again, the features of ``paths``.
+
+    Parameters
+    ----------
+    paths, names : sequences of equal length
+        Audio files and the names they have in the cache (the manifest's ``path``).
+    folder : Path
+        Where ``features-HASH.f32`` and its index are kept; HASH covers the settings and the files' contents.
+    workers : int, optional
+        Processes; default one per core.
+    progress : callable, optional
+        Called with (done, total) after each recording.
+
+    Raises
+    ------
+    CheepError
+        For the first unreadable recording, naming it; nothing incomplete is kept.
+    """
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise CheepError(
+            f"{missing[0]}: no such recording ({len(missing)} of {len(paths)} are missing); "
+            "make the manifest again with python src/split_dataset.py"
+        )
+    key = hashlib.sha256(config.to_json().encode())
+    digests = [_sha256(path) for path in paths]
+    for name, digest in zip(names, digests, strict=True):
+        key.update(f"{name}\0{digest}\0".encode())
+    stem = folder / f"features-{key.hexdigest()[:16]}"
+    data_path, index_path = stem.with_suffix(".f32"), stem.with_suffix(".json")
+    if not (index_path.is_file() and data_path.is_file()):
+        _compute(paths, names, config, data_path, index_path, workers, progress)
+    index = json.loads(index_path.read_text(encoding="utf-8"))
+    columns = np.memmap(data_path, np.float32, "r").reshape(-1, config.n_mels)
+    return FeatureCache(config, columns, {name: tuple(span) for name, span in index["spans"].items()})
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _compute(paths, names, config, data_path: Path, index_path: Path, workers, progress) -> None:
+    data_path.parent.mkdir(parents=True, exist_ok=True)
+    part = data_path.with_suffix(".part")
+    spans, total = {}, 0
+    try:
+        with part.open("wb") as out:
+            for done, (name, columns) in enumerate(zip(names, _in_order(paths, config, workers), strict=True), 1):
+                columns.tofile(out)
+                spans[name] = (total, len(columns))
+                total += len(columns)
+                if progress:
+                    progress(done, len(paths))
+        os.replace(part, data_path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    text = json.dumps({"features": config.to_dict(), "spans": spans}, sort_keys=True, separators=(",", ":"))
+    temporary = index_path.with_suffix(".json.part")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, index_path)
+
+
+def _in_order(paths: Sequence[Path], config: FeatureConfig, workers: int | None) -> Iterator[np.ndarray]:
+    workers = min(workers or os.cpu_count() or 1, len(paths))
+    if workers <= 1 or len(paths) < 8:
+        yield from (recording_columns(path, config) for path in paths)
+        return
+    ahead = 4 * workers  # a bounded number of results in flight
+    with ProcessPoolExecutor(workers) as pool:
+        waiting = [pool.submit(recording_columns, path, config) for path in paths[:ahead]]
+        try:
+            for position in range(len(paths)):
+                yield waiting.pop(0).result()
+                if position + ahead < len(paths):
+                    waiting.append(pool.submit(recording_columns, paths[position + ahead], config))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

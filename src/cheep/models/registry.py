@@ -1,0 +1,97 @@
+"""The names of the networks and what stands behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from cheep.config.base import nearest_name
+from cheep.errors import CheepError
+
+MIN_FRAMES = 16
+MIN_MELS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """A network: one line on what it is, and the builder of its body with fixed parameters.
+
+    ``body(tf, tensor, **parameters)`` maps the input tensor (batch, frames, mels, 1) to the embedding (batch, d).
+    """
+
+    description: str
+    body: Callable[..., Any]
+    parameters: dict[str, Any]
+
+
+def _specs() -> dict[str, ModelSpec]:
+    from cheep.models import networks
+
+    return networks.SPECS
+
+
+def model_names() -> list[str]:
+    """Return the registered names."""
+    return sorted(_specs())
+
+
+def model_spec(name: str) -> ModelSpec:
+    """Return the entry ``name``; raises CheepError with the nearest name."""
+    specs = _specs()
+    if name not in specs:
+        raise CheepError(
+            f"model={name!r}: no such network{nearest_name(name, specs)}; one of {', '.join(sorted(specs))}"
+        )
+    return specs[name]
+
+
+def build_model(
+    name: str,
+    input_shape: tuple[int, int],
+    n_outputs: int,
+    activation: str = "softmax",
+    dropout: float = 0.2,
+):
+    """Build a network.
+
+    Parameters
+    ----------
+    name : str
+        Registry name (:func:`model_names`).
+    input_shape : (int, int)
+        ``(window_frames, n_mels)``.
+    n_outputs : int
+        Number of scores, at least 1.
+    activation : {"softmax", "sigmoid"}
+        ``sigmoid`` for one species against the rest and for several labels at once.
+    dropout : float
+        Rate before the last layer while training, 0..1.
+
+    Returns
+    -------
+    keras.Model
+        Input (batch, frames, mels, 1) float32, output (batch, n_outputs) float32 in 0..1; the layer before the
+        last (``embedding``) is the embedding.
+    """
+    from cheep.tf_runtime import import_tf
+
+    spec = model_spec(name)
+    frames, mels = input_shape
+    if frames < MIN_FRAMES or mels < MIN_MELS:
+        raise CheepError(
+            f"window_frames={frames}, n_mels={mels}: {name} needs at least {MIN_FRAMES} frames and {MIN_MELS} bands "
+            "(its layers do not pad in time)"
+        )
+    keras = import_tf().keras
+    inputs = keras.Input((frames, mels, 1), name="mel")
+    try:
+        x = spec.body(keras, inputs, **spec.parameters)
+    except ValueError as error:
+        raise CheepError(
+            f"window_frames={frames}, n_mels={mels}: too small for {name} ({str(error).splitlines()[0]}); "
+            "lengthen the window or choose a smaller network"
+        ) from None
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    outputs = keras.layers.Dense(n_outputs, activation=activation, name="scores")(x)
+    return keras.Model(inputs, outputs, name=name)

@@ -1,0 +1,1 @@
+"""Training: windows from the feature cache, the float network, quantization-aware fine-tuning."""

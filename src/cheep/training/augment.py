@@ -1,0 +1,86 @@
+"""Random changes of training windows, on mel columns in dB.
+
+Adding energies of mel bands stands for adding waveforms (their cross terms average out over a band), a gain in dB is
+a level, a smooth curve over the bands is another microphone or distance; so no waveform is needed while training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cheep.config import AugmentConfig
+from cheep.training.data import WindowSet
+
+
+def draw_epoch(
+    windows: WindowSet, index: np.ndarray, config: AugmentConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return augmented inputs (n, frames, mels, 1) float32 and targets (n, classes) float32 of rows ``index``."""
+    n = len(index)
+    shift = rng.integers(-config.shift_frames, config.shift_frames + 1, n)
+    x = windows.gather(index, shift)  # (n, frames, mels) dB
+    y = windows.targets[index]
+    x = mix_background(x, windows, config, rng)
+    x = x + _level(n, x.shape[2], config, rng)
+    x = spec_augment(x, config, rng)
+    x, y = mixup(x, y, config.mixup_alpha, rng)
+    return x[..., None].astype(np.float32), y
+
+
+def mix_background(x: np.ndarray, windows: WindowSet, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """Add the mel energies of random background windows at a random signal-to-noise ratio to a share of ``x``."""
+    pool = np.flatnonzero(windows.is_background)
+    chosen = np.flatnonzero(rng.random(len(x)) < config.mix_probability)
+    if not len(pool) or not len(chosen):
+        return x
+    noise = windows.gather(rng.choice(pool, len(chosen)))
+    signal = x[chosen]
+    snr_db = rng.uniform(*config.mix_snr_db, len(chosen))
+    loudest = _mean_db(signal) - _mean_db(noise)  # what brings the noise to the signal's level
+    noise = noise + (loudest - snr_db)[:, None, None].astype(np.float32)
+    x = x.copy()
+    x[chosen] = add_db(signal, noise)
+    return x
+
+
+def add_db(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the level of the sum of two energies given in dB, elementwise, float32."""
+    high, low = np.maximum(a, b), np.minimum(a, b)
+    return high + np.float32(10 / np.log(10)) * np.log1p(np.exp((low - high) * np.float32(np.log(10) / 10)))
+
+
+def spec_augment(x: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """SpecAugment (Park et al. 2019): replace a random time span and a random band range by the window's mean."""
+    n, frames, mels = x.shape
+    mean = x.mean(axis=(1, 2), keepdims=True)
+    mask = _span(n, frames, config.mask_frames, rng)[:, :, None] | _span(n, mels, config.mask_bands, rng)[:, None, :]
+    return np.where(mask, mean, x)
+
+
+def mixup(x: np.ndarray, y: np.ndarray, alpha: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Mixup (Zhang et al. 2018): convex combinations of random pairs of inputs and of their targets."""
+    if alpha <= 0:
+        return x, y
+    share = rng.beta(alpha, alpha, len(x)).astype(np.float32)
+    share = np.maximum(share, 1 - share)
+    other = rng.permutation(len(x))
+    a = share[:, None, None]
+    return a * x + (1 - a) * x[other], share[:, None] * y + (1 - share[:, None]) * y[other]
+
+
+def _span(n: int, length: int, longest: int, rng: np.random.Generator) -> np.ndarray:
+    size = rng.integers(0, min(longest, length) + 1, n)
+    start = (rng.random(n) * (length - size + 1)).astype(int)
+    place = np.arange(length)
+    return (place >= start[:, None]) & (place < (start + size)[:, None])
+
+
+def _level(n: int, mels: int, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    gain = rng.normal(0, 1, (n, 1)) * config.gain_db
+    place = np.linspace(-1, 1, mels)
+    curve = rng.normal(0, 1, (n, 1)) * place + rng.normal(0, 1, (n, 1)) * (place**2 - 1 / 3)
+    return (gain + curve * config.tilt_db)[:, None, :].astype(np.float32)
+
+
+def _mean_db(x: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(np.mean(10 ** (x / 10), axis=(1, 2)))

@@ -1,0 +1,154 @@
+"""From a manifest to network inputs: labels, windows into the feature cache, balanced epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cheep.config import FeatureConfig, TrainConfig
+from cheep.datasets.manifest import Manifest
+from cheep.errors import CheepError
+from cheep.features.cache import FeatureCache, build_feature_cache
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelPlan:
+    """What the network's outputs mean.
+
+    ``labels`` are the outputs in order. One target against the background has one sigmoid output; several have
+    softmax outputs, the background being one of them where it occurs.
+    """
+
+    labels: tuple[str, ...]
+    activation: str
+    background: str | None
+
+    @classmethod
+    def of(cls, manifest: Manifest, config: TrainConfig) -> LabelPlan:
+        """Derive the plan from the labels of a manifest."""
+        names = manifest.labels
+        background = config.background if config.background in names else None
+        targets = [name for name in names if name != background]
+        if not targets:
+            raise CheepError(f"labels {names}: no target beside the background {background!r}; add a species")
+        if len(targets) == 1 and background is None:
+            raise CheepError(
+                f"label {targets[0]!r} is the only one: a detector needs something else to tell it from; add "
+                f"background recordings (label {config.background!r}) or another species"
+            )
+        if len(targets) == 1:
+            return cls((targets[0],), "sigmoid", background)
+        activation = "softmax" if config.activation == "auto" else config.activation
+        outputs = names if activation == "softmax" else targets
+        return cls(tuple(outputs), activation, background)
+
+    def encode(self, names: list[str]) -> np.ndarray:
+        """Return targets (n, len(labels)) float32 in {0, 1}."""
+        place = {label: i for i, label in enumerate(self.labels)}
+        out = np.zeros((len(names), len(self.labels)), np.float32)
+        for row, name in enumerate(names):
+            if name in place:
+                out[row, place[name]] = 1
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowSet:
+    """Windows of one split.
+
+    ``first`` (n,) int64 is each window's first row in ``cache.columns``; ``low`` and ``high`` (n,) bound where it
+    may start inside its recording; ``targets`` (n, classes) float32; ``clip`` and ``recording`` (n,) int ids.
+    """
+
+    cache: FeatureCache
+    first: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    targets: np.ndarray
+    label: np.ndarray
+    clip: np.ndarray
+    is_background: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def gather(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Return windows (len(index), frames, mels) float32, each moved by ``shift`` columns within its recording."""
+        start = np.clip(self.first[index] + shift, self.low[index], self.high[index])
+        rows = start[:, None] + np.arange(self.cache.config.window_frames)
+        return self.cache.columns[rows]
+
+    def all(self) -> np.ndarray:
+        """Return every window, (n, frames, mels) float32."""
+        return self.gather(np.arange(len(self)))
+
+
+def load_cache(
+    manifest: Manifest, config: FeatureConfig, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> FeatureCache:
+    """Return the features of all recordings that ``manifest`` uses, cached in ``folder``."""
+    codes, values = manifest.codes("path")
+    used = [values[code] for code in np.unique(codes)]
+    order = sorted(used)
+    return build_feature_cache([manifest.folder / name for name in order], order, config, folder, progress=progress)
+
+
+def window_set(manifest: Manifest, cache: FeatureCache, plan: LabelPlan) -> WindowSet:
+    """Return the windows of ``manifest`` (one row each, start rounded to the nearest column).
+
+    Raises
+    ------
+    CheepError
+        A row starts behind the end of its recording.
+    """
+    config = cache.config
+    codes, values = manifest.codes("path")
+    spans = np.array([cache.spans.get(value, (0, 0)) for value in values], np.int64).reshape(-1, 2)
+    begin, count = spans[codes, 0], spans[codes, 1]
+    offset = np.rint(manifest.start_s * config.sample_rate_hz / config.hop_samples).astype(np.int64)
+    beyond = np.flatnonzero(offset > count)
+    if beyond.size:
+        row = int(beyond[0])
+        raise CheepError(
+            f"{values[codes[row]]}: window at {manifest.start_s[row]:g} s starts behind the end of the recording; "
+            "make the manifest again with python src/split_dataset.py"
+        )
+    last = begin + count - config.window_frames
+    first = np.minimum(begin + offset, last)
+    names = manifest.column("label")
+    label_codes, _ = np.unique(np.array(names), return_inverse=True), None
+    return WindowSet(
+        cache=cache,
+        first=first,
+        low=begin,
+        high=last,
+        targets=plan.encode(names),
+        label=label_codes[1],
+        clip=codes.astype(np.int64),
+        is_background=np.array([name == plan.background for name in names], bool),
+    )
+
+
+def balanced_draw(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw ``n`` row indices so that classes occur with the square root of their size, each class reshuffled.
+
+    Parameters
+    ----------
+    labels : (m,) int array
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    weight = np.sqrt(counts)
+    wanted = np.floor(n * weight / weight.sum()).astype(int)
+    wanted[: n - wanted.sum()] += 1
+    parts = []
+    for value, size in zip(classes, wanted, strict=True):
+        rows = np.flatnonzero(labels == value)
+        repeats = [rng.permutation(rows) for _ in range(-(-size // len(rows)))]
+        parts.append(np.concatenate(repeats)[:size] if repeats else rows[:0])
+    return rng.permutation(np.concatenate(parts))

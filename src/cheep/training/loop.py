@@ -1,0 +1,184 @@
+"""The training loop: augmented epochs, cosine schedule, best weights kept, resumable after any interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep.config import Settings, TrainConfig
+from cheep.training.augment import draw_epoch
+from cheep.training.data import WindowSet, balanced_draw
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class TrainResult:
+    """History (one dict of numbers per epoch), the epoch whose weights were kept, and whether Ctrl-C ended it."""
+
+    history: list[dict[str, float]]
+    best_epoch: int
+    interrupted: bool
+
+
+def fit(
+    model: Any,
+    train: WindowSet,
+    val: WindowSet,
+    config: TrainConfig,
+    state_folder: Path | None = None,
+    on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> TrainResult:
+    """Train ``model`` in place and leave the weights with the lowest validation loss in it.
+
+    The average of the weights of the last epochs competes with the best single epoch (Izmailov et al. 2018).
+
+    Parameters
+    ----------
+    model : keras.Model
+        Float or quantization-aware network.
+    train, val : WindowSet
+        Training windows are drawn balanced over labels and augmented; validation windows are taken as they are.
+    state_folder : Path, optional
+        Where checkpoints are kept while training; a later call with the same settings and data goes on from there.
+    on_epoch : callable, optional
+        Called with (epoch from 1, epochs, numbers) after each epoch.
+    """
+    from cheep.tf_runtime import import_tf
+
+    keras = import_tf().keras
+    size = config.examples_per_epoch or len(train)
+    steps = max(1, -(-size // config.batch_size))
+    _compile(keras, model, config, steps)
+    x_val, y_val = val.all()[..., None], val.targets
+    state = _State(model, config, train, state_folder)
+    history, best, average = state.resume()
+    first_average = config.epochs - max(1, round(config.epochs * config.average_last))
+    interrupted = False
+    try:
+        for epoch in range(len(history), config.epochs):
+            rng = np.random.default_rng([config.seed, epoch])
+            index = balanced_draw(train.label, size, rng)
+            x, y = draw_epoch(train, index, config.augment, rng)
+            fitted = model.fit(x, y, batch_size=config.batch_size, epochs=1, verbose=0, shuffle=False)
+            numbers = {"epoch": epoch + 1, "loss": float(fitted.history["loss"][0])}
+            numbers["val_loss"] = _loss(model, x_val, y_val)
+            history.append(numbers)
+            if numbers["val_loss"] <= min(h["val_loss"] for h in history):
+                best = (epoch, model.get_weights())
+            if config.average_last and epoch >= first_average:
+                average = _add(average, model.get_weights())
+            state.save(history, best, average)
+            if on_epoch:
+                on_epoch(epoch + 1, config.epochs, numbers)
+    except KeyboardInterrupt:
+        interrupted = True
+        if best is None:
+            raise
+    if average is not None and not interrupted:
+        model.set_weights([total / average[0] for total in average[1]])
+        loss = _loss(model, x_val, y_val)
+        if loss <= history[best[0]]["val_loss"]:
+            best = (config.epochs, model.get_weights())
+    model.set_weights(best[1])
+    if not interrupted:
+        state.clear()
+    return TrainResult(history, best[0] + 1, interrupted)
+
+
+def _compile(keras: Any, model: Any, config: TrainConfig, steps: int) -> None:
+    sigmoid = model.output_shape[-1] == 1 or config.activation == "sigmoid"
+    smoothing = config.label_smoothing
+    if sigmoid:
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
+    else:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=config.learning_rate / 10 if config.warmup_epochs else config.learning_rate,
+        decay_steps=max(1, (config.epochs - config.warmup_epochs) * steps),
+        alpha=0.01,
+        warmup_target=config.learning_rate if config.warmup_epochs else None,
+        warmup_steps=config.warmup_epochs * steps,
+    )
+    model.compile(keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), loss)
+
+
+def _loss(model: Any, x: np.ndarray, y: np.ndarray) -> float:
+    p = np.clip(model.predict(x, batch_size=512, verbose=0), 1e-4, 1 - 1e-4)
+    if p.shape[1] == 1:
+        return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
+    return float(-np.mean(np.sum(y * np.log(p), axis=1)))
+
+
+def _add(average: tuple[int, list] | None, weights: list[np.ndarray]) -> tuple[int, list]:
+    if average is None:
+        return 1, [w.astype(np.float64) for w in weights]
+    return average[0] + 1, [a + w for a, w in zip(average[1], weights, strict=True)]
+
+
+class _State:
+    """Checkpoints of one training: weights, optimizer, history. A foreign or damaged state is ignored and replaced."""
+
+    def __init__(self, model: Any, config: Settings, train: WindowSet, folder: Path | None):
+        self._model, self._folder = model, folder
+        key = hashlib.sha256(config.to_json().encode())
+        key.update(train.cache.config.to_json().encode())
+        key.update(train.first.tobytes() + train.targets.tobytes())
+        key.update(str([w.shape for w in model.get_weights()]).encode())
+        self._key = key.hexdigest()
+
+    def resume(self) -> tuple[list[dict[str, float]], Any, Any]:
+        if self._folder is None or not (self._folder / "state.json").is_file():
+            return [], None, None
+        try:
+            state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
+            if state["key"] != self._key:
+                return [], None, None
+            with np.load(self._folder / state["file"]) as saved:
+                names = {name: [saved[f"{name}{i}"] for i in range(state["count"][name])] for name in state["count"]}
+        except (OSError, ValueError, KeyError):
+            return [], None, None
+        self._model.set_weights(names["now"])
+        self._model.optimizer.build(self._model.trainable_variables)
+        for variable, value in zip(self._model.optimizer.variables, names["optimizer"], strict=True):
+            variable.assign(value)
+        log.info("going on after epoch %d of an interrupted training", len(state["history"]))
+        average = (state["averaged"], names["average"]) if state["averaged"] else None
+        return state["history"], (state["best"], names["best"]), average
+
+    def save(self, history: list, best: Any, average: Any) -> None:
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        groups = {
+            "now": self._model.get_weights(),
+            "optimizer": [v.numpy() for v in self._model.optimizer.variables],
+            "best": best[1],
+            "average": average[1] if average else [],
+        }
+        file = f"weights-{len(history) % 2}.npz"
+        arrays = {f"{name}{i}": w for name, weights in groups.items() for i, w in enumerate(weights)}
+        np.savez(self._folder / file, **arrays)
+        state = {
+            "key": self._key,
+            "file": file,
+            "history": history,
+            "best": best[0],
+            "averaged": average[0] if average else 0,
+            "count": {name: len(weights) for name, weights in groups.items()},
+        }
+        temporary = self._folder / "state.json.part"
+        temporary.write_text(json.dumps(state), encoding="utf-8")
+        temporary.replace(self._folder / "state.json")
+
+    def clear(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
