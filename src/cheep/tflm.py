@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cheep.errors import CheepError
+from cheep.tflite_model import read_model
 
 _MAX_ARENA_BYTES = 64 << 20
 
@@ -36,12 +37,11 @@ class TflmModel:
 
     def __init__(self, model: str | os.PathLike | bytes, arena_bytes: int | None = None):
         self._name = "model" if isinstance(model, bytes) else str(model)
-        self._data = model if isinstance(model, bytes) else _read(Path(model))
+        info = read_model(model)  # validated before native code sees it
+        self._data = info.data
         self._interpreter = self._create(arena_bytes or min(_MAX_ARENA_BYTES, 10 * len(self._data) + (1 << 20)))
-        detail = self._interpreter.get_input_details(0)
-        self.input_shape = tuple(int(n) for n in detail["shape"])
-        self.input_dtype = detail["dtype"]
-        self.output_shape = tuple(int(n) for n in self._interpreter.get_output_details(0)["shape"])
+        self.input_info, self.output_info = info.inputs[0], info.outputs[0]
+        self.input_shape, self.output_shape = self.input_info.shape, self.output_info.shape
 
     def invoke(self, *inputs: np.ndarray) -> np.ndarray:
         """Run once; ``inputs`` have the model's shapes and types. Returns the first output."""
@@ -126,12 +126,6 @@ class TflmModel:
                 return runtime.Interpreter.from_bytes(self._data, arena_size=arena_bytes)
             except Exception as error:
                 raise CheepError(f"{self._name}: TFLM cannot run it: {_reason(log(), error)}") from None
-
-
-def _read(path: Path) -> bytes:
-    from cheep.tflite_model import read_model
-
-    return read_model(path).data  # validated before native code sees it
 
 
 def _reason(log: str, error: Exception) -> str:

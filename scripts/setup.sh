@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Prepare this machine: system packages and .venv. Safe to run again; does nothing when all is there.
+#   scripts/setup.sh main    what the main job needs
+#   scripts/setup.sh all     that, and what the tests and the emulated boards need
+set -euo pipefail
+cd "$(dirname "$0")/.."
+level=${1:-all}
+main_packages=(gcc libc6-dev ffmpeg libportaudio2)
+test_packages=(clang lld make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm chromium pulseaudio pulseaudio-utils)
+case $level in
+    main) packages=("${main_packages[@]}"); requirements=requirements.txt ;;
+    all) packages=("${main_packages[@]}" "${test_packages[@]}"); requirements=requirements-dev.txt ;;
+    *) echo "setup.sh: '$level': must be main or all" >&2; exit 2 ;;
+esac
+
+supported='import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
+find_python() {
+    for name in python3.11 python3.12 python3.10 python3; do
+        if command -v "$name" >/dev/null && "$name" -c "$supported" 2>/dev/null; then echo "$name"; return; fi
+    done
+}
+
+install_packages() {
+    command -v apt-get >/dev/null || { echo "setup.sh: no apt-get here; install yourself: $*" >&2; return; }
+    local missing=() sudo=()
+    for name in "$@"; do
+        dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+    echo "setup: installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+install_packages "${packages[@]}"
+python=$(find_python)
+if [ -z "$python" ]; then
+    install_packages python3 python3-venv
+    python=$(find_python)
+fi
+[ -n "$python" ] || { echo "setup.sh: needs Python 3.10, 3.11 or 3.12; none found" >&2; exit 2; }
+if [ ! -x .venv/bin/python ]; then
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || install_packages "$(basename "$(readlink -f "$(command -v "$python")")")-venv"
+    "$python" -m venv .venv
+fi
+stamp=.venv/cheep-$level-$(cat requirements.txt "$requirements" scripts/setup.sh | sha256sum | cut -c1-16)
+if [ ! -e "$stamp" ]; then
+    echo "setup: installing Python packages of $requirements"
+    .venv/bin/python -m pip install -q --disable-pip-version-check -r "$requirements"
+    touch "$stamp"
+fi
+echo "setup: ready ($level)"

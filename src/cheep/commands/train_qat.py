@@ -1,0 +1,69 @@
+"""Fine-tune a run's network quantization-aware and write the int8 model that the device runs.
+
+  python src/train_QAT.py                      the latest run
+
+Needs model.h5 (python src/train.py makes it). Writes bird_detector_int8.tflite, manifest.json and
+evaluation.json, and shows float, quantization-aware and int8 (in TensorFlow Lite Micro) side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cheep import runs
+from cheep.commands._shared import Progress, add_run, add_settings, load_yaml, metrics_table, settings_from, stage
+from cheep.config import QatConfig
+from cheep.errors import GateError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_run(parser)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with a section qat")
+    parser.add_argument(
+        "--max-loss", type=float, metavar="POINTS", help="exit 1 if int8 loses more clip accuracy than this (points)"
+    )
+    parser.add_argument("--board", metavar="NAME", help="exit 1 if the model does not fit this board")
+    add_settings(parser, QatConfig, "fine-tuning")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fine-tune, convert, evaluate in TFLM, print."""
+    folder = runs.find_run(args.run)
+    config = settings_from(args, QatConfig, (load_yaml(args.config).get("qat") if args.config else None))
+    from cheep import stages
+
+    stage(f"quantization-aware fine-tuning of {folder / runs.FLOAT_MODEL}")
+    progress = Progress("epoch")
+    result, metrics = stages.qat_stage(
+        folder,
+        config,
+        Progress("features"),
+        lambda epoch, epochs, n: progress(epoch, epochs, f"loss {n['loss']:.3f}, validation {n['val_loss']:.3f}"),
+    )
+    state = "interrupted, " if result.interrupted else ""
+    stage(f"{state}kept epoch {result.best_epoch} of {len(result.history)}; int8 scores are TFLM's")
+    print(metrics_table(metrics))
+    sizes = runs.read_json(folder / stages.EVALUATION, stages.QAT_COMMAND)["bytes"]
+    print(
+        f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM, 64-bit host: bounds the board)"
+    )
+    print(f"wrote {folder / runs.INT8_TFLITE} and {folder / runs.MANIFEST}\nnext: python src/model_convert.py")
+    if args.board:
+        from cheep.boards.budget import check_model
+
+        check_model(args.board, folder / runs.INT8_TFLITE)
+    _gate(metrics, args.max_loss)
+    return 130 if result.interrupted else 0
+
+
+def _gate(metrics: dict, max_loss: float | None) -> None:
+    if max_loss is None:
+        return
+    lost = 100 * (metrics["float"]["test"]["clip_accuracy"] - metrics["int8"]["test"]["clip_accuracy"])
+    if lost > max_loss:
+        raise GateError(
+            f"int8 loses {lost:.2f} points of clip accuracy, more than --max-loss {max_loss:g}; "
+            "fine-tune longer (--epochs) or slower (--learning-rate)"
+        )

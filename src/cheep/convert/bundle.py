@@ -1,0 +1,90 @@
+"""A model and everything that travels with it: metadata inside the ``.tflite``, ``manifest.json`` beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep import __version__, runs
+from cheep.config import DetectorConfig, FeatureConfig
+from cheep.tflite_model import read_model, write_metadata
+from cheep.tflm import TflmModel
+
+
+def write_bundle(
+    folder: Path,
+    name: str,
+    tflite: bytes,
+    *,
+    features: FeatureConfig,
+    labels: Sequence[str],
+    detector: DetectorConfig,
+    golden: np.ndarray | None = None,
+    data: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write ``folder/name`` with its metadata and ``folder/manifest.json``; return the manifest.
+
+    Parameters
+    ----------
+    tflite : bytes
+        An int8 model with one input.
+    golden : (frames, mels) int8, optional
+        A real window; its scores in TFLM are written beside it for the boot check of the firmware.
+    data, training : dict, optional
+        What it was trained on and how (hashes, seed, settings, versions).
+
+    Raises
+    ------
+    CheepError
+        TFLM cannot run the model.
+    """
+    described = {
+        "cheep_version": __version__,
+        "features": features.to_dict(),
+        "feature_hash": f"0x{features.hash32:08x}",
+        "labels": list(labels),
+        "detector": detector.to_dict(),
+        "data": data or {},
+        "training": {**(training or {}), "versions": package_versions()},
+    }
+    bytes_ = write_metadata(tflite, described)
+    info = read_model(bytes_)
+    runtime = TflmModel(bytes_)
+    manifest = {
+        **described,
+        "model": {
+            "file": name,
+            "bytes": len(bytes_),
+            "sha256": info.sha256,
+            "input": info.inputs[0].to_dict(),
+            "output": info.outputs[0].to_dict(),
+            "operators": list(info.operators),
+            "arena_bytes": runtime.arena_bytes,
+        },
+    }
+    if golden is not None:
+        manifest["golden"] = {
+            "window": base64.b64encode(np.ascontiguousarray(golden, np.int8).tobytes()).decode(),
+            "scores": runtime.scores(golden[None])[0].tolist(),
+        }
+    runs.write_bytes(folder / name, bytes_)
+    runs.write_json(folder / runs.MANIFEST, manifest)
+    return manifest
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide the numbers."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("numpy", "soxr", "tensorflow", "tensorflow-model-optimization", "tf_keras", "tflite-micro"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,69 @@
+"""Scores of windows and clips against their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowScores:
+    """Scores of n windows.
+
+    ``targets`` and ``scores`` are (n, classes) float32 in 0..1, ``clip`` (n,) int ids of the recording or clip that a
+    window belongs to, ``activation`` is ``softmax`` or ``sigmoid``.
+    """
+
+    labels: tuple[str, ...]
+    activation: str
+    targets: np.ndarray
+    scores: np.ndarray
+    clip: np.ndarray
+
+    def clips(self) -> WindowScores:
+        """Return one row per clip: the mean of its windows' scores; a clip's target is that of most of its windows."""
+        ids, inverse = np.unique(self.clip, return_inverse=True)
+        count = np.bincount(inverse)[:, None]
+        scores, targets = (np.zeros((len(ids), values.shape[1])) for values in (self.scores, self.targets))
+        np.add.at(scores, inverse, self.scores)
+        np.add.at(targets, inverse, self.targets)
+        return dataclasses.replace(
+            self,
+            scores=(scores / count).astype(np.float32),
+            targets=np.rint(targets / count).astype(np.float32),
+            clip=ids,
+        )
+
+
+def accuracy(values: WindowScores) -> float:
+    """Return the share of rows whose class is right (softmax: largest score; sigmoid: every score on its side of 0.5)."""
+    if values.activation == "softmax":
+        return float(np.mean(values.scores.argmax(axis=1) == values.targets.argmax(axis=1)))
+    return float(np.mean(np.all((values.scores >= 0.5) == (values.targets >= 0.5), axis=1)))
+
+
+def roc_auc(values: WindowScores) -> float | None:
+    """Return the area under the ROC curve, averaged over the classes that have both kinds of rows (else None)."""
+    from sklearn.metrics import roc_auc_score
+
+    areas = [
+        roc_auc_score(values.targets[:, i] >= 0.5, values.scores[:, i])
+        for i in range(values.targets.shape[1])
+        if 0 < (values.targets[:, i] >= 0.5).sum() < len(values.targets)
+    ]
+    return float(np.mean(areas)) if areas else None
+
+
+def summarize(values: WindowScores) -> dict[str, Any]:
+    """Return accuracy and ROC AUC of windows and of clips, with their numbers."""
+    clips = values.clips()
+    return {
+        "windows": len(values.scores),
+        "window_accuracy": accuracy(values),
+        "window_auc": roc_auc(values),
+        "clips": len(clips.scores),
+        "clip_accuracy": accuracy(clips),
+        "clip_auc": roc_auc(clips),
+    }
