@@ -98,7 +98,10 @@ class TflmModel:
 
     def _runs_in(self, arena_bytes: int) -> bool:
         # In a process of its own: an arena that is just too small can crash the native runtime.
-        program = f"import sys; from cheep.tflm import TflmModel; TflmModel(sys.stdin.buffer.read(), {arena_bytes})._run_zeros()"
+        program = (
+            "import sys; from cheep.tflm import TflmModel; "
+            f"TflmModel(sys.stdin.buffer.read(), {arena_bytes})._run_zeros()"
+        )
         source = str(Path(__file__).resolve().parents[1])
         child = subprocess.run(
             [sys.executable, "-c", program],

@@ -46,9 +46,7 @@ def run(args: argparse.Namespace) -> int:
     stage(f"{state}kept epoch {result.best_epoch} of {len(result.history)}; int8 scores are TFLM's")
     print(metrics_table(metrics))
     sizes = runs.read_json(folder / stages.EVALUATION, stages.QAT_COMMAND)["bytes"]
-    print(
-        f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM, 64-bit host: bounds the board)"
-    )
+    print(f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM on 64 bits, a bound)")
     print(f"wrote {folder / runs.INT8_TFLITE} and {folder / runs.MANIFEST}\nnext: python src/model_convert.py")
     if args.board:
         from cheep.boards.budget import check_model

@@ -38,7 +38,7 @@ class WindowScores:
 
 
 def accuracy(values: WindowScores) -> float:
-    """Return the share of rows whose class is right (softmax: largest score; sigmoid: every score on its side of 0.5)."""
+    """Return the share of rows that are right: softmax by the largest score, sigmoid by every score's side of 0.5."""
     if values.activation == "softmax":
         return float(np.mean(values.scores.argmax(axis=1) == values.targets.argmax(axis=1)))
     return float(np.mean(np.all((values.scores >= 0.5) == (values.targets >= 0.5), axis=1)))
