@@ -17,6 +17,8 @@ typedef struct {
 } cheep_columns;
 
 void cheep_columns_init(cheep_columns *c, int8_t *data, uint16_t window_frames, uint16_t n_mels);
+/* Forget all columns. */
+void cheep_columns_reset(cheep_columns *c);
 void cheep_columns_push(cheep_columns *c, const int8_t *column);
 bool cheep_columns_full(const cheep_columns *c);
 /* window[window_frames][n_mels], oldest first; call only when full. */

@@ -9,6 +9,7 @@
 #define CHEEP_DETECTOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "cheep_status.h"
@@ -19,6 +20,7 @@ extern "C" {
 
 #define CHEEP_MAX_CLASSES 64
 #define CHEEP_MAX_SMOOTHING 32
+#define CHEEP_MAX_SCORES 512 /* smoothing * n_classes */
 
 typedef struct {
     int32_t on_sum;   /* INT32_MAX: this class never makes an event */
@@ -45,6 +47,7 @@ typedef struct {
     int32_t sum;
     int32_t peak_sum;
     uint64_t first_window;
+    uint64_t last_window;
     uint16_t run;            /* successive windows on, while not active */
     uint16_t quiet;          /* windows of hold-off left */
     bool active;
@@ -54,11 +57,11 @@ typedef struct {
     const cheep_detector_spec *spec;
     uint64_t windows;                            /* windows seen */
     uint16_t next;                               /* slot of the next score row */
-    int8_t scores[CHEEP_MAX_SMOOTHING * CHEEP_MAX_CLASSES > 512 ? 512 : CHEEP_MAX_SMOOTHING * CHEEP_MAX_CLASSES];
+    int8_t scores[CHEEP_MAX_SCORES];
     cheep_class_state classes[CHEEP_MAX_CLASSES];
 } cheep_detector;
 
-/* smoothing * n_classes must be at most 512. */
+/* smoothing * n_classes must be at most CHEEP_MAX_SCORES, off_sum <= on_sum. */
 cheep_status cheep_detector_init(cheep_detector *d, const cheep_detector_spec *spec);
 void cheep_detector_reset(cheep_detector *d);
 

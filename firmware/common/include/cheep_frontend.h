@@ -38,12 +38,13 @@ typedef struct {
     uint8_t spectrum;       /* CHEEP_SPECTRUM_* */
     uint8_t compression;    /* CHEEP_COMPRESSION_* */
     uint16_t weight_count;  /* length of band_weight */
+    uint16_t twiddle_count; /* length of twiddle */
     const float *window;        /* frame_samples values, 1/32768 folded in */
     const float *twiddle;       /* layout: see cheep_frontend.c */
     const uint16_t *band_start; /* n_mels: first FFT bin of the band */
     const uint16_t *band_count; /* n_mels: number of bins (0: an empty band) */
     const float *band_weight;   /* weight_count values, band after band */
-    float log_floor;            /* least mel energy before the logarithm, > 0 */
+    float log_floor;            /* least mel energy before the logarithm, >= 1e-30 */
     float pcen_smoothing;       /* s of M = (1-s) M + s E, 0..1 */
     float pcen_gain, pcen_bias, pcen_power, pcen_eps;
 } cheep_frontend_spec;
@@ -52,7 +53,8 @@ typedef struct {
 typedef struct {
     const cheep_frontend_spec *spec;
     int16_t *history;    /* frame_samples: the last samples */
-    float *work;         /* fft_size + 2 floats */
+    float *work;         /* fft_size floats */
+    float *power;        /* fft_size / 2 + 1 floats */
     float *smooth;       /* n_mels floats (PCEN), NULL for dB */
     uint32_t filled;     /* samples in history */
     uint32_t skip;       /* samples to drop before filling (hop > frame) */
@@ -73,6 +75,12 @@ void cheep_frontend_reset(cheep_frontend *fe);
  * no column was completed). When *ready is set, column[n_mels] holds the new column, in dB
  * (10 log10 of power, 20 log10 of magnitude) or PCEN units. */
 size_t cheep_frontend_push(cheep_frontend *fe, const int16_t *pcm, size_t n, float *column, bool *ready);
+
+/* Push n samples through and store every column completed, at most max_columns of them, one after
+ * another in columns[max_columns][n_mels]. Stops when the room is used up; returns the number stored
+ * and sets *consumed. For whole recordings on a host. */
+size_t cheep_frontend_run(cheep_frontend *fe, const int16_t *pcm, size_t n, float *columns, size_t max_columns,
+                          size_t *consumed);
 
 /* q = clip(round_half_even(x * inverse_scale + zero_point), -128, 127), in single precision.
  * NaN gives -128. The only quantizer of features. */

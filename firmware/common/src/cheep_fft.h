@@ -1,0 +1,15 @@
+/* Power spectrum of one windowed frame. Internal to the front end. */
+#ifndef CHEEP_FFT_H
+#define CHEEP_FFT_H
+
+#include <stdint.h>
+
+#include "cheep_frontend.h"
+
+/* Length of the twiddle table for a transform of fft_size points. */
+uint32_t cheep_fft_twiddle_count(uint32_t fft_size);
+
+/* power[fft_size / 2 + 1] = |FFT(window * pcm, padded with zeros)|^2. work: fft_size floats. */
+void cheep_fft_power(const cheep_frontend_spec *spec, const int16_t *pcm, float *work, float *power);
+
+#endif

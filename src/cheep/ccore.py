@@ -1,0 +1,192 @@
+"""The C core of ``firmware/common`` as a shared library: compiled on first use, cached by content."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import logging
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from cheep.errors import CheepError
+
+log = logging.getLogger(__name__)
+
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion")
+# The bits of a feature depend on -ffp-contract=off: a fused multiply-add rounds once where the core rounds twice.
+BASE_FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", *WARNINGS)
+
+
+def firmware_root() -> Path:
+    """Return the ``firmware`` directory of this checkout.
+
+    Raises
+    ------
+    CheepError
+        If the C sources are not there (set ``CHEEP_FIRMWARE`` to the directory that holds ``common``).
+    """
+    named = os.environ.get("CHEEP_FIRMWARE")
+    root = Path(named) if named else Path(__file__).resolve().parents[2] / "firmware"
+    if not (root / "common" / "include" / "cheep_frontend.h").is_file():
+        raise CheepError(
+            f"{root}: does not hold common/include/cheep_frontend.h, the C core "
+            "(install Cheep in place with 'make setup', or set CHEEP_FIRMWARE to its firmware directory)"
+        )
+    return root
+
+
+def include_dir() -> Path:
+    """Return the directory of the core's public headers."""
+    return firmware_root() / "common" / "include"
+
+
+def core_sources() -> list[Path]:
+    """Return the C files that need no board and no model: all but ``*_app.c`` and ``cheep_model*.c``."""
+    files = sorted((firmware_root() / "common" / "src").glob("cheep_*.c"))
+    return [f for f in files if not f.stem.endswith("_app") and not f.stem.startswith("cheep_model")]
+
+
+def _works(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run([*command, "--version"], check=False, capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@functools.cache
+def find_compiler() -> tuple[str, ...]:
+    """Return the command of a C compiler: ``$CC``, ``cc``, ``gcc``, ``clang``, or ``python -m ziglang cc``.
+
+    Raises
+    ------
+    CheepError
+        If ``$CC`` does not run, or no compiler is found.
+    """
+    named = os.environ.get("CC", "").strip()
+    if named:
+        command = tuple(shlex.split(named))
+        if not _works(command):
+            raise CheepError(f"CC={named}: does not run (unset CC, or name a C compiler such as gcc)")
+        return command
+    for name in ("cc", "gcc", "clang"):
+        if shutil.which(name) and _works([name]):
+            return (name,)
+    if importlib.util.find_spec("ziglang") is not None:
+        return (sys.executable, "-m", "ziglang", "cc")
+    raise CheepError(
+        "no C compiler found: looked for $CC, cc, gcc, clang and the Python package ziglang "
+        "(install one: 'sudo apt-get install gcc', or 'pip install ziglang')"
+    )
+
+
+def cache_dir() -> Path:
+    """Return the directory of compiled libraries: ``$CHEEP_CACHE``, or ``cheep`` in the user's cache."""
+    named = os.environ.get("CHEEP_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "cheep"
+
+
+def _writable_cache() -> Path:
+    for directory in (cache_dir(), Path.cwd() / ".cheep"):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if os.access(directory, os.W_OK):
+                return directory
+        except OSError:
+            continue
+    raise CheepError(f"{cache_dir()}: cannot be written (set CHEEP_CACHE to a directory for compiled libraries)")
+
+
+def _content_hash(sources: Sequence[Path], include_dirs: Sequence[Path], command: Sequence[str]) -> str:
+    digest = hashlib.sha256("\0".join([platform.machine(), platform.system(), *command]).encode())
+    headers = {h for d in include_dirs for h in Path(d).glob("*.h")}
+    headers |= {h for s in sources for h in Path(s).parent.glob("*.h")}
+    for path in [*sources, *sorted(headers)]:
+        digest.update(b"\0" + Path(path).name.encode() + b"\0" + Path(path).read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def compile_shared(
+    sources: Sequence[Path | str],
+    include_dirs: Sequence[Path | str] = (),
+    flags: Sequence[str] = (),
+    name: str = "module",
+) -> Path:
+    """Compile C sources into a shared library, once per content.
+
+    Parameters
+    ----------
+    sources
+        C files.
+    include_dirs
+        Directories of headers; every ``*.h`` directly in them counts as content.
+    flags
+        Added after the core's own flags (``-std=c11 -O3 -ffp-contract=off`` and warnings).
+    name
+        Stem of the library's file name.
+
+    Returns
+    -------
+    Path
+        The library, under the user's cache (``$CHEEP_CACHE``) or ``.cheep``.
+
+    Raises
+    ------
+    CheepError
+        No compiler, a compile error (its text is in the message), or no directory to write to.
+    """
+    sources = [Path(s).resolve() for s in sources]
+    include_dirs = [Path(d).resolve() for d in include_dirs]
+    command = [*find_compiler(), *BASE_FLAGS, "-fPIC", "-shared", *flags]
+    suffix = {"Darwin": ".dylib", "Windows": ".dll"}.get(platform.system(), ".so")
+    key = _content_hash(sources, include_dirs, command)
+    cache = _writable_cache()
+    target = cache / f"{name}-{key}{suffix}"
+    if target.is_file():
+        return target
+    handle, partial = tempfile.mkstemp(prefix=f"{name}-", suffix=".part", dir=cache)
+    os.close(handle)
+    try:
+        arguments = [*command, *(f"-I{d}" for d in include_dirs), *map(str, sources), "-o", partial]
+        log.debug("compiling %s", shlex.join(arguments))
+        result = subprocess.run(arguments, check=False, capture_output=True, text=True)
+        if result.returncode != 0:
+            raise CheepError(f"{name}: the C compiler failed ({shlex.join(command[:1])}):\n{result.stderr.strip()}")
+        os.replace(partial, target)
+    finally:
+        if os.path.exists(partial):
+            os.unlink(partial)
+    return target
+
+
+@functools.cache
+def load_core() -> ctypes.CDLL:
+    """Compile (once) and load the C core.
+
+    Returns
+    -------
+    ctypes.CDLL
+        The library; :mod:`cheep.features` and :mod:`cheep.detector` declare the functions that they call.
+
+    Raises
+    ------
+    CheepError
+        See :func:`compile_shared`.
+    """
+    return ctypes.CDLL(str(compile_shared(core_sources(), [include_dir()], name="cheep_core")))
+
+
+def pointer(array: object, kind: type) -> object:
+    """Return a ctypes pointer to the first value of a C-contiguous numpy array."""
+    return array.ctypes.data_as(ctypes.POINTER(kind))  # type: ignore[attr-defined]

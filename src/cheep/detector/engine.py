@@ -1,0 +1,220 @@
+"""The C detector from Python: int8 scores of successive windows in, events out."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cheep.ccore import load_core
+from cheep.config import DetectorConfig
+from cheep.errors import CheepError
+
+MAX_CLASSES, MAX_SMOOTHING, MAX_SCORES = 64, 32, 512
+NEVER = 2**31 - 1  # on_sum of a class that makes no event
+
+
+@dataclass(frozen=True)
+class Event:
+    """One class, from the first to the last window in which it was on.
+
+    Attributes
+    ----------
+    label
+        Index of the class.
+    ended
+        False: the event has just started (``last_window`` and ``peak`` are of this moment). True: it has ended.
+    first_window, last_window
+        Indices of windows since the start or reset, both included.
+    peak
+        Largest smoothed score so far, in the network's units (0..1).
+    peak_sum
+        The same as the exact integer sum of quantized scores.
+    """
+
+    label: int
+    ended: bool
+    first_window: int
+    last_window: int
+    peak: float
+    peak_sum: int
+
+
+class _Threshold(ctypes.Structure):
+    _fields_ = [("on_sum", ctypes.c_int32), ("off_sum", ctypes.c_int32)]
+
+
+class _Spec(ctypes.Structure):
+    _fields_ = [
+        ("n_classes", ctypes.c_uint16),
+        ("smoothing", ctypes.c_uint16),
+        ("min_windows", ctypes.c_uint16),
+        ("hold_off", ctypes.c_uint16),
+        ("threshold", ctypes.POINTER(_Threshold)),
+    ]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        ("label", ctypes.c_uint16),
+        ("ended", ctypes.c_bool),
+        ("first_window", ctypes.c_uint64),
+        ("last_window", ctypes.c_uint64),
+        ("peak_sum", ctypes.c_int32),
+    ]
+
+
+class _ClassState(ctypes.Structure):
+    _fields_ = [
+        ("sum", ctypes.c_int32),
+        ("peak_sum", ctypes.c_int32),
+        ("first_window", ctypes.c_uint64),
+        ("last_window", ctypes.c_uint64),
+        ("run", ctypes.c_uint16),
+        ("quiet", ctypes.c_uint16),
+        ("active", ctypes.c_bool),
+    ]
+
+
+class _Detector(ctypes.Structure):
+    _fields_ = [
+        ("spec", ctypes.POINTER(_Spec)),
+        ("windows", ctypes.c_uint64),
+        ("next", ctypes.c_uint16),
+        ("scores", ctypes.c_int8 * MAX_SCORES),
+        ("classes", _ClassState * MAX_CLASSES),
+    ]
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    core = load_core()
+    detector, events = ctypes.POINTER(_Detector), ctypes.POINTER(_Event)
+    core.cheep_detector_init.argtypes = [detector, ctypes.POINTER(_Spec)]
+    core.cheep_detector_init.restype = ctypes.c_int
+    core.cheep_detector_reset.argtypes = [detector]
+    core.cheep_detector_reset.restype = None
+    core.cheep_detector_push.argtypes = [detector, ctypes.c_void_p, events]
+    core.cheep_detector_push.restype = ctypes.c_uint16
+    core.cheep_detector_flush.argtypes = [detector, events]
+    core.cheep_detector_flush.restype = ctypes.c_uint16
+    return core
+
+
+def threshold_sum(threshold: float, smoothing: int, scale: float, zero_point: int) -> int:
+    """Return the least sum of ``smoothing`` quantized scores whose mean score is at least ``threshold``.
+
+    ``sum >= smoothing * (threshold / scale + zero_point)``, so the bound is rounded up to the next integer. It is
+    taken one part in 10^9 lower first, because a threshold such as 0.7 is itself a rounded number: a mean score
+    that equals the written threshold is on.
+    """
+    bound = smoothing * (threshold / scale + zero_point)
+    return math.ceil(bound - 1e-9 * max(1.0, abs(smoothing * threshold / scale)))
+
+
+def threshold_sums(config: DetectorConfig, n_classes: int, scale: float, zero_point: int) -> list[tuple[int, int]]:
+    """Return ``(on_sum, off_sum)`` per class for ``cheep_detector_spec`` (``NEVER, NEVER`` for a silent class).
+
+    Parameters
+    ----------
+    config
+        Thresholds in 0..1, one per class, or a single one for all classes.
+    n_classes
+        Outputs of the network.
+    scale, zero_point
+        Of the model's output tensor.
+    """
+    thresholds = config.threshold * n_classes if len(config.threshold) == 1 else config.threshold
+    if len(thresholds) != n_classes:
+        raise CheepError(
+            f"threshold={list(config.threshold)}: has {len(config.threshold)} values for {n_classes} classes "
+            "(one value per label; null for a label that never makes an event)"
+        )
+    if not 1 <= n_classes <= MAX_CLASSES or n_classes * config.smoothing_windows > MAX_SCORES:
+        raise CheepError(
+            f"n_classes={n_classes}, smoothing_windows={config.smoothing_windows}: at most {MAX_CLASSES} classes and "
+            f"n_classes * smoothing_windows at most {MAX_SCORES} (lower smoothing_windows)"
+        )
+    if not scale > 0:
+        raise CheepError(f"scale={scale}: must be above 0 (read it from the model's output tensor)")
+    sums = []
+    for value in thresholds:
+        if value is None:
+            sums.append((NEVER, NEVER))
+            continue
+        smoothing = config.smoothing_windows
+        off = threshold_sum(max(0.0, value - config.hysteresis), smoothing, scale, zero_point)
+        sums.append((threshold_sum(value, smoothing, scale, zero_point), off))
+    return sums
+
+
+class Detector:
+    """Smoothing, thresholds with hysteresis, and hold-off: the device's detector.
+
+    Parameters
+    ----------
+    config
+        Detector settings (of the model's manifest).
+    n_classes
+        Outputs of the network.
+    scale, zero_point
+        Of the model's int8 output tensor.
+    """
+
+    def __init__(self, config: DetectorConfig, n_classes: int, scale: float, zero_point: int) -> None:
+        self.config, self.n_classes, self.scale, self.zero_point = config, n_classes, scale, zero_point
+        self._core = _library()
+        sums = threshold_sums(config, n_classes, scale, zero_point)
+        self._thresholds = (_Threshold * n_classes)(*[_Threshold(*pair) for pair in sums])
+        self._spec = _Spec(
+            n_classes, config.smoothing_windows, config.min_windows, config.hold_off_windows, self._thresholds
+        )
+        self._events = (_Event * n_classes)()
+        self._state = _Detector()
+        if self._core.cheep_detector_init(self._state, self._spec) != 0:
+            raise CheepError(f"{config.to_json()}: the C detector refuses these settings")
+
+    @property
+    def windows(self) -> int:
+        """Windows seen since the start or the last :meth:`reset`."""
+        return int(self._state.windows)
+
+    def push(self, scores: np.ndarray) -> list[Event]:
+        """Take scores of successive windows, (n, n_classes) or (n_classes,) int8; return the events in order."""
+        rows = np.asarray(scores)
+        rows = rows[None, :] if rows.ndim == 1 else rows
+        if rows.dtype != np.int8 or rows.ndim != 2 or rows.shape[1] != self.n_classes:
+            raise CheepError(f"scores={rows.dtype} {rows.shape}: must be int8 of shape (windows, {self.n_classes})")
+        rows = np.ascontiguousarray(rows)
+        events: list[Event] = []
+        start, stride = rows.ctypes.data, rows.shape[1]
+        for window in range(rows.shape[0]):
+            count = self._core.cheep_detector_push(self._state, start + window * stride, self._events)
+            if count:
+                events += self._take(count)
+        return events
+
+    def flush(self) -> list[Event]:
+        """Close the events that are running (end of a recording)."""
+        return self._take(self._core.cheep_detector_flush(self._state, self._events))
+
+    def reset(self) -> None:
+        """Forget the past: the next window is window 0."""
+        self._core.cheep_detector_reset(self._state)
+
+    def _take(self, count: int) -> list[Event]:
+        smoothing = self.config.smoothing_windows
+        return [
+            Event(
+                label=e.label,
+                ended=e.ended,
+                first_window=e.first_window,
+                last_window=e.last_window,
+                peak=(e.peak_sum / smoothing - self.zero_point) * self.scale,
+                peak_sum=e.peak_sum,
+            )
+            for e in self._events[:count]
+        ]

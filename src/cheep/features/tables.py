@@ -1,0 +1,94 @@
+"""The constant tables of the front end: computed in double precision, handed over as float32."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cheep.config import FeatureConfig
+from cheep.features.mel import mel_weights
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrontendTables:
+    """Tables of ``cheep_frontend_spec``, in the order and layout that the C core reads.
+
+    Attributes
+    ----------
+    window
+        (frame_samples,) float32: periodic Hann window / 32768.
+    twiddle
+        (twiddle_count,) float32, layout in ``cheep_fft.c``.
+    band_start, band_count
+        (n_mels,) uint16: first FFT bin and number of bins of each band (0 for a band without a bin).
+    band_weight
+        (weight_count,) float32: the weights, band after band.
+    """
+
+    window: np.ndarray
+    twiddle: np.ndarray
+    band_start: np.ndarray
+    band_count: np.ndarray
+    band_weight: np.ndarray
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of constant memory on the device."""
+        return sum(getattr(self, name).nbytes for name in self.__dataclass_fields__)
+
+
+def hann_window(n: int) -> np.ndarray:
+    """Return the periodic Hann window, (n,) float64 (``scipy.signal.get_window("hann", n)``)."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
+
+
+def twiddle_table(fft_size: int) -> np.ndarray:
+    """Return the FFT's constants, float32, layout in ``cheep_fft.c``."""
+    angle = 2 * np.pi * np.arange(fft_size // 2) / fft_size
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32).ravel()
+
+
+def pcen_smoothing(config: FeatureConfig) -> float:
+    """Return the coefficient of PCEN's running mean for its time constant (the formula of ``librosa.pcen``)."""
+    frames = config.pcen_time_constant_s * config.sample_rate_hz / config.hop_samples
+    return (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)
+
+
+@functools.lru_cache(maxsize=32)
+def frontend_spec_tables(config: FeatureConfig) -> FrontendTables:
+    """Return the tables of the C front end for ``config``.
+
+    The filter bank is sparse: for each band the first bin, the number of bins, and their weights.
+    Bands narrower than the spacing of the bins are empty and give the floor; a warning says so.
+    """
+    weights = mel_weights(config).astype(np.float32)  # (n_mels, bins)
+    start = np.zeros(config.n_mels, np.uint16)
+    count = np.zeros(config.n_mels, np.uint16)
+    packed = []
+    for band, row in enumerate(weights):
+        used = np.flatnonzero(row)
+        if used.size:
+            start[band], count[band] = used[0], used[-1] - used[0] + 1
+            packed.append(row[used[0] : used[-1] + 1])
+    empty = int((count == 0).sum())
+    if empty:
+        log.warning(
+            "%d of %d mel bands hold no FFT bin and stay at the floor (fewer n_mels, a larger fft_size or fmin_hz)",
+            empty, config.n_mels,
+        )  # fmt: skip
+    tables = FrontendTables(
+        window=(hann_window(config.frame_samples) / 32768).astype(np.float32),
+        twiddle=twiddle_table(config.fft_size),
+        band_start=start,
+        band_count=count,
+        band_weight=np.concatenate(packed) if packed else np.zeros(1, np.float32),
+    )
+    for name in tables.__dataclass_fields__:
+        getattr(tables, name).setflags(write=False)
+    return tables
