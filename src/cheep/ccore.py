@@ -22,6 +22,8 @@ from cheep.errors import CheepError
 log = logging.getLogger(__name__)
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion")
+# Files of the core that need neither a board nor a model.
+CORE_FILES = ("cheep_columns.c", "cheep_detector.c", "cheep_fft.c", "cheep_frontend.c", "cheep_hdc.c")
 # The bits of a feature depend on -ffp-contract=off: a fused multiply-add rounds once where the core rounds twice.
 BASE_FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", *WARNINGS)
 
@@ -50,9 +52,9 @@ def include_dir() -> Path:
 
 
 def core_sources() -> list[Path]:
-    """Return the C files that need no board and no model: all but ``*_app.c`` and ``cheep_model*.c``."""
-    files = sorted((firmware_root() / "common" / "src").glob("cheep_*.c"))
-    return [f for f in files if not f.stem.endswith("_app") and not f.stem.startswith("cheep_model")]
+    """Return the C files of the core proper: those that need neither a board nor a model."""
+    source = firmware_root() / "common" / "src"
+    return [path for name in CORE_FILES if (path := source / name).is_file()]
 
 
 def _works(command: Sequence[str]) -> bool:
