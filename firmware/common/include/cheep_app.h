@@ -1,0 +1,133 @@
+/* The application that every board runs: ring of samples -> front end -> int8 columns -> model every
+ * stride -> detector -> events. Nothing here knows a board.
+ *
+ *     static _Alignas(8) uint8_t memory[CHEEP_APP_MEMORY_BYTES];     // cheep_generated.h
+ *     cheep_ring_init(&ring, samples, 4096);
+ *     if (cheep_app_boot(&app, &cheep_generated_app, memory, sizeof memory, &ring, &handlers) != CHEEP_OK)
+ *         report app.failed_stage and app.failure, do not listen;
+ *     for (;;) { cheep_app_poll(&app, SIZE_MAX); sleep until the interrupt brings samples; }
+ *
+ * All memory is the caller's. One consumer: cheep_app_poll and the handlers run in the same thread;
+ * only cheep_ring_push may run in an interrupt meanwhile.
+ */
+#ifndef CHEEP_APP_H
+#define CHEEP_APP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cheep_columns.h"
+#include "cheep_detector.h"
+#include "cheep_frontend.h"
+#include "cheep_ring.h"
+#include "cheep_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Everything that a trained model says about itself: constants printed by Cheep (cheep_generated.c). */
+typedef struct {
+    const char *version;               /* of Cheep that printed it */
+    const char *model_id;              /* first 8 hexadecimal digits of the model's sha256 */
+    uint32_t feature_hash;             /* of the settings the model was trained with */
+    const cheep_frontend_spec *frontend;
+    const cheep_detector_spec *detector;
+    uint16_t window_frames;
+    uint16_t stride_frames;
+    float input_inverse_scale;         /* 1 / scale of the model's input */
+    int32_t input_zero_point;
+    float output_scale;
+    int32_t output_zero_point;
+    const char *const *labels;         /* detector->n_classes names, UTF-8 */
+    uint32_t frontend_crc;             /* cheep_selfcheck_frontend on the machine that printed it */
+    const int8_t *golden_window;       /* window_frames * n_mels, or NULL */
+    const int8_t *golden_scores;       /* n_classes: what the model must give for it */
+} cheep_app_spec;
+
+typedef enum {
+    CHEEP_STAGE_NONE = 0,
+    CHEEP_STAGE_SETTINGS,  /* headers disagree with each other, or memory too small */
+    CHEEP_STAGE_FRONTEND,  /* the columns of the test sound differ */
+    CHEEP_STAGE_MODEL,     /* the model cannot be prepared, or is not the one the header describes */
+    CHEEP_STAGE_GOLDEN,    /* its scores for the golden window differ */
+    CHEEP_STAGE_DETECTOR   /* bad thresholds */
+} cheep_stage;
+
+typedef struct {
+    uint16_t class_index;
+    const char *label;
+    bool ended;                /* false: it has just begun */
+    uint64_t start_sample;     /* first sample of its first window, counted from boot, losses included */
+    uint64_t end_sample;       /* one past the last sample of its last window (so far) */
+    int32_t score_e4;          /* peak of the smoothed score, in 1/10000 */
+} cheep_app_event;
+
+/* Since the last report (a minute of audio), worst times per call of a stage. */
+typedef struct {
+    uint64_t sample;           /* position in the stream */
+    uint64_t windows;          /* since boot */
+    uint32_t windows_now;      /* in this minute */
+    uint32_t frontend_us;      /* worst: one column */
+    uint32_t model_us;         /* worst: one inference */
+    uint32_t detector_us;      /* worst: one row of scores */
+    uint32_t worst_waiting;    /* most samples that waited in the ring */
+    uint32_t overruns;         /* gaps since boot */
+    uint64_t lost_samples;     /* since boot */
+} cheep_app_stats;
+
+typedef struct cheep_app cheep_app;
+
+typedef struct {
+    void *context;
+    void (*event)(void *context, const cheep_app *app, const cheep_app_event *event);   /* may be NULL */
+    void (*stats)(void *context, const cheep_app *app, const cheep_app_stats *stats);   /* may be NULL */
+    /* Each window's scores, before the detector; may be NULL. */
+    void (*scores)(void *context, const cheep_app *app, uint64_t window_sample, const int8_t *scores);
+} cheep_app_handlers;
+
+struct cheep_app {
+    const cheep_app_spec *spec;
+    cheep_ring *ring;
+    cheep_app_handlers handlers;
+    cheep_frontend frontend;
+    cheep_columns columns;
+    cheep_detector detector;
+    cheep_event *events;       /* n_classes */
+    float *column;             /* n_mels */
+    int8_t *quantized;         /* n_mels */
+    int8_t *window;            /* window_frames * n_mels */
+    uint32_t until_window;     /* columns left until the next window is run */
+    uint64_t samples;          /* consumed or lost since boot */
+    uint64_t origin;           /* sample at which the front end was last reset */
+    uint64_t next_report;      /* sample of the next statistics */
+    uint64_t segment_window;   /* detector->windows at the last reset */
+    cheep_app_stats stats;
+    cheep_stage failed_stage;
+    const char *failure;       /* one line, never NULL after cheep_app_boot */
+};
+
+/* Bytes that cheep_app_boot wants for spec, or 0 for an invalid one. CHEEP_APP_MEMORY_BYTES in
+ * cheep_generated.h is the same number at compile time. */
+size_t cheep_app_memory_bytes(const cheep_app_spec *spec);
+
+/* Self-check, in this order: settings, front end, detector, model, golden window. On failure
+ * app->failed_stage and app->failure say what differs, and nothing may be run.
+ * memory: aligned to 8. About 1.1 KB of stack besides the model's. */
+cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *memory, size_t memory_bytes,
+                            cheep_ring *ring, const cheep_app_handlers *handlers);
+
+/* Work on at most max_samples of what waits in the ring; returns the samples consumed. */
+size_t cheep_app_poll(cheep_app *app, size_t max_samples);
+
+/* End of the recording: report running events as ended. */
+void cheep_app_finish(cheep_app *app);
+
+/* "settings", "frontend", "model", "golden", "detector" or "none". */
+const char *cheep_stage_name(cheep_stage stage);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

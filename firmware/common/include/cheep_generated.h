@@ -1,0 +1,53 @@
+/* The model that this firmware was built with: what the files in generated/ say, in one constant.
+ *
+ * The files are found as <generated/...>, so a build can put another model's folder first in its
+ * include path. Headers that disagree with each other do not compile. */
+#ifndef CHEEP_GENERATED_H
+#define CHEEP_GENERATED_H
+
+#include "cheep_app.h"
+
+#if defined(__has_include)
+#if !__has_include(<generated/model.h>)
+#error "no model yet: run `python src/model_convert.py`, which writes firmware/common/src/generated/model.h"
+#endif
+#if !__has_include(<generated/mel_filter_bank.h>)
+#error "no filter bank yet: run `python src/mel_filter_bank.py`, which writes generated/mel_filter_bank.h"
+#endif
+#endif
+
+#include <generated/detector_settings.h>
+#include <generated/mel_filter_bank.h>
+#include <generated/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define CHEEP_ASSERT static_assert
+#else
+#define CHEEP_ASSERT _Static_assert
+#endif
+
+CHEEP_ASSERT(CHEEP_MEL_FEATURE_HASH == CHEEP_MODEL_FEATURE_HASH,
+             "mel_filter_bank.h and model.h come from different feature settings: run python src/mel_filter_bank.py");
+CHEEP_ASSERT(CHEEP_DETECTOR_MODEL_ID == CHEEP_MODEL_ID,
+             "detector_settings.h and model.h are of different models: run python src/model_convert.py");
+CHEEP_ASSERT(CHEEP_MEL_BANDS == CHEEP_MODEL_MELS,
+             "mel_filter_bank.h and model.h have different numbers of bands: run python src/mel_filter_bank.py");
+CHEEP_ASSERT(CHEEP_DETECTOR_CLASSES == CHEEP_MODEL_CLASSES,
+             "detector_settings.h and model.h have different classes: run python src/model_convert.py");
+CHEEP_ASSERT(CHEEP_MODEL_CLASSES <= CHEEP_MAX_CLASSES, "more classes than CHEEP_MAX_CLASSES");
+
+#define CHEEP_ALIGN8(bytes) (((bytes) + 7u) & ~7u)
+
+/* What cheep_app_memory_bytes(&cheep_generated_app) returns, at compile time. */
+#define CHEEP_APP_MEMORY_BYTES                                                                             \
+    (CHEEP_ALIGN8(CHEEP_MEL_FRONTEND_BYTES) + CHEEP_ALIGN8(CHEEP_MODEL_CLASSES * sizeof(cheep_event)) +    \
+     CHEEP_ALIGN8(CHEEP_MODEL_MELS * sizeof(float)) + CHEEP_ALIGN8(CHEEP_MODEL_MELS) +                     \
+     2u * CHEEP_ALIGN8(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS))
+
+extern const cheep_app_spec cheep_generated_app;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

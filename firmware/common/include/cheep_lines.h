@@ -1,0 +1,36 @@
+/* What a board says: one JSON object per line, the same characters on every board (docs/firmware.md
+ * has the schema). Each function writes one line with its newline into line[capacity] and returns
+ * its length; 512 bytes are enough for labels of up to 64 bytes. */
+#ifndef CHEEP_LINES_H
+#define CHEEP_LINES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cheep_app.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CHEEP_LINE_BYTES 512
+
+/* {"type":"boot",...}: model, features, memory. app_bytes: sizeof(cheep_app) + CHEEP_APP_MEMORY_BYTES;
+ * model_bytes: cheep_model_memory_bytes(). */
+size_t cheep_line_boot(char *line, size_t capacity, const cheep_app_spec *spec, const char *board,
+                       size_t app_bytes, size_t model_bytes);
+
+/* {"type":"error","stage":...,"reason":...} */
+size_t cheep_line_error(char *line, size_t capacity, const char *stage, const char *reason);
+
+/* {"type":"event","state":"start"|"end",...} */
+size_t cheep_line_event(char *line, size_t capacity, const cheep_app_spec *spec, const cheep_app_event *event);
+
+/* {"type":"stats",...} */
+size_t cheep_line_stats(char *line, size_t capacity, const cheep_app_spec *spec, const cheep_app_stats *stats,
+                        size_t model_bytes, size_t stack_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,295 @@
+#include "cheep_app.h"
+
+#include <string.h>
+
+#include "cheep_model.h"
+#include "cheep_selfcheck.h"
+#include "hal.h"
+
+#define REPORT_SECONDS 60u
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 7u) & ~(size_t)7u;
+}
+
+size_t cheep_app_memory_bytes(const cheep_app_spec *spec)
+{
+    if (spec == NULL || spec->frontend == NULL || spec->detector == NULL || spec->window_frames < 1u) {
+        return 0;
+    }
+    size_t frontend = cheep_frontend_memory_bytes(spec->frontend);
+    if (frontend == 0u) {
+        return 0;
+    }
+    size_t n_mels = spec->frontend->n_mels;
+    size_t window = spec->window_frames * n_mels;
+    return aligned(frontend) + aligned(spec->detector->n_classes * sizeof(cheep_event)) +
+           aligned(n_mels * sizeof(float)) + aligned(n_mels) + 2u * aligned(window);
+}
+
+const char *cheep_stage_name(cheep_stage stage)
+{
+    switch (stage) {
+    case CHEEP_STAGE_SETTINGS: return "settings";
+    case CHEEP_STAGE_FRONTEND: return "frontend";
+    case CHEEP_STAGE_MODEL: return "model";
+    case CHEEP_STAGE_GOLDEN: return "golden";
+    case CHEEP_STAGE_DETECTOR: return "detector";
+    case CHEEP_STAGE_NONE: break;
+    }
+    return "none";
+}
+
+static cheep_status refuse(cheep_app *app, cheep_stage stage, cheep_status status, const char *why)
+{
+    app->failed_stage = stage;
+    app->failure = why;
+    return status;
+}
+
+static cheep_status check_settings(cheep_app *app, size_t memory_bytes)
+{
+    const cheep_app_spec *spec = app->spec;
+    size_t needed = cheep_app_memory_bytes(spec);
+    if (needed == 0u || spec->stride_frames < 1u || spec->labels == NULL) {
+        return refuse(app, CHEEP_STAGE_SETTINGS, CHEEP_ERROR_ARGUMENT,
+                      "the generated headers hold impossible sizes; make them again");
+    }
+    if (spec->frontend->feature_hash != spec->feature_hash) {
+        return refuse(app, CHEEP_STAGE_SETTINGS, CHEEP_ERROR_MISMATCH,
+                      "mel_filter_bank.h and model.h are of different feature settings");
+    }
+    if (memory_bytes < needed) {
+        return refuse(app, CHEEP_STAGE_SETTINGS, CHEEP_ERROR_MEMORY,
+                      "the application's memory is smaller than CHEEP_APP_MEMORY_BYTES");
+    }
+    return CHEEP_OK;
+}
+
+static cheep_status check_frontend(cheep_app *app, void *memory, size_t memory_bytes)
+{
+    const cheep_app_spec *spec = app->spec;
+    uint32_t crc = 0;
+    cheep_status status = cheep_selfcheck_frontend(spec->frontend, spec->input_inverse_scale,
+                                                   spec->input_zero_point, memory, memory_bytes, &crc);
+    if (status == CHEEP_OK) {
+        status = cheep_frontend_init(&app->frontend, spec->frontend, memory, memory_bytes);
+    }
+    if (status != CHEEP_OK) {
+        return refuse(app, CHEEP_STAGE_FRONTEND, status, "the front end refuses the settings of mel_filter_bank.h");
+    }
+    if (crc != spec->frontend_crc) {
+        return refuse(app, CHEEP_STAGE_FRONTEND, CHEEP_ERROR_MISMATCH,
+                      "the columns of the test sound differ from those in training (tables or compiler flags)");
+    }
+    return CHEEP_OK;
+}
+
+static cheep_status check_model(cheep_app *app)
+{
+    const cheep_app_spec *spec = app->spec;
+    int8_t scores[CHEEP_MAX_CLASSES];
+    cheep_status status = cheep_model_init();
+    if (status != CHEEP_OK) {
+        return refuse(app, CHEEP_STAGE_MODEL, status, cheep_model_error());
+    }
+    if (spec->golden_window == NULL) {
+        return CHEEP_OK;
+    }
+    status = cheep_model_invoke(spec->golden_window, scores);
+    if (status != CHEEP_OK) {
+        return refuse(app, CHEEP_STAGE_GOLDEN, status, cheep_model_error());
+    }
+    if (memcmp(scores, spec->golden_scores, spec->detector->n_classes) != 0) {
+        return refuse(app, CHEEP_STAGE_GOLDEN, CHEEP_ERROR_MISMATCH,
+                      "the model's scores for the golden window differ from those in training");
+    }
+    return CHEEP_OK;
+}
+
+cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *memory, size_t memory_bytes,
+                            cheep_ring *ring, const cheep_app_handlers *handlers)
+{
+    memset(app, 0, sizeof *app);
+    app->spec = spec;
+    app->ring = ring;
+    app->handlers = *handlers;
+    app->failure = "";
+    cheep_status status = check_settings(app, memory_bytes);
+    if (status != CHEEP_OK) {
+        return status;
+    }
+    uint8_t *at = memory;
+    size_t n_mels = spec->frontend->n_mels;
+    size_t window = aligned(spec->window_frames * n_mels);
+    size_t frontend = aligned(cheep_frontend_memory_bytes(spec->frontend));
+    status = check_frontend(app, at, frontend);
+    if (status != CHEEP_OK) {
+        return status;
+    }
+    at += frontend;
+    app->events = (cheep_event *)(void *)at;
+    at += aligned(spec->detector->n_classes * sizeof(cheep_event));
+    app->column = (float *)(void *)at;
+    at += aligned(n_mels * sizeof(float));
+    app->quantized = (int8_t *)at;
+    at += aligned(n_mels);
+    app->window = (int8_t *)at;
+    at += window;
+    cheep_columns_init(&app->columns, (int8_t *)at, spec->window_frames, spec->frontend->n_mels);
+    status = cheep_detector_init(&app->detector, spec->detector);
+    if (status != CHEEP_OK) {
+        return refuse(app, CHEEP_STAGE_DETECTOR, status, "the detector refuses the settings of detector_settings.h");
+    }
+    status = check_model(app);
+    if (status != CHEEP_OK) {
+        return status;
+    }
+    app->until_window = spec->window_frames;
+    app->next_report = (uint64_t)REPORT_SECONDS * spec->frontend->sample_rate_hz;
+    return CHEEP_OK;
+}
+
+static void keep_worst(uint32_t *worst, uint32_t begun_us)
+{
+    uint32_t took = cheep_hal_clock_us() - begun_us; /* right across one wrap of the clock */
+    if (took > *worst) {
+        *worst = took;
+    }
+}
+
+/* First sample of a window, counted from boot. A window before the last gap is dated as if there had been none. */
+static uint64_t window_start(const cheep_app *app, uint64_t window)
+{
+    const cheep_app_spec *spec = app->spec;
+    int64_t stride = (int64_t)spec->stride_frames * spec->frontend->hop_samples;
+    int64_t start = (int64_t)app->origin + ((int64_t)window - (int64_t)app->segment_window) * stride;
+    return start < 0 ? 0u : (uint64_t)start;
+}
+
+static void report_events(cheep_app *app, uint16_t n)
+{
+    const cheep_event *events = app->events;
+    const cheep_app_spec *spec = app->spec;
+    uint64_t span = spec->frontend->frame_samples +
+                    (uint64_t)(spec->window_frames - 1u) * spec->frontend->hop_samples;
+    for (uint16_t i = 0; i < n && app->handlers.event != NULL; i++) {
+        cheep_app_event event;
+        int32_t above = events[i].peak_sum - spec->output_zero_point * (int32_t)spec->detector->smoothing;
+        float score = (float)above * spec->output_scale / (float)spec->detector->smoothing;
+        event.class_index = events[i].label;
+        event.label = spec->labels[events[i].label];
+        event.ended = events[i].ended;
+        event.start_sample = window_start(app, events[i].first_window);
+        event.end_sample = window_start(app, events[i].last_window) + span;
+        event.score_e4 = (int32_t)(score * 10000.0f + 0.5f);
+        app->handlers.event(app->handlers.context, app, &event);
+    }
+}
+
+static void run_window(cheep_app *app)
+{
+    int8_t scores[CHEEP_MAX_CLASSES];
+    uint32_t begun = cheep_hal_clock_us();
+    cheep_columns_window(&app->columns, app->window);
+    cheep_status status = cheep_model_invoke(app->window, scores);
+    keep_worst(&app->stats.model_us, begun);
+    if (status != CHEEP_OK) {
+        app->failed_stage = CHEEP_STAGE_MODEL;
+        app->failure = cheep_model_error();
+        return;
+    }
+    if (app->handlers.scores != NULL) {
+        app->handlers.scores(app->handlers.context, app, window_start(app, app->detector.windows), scores);
+    }
+    begun = cheep_hal_clock_us();
+    uint16_t n = cheep_detector_push(&app->detector, scores, app->events);
+    keep_worst(&app->stats.detector_us, begun);
+    app->stats.windows_now++;
+    report_events(app, n);
+}
+
+static void take_column(cheep_app *app)
+{
+    const cheep_app_spec *spec = app->spec;
+    cheep_quantize(app->column, spec->frontend->n_mels, spec->input_inverse_scale, spec->input_zero_point,
+                   app->quantized);
+    cheep_columns_push(&app->columns, app->quantized);
+    if (--app->until_window == 0u) {
+        app->until_window = spec->stride_frames;
+        run_window(app);
+    }
+}
+
+/* Samples were lost here: no column and no window may join what lies on the two sides. */
+static void take_gap(cheep_app *app, uint32_t lost)
+{
+    app->samples += lost;
+    app->stats.lost_samples += lost;
+    cheep_frontend_reset(&app->frontend);
+    cheep_columns_reset(&app->columns);
+    app->until_window = app->spec->window_frames;
+    app->origin = app->samples;
+    app->segment_window = app->detector.windows;
+}
+
+static void report_statistics(cheep_app *app)
+{
+    cheep_app_stats stats = app->stats;
+    stats.sample = app->samples;
+    stats.windows = app->detector.windows;
+    stats.overruns = app->ring->overruns;
+    uint64_t lost = app->stats.lost_samples;
+    memset(&app->stats, 0, sizeof app->stats);
+    app->stats.lost_samples = lost;
+    while (app->next_report <= app->samples) {
+        app->next_report += (uint64_t)REPORT_SECONDS * app->spec->frontend->sample_rate_hz;
+    }
+    if (app->handlers.stats != NULL) {
+        app->handlers.stats(app->handlers.context, app, &stats);
+    }
+}
+
+size_t cheep_app_poll(cheep_app *app, size_t max_samples)
+{
+    size_t done = 0;
+    uint32_t waiting = cheep_ring_waiting(app->ring);
+    if (waiting > app->stats.worst_waiting) {
+        app->stats.worst_waiting = waiting;
+    }
+    while (done < max_samples) {
+        const int16_t *pcm = NULL;
+        size_t n = cheep_ring_peek(app->ring, &pcm);
+        if (n == 0u) {
+            uint32_t lost = cheep_ring_take_gap(app->ring);
+            if (lost == 0u) {
+                break;
+            }
+            take_gap(app, lost);
+        } else {
+            bool ready = false;
+            n = n < max_samples - done ? n : max_samples - done;
+            uint32_t begun = cheep_hal_clock_us();
+            size_t used = cheep_frontend_push(&app->frontend, pcm, n, app->column, &ready);
+            if (ready) {
+                keep_worst(&app->stats.frontend_us, begun);
+            }
+            cheep_ring_consume(app->ring, used);
+            app->samples += used;
+            done += used;
+            if (ready) {
+                take_column(app);
+            }
+        }
+        if (app->samples >= app->next_report) {
+            report_statistics(app);
+        }
+    }
+    return done;
+}
+
+void cheep_app_finish(cheep_app *app)
+{
+    report_events(app, cheep_detector_flush(&app->detector, app->events));
+}

@@ -1,0 +1,111 @@
+// TensorFlow Lite Micro behind cheep_model.h. The only C++ of the core; built where CHEEP_BACKEND_TFLM is defined.
+#if defined(CHEEP_BACKEND_TFLM)
+
+#include <cstring>
+#include <new>
+
+#include "cheep_model.h"
+#include "cheep_model_check.h"
+#include "cheep_text.h"
+
+#include <generated/model.h>
+
+#include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+#include "tensorflow/lite/schema/schema_generated.h"
+
+// The arena that model.h asks for was measured on a 64-bit machine, which bounds a 32-bit one; a board
+// that counts bytes may lower it to what its boot line reports as model_bytes.
+#ifndef CHEEP_TFLM_ARENA_BYTES
+#define CHEEP_TFLM_ARENA_BYTES CHEEP_MODEL_ARENA_BYTES
+#endif
+
+namespace {
+
+using Resolver = tflite::MicroMutableOpResolver<CHEEP_MODEL_OPERATOR_COUNT>;
+
+alignas(16) uint8_t arena[CHEEP_TFLM_ARENA_BYTES];
+alignas(Resolver) uint8_t resolver_memory[sizeof(Resolver)];
+alignas(tflite::MicroInterpreter) uint8_t interpreter_memory[sizeof(tflite::MicroInterpreter)];
+tflite::MicroInterpreter* interpreter = nullptr;
+char error_text[CHEEP_MODEL_ERROR_BYTES] = "the model is not initialized";
+
+cheep_status refuse(const char* why, cheep_status status) {
+  cheep_text text;
+  cheep_text_init(&text, error_text, sizeof error_text);
+  cheep_text_string(&text, why);
+  interpreter = nullptr;
+  return status;
+}
+
+uint32_t elements(const TfLiteTensor& tensor) {
+  uint32_t n = 1;
+  for (int i = 0; i < tensor.dims->size; i++) n *= static_cast<uint32_t>(tensor.dims->data[i]);
+  return n;
+}
+
+constexpr cheep_model_facts kExpected = CHEEP_MODEL_FACTS;
+
+cheep_status prepare() {
+  cheep_status status = cheep_model_check_data(&kExpected, cheep_model_data, cheep_model_data_bytes, error_text);
+  if (status != CHEEP_OK) return status;
+
+  const tflite::Model* model = tflite::GetModel(cheep_model_data);
+  if (model->version() != TFLITE_SCHEMA_VERSION) {
+    return refuse("this TensorFlow Lite Micro reads another version of the model format", CHEEP_ERROR_MODEL);
+  }
+  auto* resolver = new (resolver_memory) Resolver;
+#define CHEEP_ADD(name, registration)                                                        \
+  if (resolver->Add##name(tflite::Register_##registration()) != kTfLiteOk) {                 \
+    return refuse("operator " #registration " cannot be registered", CHEEP_ERROR_MODEL);     \
+  }
+  CHEEP_MODEL_OPERATORS(CHEEP_ADD)
+#undef CHEEP_ADD
+
+  interpreter = new (interpreter_memory) tflite::MicroInterpreter(model, *resolver, arena, sizeof arena);
+  if (interpreter->initialization_status() != kTfLiteOk) {
+    return refuse("TensorFlow Lite Micro cannot read the model", CHEEP_ERROR_MODEL);
+  }
+  if (interpreter->AllocateTensors() != kTfLiteOk) {
+    return refuse("the arena is too small or an operator refuses its tensors (CHEEP_TFLM_ARENA_BYTES)",
+                  CHEEP_ERROR_MEMORY);
+  }
+  const TfLiteTensor* input = interpreter->input(0);
+  const TfLiteTensor* output = interpreter->output(0);
+  if (interpreter->inputs_size() != 1 || interpreter->outputs_size() != 1) {
+    return refuse("the model must have one input and one output", CHEEP_ERROR_MISMATCH);
+  }
+  cheep_model_facts found = kExpected;
+  found.is_int8 = input->type == kTfLiteInt8 && output->type == kTfLiteInt8;
+  found.input_elements = elements(*input);
+  found.output_elements = elements(*output);
+  found.input_scale = input->params.scale;
+  found.output_scale = output->params.scale;
+  found.input_zero_point = input->params.zero_point;
+  found.output_zero_point = output->params.zero_point;
+  status = cheep_model_check_tensors(&kExpected, &found, error_text);
+  if (status != CHEEP_OK) interpreter = nullptr;
+  return status;
+}
+
+}  // namespace
+
+extern "C" cheep_status cheep_model_init(void) { return prepare(); }
+
+extern "C" cheep_status cheep_model_invoke(const int8_t* window, int8_t* scores) {
+  if (interpreter == nullptr) return CHEEP_ERROR_MODEL;
+  std::memcpy(interpreter->input(0)->data.int8, window, CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS);
+  if (interpreter->Invoke() != kTfLiteOk) {
+    return refuse("TensorFlow Lite Micro failed while running the model", CHEEP_ERROR_MODEL);
+  }
+  std::memcpy(scores, interpreter->output(0)->data.int8, CHEEP_MODEL_CLASSES);
+  return CHEEP_OK;
+}
+
+extern "C" size_t cheep_model_memory_bytes(void) {
+  return interpreter == nullptr ? 0 : interpreter->arena_used_bytes();
+}
+
+extern "C" const char* cheep_model_error(void) { return error_text; }
+
+#endif  // CHEEP_BACKEND_TFLM
