@@ -1,0 +1,167 @@
+"""A trained model with everything that travels with it, checked before use."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cheep.config import DetectorConfig, FeatureConfig
+from cheep.errors import CheepError
+from cheep.tflite_model import TensorInfo, TfliteModel, read_model
+
+_MANIFEST = "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelBundle:
+    """An int8 detector: the flatbuffer, and the model's own copy of features, labels and detector settings."""
+
+    path: Path
+    model: TfliteModel
+    features: FeatureConfig
+    detector: DetectorConfig
+    labels: tuple[str, ...]
+
+    @property
+    def input(self) -> TensorInfo:
+        """The window: int8 (1, window_frames, n_mels, 1)."""
+        return self.model.inputs[0]
+
+    @property
+    def output(self) -> TensorInfo:
+        """The scores: int8 (1, n_classes)."""
+        return self.model.outputs[0]
+
+    @property
+    def stride_s(self) -> float:
+        """Time between two runs of the network, s."""
+        return self.detector.stride_frames * self.features.hop_s
+
+
+def load_bundle(source: str | os.PathLike | None = None) -> ModelBundle:
+    """Load a detector from a run folder, a folder with ``manifest.json``, a ``.tflite`` file, or the latest run.
+
+    A ``manifest.json`` beside the file is preferred (calibration writes thresholds there); without one the
+    metadata inside the ``.tflite`` is used. The two must describe the same model.
+
+    Raises
+    ------
+    CheepError
+        No such model; no description of the sound; manifest of another model; a model that is not int8 or whose
+        shapes disagree with its settings.
+    """
+    path, manifest = _locate(source)
+    model = read_model(path)
+    if manifest is None:
+        values = model.metadata
+        if values is None:
+            raise CheepError(
+                f"{path}: the file carries no description of the sound and no {_MANIFEST} lies beside it; "
+                "convert it with Cheep (python src/train_QAT.py)"
+            )
+    else:
+        values = manifest
+        expected = values.get("model", {}).get("sha256")
+        if expected is not None and expected != model.sha256:
+            raise CheepError(
+                f"{path}: sha256 {model.sha256[:12]}… is not the {str(expected)[:12]}… that {_MANIFEST} describes; "
+                "the two files are of different models (copy both, or train again)"
+            )
+    where = f"{path.parent / _MANIFEST if manifest is not None else path}"
+    features = FeatureConfig.parse(_section(values, "features", where), f"{where}: features")
+    detector = DetectorConfig.parse(_section(values, "detector", where), f"{where}: detector")
+    labels = values.get("labels")
+    if not isinstance(labels, list) or not labels or not all(isinstance(item, str) for item in labels):
+        raise CheepError(f"{where}: labels={labels!r}: must be a list of names, one per score; train the model again")
+    _check_hashes(values, features, model, where)
+    bundle = ModelBundle(path, model, features, detector, tuple(labels))
+    _check_shapes(bundle)
+    return bundle
+
+
+def _locate(source: str | os.PathLike | None) -> tuple[Path, dict[str, Any] | None]:
+    from cheep import runs
+
+    path = runs.find_run() if source is None else Path(source)
+    if path.is_file() and path.suffix == ".json":
+        manifest = _read(path)
+        return path.parent / _model_file(manifest, path), manifest
+    if path.is_file():
+        beside = path.parent / _MANIFEST
+        manifest = _read(beside) if beside.is_file() else None
+        if manifest is not None and _model_file(manifest, beside) != path.name:
+            manifest = None  # it belongs to another file of this folder; the metadata inside the model decides
+        return path, manifest
+    if path.is_dir():
+        manifest_path = path / _MANIFEST
+        if manifest_path.is_file():
+            manifest = _read(manifest_path)
+            return path / _model_file(manifest, manifest_path), manifest
+        files = sorted(path.glob("*.tflite"))
+        if len(files) == 1:
+            return files[0], None
+        found = f"{len(files)} .tflite files and" if files else "no .tflite file and"
+        raise CheepError(f"{path}: {found} no {_MANIFEST}; make the int8 model with python src/train_QAT.py")
+    raise CheepError(f"{path}: no such model; give a run folder or a .tflite file (python src/train_QAT.py makes one)")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheepError(f"{path}: damaged JSON ({error}); make it again with python src/train_QAT.py") from None
+    if not isinstance(values, dict):
+        raise CheepError(f"{path}: holds no object; make it again with python src/train_QAT.py")
+    return values
+
+
+def _model_file(manifest: dict[str, Any], path: Path) -> str:
+    name = manifest.get("model", {}).get("file") if isinstance(manifest.get("model"), dict) else None
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise CheepError(f"{path}: model.file={name!r}: must name the .tflite beside it; make the manifest again")
+    return name
+
+
+def _section(values: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    section = values.get(name)
+    if not isinstance(section, dict):
+        raise CheepError(f"{where}: no {name!r} section; make the model again with python src/train_QAT.py")
+    return section
+
+
+def _check_hashes(values: dict[str, Any], features: FeatureConfig, model: TfliteModel, where: str) -> None:
+    stated = values.get("feature_hash")
+    if stated is not None and int(str(stated), 0) != features.hash32:
+        raise CheepError(
+            f"{where}: feature_hash={stated}: its own feature settings give 0x{features.hash32:08x}; the settings were "
+            "edited after training (train again, or restore the file)"
+        )
+    inside = (model.metadata or {}).get("features")
+    if isinstance(inside, dict) and FeatureConfig.parse(inside, where).hash32 != features.hash32:
+        raise CheepError(
+            f"{where}: feature settings differ from those inside the model (0x{features.hash32:08x} against "
+            f"0x{FeatureConfig.parse(inside, where).hash32:08x}); the manifest is of another model"
+        )
+
+
+def _check_shapes(bundle: ModelBundle) -> None:
+    path, features = bundle.path, bundle.features
+    if len(bundle.model.inputs) != 1 or bundle.input.dtype != "int8" or bundle.output.dtype != "int8":
+        kinds = ", ".join(tensor.dtype for tensor in (*bundle.model.inputs, *bundle.model.outputs))
+        raise CheepError(
+            f"{path}: tensors are {kinds}: one int8 input and an int8 output are needed, as on the board "
+            "(make the int8 model with python src/train_QAT.py)"
+        )
+    size = features.window_frames * features.n_mels
+    got = 1
+    for length in bundle.input.shape:
+        got *= length
+    if got != size or bundle.output.shape[-1] != len(bundle.labels):
+        raise CheepError(
+            f"{path}: input {bundle.input.shape} and {bundle.output.shape[-1]} scores do not fit its settings "
+            f"({features.window_frames} columns x {features.n_mels} bands, {len(bundle.labels)} labels); "
+            "model and manifest are of different trainings"
+        )

@@ -1,0 +1,203 @@
+"""The device path in Python: front end -> int8 columns -> network each stride -> detector.
+
+The front end and the detector are the C core's, the network runs in TFLM (or compiled), so that what comes out is
+what the board would compute from the same samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Protocol
+
+import numpy as np
+
+from cheep.errors import CheepError
+from cheep.live.bundle import ModelBundle, load_bundle
+
+BACKENDS = ("tflm", "compiled")
+
+
+class Scorer(Protocol):
+    """Anything that turns windows (n, frames, mels) int8 into scores (n, classes) int8."""
+
+    def scores(self, windows: np.ndarray) -> np.ndarray:
+        """Return one row per window."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowScores:
+    """One run of the network. ``index`` counts from 0; ``end_s`` is the end of its audio since the start, s."""
+
+    index: int
+    end_s: float
+    scores: np.ndarray  # (classes,) int8
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveEvent:
+    """A detection.
+
+    ``start_s`` is the start of the audio of the first window whose smoothed score counted, ``end_s`` the end of the
+    last one's; ``decided_s`` is the end of the audio that was needed to report this (start or end of the event).
+    ``score`` is the largest smoothed score so far, 0..1.
+    """
+
+    label: str
+    ended: bool
+    start_s: float
+    end_s: float
+    decided_s: float
+    score: float
+    first_window: int
+    last_window: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values, times to the millisecond."""
+        return {
+            "label": self.label,
+            "state": "end" if self.ended else "start",
+            "start_s": round(self.start_s, 3),
+            "end_s": round(self.end_s, 3),
+            "score": round(self.score, 4),
+            "first_window": self.first_window,
+            "last_window": self.last_window,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class StepResult:
+    """What one chunk of audio gave: columns (k, mels) int8, runs of the network, events."""
+
+    columns: np.ndarray
+    windows: list[WindowScores]
+    events: list[LiveEvent]
+
+
+class Engine:
+    """A detector that listens to int16 mono samples at the model's rate.
+
+    Parameters
+    ----------
+    source : ModelBundle, path or None
+        A run folder, a model folder, a ``.tflite``; None: the latest run.
+    backend : {"tflm", "compiled"}
+        What runs the network; both give the same bits.
+    scorer : Scorer, optional
+        Runs the network instead of ``backend`` (tests).
+    """
+
+    def __init__(
+        self,
+        source: ModelBundle | str | os.PathLike | None = None,
+        backend: str = "tflm",
+        scorer: Scorer | None = None,
+    ):
+        from cheep.detector import Detector
+        from cheep.features import FrontendStream
+
+        self.bundle = source if isinstance(source, ModelBundle) else load_bundle(source)
+        config = self.bundle.features
+        self._frontend = FrontendStream(config)
+        output = self.bundle.output
+        self._detector = Detector(self.bundle.detector, len(self.bundle.labels), output.scale, output.zero_point)
+        self._scorer = scorer if scorer is not None else make_scorer(self.bundle, backend)
+        self._stride = self.bundle.detector.stride_frames
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next sample is the first of a new recording."""
+        config = self.bundle.features
+        self._frontend.reset()
+        self._detector.reset()
+        self._kept = np.zeros((0, config.n_mels), np.int8)  # columns not yet behind every window
+        self._kept_first = 0  # index of the first kept column
+        self._windows = 0
+        self._columns = 0
+        self._samples = 0
+
+    @property
+    def windows(self) -> int:
+        """Runs of the network since the start."""
+        return self._windows
+
+    @property
+    def samples(self) -> int:
+        """Samples taken since the start."""
+        return self._samples
+
+    def push(self, pcm: np.ndarray) -> StepResult:
+        """Take int16 mono samples, shape (n,), any n; return what they completed."""
+        from cheep.features import quantize
+
+        config, tensor = self.bundle.features, self.bundle.input
+        self._samples += len(pcm)
+        columns = quantize(self._frontend.push(pcm), tensor.scale, tensor.zero_point).reshape(-1, config.n_mels)
+        self._columns += len(columns)
+        self._kept = np.concatenate([self._kept, columns]) if len(columns) else self._kept
+        first = self._windows * self._stride
+        starts = range(first, self._columns - config.window_frames + 1, self._stride)
+        if not starts:
+            return StepResult(columns, [], [])
+        base = np.array(starts) - self._kept_first
+        rows = self._scorer.scores(self._kept[base[:, None] + np.arange(config.window_frames)])
+        windows, events = [], []
+        for row in rows:
+            index = self._windows
+            windows.append(WindowScores(index, self._window_end_s(index), row))
+            found = self._detector.push(row[None, :])
+            self._windows += 1
+            events += [self._event(item, index) for item in found]
+        keep_from = min(self._windows * self._stride, self._columns)
+        self._kept = self._kept[keep_from - self._kept_first :]
+        self._kept_first = keep_from
+        return StepResult(columns, windows, events)
+
+    def flush(self) -> list[LiveEvent]:
+        """End the events that are running (the recording is over)."""
+        return [self._event(item, self._windows - 1) for item in self._detector.flush()]
+
+    def run(self, pcm: np.ndarray, block: int = 1 << 17) -> list[LiveEvent]:
+        """Reset, take a whole recording, and return its ended events."""
+        self.reset()
+        events = []
+        for first in range(0, len(pcm), block):
+            events += self.push(pcm[first : first + block]).events
+        events += self.flush()
+        return [event for event in events if event.ended]
+
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """Return int8 scores as the network's real values, float64, same shape."""
+        output = self.bundle.output
+        return (scores.astype(np.float64) - output.zero_point) * output.scale
+
+    def _window_start_s(self, index: int) -> float:
+        return index * self._stride * self.bundle.features.hop_s
+
+    def _window_end_s(self, index: int) -> float:
+        return self._window_start_s(index) + self.bundle.features.window_s
+
+    def _event(self, event: Any, decided: int) -> LiveEvent:
+        return LiveEvent(
+            label=self.bundle.labels[event.label],
+            ended=event.ended,
+            start_s=self._window_start_s(event.first_window),
+            end_s=self._window_end_s(event.last_window),
+            decided_s=self._window_end_s(decided),
+            score=float(event.peak),
+            first_window=int(event.first_window),
+            last_window=int(event.last_window),
+        )
+
+
+def make_scorer(bundle: ModelBundle, backend: str = "tflm") -> Scorer:
+    """Return what runs the network: ``"tflm"`` or ``"compiled"`` (C, needs a compiler; the same bits, faster)."""
+    if backend == "tflm":
+        from cheep.tflm import TflmModel
+
+        return TflmModel(bundle.model.data)
+    if backend == "compiled":
+        from cheep.compiler import CompiledModel
+
+        return CompiledModel(bundle.path)
+    raise CheepError(f"backend={backend!r}: must be one of {', '.join(BACKENDS)}")

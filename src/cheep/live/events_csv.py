@@ -1,0 +1,28 @@
+"""Events as CSV: written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cheep.live.engine import LiveEvent
+from cheep.runs import write_bytes
+
+COLUMNS = ("file", "start_s", "end_s", "label", "score")
+
+
+def event_row(path: str | os.PathLike, event: LiveEvent) -> tuple[str, str, str, str, str]:
+    """Return the CSV fields of one ended event, in the order of :data:`COLUMNS`."""
+    return (str(path), f"{event.start_s:.3f}", f"{event.end_s:.3f}", event.label, f"{event.score:.4f}")
+
+
+def write_events(path: str | os.PathLike, rows: Sequence[Sequence[str]]) -> None:
+    """Write rows of :func:`event_row` with a header line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    write_bytes(Path(path), text.getvalue().encode())
