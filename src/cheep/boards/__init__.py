@@ -1,0 +1,1 @@
+"""Boards: their budgets, and the emulated one."""

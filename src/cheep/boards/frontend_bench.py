@@ -1,0 +1,109 @@
+"""Front end and detector on the emulated core: the program, its settings header, and the same on this machine."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cheep.boards.emulator import RunResult, build_elf, emulator_dir, run_elf
+from cheep.ccore import firmware_root
+from cheep.config import DetectorConfig, FeatureConfig
+from cheep.detector import Detector, threshold_sums
+from cheep.features import (
+    FrontendStream,
+    compute_features,
+    frontend_spec_tables,
+    frontend_spec_values,
+    inverse_scale,
+    quantize,
+)
+
+CORE_FILES = ("cheep_frontend.c", "cheep_fft.c", "cheep_columns.c", "cheep_detector.c")
+EVENT_MARK = 0x544E5645
+
+
+def _float(value: float) -> str:
+    text = f"{np.float32(value):.9g}"
+    return (text if "." in text or "e" in text else text + ".0") + "f"
+
+
+def _array(kind: str, name: str, values: Sequence[float]) -> str:
+    words = [_float(v) if kind == "float" else str(int(v)) for v in values]
+    return f"static const {kind} {name}[{len(words)}] = {{{', '.join(words)}}};\n"
+
+
+def render_spec(config: FeatureConfig, detector: DetectorConfig, n_classes: int, scale: float, zero_point: int) -> str:
+    """Return ``frontend_spec.h`` for ``main_frontend.c``: tables, quantization, and detector thresholds."""
+    tables = frontend_spec_tables(config)
+    text = "#include <stdint.h>\n"
+    for name in ("window", "twiddle", "band_weight"):
+        text += _array("float", name, getattr(tables, name))
+    for name in ("band_start", "band_count"):
+        text += _array("uint16_t", name, getattr(tables, name))
+    text += "static const cheep_frontend_spec frontend_spec = {\n"
+    for name, value in frontend_spec_values(config).items():
+        text += f"    .{name} = {_float(value) if isinstance(value, float) else f'{value}u'},\n"
+    for name in tables.__dataclass_fields__:
+        text += f"    .{name} = {name},\n"
+    text += "};\n"
+    text += f"#define N_MELS {config.n_mels}\n#define INVERSE_SCALE {_float(inverse_scale(scale))}\n"
+    text += f"#define ZERO_POINT {zero_point}\n#define FRONTEND_MEMORY_BYTES {FrontendStream(config).memory_bytes}\n"
+    sums = threshold_sums(detector, n_classes, 1 / 256, -128)
+    pairs = ", ".join(f"{{{on}, {off}}}" for on, off in sums)
+    text += f"static const cheep_class_threshold thresholds[{n_classes}] = {{{pairs}}};\n"
+    counts = f"{n_classes}, {detector.smoothing_windows}, {detector.min_windows}, {detector.hold_off_windows}"
+    return text + f"static const cheep_detector_spec detector_spec = {{{counts}, thresholds}};\n"
+
+
+def build_frontend(
+    directory: Path,
+    config: FeatureConfig,
+    detector: DetectorConfig,
+    *,
+    n_classes: int,
+    scale: float,
+    zero_point: int,
+    optimization: str = "-O2",
+    flags: Sequence[str] = (),
+) -> Path:
+    """Build ``main_frontend.c`` for ``config`` in ``directory``; return the ELF file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    spec = directory / "frontend_spec.h"
+    spec.write_text(render_spec(config, detector, n_classes, scale, zero_point))
+    sources = [emulator_dir() / "main_frontend.c"]
+    sources += [firmware_root() / "common" / "src" / name for name in CORE_FILES]
+    target = directory / f"frontend{optimization}.elf"
+    return build_elf(sources, target, include_dirs=[directory], optimization=optimization, flags=flags)
+
+
+def run_frontend(
+    elf: Path, pcm_file: Path, output: Path, *, chunk: int = 0, count: bool = True, timeout_s: float = 600.0
+) -> RunResult:
+    """Run the program over a raw int16 file; the columns and events go to ``output``."""
+    return run_elf(elf, [str(pcm_file), str(output), str(chunk)], count=count, timeout_s=timeout_s)
+
+
+def host_output(
+    pcm: np.ndarray, config: FeatureConfig, detector: DetectorConfig, n_classes: int, scale: float, zero_point: int
+) -> bytes:
+    """Return the bytes that the emulated program must write, computed by the core on this machine."""
+    columns = quantize(compute_features(pcm, config), scale, zero_point)  # (frames, n_mels) int8
+    edges = np.arange(n_classes + 1) * config.n_mels // n_classes
+    engine = Detector(detector, n_classes, 1 / 256, -128)
+    parts: list[bytes] = []
+    for column in columns:
+        parts.append(column.tobytes())
+        scores = np.array([column[a:b].max() for a, b in itertools.pairwise(edges)], np.int8)
+        parts += map(_event_bytes, engine.push(scores))
+    parts += map(_event_bytes, engine.flush())
+    return b"".join(parts)
+
+
+def _event_bytes(event: object) -> bytes:
+    return struct.pack(
+        "<IIIIi", EVENT_MARK, event.label * 2 + event.ended, event.first_window, event.last_window, event.peak_sum
+    )
