@@ -225,6 +225,7 @@ def save_keras(model: Any, path: Path) -> None:
     os.close(handle)
     try:
         model.save(name, save_format="h5", include_optimizer=False)
+        os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -1,20 +1,28 @@
-"""TensorFlow, imported in one way: legacy Keras (tfmot needs it), quiet, two threads at most by default."""
+"""TensorFlow, imported in one way: legacy Keras (tfmot needs it), and quiet."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import warnings
+from collections.abc import Iterator
 
 
 def import_tf():
     """Return the ``tensorflow`` module with ``tf.keras`` being legacy Keras 2; raise CheepError if it is missing."""
     from cheep.errors import CheepError
 
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
     try:
-        import tensorflow as tf
+        with quiet_stderr():
+            import tensorflow as tf
     except ImportError as error:
         raise CheepError(f"tensorflow cannot be imported ({error}); run `make setup`") from None
     tf.get_logger().setLevel("ERROR")
@@ -26,3 +34,17 @@ def seed_everything(seed: int) -> None:
     tf = import_tf()
     tf.keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Drop what native code writes to file descriptor 2 (TensorFlow writes much, and nothing a user can act on)."""
+    saved = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)

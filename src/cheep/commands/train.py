@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
         lambda epoch, epochs, n: progress(epoch, epochs, f"loss {n['loss']:.3f}, validation {n['val_loss']:.3f}"),
     )
     if result.interrupted:
-        stage(f"interrupted: kept the best network so far, of epoch {result.best_epoch}: {folder / runs.FLOAT_MODEL}")
+        stage(f"interrupted: kept the best network so far ({result.kept}): {folder / runs.FLOAT_MODEL}")
     else:
-        stage(f"trained {len(result.history)} epochs, kept epoch {result.best_epoch}")
+        stage(f"trained {len(result.history)} epochs, kept {result.kept}")
     print(metrics_table({"float": metrics}))
     print(f"wrote {folder / runs.FLOAT_MODEL} and {folder / runs.FLOAT_TFLITE}\nnext: {stages.QAT_COMMAND}")
     return 130 if result.interrupted else 0

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         lambda epoch, epochs, n: progress(epoch, epochs, f"loss {n['loss']:.3f}, validation {n['val_loss']:.3f}"),
     )
     state = "interrupted, " if result.interrupted else ""
-    stage(f"{state}kept epoch {result.best_epoch} of {len(result.history)}; int8 scores are TFLM's")
+    stage(f"{state}kept {result.kept} of {len(result.history)}; int8 scores are TFLM's")
     print(metrics_table(metrics))
     sizes = runs.read_json(folder / stages.EVALUATION, stages.QAT_COMMAND)["bytes"]
     print(f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM on 64 bits, a bound)")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from cheep.errors import CheepError
+from cheep.tf_runtime import quiet_stderr
 
 
 def to_tflite(model: Any) -> bytes:
@@ -19,9 +17,7 @@ def to_tflite(model: Any) -> bytes:
 
 def qat_to_int8(model: Any) -> bytes:
     """Return the int8 ``.tflite`` (int8 in and out) of a quantization-aware model, batch 1."""
-    tf, converter = _int8(model)
-    del tf
-    return _run(converter)
+    return _run(_int8(model))
 
 
 def calibrated_int8(model: Any, windows: np.ndarray) -> bytes:
@@ -34,27 +30,29 @@ def calibrated_int8(model: Any, windows: np.ndarray) -> bytes:
     """
     if len(windows) < 16:
         raise CheepError(f"calibration: {len(windows)} windows; at least 16 real ones are needed")
-    _, converter = _int8(model)
+    converter = _int8(model)
+    converter.target_spec.supported_ops = [_tf().lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.representative_dataset = lambda: ([w[None, ..., None].astype(np.float32)] for w in windows)
     return _run(converter)
 
 
-def _int8(model: Any) -> tuple[Any, Any]:
+def _tf() -> Any:
     from cheep.tf_runtime import import_tf
 
-    tf = import_tf()
+    return import_tf()
+
+
+def _int8(model: Any) -> Any:
+    tf = _tf()
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
-    return tf, converter
+    return converter
 
 
 def _converter(model: Any) -> Any:
-    from cheep.tf_runtime import import_tf
-
-    tf = import_tf()
+    tf = _tf()
     shape = (1, *model.input_shape[1:])
     function = tf.function(lambda mel: model(mel, training=False))
     concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="mel"))
@@ -62,23 +60,9 @@ def _converter(model: Any) -> Any:
 
 
 def _run(converter: Any) -> bytes:
-    with _quiet():
+    with quiet_stderr():
         try:
             return converter.convert()
         except Exception as error:
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             raise CheepError(f"TFLite conversion failed: {reason}; see docs/conversion.md") from None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the native converter writes to stderr (it writes much, and nothing a user can act on)."""
-    saved = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)

@@ -33,7 +33,7 @@ def _pool(k: Any, x: Any, kind: str, size: Any) -> Any:
 
 
 def _embed(k: Any, x: Any) -> Any:
-    return k.layers.GlobalAveragePooling2D(name="embedding")(x)
+    return k.layers.GlobalAveragePooling2D(keepdims=True, name="embedding")(x)
 
 
 def sepconv(

@@ -22,11 +22,19 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class TrainResult:
-    """History (one dict of numbers per epoch), the epoch whose weights were kept, and whether Ctrl-C ended it."""
+    """History (one dict of numbers per epoch), the epoch whose weights were kept, and whether Ctrl-C ended it.
+
+    ``best_epoch`` counts from 1; 0 stands for the average of the weights of the last epochs.
+    """
 
     history: list[dict[str, float]]
     best_epoch: int
     interrupted: bool
+
+    @property
+    def kept(self) -> str:
+        """What was kept, in words."""
+        return f"epoch {self.best_epoch}" if self.best_epoch else "the average of the last epochs"
 
 
 def fit(
@@ -87,7 +95,7 @@ def fit(
         model.set_weights([total / average[0] for total in average[1]])
         loss = _loss(model, x_val, y_val)
         if loss <= history[best[0]]["val_loss"]:
-            best = (config.epochs, model.get_weights())
+            best = (-1, model.get_weights())
     model.set_weights(best[1])
     if not interrupted:
         state.clear()

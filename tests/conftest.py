@@ -1,0 +1,49 @@
+"""Shared fixtures: small real models and audio files, made by code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from cheep.config import FeatureConfig
+
+
+@pytest.fixture
+def rng():
+    """A seeded generator."""
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def tone(tmp_path):
+    """Write a WAV of a 1 kHz tone: ``tone(name, rate_hz, seconds, channels, subtype)`` -> path."""
+
+    def write(name="tone.wav", rate_hz=8000, seconds=1.0, channels=1, subtype="PCM_16"):
+        t = np.arange(int(rate_hz * seconds)) / rate_hz
+        samples = 0.5 * np.sin(2 * np.pi * 1000 * t)
+        path = tmp_path / name
+        soundfile.write(path, np.repeat(samples[:, None], channels, 1), rate_hz, subtype=subtype)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def small_features():
+    """Cheap feature settings: 31 columns of 24 bands."""
+    return FeatureConfig(n_mels=24, hop_samples=256, window_frames=31)
+
+
+@pytest.fixture(scope="session")
+def int8_model(small_features):
+    """The bytes of a small int8 network with fixed random weights, quantized on random walks like mel columns."""
+    from cheep.convert.tflite import calibrated_int8
+    from cheep.models import build_model
+    from cheep.tf_runtime import seed_everything
+
+    seed_everything(3)
+    shape = (small_features.window_frames, small_features.n_mels)
+    rng = np.random.default_rng(3)
+    windows = (-60 + 8 * rng.standard_normal((64, *shape))).astype(np.float32)
+    return calibrated_int8(build_model("sepconv_s", shape, 2), windows)
