@@ -1,0 +1,240 @@
+"""From recordings to a split manifest: measure, cut, select, split, on every core."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from cheep.audio import iter_audio, probe
+from cheep.config import Settings
+from cheep.datasets.activity import ActivityConfig, LevelMeter, Levels
+from cheep.datasets.files import sha256_of
+from cheep.datasets.labels import Box
+from cheep.datasets.manifest import Manifest
+from cheep.datasets.sources import Recording
+from cheep.datasets.speech import SpeechMeter
+from cheep.datasets.split import SplitConfig, assign_splits
+from cheep.datasets.windows import Window, WindowConfig, choose_windows
+from cheep.errors import CheepError
+
+log = logging.getLogger(__name__)
+
+GROUPINGS = ("recordist", "recording", "site", "date", "recordist+date", "site+date", "group")
+
+
+class BuildConfig(Settings):
+    """Everything that decides what a manifest holds, beside the recordings."""
+
+    sample_rate_hz: int = Field(8000, ge=2000, le=96000, description="rate at which activity is measured")
+    windows: WindowConfig = WindowConfig()
+    split: SplitConfig = SplitConfig()
+    group_by: str = Field("", description=f"what stays together: {', '.join(GROUPINGS)}; empty: group, else recordist")
+    skip_bad: bool = Field(False, description="leave out unreadable files (counted) instead of stopping at the first")
+
+
+@dataclasses.dataclass
+class BuildResult:
+    """The manifest, the windows left out (same columns, ``split`` empty), counts by reason, unreadable files."""
+
+    manifest: Manifest
+    left_out: Manifest
+    reasons: dict[str, int]
+    bad_files: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    sha256: str
+    levels: Levels | None
+    duration_s: float
+    speech: tuple[tuple[float, float], ...]
+    error: str = ""
+
+
+def build_manifest(
+    recordings: Sequence[Recording],
+    config: BuildConfig,
+    folder: Path | str = ".",
+    boxes: dict[Path, list[Box]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    jobs: int | None = None,
+) -> BuildResult:
+    """Cut ``recordings`` into examples and split them.
+
+    Parameters
+    ----------
+    recordings
+        Weakly labelled files, or marked stretches of files (``strong``).
+    folder
+        Where the manifest will be written: its paths are relative to it.
+    boxes
+        Annotations by audio file.
+    progress
+        Called with (files done, files).
+    jobs
+        Worker processes; default: one per core.
+
+    Raises
+    ------
+    CheepError
+        No recordings, an unreadable file (unless ``skip_bad``), a label that cannot be split.
+    """
+    if not recordings:
+        raise CheepError("no recordings: give a folder that holds one folder per label, or --csv")
+    boxes = boxes or {}
+    group_of = _grouping(recordings, config.group_by)
+    by_file: dict[Path, list[Recording]] = {}
+    for recording in recordings:
+        by_file.setdefault(recording.path, []).append(recording)
+    folder = Path(folder)
+    kept: list[dict[str, object]] = []
+    out: list[dict[str, object]] = []
+    reasons: collections.Counter[str] = collections.Counter()
+    bad: list[str] = []
+    for number, (path, measured) in enumerate(_measure_all(by_file, boxes, config, jobs)):
+        if measured.error:
+            if not config.skip_bad:
+                raise CheepError(f"{measured.error} (or leave unreadable files out with --skip-bad)")
+            bad.append(measured.error)
+            log.warning("left out: %s", measured.error)
+            continue
+        for recording in by_file[path]:
+            for window in _windows(recording, measured, config, boxes.get(path, [])):
+                reasons[window.reason] += 1
+                row = _row(recording, window, measured, group_of(recording), folder)
+                (kept if window.label else out).append(row)
+        if progress is not None:
+            progress(number + 1, len(by_file))
+    manifest = Manifest.from_rows(kept, folder)
+    if kept:
+        _warn_of_lost(recordings, manifest)
+        manifest = assign_splits(manifest, config.split)
+    else:
+        assign_splits(manifest, config.split)  # raises: nothing to split
+    return BuildResult(manifest, Manifest.from_rows(out, folder), dict(sorted(reasons.items())), bad)
+
+
+def _windows(recording: Recording, measured: _Measured, config: BuildConfig, boxes: list[Box]) -> list[Window]:
+    end_s = measured.duration_s if recording.end_s is None else min(recording.end_s, measured.duration_s)
+    begin_s = recording.begin_s
+    if begin_s >= end_s:
+        raise CheepError(
+            f"{recording.path}: the marked stretch starts at {begin_s:g} s, the file ends at {measured.duration_s:g} s"
+        )
+    length = config.windows.window_s
+    if recording.strong and end_s - begin_s < length:  # a short mark: the window around its middle
+        begin_s = max(0.0, min((begin_s + end_s - length) / 2, measured.duration_s - length))
+        end_s = min(begin_s + length, measured.duration_s)
+    return choose_windows(
+        measured.levels, recording.label, config.windows, begin_s, end_s, recording.strong, boxes, measured.speech
+    )
+
+
+def _row(recording: Recording, window: Window, measured: _Measured, group: str, folder: Path) -> dict[str, object]:
+    return {
+        "path": os.path.relpath(recording.path, folder).replace(os.sep, "/"),
+        "label": window.label or recording.label,
+        "start_s": window.start_s,
+        "duration_s": window.duration_s,
+        "recording": recording.recording,
+        "recordist": recording.recordist,
+        "licence": recording.licence,
+        "attribution": recording.attribution,
+        "split": "",
+        "sha256": measured.sha256,
+        "group": group,
+        "fold": recording.fold,
+        "source": recording.source,
+        "snr_db": window.snr_db,
+        "reason": window.reason,
+        **({"also": ";".join(recording.also)} if recording.also else {}),
+    }
+
+
+def _grouping(recordings: Sequence[Recording], group_by: str) -> Callable[[Recording], str]:
+    """Return what stays together for one recording: always more than or equal to the recording itself."""
+    if not group_by:
+        group_by = "group" if any(recording.group for recording in recordings) else "recordist"
+    names = group_by.split("+")
+    for name in names:
+        if name not in ("recordist", "recording", "site", "date", "group"):
+            raise CheepError(f"group_by={group_by!r}: must be one of {', '.join(GROUPINGS)}")
+    if group_by not in ("recordist", "group") and not any(getattr(recordings[0], name) for name in names):
+        raise CheepError(f"group_by={group_by!r}: the recordings have no {group_by} (map a column with --columns)")
+
+    def group_of(recording: Recording) -> str:
+        parts = [str(getattr(recording, name)).strip().lower() for name in names]
+        return "|".join(parts) if all(parts) else f"recording:{recording.recording}"
+
+    return group_of
+
+
+def _warn_of_lost(recordings: Sequence[Recording], manifest: Manifest) -> None:
+    lost = {recording.label for recording in recordings} - set(manifest.labels)
+    for label in sorted(lost):
+        raise CheepError(
+            f"label {label!r}: every window was left out (no activity found): lower --activity-db, widen the band "
+            "with --low-hz/--high-hz, or keep whole recordings with --no-selection"
+        )
+    with_windows = set(zip(manifest.column("label"), manifest.column("recording"), strict=True))
+    silent = collections.Counter(
+        label for label, name in {(r.label, r.recording) for r in recordings} if (label, name) not in with_windows
+    )
+    for label, count in sorted(silent.items()):
+        log.warning("label %r: %d recording(s) have no active window and are left out whole", label, count)
+
+
+# -- measuring, in worker processes -----------------------------------------------------------
+
+
+def measure_file(
+    path: Path, sample_rate_hz: int, activity: ActivityConfig, want_levels: bool, want_speech: bool
+) -> _Measured:
+    """Hash, length, activity and announcements of one file, in bounded memory."""
+    try:
+        digest = sha256_of(path)
+        if not want_levels:
+            return _Measured(digest, None, probe(path).duration_s, ())
+        meter = LevelMeter(sample_rate_hz, activity)
+        speech = SpeechMeter(sample_rate_hz) if want_speech else None
+        samples = 0
+        for block in iter_audio(path, sample_rate_hz):
+            samples += len(block)
+            meter.push(block)
+            if speech is not None:
+                speech.push(block)
+        levels = meter.levels()
+        return _Measured(digest, levels, samples / sample_rate_hz, speech.stretches() if speech is not None else ())
+    except CheepError as error:
+        return _Measured("", None, 0.0, (), str(error))
+
+
+def _task(job: tuple[Path, int, ActivityConfig, bool, bool]) -> tuple[Path, _Measured]:
+    return job[0], measure_file(*job)
+
+
+def _measure_all(
+    by_file: dict[Path, list[Recording]], boxes: dict[Path, list[Box]], config: BuildConfig, jobs: int | None
+) -> Iterator[tuple[Path, _Measured]]:
+    windows = config.windows
+    tasks = []
+    for path, group in by_file.items():
+        weak = any(not recording.strong and not windows.is_background(recording.label) for recording in group)
+        levels = (windows.selection and weak) or windows.gaps
+        tasks.append((path, config.sample_rate_hz, windows.activity, levels, levels and windows.announcements and weak))
+    jobs = min(os.cpu_count() or 1, len(tasks)) if jobs is None else jobs
+    if jobs <= 1 or len(tasks) < 32:
+        yield from map(_task, tasks)
+        return
+    context = multiprocessing.get_context(
+        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else None
+    )
+    with context.Pool(jobs) as pool:
+        yield from pool.imap(_task, tasks, chunksize=4)

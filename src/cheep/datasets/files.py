@@ -1,0 +1,96 @@
+"""Files that are whole or absent, and CSV reading whose errors name the line."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from cheep.errors import CheepError
+
+#: No field of a list of recordings is longer than this; longer means an unclosed quote.
+MAX_FIELD_CHARS = 1_000_000
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path``; on success flush it to the disk and rename it to ``path``."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise CheepError(f"{path}: cannot write: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write ``text`` as UTF-8 by :func:`atomic_write`."""
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
+
+
+def read_text(path: Path | str, max_bytes: int = 1 << 30) -> str:
+    """Read UTF-8 text (with or without BOM; UTF-16 with BOM); raise :class:`CheepError` naming the file."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > max_bytes:
+            raise CheepError(f"{path}: {path.stat().st_size} bytes: larger than any label file (limit {max_bytes})")
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise CheepError(
+            f"{path}:{line}: byte {error.start} is not {encoding.upper()}: save the file as UTF-8"
+        ) from None
+
+
+def csv_rows(path: Path | str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield ``(line number, fields)`` of a UTF-8 CSV file, blank lines skipped."""
+    path = Path(path)
+    old = csv.field_size_limit(MAX_FIELD_CHARS)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=delimiter)
+            while True:
+                try:
+                    row = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    raise CheepError(f"{path}:{reader.line_num}: {error}") from None
+                except UnicodeDecodeError:
+                    raise CheepError(f"{path}:{reader.line_num + 1}: not UTF-8: save the file as UTF-8") from None
+                if any(field.strip() for field in row):
+                    yield reader.line_num, row
+    except OSError as error:
+        raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
+    finally:
+        csv.field_size_limit(old)
+
+
+def sha256_of(path: Path | str) -> str:
+    """SHA-256 of a file, hexadecimal, read in blocks."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
+    return digest.hexdigest()

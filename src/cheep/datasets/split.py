@@ -1,0 +1,241 @@
+"""Splits that keep a recording, a recordist, a site or a day on one side."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from cheep.config import Settings
+from cheep.datasets.manifest import SPLITS, Manifest, TextColumn
+from cheep.errors import CheepError, GateError
+
+log = logging.getLogger(__name__)
+
+
+class SplitConfig(Settings):
+    """Shares of the three splits, and what must stay together.
+
+    Rows that share a recording, a file content (sha256), or a non-empty value of the column ``group_by`` are
+    never separated. With ``fold`` columns the user's folds decide: ``test_folds`` and ``val_folds``.
+    """
+
+    val: float = Field(0.15, ge=0, lt=1)
+    test: float = Field(0.15, ge=0, lt=1)
+    seed: int = Field(1, ge=0)
+    group_by: str = Field("group", description="column that stays together beside the recording")
+    val_folds: tuple[str, ...] = ()
+    test_folds: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> Self:
+        if self.val + self.test >= 0.95:
+            raise ValueError(f"val={self.val}, test={self.test}: must leave at least 0.05 for training")
+        return self
+
+
+def components(manifest: Manifest, names: Sequence[str]) -> np.ndarray:
+    """Return (n,) int64 ids of the smallest sets of rows that share no non-empty value of any column in ``names``.
+
+    Ids follow the first row of each set.
+    """
+    size = len(manifest)
+    parent = np.arange(size)
+    # Rows of the first column are joined at once; later columns join the sets already made.
+    for name in names:
+        if name not in manifest.columns:
+            continue
+        codes, values = manifest.codes(name)
+        filled = np.array([bool(value.strip()) for value in values], bool)
+        first: dict[int, int] = {}
+        for row in _first_rows(codes, filled[codes] if len(filled) else np.zeros(0, bool), parent):
+            code = int(codes[row])
+            if code in first:
+                _join(parent, first[code], row)
+            else:
+                first[code] = row
+        parent = _flatten(parent)
+    _, ids = np.unique(parent, return_inverse=True)
+    return ids
+
+
+def _first_rows(codes: np.ndarray, filled: np.ndarray, parent: np.ndarray) -> list[int]:
+    """One row per distinct (code, set): joining these joins all."""
+    rows = np.flatnonzero(filled)
+    if not rows.size:
+        return []
+    pairs = codes[rows].astype(np.int64) * (len(parent) + 1) + parent[rows]
+    return rows[np.unique(pairs, return_index=True)[1]].tolist()
+
+
+def _find(parent: np.ndarray, row: int) -> int:
+    while parent[row] != row:
+        parent[row] = parent[parent[row]]
+        row = int(parent[row])
+    return row
+
+
+def _join(parent: np.ndarray, one: int, two: int) -> None:
+    one, two = _find(parent, one), _find(parent, two)
+    if one != two:
+        parent[max(one, two)] = min(one, two)
+
+
+def _flatten(parent: np.ndarray) -> np.ndarray:
+    while True:
+        shorter = parent[parent]
+        if np.array_equal(shorter, parent):
+            return parent
+        parent = shorter
+
+
+def assign_splits(manifest: Manifest, config: SplitConfig) -> Manifest:
+    """Return ``manifest`` with column ``split`` filled; the same manifest and seed give the same splits.
+
+    Groups go, the largest first, to the split that lacks most of the group's rarest label, after every split
+    has received one group of each label (as far as there are groups).
+
+    Raises
+    ------
+    CheepError
+        For an empty manifest, a label with a single recording, or a label whose recordings are all one group.
+    """
+    if not len(manifest):
+        raise CheepError("no examples: nothing to split (were all windows left out? see the counts above)")
+    if config.test_folds or config.val_folds:
+        result = _by_folds(manifest, config)
+    else:
+        result = _by_groups(manifest, config)
+    check_leaks(result, config.group_by)
+    return result
+
+
+def _by_folds(manifest: Manifest, config: SplitConfig) -> Manifest:
+    if not manifest.has("fold"):
+        raise CheepError("test_folds: the manifest has no column 'fold' (map one with --columns fold=NAME)")
+    codes, values = manifest.codes("fold")
+    present = {values[code] for code in np.unique(codes)}
+    for fold in (*config.test_folds, *config.val_folds):
+        if fold not in present:
+            raise CheepError(f"fold {fold!r}: not among the folds of the manifest: {', '.join(sorted(present))}")
+    both = set(config.test_folds) & set(config.val_folds)
+    if both:
+        raise CheepError(f"fold {sorted(both)[0]!r}: is in test_folds and in val_folds: must be in one of them")
+    kind = [2 if value in config.test_folds else 1 if value in config.val_folds else 0 for value in values]
+    return manifest.with_column("split", TextColumn(np.array(kind, np.int32)[codes], list(SPLITS)))
+
+
+def _by_groups(manifest: Manifest, config: SplitConfig) -> Manifest:
+    ids = components(manifest, ("recording", "sha256", config.group_by))
+    labels, names = manifest.codes("label")
+    n_groups, n_labels = int(ids.max()) + 1, len(names)
+    counts = np.zeros((n_groups, n_labels), np.int64)  # rows per group and label
+    np.add.at(counts, (ids, labels), 1)
+    recordings = _distinct_per_label(manifest, "recording")
+    per_label = (counts > 0).sum(axis=0)
+    for code in sorted(np.unique(labels).tolist(), key=lambda code: names[code]):
+        if per_label[code] < 2:
+            what = (
+                "1 recording: at least 2 are needed to test on a recording that training has not heard "
+                f"(add recordings of {names[code]!r}, or drop the label)"
+                if recordings[code] < 2
+                else f"{recordings[code]} recordings, all of one {config.group_by}: at least 2 are needed to test on "
+                f"one that training has not heard (add recordings, or keep less together with --group-by recording)"
+            )
+            raise CheepError(f"label {names[code]!r} has {what}")
+        if per_label[code] < 3 and config.val > 0 and config.test > 0:
+            log.warning("label %r has 2 groups of recordings: none is left for validation", names[code])
+
+    shares = np.array([1 - config.val - config.test, config.val, config.test])
+    need = counts.sum(axis=0)[:, None] * shares  # (n_labels, 3) rows still wanted
+    has = np.zeros((n_labels, 3), np.int64)  # groups received
+    order = np.random.Generator(np.random.PCG64(config.seed)).permutation(n_groups)
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    rarity = per_label + np.where(per_label == 0, np.iinfo(np.int64).max // 2, 0)
+    # A rare label is placed first: its few groups decide whether every split hears it.
+    rarest = np.array(
+        [min(np.flatnonzero(counts[group]), key=lambda code: (rarity[code], code)) for group in range(n_groups)]
+    )
+    order = order[np.argsort(rarity[rarest[order]], kind="stable")]
+    left = per_label.copy()
+    choice = np.zeros(n_groups, np.int32)
+    wanted = [place for place in (0, 2, 1) if shares[place] > 0]
+    for group in order.tolist():
+        label = int(rarest[group])
+        codes = np.flatnonzero(counts[group])
+        missing = [place for place in wanted if has[label, place] == 0]
+        if missing and left[label] <= len(missing):
+            place = missing[0]
+        else:
+            relative = need[label] / np.maximum(shares, 1e-9)
+            relative[shares <= 0] = -np.inf
+            place = int(np.argmax(relative))
+        choice[group] = place
+        need[codes, place] -= counts[group, codes]
+        has[codes, place] += 1
+        left[codes] -= 1
+    return manifest.with_column("split", TextColumn(choice[ids], list(SPLITS)))
+
+
+def _distinct_per_label(manifest: Manifest, name: str) -> np.ndarray:
+    labels, names = manifest.codes("label")
+    codes, values = manifest.codes(name)
+    pairs = np.unique(labels.astype(np.int64) * max(len(values), 1) + codes)
+    return np.bincount(pairs // max(len(values), 1), minlength=len(names))
+
+
+def find_leaks(manifest: Manifest, names: Sequence[str] = ("recording", "sha256", "group")) -> list[str]:
+    """Return one sentence per value of columns ``names`` that lies in more than one split."""
+    found: list[str] = []
+    split_codes, split_values = manifest.codes("split")
+    for name in dict.fromkeys(names):
+        if name not in manifest.columns:
+            continue
+        codes, values = manifest.codes(name)
+        pairs = np.unique(codes.astype(np.int64) * (len(split_values) + 1) + split_codes)
+        owners, n_splits = np.unique(pairs // (len(split_values) + 1), return_counts=True)
+        for code in owners[n_splits > 1].tolist():
+            if values[code].strip():
+                where = sorted({split_values[s] or "(none)" for s in np.unique(split_codes[codes == code])})
+                found.append(f"{name} {values[code]!r} is in {' and '.join(where)}")
+    return found
+
+
+def check_leaks(manifest: Manifest, group_by: str = "group") -> None:
+    """Raise :class:`GateError` if a recording, a file content or a group lies in more than one split."""
+    leaks = find_leaks(manifest, ("recording", "sha256", group_by))
+    if leaks:
+        more = f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""
+        raise GateError(
+            f"leak: {leaks[0]}{more}: training would hear what it is tested on "
+            "(split again with: cheep split-dataset, or correct the folds)"
+        )
+
+
+def balance(manifest: Manifest) -> list[dict[str, object]]:
+    """Return per label: examples, seconds, recordings, recordists, and examples per split."""
+    labels, names = manifest.codes("label")
+    split_codes, split_values = manifest.codes("split")
+    n_labels = len(names)
+    examples = np.bincount(labels, minlength=n_labels)
+    seconds = np.bincount(labels, weights=manifest.duration_s, minlength=n_labels)
+    recordings = _distinct_per_label(manifest, "recording")
+    recordists = _distinct_per_label(manifest, "recordist")
+    per_split = np.zeros((n_labels, max(len(split_values), 1)), np.int64)
+    np.add.at(per_split, (labels, split_codes), 1)
+    lines = []
+    for code in sorted((c for c in range(n_labels) if examples[c]), key=lambda c: names[c]):
+        line: dict[str, object] = {
+            "label": names[code],
+            "examples": int(examples[code]),
+            "seconds": float(seconds[code]),
+            "recordings": int(recordings[code]),
+            "recordists": int(recordists[code]),
+        }
+        for split in SPLITS:
+            line[split] = int(per_split[code, split_values.index(split)]) if split in split_values else 0
+        lines.append(line)
+    return lines
