@@ -1,0 +1,17 @@
+/* A model that runs in the calling program (TensorFlow Lite Micro through Python) behind cheep_model.h. */
+#ifndef CHEEP_MODEL_CALLBACK_H
+#define CHEEP_MODEL_CALLBACK_H
+
+#include "cheep_model_check.h"
+
+/* Returns 0 for success. */
+typedef int (*cheep_callback_invoke)(const int8_t *window, int8_t *scores);
+
+/* Before the boot: the model as the runtime found it (facts.data and facts.bytes are the file's), the arena
+ * that it takes, and the function that runs it. facts.data must stay valid until the boot is over. */
+void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, cheep_callback_invoke invoke);
+
+/* What model.h asks for. */
+size_t cheep_callback_arena_bytes(void);
+
+#endif

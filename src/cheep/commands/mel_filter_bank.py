@@ -1,0 +1,33 @@
+"""Write the front end's tables (mel_filter_bank.h) from the model's own feature settings.
+
+python src/mel_filter_bank.py                    of the latest run
+python src/mel_filter_bank.py --model my.tflite  of another model
+python src/mel_filter_bank.py --check            render again, show what differs, exit 1
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from cheep.commands.model_convert import add_export_arguments, emit
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_export_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the header, or check it."""
+    from cheep.export import render_mel_filter_bank
+    from cheep.live.bundle import load_bundle
+
+    bundle = load_bundle(args.model)
+    features = bundle.features
+    files = {"mel_filter_bank.h": render_mel_filter_bank(features, bundle.model.sha256)}
+    about = (
+        f"{bundle.path}: {features.sample_rate_hz} Hz, {features.n_mels} bands, frames of {features.frame_samples} "
+        f"every {features.hop_samples} samples, features 0x{features.hash32:08x}"
+    )
+    following = "cd firmware/esp32 && pio run -t upload   (or firmware/audiomoth; without a board: cheep simulate)"
+    return emit(args, files, about, "python src/mel_filter_bank.py", following)

@@ -1,0 +1,24 @@
+"""From a trained model to the files that a firmware is built from: pure ``render_*()`` functions, and their files."""
+
+from cheep.export.bundle import ExportModel, load_export
+from cheep.export.files import check_files, generated_folder, write_files
+from cheep.export.mel_header import render_mel_filter_bank
+from cheep.export.model_header import (
+    render_detector_settings,
+    render_golden_window,
+    render_model_header,
+    render_model_source,
+)
+
+__all__ = [
+    "ExportModel",
+    "check_files",
+    "generated_folder",
+    "load_export",
+    "render_detector_settings",
+    "render_golden_window",
+    "render_mel_filter_bank",
+    "render_model_header",
+    "render_model_source",
+    "write_files",
+]

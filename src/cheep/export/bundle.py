@@ -1,0 +1,123 @@
+"""A model with everything that its headers say: from ``manifest.json``, or measured where that is missing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from cheep import __version__
+from cheep.config import DetectorConfig, FeatureConfig
+from cheep.errors import CheepError
+from cheep.live.bundle import ModelBundle, load_bundle
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportModel:
+    """What is rendered.
+
+    Attributes
+    ----------
+    bundle : ModelBundle
+        Flatbuffer, feature and detector settings, labels.
+    arena_bytes : int
+        Working memory that TFLM needs, measured on a 64-bit machine.
+    golden_window : (frames, mels) int8
+        Input of the boot check.
+    golden_scores : (classes,) int8
+        What TFLM gives for it.
+    """
+
+    bundle: ModelBundle
+    arena_bytes: int
+    golden_window: np.ndarray
+    golden_scores: np.ndarray
+
+    @property
+    def features(self) -> FeatureConfig:
+        """The model's feature settings."""
+        return self.bundle.features
+
+    @property
+    def detector(self) -> DetectorConfig:
+        """The model's detector settings."""
+        return self.bundle.detector
+
+    @property
+    def sha256(self) -> str:
+        """Of the flatbuffer."""
+        return self.bundle.model.sha256
+
+    @property
+    def model_id(self) -> int:
+        """First 32 bits of the sha256: every header of one model carries them."""
+        return int(self.sha256[:8], 16)
+
+    @property
+    def version(self) -> str:
+        """Cheep's version."""
+        return __version__
+
+
+def load_export(source: str | os.PathLike | None = None) -> ExportModel:
+    """Load a run folder, a ``.tflite`` file or the latest run for export.
+
+    Arena and golden window come from the ``manifest.json`` of the same model; without one they are measured
+    in TFLM on this machine.
+
+    Raises
+    ------
+    CheepError
+        See :func:`cheep.live.bundle.load_bundle`; a golden window of another size.
+    """
+    bundle = load_bundle(source)
+    manifest = _manifest(bundle)
+    arena = manifest.get("model", {}).get("arena_bytes")
+    golden = manifest.get("golden")
+    if arena is None or golden is None:
+        from cheep.tflm import TflmModel
+
+        runtime = TflmModel(bundle.model.data)
+        arena = arena if arena is not None else runtime.arena_bytes
+        window = default_golden_window(bundle.features) if golden is None else None
+        if window is not None:
+            return ExportModel(bundle, int(arena), window, runtime.scores(window[None])[0])
+    window, scores = _golden(golden, bundle)
+    return ExportModel(bundle, int(arena), window, scores)
+
+
+def default_golden_window(features: FeatureConfig) -> np.ndarray:
+    """Return a window that reaches every level: (frames, mels) int8, made by integers."""
+    n = np.arange(features.window_frames * features.n_mels, dtype=np.uint64)
+    values = ((n * np.uint64(2654435761)) >> np.uint64(11)) & np.uint64(0xFF)
+    return values.astype(np.uint8).view(np.int8).reshape(features.window_frames, features.n_mels)
+
+
+def _manifest(bundle: ModelBundle) -> dict[str, Any]:
+    path = bundle.path.parent / "manifest.json"
+    if not path.is_file():
+        return {}
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return values if values.get("model", {}).get("sha256") == bundle.model.sha256 else {}
+
+
+def _golden(golden: dict[str, Any], bundle: ModelBundle) -> tuple[np.ndarray, np.ndarray]:
+    features, classes = bundle.features, len(bundle.labels)
+    try:
+        raw = np.frombuffer(base64.b64decode(golden["window"], validate=True), np.int8)
+        scores = np.array(golden["scores"])
+        good = raw.size == features.window_frames * features.n_mels and scores.shape == (classes,)
+        good = good and int(scores.min()) >= -128 and int(scores.max()) <= 127
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        good = False
+    if not good:
+        raise CheepError(
+            f"{bundle.path.parent / 'manifest.json'}: golden: must hold a window of {features.window_frames} x "
+            f"{features.n_mels} int8 values in base64 and {classes} scores; make the model again"
+        )
+    return raw.reshape(features.window_frames, features.n_mels), scores.astype(np.int8)

@@ -1,0 +1,144 @@
+"""``model.h``, ``model.cc``, ``detector_settings.h`` and ``golden_window.h``."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from cheep.detector import threshold_sums
+from cheep.export.bundle import ExportModel
+from cheep.export.ctext import float32, guard, int8_items, mark, string, table
+from cheep.export.operators import resolver_entries
+from cheep.export.selfcheck import frontend_crc
+from cheep.features import inverse_scale
+
+TOOL = "model_convert.py"
+
+
+def _first(export: ExportModel) -> str:
+    return mark(TOOL, export.sha256, export.features.hash32)
+
+
+def render_model_header(export: ExportModel) -> str:
+    """Return ``model.h``: all that the firmware checks about the model, and the operators to register."""
+    bundle, model = export.bundle, export.bundle.model
+    entries = resolver_entries(list(model.operators))
+    scale = float32(bundle.input.scale)
+    inverse = float32(inverse_scale(bundle.input.scale))
+    out = bundle.output
+    facts = (
+        f"{{ 0, {len(model.data)}u, 0x{zlib.crc32(model.data):08x}u, 1, {export.golden_window.size}u, "
+        f"{len(bundle.labels)}u, {scale}, {float32(out.scale)}, {bundle.input.zero_point}, {out.zero_point} }}"
+    )
+    lines = [
+        "#include <stddef.h>",
+        "#include <stdint.h>",
+        "",
+        f"#define CHEEP_MODEL_VERSION {string(export.version)}",
+        f"#define CHEEP_MODEL_SHA256 {string(export.sha256)}",
+        f"#define CHEEP_MODEL_ID 0x{export.model_id:08x}u",
+        f'#define CHEEP_MODEL_ID_TEXT "{export.model_id:08x}"',
+        f"#define CHEEP_MODEL_FEATURE_HASH 0x{export.features.hash32:08x}u",
+        f"#define CHEEP_MODEL_BYTES {len(model.data)}u",
+        f"#define CHEEP_MODEL_CRC32 0x{zlib.crc32(model.data):08x}u",
+        f"#define CHEEP_MODEL_ARENA_BYTES {export.arena_bytes}u /* measured on 64 bits; bounds a 32-bit board */",
+        "",
+        "/* int8 [1][CHEEP_MODEL_FRAMES][CHEEP_MODEL_MELS][1] -> int8 [1][CHEEP_MODEL_CLASSES] */",
+        f"#define CHEEP_MODEL_FRAMES {export.features.window_frames}",
+        f"#define CHEEP_MODEL_MELS {export.features.n_mels}",
+        f"#define CHEEP_MODEL_CLASSES {len(bundle.labels)}",
+        f"#define CHEEP_MODEL_INPUT_SCALE {scale}",
+        f"#define CHEEP_MODEL_INPUT_INVERSE_SCALE {inverse}",
+        f"#define CHEEP_MODEL_INPUT_ZERO_POINT {bundle.input.zero_point}",
+        f"#define CHEEP_MODEL_OUTPUT_SCALE {float32(out.scale)}",
+        f"#define CHEEP_MODEL_OUTPUT_ZERO_POINT {out.zero_point}",
+        "",
+        "/* cheep_model_facts: what the runtime must find. */",
+        f"#define CHEEP_MODEL_FACTS {facts}",
+        "",
+        table("CHEEP_MODEL_LABELS", map(string, bundle.labels)),
+        "",
+        "/* X(resolver method, registration) */",
+        f"#define CHEEP_MODEL_OPERATOR_COUNT {len(entries)}",
+        "#define CHEEP_MODEL_OPERATORS(X) " + " ".join(f"X({method}, {name})" for method, name in entries),
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
+        "/* In model.cc, for TensorFlow Lite Micro: aligned to 16. */",
+        "extern const uint8_t cheep_model_data[];",
+        "extern const size_t cheep_model_data_bytes;",
+        "#ifdef __cplusplus",
+        "}",
+        "#endif",
+    ]
+    return guard("model.h", lines, _first(export))
+
+
+def render_model_source(export: ExportModel) -> str:
+    """Return ``model.cc``: the bytes of the flatbuffer."""
+    data = export.bundle.model.data
+    rows = ["    " + " ".join(f"0x{byte:02x}," for byte in data[i : i + 19]) for i in range(0, len(data), 19)]
+    lines = [
+        _first(export),
+        "#include <generated/model.h>",
+        "",
+        f"static_assert(CHEEP_MODEL_ID == 0x{export.model_id:08x}u,",
+        '              "model.cc and model.h are of different models: run python src/model_convert.py");',
+        "",
+        "alignas(16) const uint8_t cheep_model_data[] = {",
+        *rows,
+        "};",
+        "",
+        "const size_t cheep_model_data_bytes = sizeof cheep_model_data;",
+        "",
+        "static_assert(sizeof cheep_model_data == CHEEP_MODEL_BYTES,",
+        '              "model.cc is cut off: run python src/model_convert.py");',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def render_detector_settings(export: ExportModel) -> str:
+    """Return ``detector_settings.h``: thresholds as integer sums, smoothing, hold-off, stride."""
+    detector, labels, out = export.detector, export.bundle.labels, export.bundle.output
+    sums = threshold_sums(detector, len(labels), out.scale, out.zero_point)
+    written = detector.threshold if len(detector.threshold) == len(labels) else detector.threshold * len(labels)
+    notes = [
+        f"/*   {_comment(label)}: {'never an event' if value is None else f'threshold {value:g}'} */"
+        for label, value in zip(labels, written, strict=True)
+    ]
+    lines = [
+        f"#define CHEEP_DETECTOR_MODEL_ID 0x{export.model_id:08x}u",
+        f"#define CHEEP_DETECTOR_CLASSES {len(labels)}",
+        f"#define CHEEP_DETECTOR_STRIDE_FRAMES {detector.stride_frames}",
+        f"#define CHEEP_DETECTOR_SMOOTHING {detector.smoothing_windows}",
+        f"#define CHEEP_DETECTOR_MIN_WINDOWS {detector.min_windows}",
+        f"#define CHEEP_DETECTOR_HOLD_OFF {detector.hold_off_windows}",
+        "",
+        "/* {on_sum, off_sum} of each class: sums of int8 scores over the smoothing window. */",
+        *notes,
+        table("CHEEP_DETECTOR_THRESHOLDS", (f"{{ {on}, {off} }}" for on, off in sums)),
+    ]
+    return guard("detector_settings.h", lines, _first(export))
+
+
+def render_golden_window(export: ExportModel) -> str:
+    """Return ``golden_window.h``: what the firmware computes before it listens, and what must come out."""
+    crc = frontend_crc(export.features, export.bundle.input.scale, export.bundle.input.zero_point)
+    lines = [
+        f"#define CHEEP_GOLDEN_MODEL_ID 0x{export.model_id:08x}u",
+        "",
+        "/* CRC-32 of the first int8 columns of the test sound (cheep_selfcheck.h). */",
+        f"#define CHEEP_GOLDEN_FRONTEND_CRC 0x{crc:08x}u",
+        "",
+        "/* int8 [frames][mels], and the scores that TensorFlow Lite Micro gives for it. */",
+        table("CHEEP_GOLDEN_WINDOW", int8_items(export.golden_window)),
+        table("CHEEP_GOLDEN_SCORES", int8_items(np.asarray(export.golden_scores))),
+    ]
+    return guard("golden_window.h", lines, _first(export))
+
+
+def _comment(text: str) -> str:
+    return text.encode("ascii", "replace").decode().replace("*/", "* /").replace("\n", " ")

@@ -1,0 +1,70 @@
+"""What the firmware will compute about itself at boot, computed here by the same C code."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+import numpy as np
+
+from cheep.ccore import compile_shared, core_sources, firmware_root, include_dir
+from cheep.config import FeatureConfig
+from cheep.errors import CheepError
+from cheep.features import inverse_scale
+from cheep.features.frontend import FrontendSpec, make_spec
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Return the C core with ring, text, lines and self-check (no board, no model)."""
+    source = firmware_root() / "common" / "src"
+    names = ("cheep_ring.c", "cheep_text.c", "cheep_lines.c", "cheep_selfcheck.c", "cheep_model_check.c")
+    path = compile_shared([*core_sources(), *(source / name for name in names)], [include_dir()], name="cheep_boot")
+    core = ctypes.CDLL(str(path))
+    spec, size = ctypes.POINTER(FrontendSpec), ctypes.c_size_t
+    core.cheep_frontend_memory_bytes.argtypes = [spec]
+    core.cheep_frontend_memory_bytes.restype = size
+    core.cheep_selfcheck_frontend.argtypes = [
+        spec, ctypes.c_float, ctypes.c_int32, ctypes.c_void_p, size, ctypes.POINTER(ctypes.c_uint32),
+    ]  # fmt: skip
+    core.cheep_selfcheck_frontend.restype = ctypes.c_int
+    core.cheep_selfcheck_pcm.argtypes = [ctypes.POINTER(ctypes.c_uint32), ctypes.c_void_p, size]
+    core.cheep_selfcheck_pcm.restype = None
+    core.cheep_crc32.argtypes = [ctypes.c_uint32, ctypes.c_void_p, size]
+    core.cheep_crc32.restype = ctypes.c_uint32
+    return core
+
+
+def frontend_memory_bytes(config: FeatureConfig) -> int:
+    """Return the bytes of working memory that the C front end wants for ``config``."""
+    spec, _tables = make_spec(config)
+    return int(library().cheep_frontend_memory_bytes(spec))
+
+
+def frontend_crc(config: FeatureConfig, scale: float, zero_point: int) -> int:
+    """Return the CRC-32 of the front end's first int8 columns of the test sound.
+
+    Parameters
+    ----------
+    config : FeatureConfig
+        The model's feature settings.
+    scale, zero_point
+        Quantization of the model's input.
+    """
+    core = library()
+    spec, _tables = make_spec(config)
+    memory = np.zeros(frontend_memory_bytes(config) // 8 + 1, np.float64)
+    crc = ctypes.c_uint32()
+    status = core.cheep_selfcheck_frontend(
+        spec, inverse_scale(scale), zero_point, memory.ctypes.data, memory.nbytes, crc
+    )
+    if status != 0:
+        raise CheepError(f"{config.to_json()}: the C front end refuses these settings (status {status})")
+    return int(crc.value)
+
+
+def selfcheck_pcm(n_samples: int) -> np.ndarray:
+    """Return the first samples of the test sound, (n_samples,) int16."""
+    pcm = np.empty(n_samples, np.int16)
+    library().cheep_selfcheck_pcm(ctypes.c_uint32(0), pcm.ctypes.data, n_samples)
+    return pcm

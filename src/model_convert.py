@@ -1,0 +1,5 @@
+"""Write model.h, model.cc and what belongs to them: python src/model_convert.py --help."""
+
+from cheep.cli import main
+
+raise SystemExit(main("model_convert"))
