@@ -1,0 +1,92 @@
+"""Score calibration: one temperature, so that a score can be read as a probability; reliability of scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+_TINY = 1e-4  # below half a step of an int8 score (1/256): such scores carry no more information
+
+
+@dataclasses.dataclass(frozen=True)
+class Reliability:
+    """Stated against observed probability in equal bins of the score, each array (bins,).
+
+    ``error`` is the expected calibration error: the mean gap, weighted by rows.
+    """
+
+    stated: np.ndarray
+    observed: np.ndarray
+    rows: np.ndarray
+    error: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values; empty bins are left out."""
+        return {
+            "stated": self.stated.round(6).tolist(),
+            "observed": self.observed.round(6).tolist(),
+            "rows": self.rows.tolist(),
+            "expected_calibration_error": self.error,
+        }
+
+
+def apply_temperature(scores: np.ndarray, temperature: float, activation: str) -> np.ndarray:
+    """Return probabilities: the logits behind ``scores`` (n, classes) divided by ``temperature``.
+
+    softmax: ``softmax(log p / T)``; sigmoid: ``sigmoid(logit p / T)`` class by class. T above 1 makes scores humbler.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature={temperature}: must be positive")
+    p = np.clip(np.asarray(scores, np.float64), _TINY, 1 - _TINY)
+    if activation == "softmax":
+        logits = np.log(p) / temperature
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+    return 1 / (1 + np.exp(-np.log(p / (1 - p)) / temperature))
+
+
+def negative_log_likelihood(targets: np.ndarray, probabilities: np.ndarray, activation: str) -> float:
+    """Return the mean of -log(probability of what was true); (n, classes) each."""
+    p = np.clip(probabilities, 1e-12, 1 - 1e-12)
+    if activation == "softmax":
+        return float(-np.mean(np.sum(targets * np.log(p), axis=1)))
+    return float(-np.mean(targets * np.log(p) + (1 - targets) * np.log(1 - p)))
+
+
+def fit_temperature(targets: np.ndarray, scores: np.ndarray, activation: str) -> float:
+    """Return the temperature (0.05..20) that makes ``targets`` likeliest; both (n, classes) in 0..1."""
+    from scipy.optimize import minimize_scalar
+
+    targets = np.asarray(targets, np.float64)
+    if len(targets) == 0:
+        raise ValueError("no rows: temperature needs held-out scores")
+
+    def loss(log_t: float) -> float:
+        return negative_log_likelihood(targets, apply_temperature(scores, np.exp(log_t), activation), activation)
+
+    best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(best.x))
+
+
+def reliability(
+    targets: np.ndarray, probabilities: np.ndarray, activation: str = "softmax", bins: int = 10
+) -> Reliability:
+    """Return how often what the score states is true.
+
+    softmax: the winning score against whether it is right; sigmoid: every score against its target.
+    """
+    if activation == "softmax":
+        best = probabilities.argmax(axis=1)
+        stated = probabilities.max(axis=1)
+        right = targets[np.arange(len(targets)), best] >= 0.5
+    else:
+        stated, right = probabilities.reshape(-1), targets.reshape(-1) >= 0.5
+    which = np.clip((stated * bins).astype(int), 0, bins - 1)
+    rows = np.bincount(which, minlength=bins)
+    used = rows > 0
+    mean_stated = np.bincount(which, stated, bins)[used] / rows[used]
+    observed = np.bincount(which, right, bins)[used] / rows[used]
+    error = float(np.sum(rows[used] * np.abs(mean_stated - observed)) / max(1, rows.sum()))
+    return Reliability(mean_stated, observed, rows[used], error)

@@ -1,0 +1,29 @@
+"""Reports people look at: one self-contained HTML file per run, and the same content as Markdown and JSON."""
+
+from cheep.report.results import (
+    BoardRow,
+    DataRow,
+    DataSummary,
+    History,
+    Mistake,
+    OperatingCurve,
+    RobustnessRow,
+    RunResults,
+    Soundscape,
+    Variant,
+)
+from cheep.report.write import write_report
+
+__all__ = [
+    "BoardRow",
+    "DataRow",
+    "DataSummary",
+    "History",
+    "Mistake",
+    "OperatingCurve",
+    "RobustnessRow",
+    "RunResults",
+    "Soundscape",
+    "Variant",
+    "write_report",
+]

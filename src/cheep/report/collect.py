@@ -1,0 +1,201 @@
+"""From a finished run folder to what a report shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep import __version__, runs, stages
+from cheep.audio import iter_audio
+from cheep.config import FeatureConfig, TrainConfig
+from cheep.datasets.manifest import Manifest
+from cheep.evaluate.matching import Annotation, Detection
+from cheep.evaluate.windows import WindowScores
+from cheep.live.engine import Engine
+from cheep.report.results import DataRow, DataSummary, History, Mistake, RunResults, Soundscape, Variant
+from cheep.tflm import TflmModel
+
+_MISTAKES = 6
+
+
+def results_of_run(
+    run: Path, title: str, soundscapes: Sequence[Soundscape] = (), reproduce: Sequence[str] = (), next_command: str = ""
+) -> RunResults:
+    """Return what is known of a run after ``python src/train_QAT.py``: data, curves, metrics, mistakes.
+
+    The test scores are computed anew by the int8 model in TFLM.
+    """
+    training = runs.read_json(run / stages.TRAINING, stages.TRAIN_COMMAND)
+    evaluation = runs.read_json(run / stages.EVALUATION, stages.QAT_COMMAND)
+    manifest = runs.read_json(run / runs.MANIFEST, stages.QAT_COMMAND)
+    features = FeatureConfig.parse(manifest["features"], str(run / runs.MANIFEST))
+    config = TrainConfig.parse(training["train"], str(run / stages.TRAINING))
+    windows = stages.load_windows(run, features, config)
+    runtime = TflmModel(run / runs.INT8_TFLITE)
+    test = stages.int8_scores(runtime, windows).get("test")
+    return RunResults(
+        title=title,
+        labels=tuple(manifest["labels"]),
+        summary=_summary(evaluation, manifest),
+        variants=_variants(evaluation),
+        test=test,
+        data=_data(windows.manifest, manifest),
+        histories=(
+            _history("float training", training["history"], training["best_epoch"]),
+            _history("quantization-aware fine-tuning", evaluation["history_qat"], evaluation["best_epoch_qat"]),
+        ),
+        mistakes=_mistakes(windows, test, features) if test is not None else (),
+        soundscapes=tuple(soundscapes),
+        settings={
+            "features": manifest["features"],
+            "training": {k: v for k, v in training["train"].items() if k != "augment"},
+            "augmentation": training["train"]["augment"],
+            "detector": manifest["detector"],
+        },
+        intended_use=(
+            f"Detects {', '.join(label for label in manifest['labels'] if label != training['background'])} in sound "
+            "like that of its training recordings, on the board or on a laptop.",
+        ),
+        limits=(
+            "Thresholds come from validation windows until cheep calibrate measures false alarms per hour on long "
+            "recordings of the place of use.",
+            "Sounds that are in no training recording can be mistaken for a target.",
+        ),
+        reproduce=tuple(reproduce),
+        next_command=next_command,
+        model_sha256=manifest["model"]["sha256"],
+        feature_hash=manifest["feature_hash"],
+        cheep_version=__version__,
+    )
+
+
+def stream_soundscape(
+    engine: Engine, path: Path, annotations: Sequence[Annotation], name: str, with_sound: bool = True
+) -> Soundscape:
+    """Run a long recording through the device path and return detections, score trace and (optionally) the sound."""
+    engine.reset()
+    trace, events, sound = [], [], []
+    for block in iter_audio(path, engine.bundle.features.sample_rate_hz):
+        step = engine.push(block)
+        trace += [engine.probability(window.scores) for window in step.windows]
+        events += step.events
+        sound.append(block)
+    events += engine.flush()
+    pcm = np.concatenate(sound)
+    rate_hz = engine.bundle.features.sample_rate_hz
+    return Soundscape(
+        name=name,
+        duration_s=len(pcm) / rate_hz,
+        annotations=tuple(annotations),
+        detections=tuple(Detection(e.label, e.start_s, e.end_s, e.score) for e in events if e.ended),
+        trace=np.array(trace, np.float32).reshape(-1, len(engine.bundle.labels)),
+        trace_step_s=engine.bundle.stride_s,
+        pcm=pcm if with_sound else None,
+        sample_rate_hz=rate_hz,
+    )
+
+
+def _summary(evaluation: dict[str, Any], manifest: dict[str, Any]) -> tuple[str, ...]:
+    test = evaluation["metrics"]["int8"].get("test")
+    lines = []
+    if test:
+        auc = f", window ROC AUC {test['window_auc']:.3f}" if test["window_auc"] is not None else ""
+        lines.append(
+            f"The int8 model is right on {100 * test['clip_accuracy']:.1f} % of {test['clips']} clips that training "
+            f"never heard{auc}."
+        )
+    sizes = evaluation["bytes"]
+    lines.append(f"It takes {sizes['int8']:,} bytes, and {sizes['arena']:,} bytes of arena in TensorFlow Lite Micro.")
+    lines.append(f"{len(manifest['labels'])} output(s): {', '.join(manifest['labels'])}.")
+    return tuple(lines)
+
+
+def _variants(evaluation: dict[str, Any]) -> tuple[Variant, ...]:
+    sizes = evaluation["bytes"]
+    out = []
+    for name, by_split in evaluation["metrics"].items():
+        values = by_split.get("test") or by_split["val"]
+        out.append(
+            Variant(
+                name={"float": "float", "qat": "QAT", "int8": "int8 (TFLM)"}.get(name, name),
+                window_accuracy=values["window_accuracy"],
+                window_auc=values["window_auc"],
+                clip_accuracy=values["clip_accuracy"],
+                clip_auc=values["clip_auc"],
+                model_bytes=sizes.get(name),
+                arena_bytes=sizes["arena"] if name == "int8" else None,
+            )
+        )
+    return tuple(out)
+
+
+def _data(dataset: Manifest, manifest: dict[str, Any]) -> DataSummary:
+    from cheep.datasets.split import balance
+
+    rows = tuple(
+        DataRow(
+            str(line["label"]),
+            *(int(line[split]) for split in ("train", "val", "test")),
+            int(line["recordings"]),
+            int(line["recordists"]),
+            float(line["seconds"]) / 3600,
+        )
+        for line in balance(dataset)
+    )
+    licences = Counter(value or "not stated" for value in dataset.column("licence"))
+    return DataSummary(
+        rows=rows,
+        licences=tuple(sorted(licences.items())),
+        recordings=len(set(dataset.column("recording"))),
+        recordists=len(set(dataset.column("recordist"))),
+        hours=float(np.sum(dataset.duration_s)) / 3600,
+        dataset_sha256=manifest["data"]["dataset_sha256"],
+    )
+
+
+def _history(stage: str, history: list[dict[str, float]], best_epoch: int) -> History:
+    metrics = {"loss": [h["loss"] for h in history], "validation loss": [h["val_loss"] for h in history]}
+    return History(stage, metrics, best_epoch - 1 if best_epoch else None)
+
+
+def _mistakes(windows: stages.Windows, test: WindowScores, features: FeatureConfig) -> tuple[Mistake, ...]:
+    """Return the windows of different clips whose own label got the least score against the best other one."""
+    rows = windows.manifest.of_split("test")
+    names = rows.column("label")
+    plan = windows.plan
+    own = np.array([plan.labels.index(name) if name in plan.labels else -1 for name in names])
+    place = np.arange(len(own))
+    best_other = test.scores.copy()
+    best_other[place[own >= 0], own[own >= 0]] = -1
+    own_score = np.where(own >= 0, test.scores[place, own], 1 - test.scores.max(axis=1))
+    other = np.where(best_other.max(axis=1) >= 0, best_other.max(axis=1), 1 - own_score)
+    badness = other - own_score
+    found: list[Mistake] = []
+    seen: set[int] = set()
+    for row in np.argsort(-badness, kind="stable"):
+        if badness[row] <= 0 or len(found) == _MISTAKES:
+            break
+        if int(test.clip[row]) in seen:
+            continue
+        seen.add(int(test.clip[row]))
+        guess = int(best_other[row].argmax())
+        predicted = plan.labels[guess] if best_other[row, guess] >= 0 else (plan.background or "none")
+        found.append(_mistake(rows, int(row), names[row], predicted, float(other[row]), features))
+    return tuple(found)
+
+
+def _mistake(rows: Manifest, row: int, true: str, predicted: str, score: float, features: FeatureConfig) -> Mistake:
+    path = rows.audio_path(row)
+    start = float(rows.start_s[row])
+    first, last = int(start * features.sample_rate_hz), int((start + features.window_s) * features.sample_rate_hz)
+    done, parts = 0, []
+    for block in iter_audio(path, features.sample_rate_hz):
+        parts.append(block[max(0, first - done) : max(0, last - done)])
+        done += len(block)
+        if done >= last:
+            break
+    return Mistake(path.name, true, predicted, score, np.concatenate(parts), features.sample_rate_hz, start)
