@@ -158,6 +158,7 @@ def qat_stage(
         {
             "metrics": metrics,
             "history_qat": result.history,
+            "best_epoch_qat": result.best_epoch,
             "bytes": {
                 "float": (run / runs.FLOAT_TFLITE).stat().st_size,
                 "int8": manifest["model"]["bytes"],

@@ -1,0 +1,127 @@
+"""The whole job on synthesized recordings: data, training, int8 model, headers, detections, report.
+
+  make demo            or: python -m cheep demo
+
+No network, no key. Everything it makes lies in datasets/demo and runs/demo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import Counter
+from pathlib import Path
+
+from cheep import runs
+from cheep.commands import split_dataset
+from cheep.commands._shared import Progress, metrics_table, stage, table
+from cheep.config import FeatureConfig, QatConfig, TrainConfig
+
+FOLDER = Path("datasets/demo")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--seed", type=int, default=1, help="another seed makes other birds (default 1)")
+    parser.add_argument("--size", choices=("small", "normal"), default="normal", help="small: a quick look")
+    parser.add_argument("--epochs", type=int, default=18, help="of the float training (default 18)")
+    parser.add_argument("--qat-epochs", type=int, default=5, help="of the fine-tuning (default 5)")
+    parser.add_argument(
+        "--headers", type=Path, metavar="DIR", help="where the headers go (default: the firmware's folder)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do everything, print the table and the next command."""
+    from cheep.datasets.demo import make_demo_dataset
+
+    stage("1/6 synthesizing the demo recordings")
+    summary = make_demo_dataset(FOLDER, args.seed, args.size)
+    state = "made" if summary.made else "already there"
+    print(f"  {FOLDER}: {state}, {summary.duration_s / 60:.0f} min by {summary.recordists} recordists")
+    stage("2/6 windows and splits")
+    parser = argparse.ArgumentParser()
+    split_dataset.add_arguments(parser)
+    split_dataset.run(parser.parse_args([str(FOLDER), "--run", "demo", "--seed", str(args.seed)]))
+    folder = runs.find_run(runs.runs_folder() / "demo")
+
+    stage("3/6 training the float network")
+    from cheep import stages
+
+    progress = Progress("  epoch")
+    config = TrainConfig(epochs=args.epochs, seed=args.seed)
+    stages.train_stage(folder, FeatureConfig(), config, Progress("  features"), lambda e, n, _: progress(e, n))
+    stage("4/6 quantization-aware fine-tuning, int8 conversion, scores in TensorFlow Lite Micro")
+    progress = Progress("  epoch")
+    tuning = QatConfig(epochs=args.qat_epochs, seed=args.seed)
+    _, metrics = stages.qat_stage(folder, tuning, on_epoch=lambda e, n, _: progress(e, n))
+    stage("5/6 headers for the firmware")
+    headers = _export(folder, args.headers)
+    stage("6/6 ten minutes of soundscape through the device path, and the report")
+    scape, counts = _soundscape(folder)
+    report = _report(folder, scape)
+
+    print("\n" + metrics_table(metrics))
+    _print_sizes(runs.read_json(folder / stages.EVALUATION, stages.QAT_COMMAND)["bytes"])
+    print("\nsoundscape, calls against detections:\n" + counts)
+    print(f"\nheaders:  {', '.join(str(path) for path in headers)}")
+    print(f"report:   {report}")
+    stage("done")
+    print(f"\nnext: {_NEXT}")
+    return 0
+
+
+_NEXT = f"python src/test.py {FOLDER / 'soundscape.wav'}    (then your own recordings: README.md, 'Your own birds')"
+
+
+def _export(folder: Path, target: Path | None) -> list[Path]:
+    from cheep.commands import mel_filter_bank, model_convert
+    from cheep.export import generated_folder
+
+    target = target or generated_folder()
+    for module in (model_convert, mel_filter_bank):
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        module.run(parser.parse_args(["--model", str(folder), "--output", str(target)]))
+    return sorted(target.glob("*.h"))
+
+
+def _soundscape(folder: Path):
+    from cheep.evaluate.matching import Annotation, Detection, count_events, match_events
+    from cheep.live.engine import Engine
+    from cheep.report.collect import stream_soundscape
+
+    with (FOLDER / "soundscape_events.csv").open(newline="", encoding="utf-8") as stream:
+        truth = [Annotation(row["label"], float(row["start_s"]), float(row["end_s"])) for row in csv.DictReader(stream)]
+    scape = stream_soundscape(Engine(folder), FOLDER / "soundscape.wav", truth, "demo soundscape")
+    matching = match_events((Detection(d.label, d.start_s, d.end_s, d.score) for d in scape.detections), truth)
+    rows = [["species", "calls", "found", "detections", "false alarms", "per hour"]]
+    for label in sorted(Counter(item.label for item in truth)):
+        count = count_events(matching, scape.duration_s / 3600, label)
+        rows.append(
+            [
+                label,
+                str(count.annotations),
+                str(count.found),
+                str(count.detections),
+                str(count.false_alarms),
+                f"{count.false_alarms / (scape.duration_s / 3600):.0f}",
+            ]
+        )
+    return scape, table(rows)
+
+
+def _report(folder: Path, scape) -> Path:
+    from cheep.report.collect import results_of_run
+    from cheep.report.write import write_report
+
+    results = results_of_run(folder, "Cheep demo", [scape], ["make demo"], _NEXT)
+    write_report(results, folder / runs.REPORT)
+    return folder / runs.REPORT
+
+
+def _print_sizes(sizes: dict[str, int]) -> None:
+    print(
+        f"\nmodel: float {sizes['float']:,} bytes, int8 {sizes['int8']:,} bytes; "
+        f"arena {sizes['arena']:,} bytes (TFLM's own allocator on 64 bits, a bound for the board)"
+    )
