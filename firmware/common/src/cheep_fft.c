@@ -1,92 +1,70 @@
-/* Real FFT of N points as a complex FFT of N/2 points.
- *
- * Twiddle table: N/2 pairs (cos, sin) of 2 pi k / N, k = 0..N/2-1.
+/* Twiddle table of N points, R = N / 16, each a pair (cos a, sin a) of single precision:
+ *   for k = 1..R/2-1, n = 1..15:  a =  2 pi n k / N     blocks of 16 complex values, residue k
+ *   for n = 1..7:                 a = -2 pi n / 32      the block of 16 real values, residue R/2
+ *   for i = 0..R/2-1:             a =  2 pi i / R       rotations of the splits (not for N = 256)
  */
 #include "cheep_fft.h"
 
+#define CHEEP_INLINE __attribute__((always_inline))
+#define CHEEP_EACH16(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
+
+#define LEAF_FLOATS 30u
+#define ODD_FLOATS 14u
+
+#define SQRT_HALF 0.707106781f
+#define COS_PI_8 0.923879533f
+#define SIN_PI_8 0.382683432f
+
+#define REAL float
+#define FFT(name) name##_1
+#include "cheep_fft_kernel.h"
+#undef REAL
+#undef FFT
+
 uint32_t cheep_fft_twiddle_count(uint32_t fft_size)
 {
-    return fft_size;
+    const uint32_t r = fft_size / 16u;
+
+    return LEAF_FLOATS * (r / 2u - 1u) + ODD_FLOATS + (fft_size == 256u ? 0u : r);
 }
 
-static void load(const cheep_frontend_spec *spec, const int16_t *pcm, float *z)
+/* 256 samples that fill the frame: windowed as the columns take them. */
+static void power_256(const cheep_frontend_spec *spec, const int16_t *pcm, float *x, float *power)
 {
-    for (uint32_t i = 0; i < spec->frame_samples; i++) {
-        z[i] = (float)pcm[i] * spec->window[i];
-    }
-    for (uint32_t i = spec->frame_samples; i < spec->fft_size; i++) {
-        z[i] = 0.0f;
-    }
-}
+    const float *window = spec->window;
+    const float *w = spec->twiddle;
 
-static void reverse_bits(float *z, uint32_t m)
-{
-    uint32_t j = 0;
-
-    for (uint32_t i = 0; i < m; i++) {
-        if (i < j) {
-            const float re = z[2 * i];
-            const float im = z[2 * i + 1];
-            z[2 * i] = z[2 * j];
-            z[2 * i + 1] = z[2 * j + 1];
-            z[2 * j] = re;
-            z[2 * j + 1] = im;
-        }
-        uint32_t bit = m >> 1;
-        while (bit != 0 && (j & bit) != 0) {
-            j ^= bit;
-            bit >>= 1;
-        }
-        j |= bit;
+    for (uint32_t n = 0; n < 16u; n++) {
+        float v[16], o[16];
+#define TAKE(i) v[i] = (float)pcm[n + (i) * 16u] * window[n + (i) * 16u];
+#define GIVE(i) x[n + (i) * 16u] = o[i];
+        CHEEP_EACH16(TAKE)
+        real16_1(v, o);
+        CHEEP_EACH16(GIVE)
+#undef TAKE
+#undef GIVE
     }
+    even16_1(x, power, 16u);
+    for (uint32_t k = 1; k < 8u; k++) {
+        complex16_1(x + 32u * k, x + 32u * k + 16u, w, power + k, power - k, 16u);
+        w += LEAF_FLOATS;
+    }
+    odd16_1(x + 16, w, power, 8u);
 }
 
 void cheep_fft_power(const cheep_frontend_spec *spec, const int16_t *pcm, float *work, float *power)
 {
-    const float *w = spec->twiddle;
-    const uint32_t n = spec->fft_size;
-    const uint32_t m = n / 2;
-    float *z = work;
+    const uint32_t frame = spec->frame_samples;
 
-    load(spec, pcm, z);
-    reverse_bits(z, m);
-    for (uint32_t half = 1; half < m; half *= 2) {
-        const uint32_t step = n / (2 * half);
-        for (uint32_t base = 0; base < m; base += 2 * half) {
-            for (uint32_t k = 0; k < half; k++) {
-                float *a = z + 2 * (base + k);
-                float *b = a + 2 * half;
-                const float c = w[2 * k * step];
-                const float s = w[2 * k * step + 1];
-                const float re = b[0] * c + b[1] * s;
-                const float im = b[1] * c - b[0] * s;
-                b[0] = a[0] - re;
-                b[1] = a[1] - im;
-                a[0] += re;
-                a[1] += im;
-            }
-        }
+    if (spec->fft_size == 256u && frame == 256u) {
+        power_256(spec, pcm, work, power);
+        return;
     }
-    const float sum = z[0] + z[1];
-    const float difference = z[0] - z[1];
-    power[0] = sum * sum;
-    power[m] = difference * difference;
-    for (uint32_t k = 1; k <= m / 2; k++) {
-        const float *a = z + 2 * k;
-        const float *b = z + 2 * (m - k);
-        const float even_re = 0.5f * (a[0] + b[0]);
-        const float even_im = 0.5f * (a[1] - b[1]);
-        const float odd_re = 0.5f * (a[1] + b[1]);
-        const float odd_im = 0.5f * (b[0] - a[0]);
-        const float c = w[2 * k];
-        const float s = w[2 * k + 1];
-        const float re = odd_re * c + odd_im * s;
-        const float im = odd_im * c - odd_re * s;
-        const float low_re = even_re + re;
-        const float low_im = even_im + im;
-        const float high_re = even_re - re;
-        const float high_im = even_im - im;
-        power[k] = low_re * low_re + low_im * low_im;
-        power[m - k] = high_re * high_re + high_im * high_im;
+    for (uint32_t i = 0; i < frame; i++) {
+        work[i] = (float)pcm[i] * spec->window[i];
     }
+    for (uint32_t i = frame; i < spec->fft_size; i++) {
+        work[i] = 0.0f;
+    }
+    any_1(work, spec->fft_size, spec->twiddle, power);
 }

@@ -49,8 +49,14 @@ def hann_window(n: int) -> np.ndarray:
 
 
 def twiddle_table(fft_size: int) -> np.ndarray:
-    """Return the FFT's constants, float32, layout in ``cheep_fft.c``."""
-    angle = 2 * np.pi * np.arange(fft_size // 2) / fft_size
+    """Return the FFT's constants, (twiddle_count,) float32, layout in ``cheep_fft.c``."""
+    residues = fft_size // 16
+    n = np.arange(1, 16)
+    angles = [2 * np.pi * n * k / fft_size for k in range(1, residues // 2)]
+    angles.append(-2 * np.pi * np.arange(1, 8) / 32)
+    if fft_size != 256:
+        angles.append(2 * np.pi * np.arange(residues // 2) / residues)
+    angle = np.concatenate(angles)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32).ravel()
 
 
