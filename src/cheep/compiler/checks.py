@@ -1,0 +1,265 @@
+"""What each operator must satisfy before code is made for it: TFLM's own conditions, and the compiler's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cheep.compiler.graph import Graph, Node, Tensor
+from cheep.errors import CheepError
+
+_MOVING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CONCATENATION", "SPLIT", "SPLIT_V", "STRIDED_SLICE")
+_MOVING += ("PACK", "UNPACK", "PAD", "PADV2")
+_UNARY = ("RELU", "RELU6", "LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX")
+_MAX_DIMENSION = 32767
+# number of inputs: least, most (None: any)
+_ARITY = {
+    "CONV_2D": (2, 3),
+    "DEPTHWISE_CONV_2D": (2, 3),
+    "FULLY_CONNECTED": (2, 3),
+    "ADD": (2, 2),
+    "SUB": (2, 2),
+    "MUL": (2, 2),
+    "MEAN": (2, 2),
+    "SUM": (2, 2),
+    "RESHAPE": (1, 2),
+    "EXPAND_DIMS": (2, 2),
+    "TRANSPOSE": (2, 2),
+    "SPLIT": (2, 2),
+    "SPLIT_V": (3, 3),
+    "STRIDED_SLICE": (4, 4),
+    "PAD": (2, 2),
+    "PADV2": (3, 3),
+    "CONCATENATION": (1, None),
+    "PACK": (1, None),
+}
+# operand positions that must be constants
+_CONSTANT = {
+    "CONV_2D": (1, 2),
+    "DEPTHWISE_CONV_2D": (1, 2),
+    "FULLY_CONNECTED": (1, 2),
+    "MEAN": (1,),
+    "SUM": (1,),
+    "TRANSPOSE": (1,),
+    "SPLIT": (0,),
+    "SPLIT_V": (1, 2),
+    "STRIDED_SLICE": (1, 2, 3),
+    "PAD": (1,),
+    "PADV2": (1, 2),
+}
+
+
+def check_graph(graph: Graph, name: str) -> None:
+    """Raise :class:`CheepError` for the first operator that cannot be compiled exactly."""
+    for node in graph.nodes:
+        try:
+            _check(node)
+        except _Refused as reason:
+            raise CheepError(
+                f"{name}: {node.op} ({node.output.label}): {reason}; use TFLM for this model or change the layer"
+            ) from None
+
+
+class _Refused(Exception):
+    pass
+
+
+def _need(condition: bool, rule: str) -> None:
+    if not condition:
+        raise _Refused(rule)
+
+
+def _check(node: Node) -> None:
+    least, most = _ARITY.get(node.op, (1, 1))
+    _need(least <= len(node.inputs) and (most is None or len(node.inputs) <= most), "a wrong number of inputs")
+    for i, tensor in enumerate(node.inputs):
+        _need(tensor is not None or (i == 2 and node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")),
+              f"input {i} is missing")
+        if tensor is None:
+            continue
+        if i in _CONSTANT.get(node.op, ()):
+            _need(tensor.data is not None, f"its operand {i} must be a constant")
+    many = node.op in ("SPLIT", "SPLIT_V", "UNPACK")
+    _need(many or len(node.outputs) == 1, "a wrong number of outputs")
+    for tensor in (*node.inputs, *node.outputs):
+        if tensor is not None:
+            _need(all(n <= _MAX_DIMENSION for n in tensor.shape), f"a dimension is larger than {_MAX_DIMENSION}")
+    if node.op in _CHECKS:
+        _CHECKS[node.op](node)
+    elif node.op in _MOVING:
+        _moving(node)
+    elif node.op in _UNARY:
+        _unary(node)
+    else:
+        raise _Refused("the compiler has no code for it")
+
+
+def _int8(*tensors: Tensor) -> None:
+    for tensor in tensors:
+        _need(tensor.dtype == "int8", f"{tensor.label} is not int8")
+        _need(len(tensor.scales) == 1, f"{tensor.label} must have one scale and zero point")
+
+
+def _window(node: Node, kernel_h: int, kernel_w: int) -> None:
+    a, source, out = node.attributes, node.inputs[0], node.output
+    _need(a["padding"] in (0, 1), f"padding {a['padding']} is unknown")
+    _need(source.shape[0] == out.shape[0] == 1, "the batch must be 1")
+    for axis, i, kernel in (("h", 1, kernel_h), ("w", 2, kernel_w)):
+        stride, dilation = a[f"stride_{axis}"], a.get(f"dilation_{axis}", 1)
+        _need(1 <= stride <= 1024 and 1 <= dilation <= 1024, "stride and dilation must be 1 to 1024")
+        reach = (kernel - 1) * dilation + 1
+        size = source.shape[i]
+        expected = -(-size // stride) if a["padding"] == 0 else -(-(size - reach + 1) // stride)
+        _need(expected == out.shape[i] and expected >= 1, f"output size {out.shape[i]} where {expected} is right")
+
+
+def _convolution(node: Node) -> None:
+    source, weights, out = node.inputs[0], node.inputs[1], node.output
+    _int8(source, out)
+    _need(weights.dtype == "int8", "weights must be int8")
+    _need(len(source.shape) == len(weights.shape) == len(out.shape) == 4, "four dimensions are needed")
+    depthwise = node.op == "DEPTHWISE_CONV_2D"
+    channels = weights.shape[3] if depthwise else weights.shape[0]
+    _need(out.shape[3] == channels, "the output's channels differ from the weights'")
+    if depthwise:
+        multiplier = node.attributes["multiplier"]
+        _need(weights.shape[0] == 1 and multiplier >= 1 and source.shape[3] * multiplier == channels,
+              "the depth multiplier does not fit")
+    else:
+        group = weights.shape[3]
+        _need(source.shape[3] % group == 0 and channels % (source.shape[3] // group) == 0, "groups do not fit")
+    _quantized_weights(weights, channels, 3 if depthwise else 0)
+    _bias(node, channels)
+    _window(node, weights.shape[1], weights.shape[2])
+
+
+def _dense(node: Node) -> None:
+    source, weights, out = node.inputs[0], node.inputs[1], node.output
+    _int8(source, out)
+    _need(weights.dtype == "int8" and len(weights.shape) >= 2, "weights must be an int8 matrix")
+    _need(node.attributes["format"] == 0, "shuffled weights")
+    depth, channels = weights.shape[-1], weights.shape[-2]
+    _need(weights.size == depth * channels, "weights must be a matrix")
+    _need(len(out.shape) >= 1 and out.shape[-1] == channels, "the output's channels differ from the weights'")
+    _need(source.size % depth == 0 and source.size // depth * channels == out.size, "sizes do not fit")
+    _quantized_weights(weights, channels, weights.axis)
+    _bias(node, channels)
+
+
+def _quantized_weights(weights: Tensor, channels: int, axis: int) -> None:
+    n = len(weights.scales)
+    _need(n == 1 or (n == channels and weights.axis == axis), f"weights have {n} scales for {channels} channels")
+    _need(not np.any(weights.zero_points), "weights must have zero point 0")
+
+
+def _bias(node: Node, channels: int) -> None:
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None:
+        _need(bias.dtype == "int32" and bias.size == channels, "the bias must be one int32 per channel")
+
+
+def _pool(node: Node) -> None:
+    source, out, a = node.inputs[0], node.output, node.attributes
+    _int8(source, out)
+    _need(len(source.shape) == len(out.shape) == 4 and source.shape[3] == out.shape[3], "shapes do not fit")
+    _need(1 <= a["filter_h"] <= 4096 and 1 <= a["filter_w"] <= 4096, "the filter must be 1 to 4096")
+    _need(abs(source.scale - out.scale) <= 1e-6 and source.zero_point == out.zero_point,
+          "input and output must have the same quantization")
+    _window(node, a["filter_h"], a["filter_w"])
+
+
+def _binary(node: Node) -> None:
+    a, b, out = node.inputs[0], node.inputs[1], node.output
+    _int8(a, b, out)
+    rank = len(out.shape)
+    _need(len(a.shape) <= rank and len(b.shape) <= rank, "shapes do not broadcast")
+    for tensor in (a, b):
+        shape = (1,) * (rank - len(tensor.shape)) + tensor.shape
+        _need(all(n in (1, m) for n, m in zip(shape, out.shape, strict=True)), "shapes do not broadcast")
+    for i, n in enumerate(out.shape):
+        sizes = [t.shape[i - rank + len(t.shape)] if i - rank + len(t.shape) >= 0 else 1 for t in (a, b)]
+        _need(max(sizes) == n, "shapes do not broadcast")
+    if node.op == "MUL":
+        ratio = a.scale * b.scale / out.scale
+        _need(ratio < 2**13, "the output's scale is too small for the inputs'")
+    else:
+        ratio = 2 * max(a.scale, b.scale) / (2**20 * out.scale)
+        _need(ratio < 1, "the output's scale is too small for the inputs'")
+
+
+def _reduce(node: Node) -> None:
+    source, axes, out = node.inputs[0], node.inputs[1], node.output
+    _int8(source, out)
+    _need(axes.dtype == "int32", "axes must be int32")
+    rank = len(source.shape)
+    given = [int(i) for i in axes.data.reshape(-1)]
+    _need(1 <= len(given) <= 6 and all(-rank <= i < rank for i in given), "axes are outside the input")
+    resolved = {i % rank for i in given}
+    kept = [n for i, n in enumerate(source.shape) if i not in resolved]
+    _need(math.prod(kept) == out.size and [n for n in out.shape if n > 1] == [n for n in kept if n > 1],
+          "the output's shape does not fit")
+    _need(source.size // out.size <= 1 << 20, "too many elements")
+
+
+def _quantize(node: Node) -> None:
+    source, out = node.inputs[0], node.output
+    _int8(out)
+    _need(source.size == out.size, "shapes differ")
+    if source.dtype == "int8":
+        _int8(source)
+    else:
+        _need(source.dtype == "float32", "its input must be float32 or int8")
+
+
+def _dequantize(node: Node) -> None:
+    source, out = node.inputs[0], node.output
+    _need(source.dtype == "int8" and len(source.scales) == 1, "its input must be int8 with one scale")
+    _need(out.dtype == "float32" and source.size == out.size, "its output must be float32 of the same shape")
+
+
+def _unary(node: Node) -> None:
+    source, out = node.inputs[0], node.output
+    _int8(source, out)
+    _need(source.size == out.size and source.data is None, "shapes differ")
+    if node.op == "LOGISTIC":
+        _need(out.zero_point == -128, "the output's zero point must be -128")
+    if node.op in ("LOGISTIC", "TANH"):
+        _need(2**-27 < source.scale < 8, "the input's scale must lie between 2^-27 and 8")
+    if node.op == "SOFTMAX":
+        _need(len(source.shape) >= 1 and source.shape == out.shape, "shapes differ")
+        _need(out.zero_point == -128 and out.scale == 1 / 256, "the output must have scale 1/256, zero point -128")
+        beta = node.attributes["beta"]
+        _need(math.isfinite(beta) and beta > 0 and beta * source.scale * 2**26 > 1, "the input's scale is too small")
+    if node.op == "HARD_SWISH":
+        _need(source.scale / 128 / out.scale < 1, "the output's scale is too small")
+
+
+def _moving(node: Node) -> None:
+    for tensor in (*node.variable_inputs, *node.outputs):
+        _need(tensor.dtype == "int8", f"{tensor.label} is not int8")
+    from cheep.compiler import movement
+
+    if node.op in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
+        _need(node.inputs[0].size == node.output.size, "sizes differ")
+        return
+    try:
+        movement.copies(node)
+    except movement.Unfit as reason:
+        raise _Refused(str(reason)) from None
+
+
+_CHECKS = {
+    "CONV_2D": _convolution,
+    "DEPTHWISE_CONV_2D": _convolution,
+    "FULLY_CONNECTED": _dense,
+    "MAX_POOL_2D": _pool,
+    "AVERAGE_POOL_2D": _pool,
+    "ADD": _binary,
+    "SUB": _binary,
+    "MUL": _binary,
+    "MEAN": _reduce,
+    "SUM": _reduce,
+    "QUANTIZE": _quantize,
+    "DEQUANTIZE": _dequantize,
+}

@@ -1,0 +1,385 @@
+"""Graph -> the text of ``model_compiled.c`` and ``model_compiled.h``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from pathlib import Path
+
+from cheep.compiler import lower, pipeline
+from cheep.compiler.constants import Constants
+from cheep.compiler.graph import Graph, Tensor
+from cheep.compiler.plan import Plan, make_plan
+from cheep.errors import CheepError
+
+_CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
+_KERNELS = Path(__file__).with_name("kernels.c")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """The generated files and what is known about them.
+
+    ``memory_bytes``: working memory of a whole window; ``constant_bytes``: weights and tables; ``macs``: multiply-
+    accumulates; ``stream``: None, or a dict with the incremental mode's ``stride_rows`` and ``memory_bytes``.
+    """
+
+    source: str
+    header: str
+    prefix: str
+    memory_bytes: int
+    constant_bytes: int
+    macs: int
+    stream: dict[str, int] | None
+
+
+@functools.cache
+def kernel_parts() -> dict[str, tuple[tuple[str, ...], str]]:
+    """Return the parts of ``kernels.c``: name -> (names it needs, text)."""
+    parts = {}
+    for match in re.finditer(r"/\*@ (\w+)(?:: ([\w ]+))? \*/\n(.*?)(?=/\*@ |\Z)", _KERNELS.read_text(), re.S):
+        parts[match[1]] = (tuple((match[2] or "").split()), match[3].rstrip() + "\n")
+    return parts
+
+
+def needed_parts(names: set[str]) -> list[str]:
+    """Return ``names`` with all that they need, in the file's order."""
+    parts, found, todo = kernel_parts(), set(), list(names)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += parts[name][0]
+    return [name for name in parts if name in found]
+
+
+def generate(graph: Graph, prefix: str, mark: str, feature_hash: str, row_pipeline: bool = True) -> Compiled:
+    """Generate C for ``graph`` (after the passes).
+
+    Parameters
+    ----------
+    prefix : str
+        Of every public name.
+    mark : str
+        The first line of both files, as C comment text.
+    feature_hash : str
+        Eight hexadecimal digits, or "" where the model carries no feature settings.
+    row_pipeline : bool
+        False: one operator at a time, whole tensors (for tests).
+    """
+    return _Generator(graph, prefix, mark, feature_hash, row_pipeline).run()
+
+
+class _Generator:
+    def __init__(self, graph: Graph, prefix: str, mark: str, feature_hash: str, row_pipeline: bool):
+        self._graph, self._prefix, self._mark, self._hash = graph, prefix, mark, feature_hash
+        self._constants = Constants()
+        self._pipe = pipeline.find(graph) if row_pipeline else None
+        for tensor in graph.outputs:
+            if tensor.data is not None:
+                raise CheepError(f"output {tensor.label} is a constant: nothing to compute; fix the model")
+
+    def run(self) -> Compiled:
+        graph, prefix, pipe = self._graph, self._prefix, self._pipe
+        made = {id(t) for n in pipe.nodes for t in n.outputs} if pipe else set()
+        nodes = [n for n in graph.nodes if not any(id(t) in made for t in n.outputs)]
+        tail_inputs = list(graph.inputs)
+        if pipe:
+            reached = {id(pipe.result)}
+            for node in nodes:  # relabellings of the input, read only by the pipeline, need no code
+                if all(id(t) in reached for t in node.variable_inputs):
+                    reached |= {id(t) for t in node.outputs}
+            nodes = [n for n in nodes if all(id(t) in reached for t in n.outputs)]
+            tail_inputs = [pipe.result]
+        steps = [lower.lower(n, f"{prefix}_n{i}", self._constants) for i, n in enumerate(nodes)]
+        kernels = {"base"} | {k for s in steps for k in s.kernels}
+        plan = make_plan(steps, tail_inputs, graph.outputs)
+        stage_text: list[str] = []
+        writer = None
+        if pipe:
+            writer = pipeline.Writer(pipe, prefix, f"{prefix}_memory", self._constants)
+            stage_text = writer.functions()
+            kernels |= writer.kernels | ({"scale", "limit"} if pipe.mean else set())
+        words, result = self._memory(plan)
+        body = self._functions(steps, plan, writer, result)
+        wrappers = sorted({w for s in steps for w in s.wrappers})
+        text = self._source(kernels, wrappers, stage_text, body)
+        size = 8 * words + (4 * (len(pipe.stages) + 1 + (pipe.mean.output.size if pipe.mean else 0)) if pipe else 0)
+        size = -(-size // 8) * 8
+        header = self._header(words, size)
+        return Compiled(
+            text, header, prefix, size, self._constants.n_bytes, sum(map(lower.macs, [*nodes, *(pipe.nodes if pipe else [])])),
+            self._stream_facts(size),
+        )  # fmt: skip
+
+    def _memory(self, plan: Plan) -> tuple[int, int]:
+        """Return (64-bit words of memory, offset of the pipeline's result)."""
+        pipe = self._pipe
+        if not pipe:
+            return max(1, -(-plan.n_bytes // 8)), 0
+        # The tail's tensors share the stages' scratch: stages are at rest when the tail runs.
+        self._arena = pipe.n_bytes
+        result = pipe.final
+        shared = max(pipe.scratch_bytes, plan.n_bytes)
+        if pipe.mean:  # the MEAN's bytes come after the tail's tensors
+            result = pipe.n_bytes + plan.n_bytes
+            shared = max(pipe.scratch_bytes, plan.n_bytes + -(-pipe.mean.output.n_bytes // 8) * 8)
+        return (pipe.n_bytes + shared) // 8, result
+
+    _arena = 0
+
+    def _pointer(self, plan: Plan, result: int):
+        def pointer(tensor: Tensor) -> str:
+            kind, place = plan.location[id(tensor)]
+            if kind == "arena":
+                text = f"bytes + {self._arena + place}"
+                return f"({_CTYPES[tensor.dtype]} *)(void *)({text})" if tensor.dtype != "int8" else text
+            if kind == "input" and self._pipe:
+                return f"bytes + {result}"
+            return f"{kind}{place}"
+
+        return pointer
+
+    def _functions(self, steps, plan: Plan, writer, result: int) -> list[str]:
+        graph, prefix, pipe = self._graph, self._prefix, self._pipe
+        pointer = self._pointer(plan, result)
+        code: list[str] = []
+        for i, step in enumerate(steps):
+            if step.alias:
+                continue
+            lines = step.lines(pointer, f"bytes + {self._arena + plan.scratch[i]}")
+            code += [f"/* {step.title} */", *lines]
+        for tensor, i in plan.copies:
+            code.append(f"memcpy(output{i}, {pointer(tensor)}, {tensor.n_bytes});")
+        outs = ", ".join(self._output_parameters())
+        uses_bytes = any("bytes" in line for line in code)
+        text: list[str] = []
+        declare = "int8_t *const bytes = (int8_t *)memory->words;"
+        if not pipe:
+            ins = ", ".join(self._input_parameters())
+            text += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs}) {{"]
+            text += [declare] if uses_bytes else ["(void)memory;"]
+            return [*text, *code, "}"]
+        names = ", ".join(f"output{i}" for i in range(len(graph.outputs)))
+        sums = "const int32_t *sums, " if pipe.mean else ""
+        text += [
+            "/* What follows the stages, whole tensors at a time. */",
+            f"static void {prefix}_tail({prefix}_memory *memory, {sums}{outs}) {{",
+            declare,
+        ]
+        text += writer.finish("sums", f"bytes + {result}") if pipe.mean else []
+        text += [*code, "}", ""]
+        text += [f"static void {prefix}_start({prefix}_memory *memory) {{", declare, *writer.reset(), "}", ""]
+        row = pipe.stages[0].source.shape[2] * pipe.stages[0].source.shape[3]
+        text += [f"static void {prefix}_row({prefix}_memory *memory, const int8_t *row) {{", declare]
+        text += [*writer.row("row"), "}", ""]
+        text += [f"void {prefix}_invoke({prefix}_memory *memory, {', '.join(self._input_parameters())}, {outs}) {{"]
+        flush = writer.flush()
+        text += [declare] if flush else []
+        passed = "memory->sums, " if pipe.mean else ""
+        text += [
+            f"{prefix}_start(memory);",
+            f"for (int y = 0; y < {pipe.stages[0].source.shape[1]}; ++y) {{",
+            f"{prefix}_row(memory, input0 + y * {row});",
+            "}",
+            *flush,
+            f"{prefix}_tail(memory, {passed}{names});",
+            "}",
+        ]
+        return [*text, *(self._stream_functions(row, outs, names) if pipe.streams else [])]
+
+    def _stream_functions(self, row: int, outs: str, names: str) -> list[str]:
+        prefix, pipe = self._prefix, self._pipe
+        rows = pipe.stages[-1].out.shape[1]
+        text = ["", f"void {prefix}_stream_reset({prefix}_stream *stream) {{", f"{prefix}_start(&stream->memory);"]
+        if not pipe.mean:
+            text += ["}", "", f"void {prefix}_stream_push({prefix}_stream *stream, const int8_t *column) {{"]
+            text += [f"{prefix}_row(&stream->memory, column);", "}", ""]
+            text += [f"int {prefix}_stream_scores({prefix}_stream *stream, {outs}) {{"]
+            text += [f"if (stream->memory.rows < {rows}) {{", "return 0;", "}"]
+            return [*text, f"{prefix}_tail(&stream->memory, {names});", "return 1;", "}"]
+        n = pipe.mean.output.size
+        return [
+            *text,
+            "stream->next = stream->count = 0;",
+            "}",
+            "",
+            f"void {prefix}_stream_push({prefix}_stream *stream, const int8_t *column) {{",
+            f"{prefix}_memory *const memory = &stream->memory;",
+            f"{prefix}_row(memory, column);",
+            "if (memory->rows == 0) {",
+            "return;",
+            "}",
+            "memory->rows = 0; /* one more row of the last stage: keep its sums */",
+            f"for (int c = 0; c < {n}; ++c) {{",
+            "stream->sums[stream->next][c] = (int16_t)memory->sums[c];",
+            "memory->sums[c] = 0;",
+            "}",
+            f"stream->next = (stream->next + 1) % {rows};",
+            f"stream->count += stream->count < {rows};",
+            "}",
+            "",
+            f"int {prefix}_stream_scores({prefix}_stream *stream, {outs}) {{",
+            f"if (stream->count < {rows}) {{",
+            "return 0;",
+            "}",
+            f"int32_t sums[{n}] = {{0}};",
+            f"for (int y = 0; y < {rows}; ++y) {{",
+            f"for (int c = 0; c < {n}; ++c) {{",
+            "sums[c] += stream->sums[y][c];",
+            "}",
+            "}",
+            f"{prefix}_tail(&stream->memory, sums, {names});",
+            "return 1;",
+            "}",
+        ]
+
+    def _stream_facts(self, size: int) -> dict[str, int] | None:
+        pipe = self._pipe
+        if not pipe or not pipe.streams:
+            return None
+        extra = 2 * pipe.mean.output.size * pipe.stages[-1].out.shape[1] + 8 if pipe.mean else 0
+        return {"stride_rows": pipe.row_stride, "memory_bytes": -(-(size + extra) // 8) * 8}
+
+    def _input_parameters(self) -> list[str]:
+        return [f"const {_CTYPES[t.dtype]} *input{i}" for i, t in enumerate(self._graph.inputs)]
+
+    def _output_parameters(self) -> list[str]:
+        return [f"{_CTYPES[t.dtype]} *output{i}" for i, t in enumerate(self._graph.outputs)]
+
+    def _source(self, kernels: set[str], wrappers, stage_text: list[str], body: list[str]) -> str:
+        parts = kernel_parts()
+        needed = needed_parts(kernels)
+        lines = [f'#include "{_header_name(self._prefix)}"', "", "#include <stdbool.h>", "#include <string.h>", ""]
+        text = f"/* {self._mark} */\n" + "\n".join(lines)
+        text += "\n" + "\n".join(parts[name][1] for name in needed)
+        for kernel, limit in wrappers:
+            parameters, arguments = lower.WRAPPERS[kernel]
+            text += f"\nCHEEP_NOINLINE static void {lower.wrapper_name(kernel, limit)}({parameters}) {{\n"
+            text += f"    cheep_{kernel}({arguments.format(limit=limit)});\n}}\n"
+        text += "\n" + "\n\n".join(self._constants.texts) + "\n\n"
+        text += _indented(stage_text) + _indented(body) + "\n"
+        return text + _ADAPTER.format(
+            prefix=self._prefix,
+            mark="" if not self._hash else _HASH_CHECK.format(prefix=self._prefix.upper()),
+        ) if self._is_detector() else text
+
+    def _is_detector(self) -> bool:
+        g = self._graph
+        return len(g.inputs) == len(g.outputs) == 1 and g.inputs[0].dtype == g.outputs[0].dtype == "int8"
+
+    def _header(self, words: int, size: int) -> str:
+        graph, prefix, pipe = self._graph, self._prefix, self._pipe
+        upper = prefix.upper()
+        lines = [f"/* {self._mark} */", f"#ifndef {upper}_H", f"#define {upper}_H", "", "#include <stdint.h>", ""]
+        lines += ["#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
+        if self._hash:
+            lines.append(f"#define {upper}_FEATURE_HASH UINT32_C(0x{self._hash})")
+        for kind, tensors in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs)):
+            for i, t in enumerate(tensors):
+                shape = "x".join(map(str, t.shape)) or "1"
+                quantized = f", real = {t.scale!r} * (q - {t.zero_point})" if t.dtype == "int8" and len(t.scales) else ""
+                lines.append(f"#define {upper}_{kind}{i}_SIZE {t.size} /* {t.dtype} {shape}{quantized} */")
+        lines += ["", f"/* Working memory: {size} bytes. Nothing in it needs to survive between calls. */", "typedef struct {"]
+        if pipe:
+            lines.append(f"    int32_t held[{len(pipe.stages)}], rows; /* rows in each stage, rows of the last one */")
+            if pipe.mean:
+                lines.append(f"    int32_t sums[{pipe.mean.output.size}];")
+        lines += [f"    uint64_t words[{words}];", f"}} {prefix}_memory;", ""]
+        lines += ["/* Run the network once. Inputs and outputs belong to the caller; an output may be an input's memory. */"]
+        ins, outs = ", ".join(self._input_parameters()), ", ".join(self._output_parameters())
+        lines += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs});", ""]
+        if pipe and pipe.streams:
+            lines += self._stream_header(outs)
+        lines += ["#ifdef __cplusplus", "}", "#endif", "#endif"]
+        return "\n".join(lines) + "\n"
+
+    def _stream_header(self, outs: str) -> list[str]:
+        prefix, pipe = self._prefix, self._pipe
+        upper, source, out = prefix.upper(), pipe.stages[0].source, pipe.stages[-1].out
+        lines = [
+            "/* Incremental mode: no layer pads in time, so only new columns are computed. After reset and the columns",
+            " * of a window, and then after every further multiple of the stride, the scores are those of the last",
+            " * window, bit for bit. stream_scores returns 0 while there are too few columns. */",
+            f"#define {upper}_STREAM 1",
+            f"#define {upper}_STREAM_WINDOW {source.shape[1]} /* columns of a window */",
+            f"#define {upper}_STREAM_STRIDE {pipe.row_stride} /* columns: windows may start at its multiples */",
+            "typedef struct {",
+            f"    {prefix}_memory memory;",
+        ]
+        if pipe.mean:
+            lines += [
+                f"    int16_t sums[{out.shape[1]}][{pipe.mean.output.size}]; /* of the last stage's rows */",
+                "    int32_t next, count;",
+            ]
+        return [
+            *lines,
+            f"}} {prefix}_stream;",
+            "",
+            f"void {prefix}_stream_reset({prefix}_stream *stream);",
+            f"void {prefix}_stream_push({prefix}_stream *stream, const int8_t *column); /* "
+            f"{source.shape[2] * source.shape[3]} values */",
+            f"int {prefix}_stream_scores({prefix}_stream *stream, {outs});",
+            "",
+        ]
+
+
+def _header_name(prefix: str) -> str:
+    return f"{prefix}.h"
+
+
+_HASH_CHECK = """#ifdef CHEEP_FEATURE_HASH
+_Static_assert(CHEEP_FEATURE_HASH == {prefix}_FEATURE_HASH, "the headers come from other feature settings");
+#endif
+"""
+
+_ADAPTER = """
+#ifdef CHEEP_MODEL_COMPILED /* the firmware's model interface over this network */
+#include "cheep_model.h"
+
+{mark}static {prefix}_memory cheep_model_memory;
+
+cheep_status cheep_model_init(void) {{
+    return CHEEP_OK; /* everything was checked when this file was made */
+}}
+
+cheep_status cheep_model_invoke(const int8_t *window, int8_t *scores) {{
+    {prefix}_invoke(&cheep_model_memory, window, scores);
+    return CHEEP_OK;
+}}
+
+size_t cheep_model_memory_bytes(void) {{
+    return sizeof cheep_model_memory;
+}}
+
+const char *cheep_model_error(void) {{
+    return "";
+}}
+#endif
+"""
+
+
+def _indented(lines: list[str]) -> str:
+    """Indent C statements by their braces; long ones are wrapped at commas."""
+    out, depth = [], 0
+    for line in lines:
+        closing = line.startswith("}")
+        if set(line) == {"}"} and len(line) > 1:
+            for _ in line:
+                depth -= 1
+                out.append("    " * depth + "}")
+            continue
+        depth -= closing
+        out += _wrap("    " * depth, line)
+        depth += line.count("{") - line.count("}") + closing
+    return "\n".join(out) + "\n"
+
+
+def _wrap(indent: str, line: str) -> list[str]:
+    if len(indent) + len(line) <= 120 or line.startswith(("/*", " *")):
+        return [indent + line]
+    cut = line.rfind(", ", 0, 119 - len(indent))
+    if cut < 0:
+        return [indent + line]
+    return [indent + line[: cut + 1], *_wrap(indent if indent.endswith("        ") else indent + "        ", line[cut + 2 :])]

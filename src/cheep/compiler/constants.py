@@ -1,0 +1,59 @@
+"""The constants of a generated file: each array or struct once, named by what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class Constants:
+    """Collects ``static const`` definitions; equal contents share one name."""
+
+    texts: list[str] = dataclasses.field(default_factory=list)
+    n_bytes: int = 0
+    _names: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+
+    def array(self, ctype: str, name: str, values: Sequence[int] | np.ndarray, comment: str = "") -> str:
+        """Define an array of numbers and return its name."""
+        flat = [int(v) for v in np.asarray(values).reshape(-1)]
+        size = {"int8_t": 1, "int16_t": 2}.get(ctype, 4)
+        align = "_Alignas(4) " if ctype == "int8_t" else ""
+        return self._define(align + ctype, name, len(flat), size * len(flat), _wrapped(map(_number, flat)), comment)
+
+    def structs(self, ctype: str, name: str, rows: Iterable[Sequence[int]], size: int, comment: str = "") -> str:
+        """Define an array of structs of numbers and return its name."""
+        rows = ["{" + ", ".join(map(_number, row)) + "}" for row in rows]
+        return self._define(ctype, name, len(rows), size * len(rows), _wrapped(rows), comment)
+
+    def struct(self, ctype: str, name: str, text: str, size: int, comment: str = "") -> str:
+        """Define one struct from its initializer text; returns ``&name``."""
+        key = (ctype, text)
+        if key not in self._names:
+            self._names[key] = name
+            self.n_bytes += size
+            self.texts.append(_comment(comment) + f"static const {ctype} {name} = {{{text}}};")
+        return "&" + self._names[key]
+
+    def _define(self, ctype: str, name: str, n: int, n_bytes: int, body: str, comment: str) -> str:
+        key = (ctype, body)
+        if key not in self._names:
+            self._names[key] = name
+            self.n_bytes += n_bytes
+            self.texts.append(_comment(comment) + f"static const {ctype} {name}[{n}] = {{\n{body}\n}};")
+        return self._names[key]
+
+
+def _number(value: int) -> str:
+    return "INT32_MIN" if value == -(1 << 31) else str(int(value))
+
+
+def _comment(text: str) -> str:
+    return f"/* {text} */\n" if text else ""
+
+
+def _wrapped(items: Iterable[str]) -> str:
+    return textwrap.fill(", ".join(items), 116, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)

@@ -1,0 +1,652 @@
+/*@ base */
+#if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && !defined(__ARM_BIG_ENDIAN)
+#include <arm_acle.h>
+#define CHEEP_DSP 1
+#else
+#define CHEEP_DSP 0
+#endif
+
+#if defined(__GNUC__)
+#define CHEEP_NOINLINE __attribute__((noinline))
+#define CHEEP_INLINE static inline __attribute__((always_inline, unused))
+#define CHEEP_ALIGNED8(p) __builtin_assume_aligned((p), 8)
+#else
+#define CHEEP_NOINLINE
+#define CHEEP_INLINE static inline
+#define CHEEP_ALIGNED8(p) (p)
+#endif
+
+/* One output channel: the accumulator starts at bias2 (twice the bias, zero points folded in) and
+ * becomes a byte by  (round + acc2 * multiplier / 2^32, rounded) >> shift.  round holds the half
+ * of the last rounding and the output's zero point. */
+typedef struct {
+    int32_t bias2, multiplier, round, shift;
+} cheep_channel;
+
+enum { CHEEP_FULL = 0, CHEEP_RELU = 1, CHEEP_CLAMP = 2 }; /* how a result is limited */
+
+typedef struct {
+    int16_t lowest, highest; /* of the fused activation */
+} cheep_range;
+
+CHEEP_INLINE uint32_t cheep_load32(const void *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+CHEEP_INLINE void cheep_store16(void *p, int32_t value) {
+    const int16_t v = (int16_t)value;
+    memcpy(p, &v, sizeof v);
+}
+
+/* Two words of four 16-bit values; p is aligned to 8 bytes. */
+CHEEP_INLINE void cheep_load64(const int16_t *p, uint32_t *low, uint32_t *high) {
+    uint64_t v;
+    memcpy(&v, CHEEP_ALIGNED8(p), sizeof v);
+    *low = (uint32_t)v;
+    *high = (uint32_t)(v >> 32);
+}
+
+#if CHEEP_DSP
+/* bytes 0 and 2, sign-extended to the two halves of a word; bytes 1 and 3 */
+CHEEP_INLINE uint32_t cheep_even(uint32_t v) { return (uint32_t)__sxtb16((int8x4_t)v); }
+CHEEP_INLINE uint32_t cheep_odd(uint32_t v) { return (uint32_t)__sxtb16((int8x4_t)__ror(v, 8)); }
+/* acc + a.low * b.low + a.high * b.high, and the single products */
+CHEEP_INLINE int32_t cheep_dual(uint32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
+CHEEP_INLINE int32_t cheep_low_low(uint32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__("smlabb %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
+CHEEP_INLINE int32_t cheep_low_high(uint32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__("smlabt %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
+CHEEP_INLINE int32_t cheep_high_low(uint32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__("smlatb %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
+CHEEP_INLINE int32_t cheep_high_high(uint32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__("smlatt %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
+/* add + round(a * b / 2^32), halves up */
+CHEEP_INLINE int32_t cheep_high_product(int32_t a, int32_t b, int32_t add) {
+    int32_t r;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(add));
+    return r;
+}
+CHEEP_INLINE int32_t cheep_saturate8(int32_t v) { return __ssat(v, 8); }
+#else
+CHEEP_INLINE int32_t cheep_low(uint32_t v) { return (int16_t)(uint16_t)v; }
+CHEEP_INLINE int32_t cheep_high(uint32_t v) { return (int16_t)(uint16_t)(v >> 16); }
+CHEEP_INLINE uint32_t cheep_pair(int32_t low, int32_t high) {
+    return ((uint32_t)low & 0xffffu) | ((uint32_t)high << 16);
+}
+CHEEP_INLINE uint32_t cheep_even(uint32_t v) {
+    return cheep_pair((int8_t)(uint8_t)v, (int8_t)(uint8_t)(v >> 16));
+}
+CHEEP_INLINE uint32_t cheep_odd(uint32_t v) {
+    return cheep_pair((int8_t)(uint8_t)(v >> 8), (int8_t)(uint8_t)(v >> 24));
+}
+CHEEP_INLINE int32_t cheep_dual(uint32_t a, uint32_t b, int32_t acc) {
+    return acc + cheep_low(a) * cheep_low(b) + cheep_high(a) * cheep_high(b);
+}
+CHEEP_INLINE int32_t cheep_low_low(uint32_t a, uint32_t b, int32_t acc) {
+    return acc + cheep_low(a) * cheep_low(b);
+}
+CHEEP_INLINE int32_t cheep_low_high(uint32_t a, uint32_t b, int32_t acc) {
+    return acc + cheep_low(a) * cheep_high(b);
+}
+CHEEP_INLINE int32_t cheep_high_low(uint32_t a, uint32_t b, int32_t acc) {
+    return acc + cheep_high(a) * cheep_low(b);
+}
+CHEEP_INLINE int32_t cheep_high_high(uint32_t a, uint32_t b, int32_t acc) {
+    return acc + cheep_high(a) * cheep_high(b);
+}
+CHEEP_INLINE int32_t cheep_high_product(int32_t a, int32_t b, int32_t add) {
+    return add + (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32);
+}
+CHEEP_INLINE int32_t cheep_saturate8(int32_t v) { return v < -128 ? -128 : v > 127 ? 127 : v; }
+#endif
+
+/* Accumulator -> output byte. Rounds like TFLM: half up at 2^-31, then half away from zero. */
+CHEEP_INLINE int32_t cheep_requantize(int32_t acc2, const cheep_channel *c, int limit, cheep_range range) {
+    if (limit == CHEEP_RELU) { /* below zero becomes the zero point, so the sign needs no care */
+        acc2 &= ~(acc2 >> 31);
+        return cheep_saturate8(cheep_high_product(acc2, c->multiplier, c->round) >> c->shift);
+    }
+    const int32_t v = cheep_high_product(acc2, c->multiplier, c->round + (acc2 >> 31)) >> c->shift;
+    if (limit == CHEEP_FULL) {
+        return cheep_saturate8(v);
+    }
+    return v < range.lowest ? range.lowest : v > range.highest ? range.highest : v;
+}
+
+/*@ scale: base */
+/* x / 2^right, rounded, halves away from zero. */
+CHEEP_INLINE int32_t cheep_round_shift(int32_t x, int right) {
+    return right == 0 ? x : (int32_t)(((int64_t)x + (INT64_C(1) << (right - 1)) + (x >> 31)) >> right);
+}
+
+/* a * b / 2^31, rounded, halves up. */
+CHEEP_INLINE int32_t cheep_fixed(int32_t a, int32_t b) {
+    return (int32_t)(((int64_t)a * b + INT64_C(0x40000000)) >> 31);
+}
+
+/* x * 2^left * multiplier / 2^31 / 2^right for any operands, rounded after each division as above. */
+CHEEP_INLINE int32_t cheep_scale(int32_t x, int32_t multiplier, int left, int right) {
+    return cheep_round_shift(cheep_fixed((int32_t)((uint32_t)x << left), multiplier), right);
+}
+
+/*@ limit: base */
+CHEEP_INLINE int8_t cheep_limit(int32_t v, int32_t lowest, int32_t highest) {
+    return (int8_t)(v < lowest ? lowest : v > highest ? highest : v);
+}
+
+/*@ dot4: base */
+/* Four pixels times one filter: acc[i] += sum over 4 * fours values of pixel i times weight.
+ * Pixels hold 16-bit values in the lane order 0 2 1 3 of every four; weights are plain bytes. */
+CHEEP_INLINE void cheep_dot4(const int16_t *p0, const int16_t *p1, const int16_t *p2, const int16_t *p3,
+                             const int8_t *weights, int fours, int32_t acc[4]) {
+    int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
+    const int16_t *const end = p0 + 4 * fours;
+    do {
+        const uint32_t w = cheep_load32(weights);
+        const uint32_t even = cheep_even(w), odd = cheep_odd(w);
+        uint32_t low, high;
+        cheep_load64(p0, &low, &high);
+        a0 = cheep_dual(high, odd, cheep_dual(low, even, a0));
+        cheep_load64(p1, &low, &high);
+        a1 = cheep_dual(high, odd, cheep_dual(low, even, a1));
+        cheep_load64(p2, &low, &high);
+        a2 = cheep_dual(high, odd, cheep_dual(low, even, a2));
+        cheep_load64(p3, &low, &high);
+        a3 = cheep_dual(high, odd, cheep_dual(low, even, a3));
+        weights += 4, p0 += 4, p1 += 4, p2 += 4, p3 += 4;
+    } while (p0 != end);
+    acc[0] = a0, acc[1] = a1, acc[2] = a2, acc[3] = a3;
+}
+
+/*@ pixels_max: dot4 */
+/* Four pixels -> the maximum over them, for every filter: out[channel * step]. */
+CHEEP_INLINE void cheep_pixels_max(const int16_t *const p[4], const int8_t *weights, const cheep_channel *channel,
+                                   int fours, int channels, int8_t *out, int step, int limit, cheep_range range) {
+    const cheep_channel *const end = channel + channels;
+    do {
+        int32_t acc[4] = {0, 0, 0, 0};
+        cheep_dot4(p[0], p[1], p[2], p[3], weights, fours, acc);
+        int32_t best = acc[0] > acc[1] ? acc[0] : acc[1];
+        best = acc[2] > best ? acc[2] : best;
+        best = acc[3] > best ? acc[3] : best;
+        *out = (int8_t)cheep_requantize(channel->bias2 + 2 * best, channel, limit, range);
+        out += step;
+        weights += 4 * fours;
+    } while (++channel != end);
+}
+
+/*@ pixels_mean: dot4 */
+/* Four pixels -> the rounded mean of the four bytes, for every filter. */
+CHEEP_INLINE void cheep_pixels_mean(const int16_t *const p[4], const int8_t *weights, const cheep_channel *channel,
+                                    int fours, int channels, int8_t *out, int step, int limit, cheep_range range) {
+    const cheep_channel *const end = channel + channels;
+    do {
+        int32_t acc[4] = {0, 0, 0, 0};
+        cheep_dot4(p[0], p[1], p[2], p[3], weights, fours, acc);
+        int32_t sum = 0;
+        for (int i = 0; i < 4; ++i) {
+            sum += cheep_requantize(channel->bias2 + 2 * acc[i], channel, limit, range);
+        }
+        *out = (int8_t)(sum > 0 ? (sum + 2) / 4 : (sum - 2) / 4);
+        out += step;
+        weights += 4 * fours;
+    } while (++channel != end);
+}
+
+/*@ pixels: dot4 */
+/* Four pixels -> `valid` bytes of every filter: out[channel * step + i * pixel_step]. */
+CHEEP_INLINE void cheep_pixels(const int16_t *const p[4], const int8_t *weights, const cheep_channel *channel,
+                               int fours, int channels, int8_t *out, int step, int pixel_step, int valid, int limit,
+                               cheep_range range) {
+    const cheep_channel *const end = channel + channels;
+    do {
+        int32_t acc[4] = {0, 0, 0, 0};
+        cheep_dot4(p[0], p[1], p[2], p[3], weights, fours, acc);
+        int8_t *o = out;
+        *o = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[0], channel, limit, range);
+        if (valid > 1) {
+            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[1], channel, limit, range);
+        }
+        if (valid > 2) {
+            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[2], channel, limit, range);
+        }
+        if (valid > 3) {
+            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[3], channel, limit, range);
+        }
+        out += step;
+        weights += 4 * fours;
+    } while (++channel != end);
+}
+
+/*@ pixels_sum: dot4 */
+/* Four pixels -> the sum of their first `valid` bytes added to sums[channel]. */
+CHEEP_INLINE void cheep_pixels_sum(const int16_t *const p[4], const int8_t *weights, const cheep_channel *channel,
+                                   int fours, int channels, int32_t *sums, int valid, int limit, cheep_range range) {
+    const cheep_channel *const end = channel + channels;
+    do {
+        int32_t acc[4] = {0, 0, 0, 0};
+        cheep_dot4(p[0], p[1], p[2], p[3], weights, fours, acc);
+        int32_t sum = *sums + cheep_requantize(channel->bias2 + 2 * acc[0], channel, limit, range);
+        if (valid > 1) {
+            sum += cheep_requantize(channel->bias2 + 2 * acc[1], channel, limit, range);
+        }
+        if (valid > 2) {
+            sum += cheep_requantize(channel->bias2 + 2 * acc[2], channel, limit, range);
+        }
+        if (valid > 3) {
+            sum += cheep_requantize(channel->bias2 + 2 * acc[3], channel, limit, range);
+        }
+        *sums++ = sum;
+        weights += 4 * fours;
+    } while (++channel != end);
+}
+
+/*@ single_max: base */
+/* A layer with one input channel, then the maximum over four pixels: only the largest pixel matters
+ * where the weight is positive, only the smallest where it is negative. pairs: (max(w, 0), min(w, 0)) * 2. */
+CHEEP_INLINE void cheep_single_max(int32_t v0, int32_t v1, int32_t v2, int32_t v3, const uint32_t *pairs,
+                                   const cheep_channel *channel, int channels, int8_t *out, int step, int limit,
+                                   cheep_range range) {
+    int32_t low = v0 < v1 ? v0 : v1, high = v0 < v1 ? v1 : v0;
+    low = v2 < low ? v2 : low;
+    high = v2 > high ? v2 : high;
+    low = v3 < low ? v3 : low;
+    high = v3 > high ? v3 : high;
+    const uint32_t x = ((uint32_t)high & 0xffffu) | ((uint32_t)low << 16);
+    const cheep_channel *const end = channel + channels;
+    do {
+        *out = (int8_t)cheep_requantize(cheep_dual(x, *pairs++, channel->bias2), channel, limit, range);
+        out += step;
+    } while (++channel != end);
+}
+
+/*@ expand: base */
+/* 4 * fours bytes -> 16-bit values in the lane order 0 2 1 3. to is aligned to 8 bytes. */
+CHEEP_INLINE void cheep_expand(const int8_t *from, int fours, int16_t *to) {
+    for (int i = 0; i < fours; ++i) {
+        const uint32_t v = cheep_load32(from + 4 * i);
+        const uint32_t words[2] = {cheep_even(v), cheep_odd(v)};
+        memcpy(CHEEP_ALIGNED8(to + 4 * i), words, sizeof words);
+    }
+}
+
+/*@ depth3x3: base */
+/* Depthwise 3x3 over one channel of three rows of bytes (row after row at row_step), `count` outputs
+ * `stride` columns apart -> 16-bit values at out[i * out_step]; an odd count writes one value more.
+ * taps: twice the weights, per row (left, right), then the middles (row 0, row 1), (row 2, 0). */
+CHEEP_INLINE void cheep_depth3x3(const int8_t *in, int row_step, int stride, const uint32_t *taps,
+                                 const cheep_channel *channel, int16_t *out, int out_step, int count, int limit,
+                                 cheep_range range) {
+    const uint32_t sides0 = taps[0], sides1 = taps[1], sides2 = taps[2], middle01 = taps[3], middle2 = taps[4];
+    const cheep_channel c = *channel;
+    if (stride == 1) {
+        const int8_t *const end = in + count;
+        do {
+            uint32_t v = cheep_load32(in), even = cheep_even(v), odd = cheep_odd(v);
+            int32_t a = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
+            int32_t b = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+            v = cheep_load32(in + row_step), even = cheep_even(v), odd = cheep_odd(v);
+            a = cheep_low_high(odd, middle01, cheep_dual(even, sides1, a));
+            b = cheep_high_high(even, middle01, cheep_dual(odd, sides1, b));
+            v = cheep_load32(in + 2 * row_step), even = cheep_even(v), odd = cheep_odd(v);
+            a = cheep_low_low(odd, middle2, cheep_dual(even, sides2, a));
+            b = cheep_high_low(even, middle2, cheep_dual(odd, sides2, b));
+            cheep_store16(out, cheep_requantize(a, &c, limit, range));
+            cheep_store16(out + out_step, cheep_requantize(b, &c, limit, range));
+            out += 2 * out_step;
+            in += 2;
+        } while (in < end);
+    } else {
+        for (int i = 0; i < count; ++i, in += stride, out += out_step) {
+            uint32_t v = cheep_load32(in);
+            int32_t a = cheep_low_low(cheep_odd(v), middle01, cheep_dual(cheep_even(v), sides0, c.bias2));
+            v = cheep_load32(in + row_step);
+            a = cheep_low_high(cheep_odd(v), middle01, cheep_dual(cheep_even(v), sides1, a));
+            v = cheep_load32(in + 2 * row_step);
+            a = cheep_low_low(cheep_odd(v), middle2, cheep_dual(cheep_even(v), sides2, a));
+            cheep_store16(out, cheep_requantize(a, &c, limit, range));
+        }
+    }
+}
+
+/*@ depth: base */
+/* Depthwise, any kernel, over one channel of `height` rows of bytes -> 16-bit values at out[i * out_step]. */
+CHEEP_INLINE void cheep_depth(const int8_t *in, int row_step, int stride, const int8_t *weights, int height, int width,
+                              const cheep_channel *channel, int16_t *out, int out_step, int count, int limit,
+                              cheep_range range) {
+    for (int i = 0; i < count; ++i, in += stride, out += out_step) {
+        const int8_t *w = weights;
+        int32_t acc = 0;
+        for (int y = 0; y < height; ++y) {
+            const int8_t *row = in + y * row_step;
+            for (int x = 0; x < width; ++x) {
+                acc += *w++ * row[x];
+            }
+        }
+        cheep_store16(out, cheep_requantize(channel->bias2 + 2 * acc, channel, limit, range));
+    }
+}
+
+/*@ shape: base */
+typedef struct {
+    int16_t in_h, in_w, in_c, out_h, out_w, out_c;
+    int16_t filter_h, filter_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    int16_t fours;      /* words of one filter: filter_h * filter_w * in_c bytes, rounded up */
+    int16_t group_in, group_out; /* channels of one group */
+    int16_t in_zero, out_zero;   /* zero points */
+    cheep_range range;
+} cheep_shape;
+
+/*@ conv: shape pixels expand */
+/* The bytes under the filter at one output pixel, outside ones as the zero point, then as 16-bit values. */
+CHEEP_INLINE void cheep_patch(const cheep_shape *s, const int8_t *in, int out_y, int out_x, int8_t *bytes,
+                              int16_t *values) {
+    int8_t *b = bytes;
+    for (int ky = 0; ky < s->filter_h; ++ky) {
+        const int y = out_y * s->stride_h - s->pad_top + ky * s->dilation_h;
+        for (int kx = 0; kx < s->filter_w; ++kx, b += s->in_c) {
+            const int x = out_x * s->stride_w - s->pad_left + kx * s->dilation_w;
+            if (y >= 0 && y < s->in_h && x >= 0 && x < s->in_w) {
+                memcpy(b, in + (y * s->in_w + x) * s->in_c, (size_t)s->in_c);
+            } else {
+                memset(b, (uint8_t)s->in_zero, (size_t)s->in_c);
+            }
+        }
+    }
+    memset(b, 0, (size_t)(bytes + 4 * s->fours - b));
+    cheep_expand(bytes, s->fours, values);
+}
+
+/* in int8[in_h][in_w][in_c] -> out int8[out_h][out_w][out_c]; scratch: 4 * fours * 9 bytes, aligned to 8. */
+CHEEP_INLINE void cheep_conv(const cheep_shape *s, const int8_t *in, const int8_t *weights,
+                             const cheep_channel *channels, int8_t *scratch, int8_t *out, int limit) {
+    const int n = s->out_h * s->out_w, values = 4 * s->fours;
+    const bool plain = s->filter_h * s->filter_w == 1 && s->stride_h * s->stride_w == 1 && s->in_c == values &&
+                       s->out_h == s->in_h && s->out_w == s->in_w;
+    const int16_t *p[4];
+    for (int i = 0; i < n; i += 4) {
+        const int valid = n - i < 4 ? n - i : 4;
+        for (int k = 0; k < 4; ++k) {
+            int16_t *const to = (int16_t *)(void *)scratch + (k < valid ? k : valid - 1) * values;
+            p[k] = to;
+            if (k >= valid) {
+                continue;
+            }
+            if (plain) {
+                cheep_expand(in + (i + k) * values, s->fours, to);
+            } else {
+                cheep_patch(s, in, (i + k) / s->out_w, (i + k) % s->out_w, scratch + 8 * values, to);
+            }
+        }
+        cheep_pixels(p, weights, channels, s->fours, s->out_c, out + i * s->out_c, 1, s->out_c, valid, limit,
+                     s->range);
+    }
+}
+
+/*@ dense: base expand */
+/* in int8[rows][4 * fours] -> out int8[rows][channels]; scratch: 8 * fours bytes, aligned to 8. */
+CHEEP_INLINE void cheep_dense(const int8_t *in, int rows, int depth, int fours, const int8_t *weights,
+                              const cheep_channel *channels, int n_channels, int8_t *scratch, int8_t *out, int limit,
+                              cheep_range range) {
+    int16_t *const values = (int16_t *)(void *)scratch;
+    const cheep_channel *const end = channels + n_channels;
+    for (int row = 0; row < rows; ++row, in += depth) {
+        cheep_expand(in, depth / 4, values);
+        if (depth != 4 * fours) { /* the last, partial four */
+            int8_t rest[4] = {0, 0, 0, 0};
+            memcpy(rest, in + 4 * (depth / 4), (size_t)(depth % 4));
+            cheep_expand(rest, 1, values + 4 * (depth / 4));
+        }
+        const int8_t *w = weights;
+        for (const cheep_channel *c = channels; c != end; ++c) {
+            int32_t acc = 0;
+            const int16_t *p = values;
+            const int16_t *const stop = values + 4 * fours;
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC unroll 4
+#endif
+            do {
+                const uint32_t four = cheep_load32(w);
+                uint32_t low, high;
+                cheep_load64(p, &low, &high);
+                acc = cheep_dual(high, cheep_odd(four), cheep_dual(low, cheep_even(four), acc));
+                w += 4, p += 4;
+            } while (p != stop);
+            *out++ = (int8_t)cheep_requantize(c->bias2 + 2 * acc, c, limit, range);
+        }
+    }
+}
+
+/*@ depthwise: shape */
+/* Depthwise convolution with multiplier 1, any stride, dilation and padding; weights [h][w][c]. */
+CHEEP_INLINE void cheep_depthwise(const cheep_shape *s, const int8_t *in, const int8_t *weights,
+                                  const cheep_channel *channels, int8_t *out, int limit) {
+    for (int out_y = 0; out_y < s->out_h; ++out_y) {
+        for (int out_x = 0; out_x < s->out_w; ++out_x) {
+            const int y0 = out_y * s->stride_h - s->pad_top, x0 = out_x * s->stride_w - s->pad_left;
+            int ky0 = 0, ky1 = s->filter_h, kx0 = 0, kx1 = s->filter_w;
+            while (ky0 < ky1 && y0 + ky0 * s->dilation_h < 0) {
+                ++ky0;
+            }
+            while (ky1 > ky0 && y0 + (ky1 - 1) * s->dilation_h >= s->in_h) {
+                --ky1;
+            }
+            while (kx0 < kx1 && x0 + kx0 * s->dilation_w < 0) {
+                ++kx0;
+            }
+            while (kx1 > kx0 && x0 + (kx1 - 1) * s->dilation_w >= s->in_w) {
+                --kx1;
+            }
+            for (int c = 0; c < s->in_c; ++c) {
+                int32_t acc = 0;
+                for (int ky = ky0; ky < ky1; ++ky) {
+                    const int8_t *x = in + ((y0 + ky * s->dilation_h) * s->in_w + x0 + kx0 * s->dilation_w) * s->in_c + c;
+                    const int8_t *w = weights + (ky * s->filter_w + kx0) * s->in_c + c;
+                    for (int kx = kx0; kx < kx1; ++kx, x += s->dilation_w * s->in_c, w += s->in_c) {
+                        acc += *w * (*x - s->in_zero);
+                    }
+                }
+                *out++ = (int8_t)cheep_requantize(channels[c].bias2 + 2 * acc, &channels[c], limit, s->range);
+            }
+        }
+    }
+}
+
+/*@ conv_any: shape scale limit */
+/* One output channel of the general form: bias, and the exact rescaling with shifts both ways. */
+typedef struct {
+    int32_t bias, multiplier;
+    int8_t left, right;
+} cheep_channel_any;
+
+/* Any convolution (groups, dilation, padding) with any scale; weights [out_c][h][w][group_in]. */
+CHEEP_NOINLINE static void cheep_conv_any(const cheep_shape *s, const int8_t *in, const int8_t *weights,
+                                          const cheep_channel_any *channels, int8_t *out) {
+    for (int out_y = 0; out_y < s->out_h; ++out_y) {
+        for (int out_x = 0; out_x < s->out_w; ++out_x) {
+            for (int c = 0; c < s->out_c; ++c) {
+                uint32_t acc = (uint32_t)channels[c].bias;
+                const int8_t *w = weights + c * s->filter_h * s->filter_w * s->group_in;
+                for (int ky = 0; ky < s->filter_h; ++ky) {
+                    const int y = out_y * s->stride_h - s->pad_top + ky * s->dilation_h;
+                    for (int kx = 0; kx < s->filter_w; ++kx, w += s->group_in) {
+                        const int x = out_x * s->stride_w - s->pad_left + kx * s->dilation_w;
+                        if (y < 0 || y >= s->in_h || x < 0 || x >= s->in_w) {
+                            continue;
+                        }
+                        const int8_t *v = in + (y * s->in_w + x) * s->in_c + c / s->group_out * s->group_in;
+                        for (int i = 0; i < s->group_in; ++i) {
+                            acc += (uint32_t)(w[i] * (v[i] - s->in_zero));
+                        }
+                    }
+                }
+                const int32_t v = cheep_scale((int32_t)acc, channels[c].multiplier, channels[c].left, channels[c].right);
+                *out++ = cheep_limit((int32_t)((uint32_t)v + (uint32_t)s->out_zero), s->range.lowest, s->range.highest);
+            }
+        }
+    }
+}
+
+/*@ pool: shape */
+/* Maximum or rounded mean under the filter; cells outside the input do not count. */
+CHEEP_INLINE void cheep_pool(const cheep_shape *s, const int8_t *in, int8_t *out, bool mean) {
+    for (int out_y = 0; out_y < s->out_h; ++out_y) {
+        int y0 = out_y * s->stride_h - s->pad_top, y1 = y0 + s->filter_h;
+        y0 = y0 < 0 ? 0 : y0;
+        y1 = y1 > s->in_h ? s->in_h : y1;
+        for (int out_x = 0; out_x < s->out_w; ++out_x) {
+            int x0 = out_x * s->stride_w - s->pad_left, x1 = x0 + s->filter_w;
+            x0 = x0 < 0 ? 0 : x0;
+            x1 = x1 > s->in_w ? s->in_w : x1;
+            const int n = (y1 - y0) * (x1 - x0);
+            for (int c = 0; c < s->in_c; ++c) {
+                int32_t sum = 0, best = -128;
+                for (int y = y0; y < y1; ++y) {
+                    const int8_t *v = in + (y * s->in_w + x0) * s->in_c + c;
+                    for (int x = x0; x < x1; ++x, v += s->in_c) {
+                        sum += *v;
+                        best = *v > best ? *v : best;
+                    }
+                }
+                int32_t r = !mean ? best : sum > 0 ? (sum + n / 2) / n : (sum - n / 2) / n;
+                r = r < s->range.lowest ? s->range.lowest : r;
+                *out++ = (int8_t)(r > s->range.highest ? s->range.highest : r);
+            }
+        }
+    }
+}
+
+/*@ rescale: base */
+/* A rescaling whose operand fits 30 bits: x * multiplier / 2^31 (half up) / 2^right (half away from zero). */
+typedef struct {
+    int32_t multiplier, half, sign; /* half: 2^(right - 1), sign: all ones; both 0 where right is 0 */
+    int16_t left, right;            /* left includes the doubling */
+} cheep_rescale_spec;
+
+CHEEP_INLINE int32_t cheep_rescale(int32_t x, const cheep_rescale_spec *r) {
+    const int32_t v = cheep_high_product((int32_t)((uint32_t)x << r->left), r->multiplier, 0);
+    return (v + r->half + ((v >> 31) & r->sign)) >> r->right;
+}
+
+/*@ add: rescale limit */
+typedef struct {
+    cheep_rescale_spec a, b, sum;
+    int16_t a_zero, b_zero, out_zero, lowest, highest;
+    bool subtract;
+} cheep_add_spec;
+
+CHEEP_NOINLINE static void cheep_add(const cheep_add_spec *s, const int8_t *a, int a_step, const int8_t *b, int b_step,
+                                     int8_t *out, int n) {
+    for (int i = 0; i < n; ++i, a += a_step, b += b_step) {
+        const int32_t x = cheep_rescale(*a - s->a_zero, &s->a), y = cheep_rescale(*b - s->b_zero, &s->b);
+        out[i] = cheep_limit(cheep_rescale(s->subtract ? x - y : x + y, &s->sum) + s->out_zero, s->lowest, s->highest);
+    }
+}
+
+/*@ mul: rescale limit */
+typedef struct {
+    cheep_rescale_spec product;
+    int16_t a_zero, b_zero, out_zero, lowest, highest;
+} cheep_mul_spec;
+
+CHEEP_NOINLINE static void cheep_mul(const cheep_mul_spec *s, const int8_t *a, int a_step, const int8_t *b, int b_step,
+                                     int8_t *out, int n) {
+    for (int i = 0; i < n; ++i, a += a_step, b += b_step) {
+        const int32_t v = cheep_rescale((*a - s->a_zero) * (*b - s->b_zero), &s->product);
+        out[i] = cheep_limit(v + s->out_zero, s->lowest, s->highest);
+    }
+}
+
+/*@ lookup: base */
+/* One-byte activation: out[i] = table[in[i] + 128]. */
+CHEEP_NOINLINE static void cheep_lookup(const int8_t *table, const int8_t *in, int8_t *out, int n) {
+    for (int i = 0; i < n; ++i) {
+        out[i] = table[in[i] + 128];
+    }
+}
+
+/*@ softmax: scale limit */
+/* round((a + b) / 2), half away from zero */
+CHEEP_INLINE int32_t cheep_half_sum(int32_t a, int32_t b) {
+    const int64_t sum = (int64_t)a + b;
+    return (int32_t)((sum + (sum >= 0 ? 1 : -1)) / 2);
+}
+
+/* exponents[d]: exp of -d input steps, 31 fraction bits, for d < n_exponents; smaller ones count as 0. */
+CHEEP_NOINLINE static void cheep_softmax(const int8_t *in, int8_t *out, int rows, int depth, const int32_t *exponents,
+                                         int n_exponents) {
+    for (int row = 0; row < rows; ++row, in += depth, out += depth) {
+        int32_t best = -128;
+        for (int i = 0; i < depth; ++i) {
+            best = in[i] > best ? in[i] : best;
+        }
+        int32_t sum = 0; /* 12 integer bits */
+        for (int i = 0; i < depth; ++i) {
+            if (best - in[i] < n_exponents) {
+                sum = (int32_t)((uint32_t)sum + (uint32_t)cheep_round_shift(exponents[best - in[i]], 12));
+            }
+        }
+        int zeros = 0; /* leading ones of nothing: the sum is at least 1 << 19 */
+        while (((uint32_t)sum << zeros) < UINT32_C(0x80000000)) {
+            ++zeros;
+        }
+        const int32_t fraction = (int32_t)(((uint32_t)sum << zeros) - UINT32_C(0x80000000));
+        const int32_t half = cheep_half_sum(fraction, INT32_MAX);
+        int32_t x = 1515870810 + cheep_fixed(half, -1010580540); /* 48/17 - 32/17 * half, 2 integer bits */
+        for (int i = 0; i < 3; ++i) {                            /* Newton's division */
+            const int32_t left = cheep_fixed(x, (1 << 29) - cheep_fixed(half, x));
+            x += left > 536870911 ? INT32_MAX : left < -536870911 ? INT32_MIN : (int32_t)((uint32_t)left << 2);
+        }
+        const int32_t inverse = x > 1073741823 ? INT32_MAX : x < -1073741823 ? INT32_MIN : (int32_t)((uint32_t)x << 1);
+        const int right = 12 - zeros + 23;
+        for (int i = 0; i < depth; ++i) {
+            int32_t v = -128;
+            if (best - in[i] < n_exponents) {
+                v = cheep_round_shift(cheep_fixed(inverse, exponents[best - in[i]]), right) - 128;
+            }
+            out[i] = cheep_limit(v, -128, 127);
+        }
+    }
+}
+
+/*@ quantize: limit */
+/* round(value / scale), halves away from zero, + zero; limited to int8. */
+CHEEP_NOINLINE static void cheep_quantize(const float *in, int8_t *out, int n, float scale, int zero) {
+    for (int i = 0; i < n; ++i) {
+        float v;
+        memcpy(&v, in + i, sizeof v);
+        v /= scale;
+        v = v < 1000.0f ? v : 1000.0f;
+        v = v > -1000.0f ? v : -1000.0f;
+        int32_t whole = (int32_t)v;
+        const float rest = v - (float)whole;
+        whole += rest >= 0.5f ? 1 : rest <= -0.5f ? -1 : 0;
+        out[i] = cheep_limit(whole + zero, -128, 127);
+    }
+}
+
+/*@ dequantize: base */
+CHEEP_NOINLINE static void cheep_dequantize(const int8_t *in, float *out, int n, float scale, int zero) {
+    for (int i = 0; i < n; ++i) {
+        const float v = scale * (float)(in[i] - zero);
+        memcpy(out + i, &v, sizeof v);
+    }
+}

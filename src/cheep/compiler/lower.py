@@ -1,0 +1,409 @@
+"""Nodes -> steps: C statements, one operator at a time, with what each reads, writes and needs as scratch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from cheep.compiler import fixedpoint, movement, requantize
+from cheep.compiler.constants import Constants
+from cheep.compiler.graph import Node, Tensor
+from cheep.compiler.passes import binary_spec
+
+Pointers = Callable[[Tensor], str]
+
+
+@dataclasses.dataclass
+class Step:
+    """One operator's code. ``lines(pointer, scratch)`` gives C statements; ``kernels`` are the parts it calls."""
+
+    title: str
+    reads: list[Tensor]
+    writes: list[Tensor]
+    lines: Callable[[Pointers, str], list[str]]
+    kernels: set[str]
+    wrappers: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    scratch: int = 0
+    in_place: bool = False  # the first input's memory may become the first output's
+    alias: bool = False  # no code: the output is the input
+
+
+# kernel -> (parameters, arguments) of the function that fixes its limit
+WRAPPERS = {
+    "conv": (
+        "const cheep_shape *s, const int8_t *in, const int8_t *weights, const cheep_channel *channels, "
+        "int8_t *scratch, int8_t *out",
+        "s, in, weights, channels, scratch, out, {limit}",
+    ),
+    "depthwise": (
+        "const cheep_shape *s, const int8_t *in, const int8_t *weights, const cheep_channel *channels, int8_t *out",
+        "s, in, weights, channels, out, {limit}",
+    ),
+    "dense": (
+        "const int8_t *in, int rows, int depth, int fours, const int8_t *weights, const cheep_channel *channels, "
+        "int n, int8_t *scratch, int8_t *out, cheep_range range",
+        "in, rows, depth, fours, weights, channels, n, scratch, out, {limit}, range",
+    ),
+    "pool": ("const cheep_shape *s, const int8_t *in, int8_t *out", "s, in, out, {limit}"),
+}
+
+
+def wrapper_name(kernel: str, limit: str) -> str:
+    """Return the name of ``kernel`` with its limit fixed."""
+    return f"cheep_{kernel}_{limit.lower().removeprefix('cheep_')}"
+
+
+def lower(node: Node, name: str, constants: Constants) -> Step:
+    """Return the step of ``node``; ``name`` prefixes its constants."""
+    return _LOWER[node.op](node, name, constants)
+
+
+def title(node: Node) -> str:
+    """Return the comment above a step: operator and shapes."""
+    shapes = ", ".join("x".join(map(str, t.shape)) or "1" for t in node.inputs if t is not None)
+    made = ", ".join("x".join(map(str, t.shape)) or "1" for t in node.outputs)
+    op = node.attributes.get("from", node.op)
+    return f"{op}: {shapes} -> {made}"
+
+
+def pad_filters(weights: np.ndarray) -> np.ndarray:
+    """Return (filters, values) int8 with the values padded by zeros to a multiple of four."""
+    flat = weights.reshape(len(weights), -1)
+    return np.pad(flat, ((0, 0), (0, -flat.shape[1] % 4)))
+
+
+def _alias(node: Node, name: str, constants: Constants) -> Step:
+    return Step(title(node), [node.inputs[0]], [node.output], lambda p, s: [], set(), alias=True)
+
+
+def shape_text(node: Node, filter_shape: tuple[int, int], range_: tuple[int, int]) -> str:
+    """Return the initializer of a ``cheep_shape``."""
+    a, source, out = node.attributes, node.inputs[0], node.output
+    in_h, in_w, in_c = source.shape[1:]
+    out_h, out_w, out_c = out.shape[1:]
+    fours = -(-filter_shape[0] * filter_shape[1] * in_c // 4)
+    values = [
+        *(in_h, in_w, in_c, out_h, out_w, out_c, *filter_shape, a["stride_h"], a["stride_w"]),
+        *(a.get("dilation_h", 1), a.get("dilation_w", 1), a["pad_top"], a["pad_left"], min(fours, 32767)),
+        *(a.get("group_in", 1), a.get("group_out", 1), source.zero_point, out.zero_point),
+    ]
+    return ", ".join(map(str, values)) + f", {{{range_[0]}, {range_[1]}}}"
+
+
+def _conv(node: Node, name: str, constants: Constants) -> Step:
+    a, source, out = node.attributes, node.inputs[0], node.output
+    depthwise = node.op == "DEPTHWISE"
+    c = requantize.channels(node, fold=not depthwise)
+    weights = a["weights"]
+    filter_shape = weights.shape[:2] if depthwise else weights.shape[1:3]
+    shape = constants.struct("cheep_shape", f"{name}_shape", shape_text(node, filter_shape, c.range_), 42)
+    if c.fast is None or (not depthwise and a["group_in"] != source.shape[3]):
+        return _conv_any(node, name, constants, c, shape)
+    rows = constants.structs("cheep_channel", f"{name}_channels", c.fast, 16)
+    kernel = "depthwise" if depthwise else "conv"
+    call = wrapper_name(kernel, c.limit)
+    if depthwise:
+        w = constants.array("int8_t", f"{name}_weights", weights, f"[{']['.join(map(str, weights.shape))}]")
+        return Step(
+            title(node), [source], [out], lambda p, s: [f"{call}({shape}, {p(source)}, {w}, {rows}, {p(out)});"],
+            {kernel}, {(kernel, c.limit)},
+        )  # fmt: skip
+    packed = pad_filters(weights)
+    w = constants.array("int8_t", f"{name}_weights", packed, f"[{packed.shape[0]}][{packed.shape[1]}]")
+    return Step(
+        title(node), [source], [out],
+        lambda p, s: [f"{call}({shape}, {p(source)}, {w}, {rows}, {s}, {p(out)});"],
+        {kernel}, {(kernel, c.limit)}, scratch=9 * packed.shape[1],
+    )  # fmt: skip
+
+
+def _conv_any(node: Node, name: str, constants: Constants, c: requantize.Channels, shape: str) -> Step:
+    weights, source, out = node.attributes["weights"], node.inputs[0], node.output
+    if node.op == "DEPTHWISE":
+        weights = np.ascontiguousarray(weights.transpose(2, 0, 1))
+    w = constants.array("int8_t", f"{name}_filters", weights, f"[{']['.join(map(str, weights.shape))}]")
+    rows = constants.structs("cheep_channel_any", f"{name}_general", c.general, 12)
+    return Step(
+        title(node), [source], [out],
+        lambda p, s: [f"cheep_conv_any({shape}, {p(source)}, {w}, {rows}, {p(out)});"], {"conv_any"},
+    )  # fmt: skip
+
+
+def _dense(node: Node, name: str, constants: Constants) -> Step:
+    a, source, out = node.attributes, node.inputs[0], node.output
+    c = requantize.channels(node)
+    n, depth = a["weights"].shape
+    if c.fast is None:  # as a 1x1 convolution over `rows` pixels
+        view = dataclasses.replace(source, shape=(1, a["rows"], 1, depth))
+        made = dataclasses.replace(out, shape=(1, a["rows"], 1, n))
+        plain = {"stride_h": 1, "stride_w": 1, "pad_top": 0, "pad_left": 0, "group_in": depth, "group_out": n}
+        node1 = Node("CONV", [view], [made], {**a, **plain, "weights": a["weights"].reshape(n, 1, 1, depth)})
+        shape = constants.struct("cheep_shape", f"{name}_shape", shape_text(node1, (1, 1), c.range_), 42)
+        step = _conv_any(node1, name, constants, c, shape)
+        lines = step.lines
+        swap = {id(view): source, id(made): out}
+        return dataclasses.replace(
+            step, title=title(node), reads=[source], writes=[out], lines=lambda p, s: lines(lambda t: p(swap[id(t)]), s)
+        )
+    packed = pad_filters(a["weights"])
+    w = constants.array("int8_t", f"{name}_weights", packed, f"[{packed.shape[0]}][{packed.shape[1]}]")
+    rows = constants.structs("cheep_channel", f"{name}_channels", c.fast, 16)
+    call, fours = wrapper_name("dense", c.limit), packed.shape[1] // 4
+    return Step(
+        title(node), [source], [out],
+        lambda p, s: [
+            f"{call}({p(source)}, {a['rows']}, {depth}, {fours}, {w}, {rows}, {n}, {s}, {p(out)}, {c.range_text});"
+        ],
+        {"dense"}, {("dense", c.limit)}, scratch=8 * fours,
+    )  # fmt: skip
+
+
+def _pool(node: Node, name: str, constants: Constants) -> Step:
+    a, source, out = node.attributes, node.inputs[0], node.output
+    for axis, i in (("h", 1), ("w", 2)):
+        total = (out.shape[i] - 1) * a[f"stride_{axis}"] + a[f"filter_{axis}"] - source.shape[i]
+        a["pad_top" if axis == "h" else "pad_left"] = max(total, 0) // 2
+    range_ = fixedpoint.activation_range(a["activation"], out.scale, out.zero_point)
+    text = shape_text(node, (a["filter_h"], a["filter_w"]), range_)
+    shape = constants.struct("cheep_shape", f"{name}_shape", text, 42)
+    mean = "true" if node.op == "AVERAGE_POOL_2D" else "false"
+    call = wrapper_name("pool", mean)
+    return Step(
+        title(node), [source], [out], lambda p, s: [f"{call}({shape}, {p(source)}, {p(out)});"], {"pool"},
+        {("pool", mean)},
+    )  # fmt: skip
+
+
+def mean_constants(node: Node) -> tuple[int, int, int]:
+    """Return (multiplier, shift, elements summed) of a MEAN or SUM."""
+    source, out = node.inputs[0], node.output
+    multiplier, shift = fixedpoint.quantize_multiplier(source.scale / out.scale)
+    n = source.size // out.size
+    if node.op == "MEAN":
+        extra = min(n.bit_length() - 1, 32, 31 + shift)
+        multiplier = (multiplier << extra) // n
+        shift -= extra
+    return multiplier, shift, n
+
+
+def _reduce(node: Node, name: str, constants: Constants) -> Step:
+    source, out = node.inputs[0], node.output
+    axes = {int(i) % len(source.shape) for i in node.inputs[1].data.reshape(-1)}
+    multiplier, shift, n = mean_constants(node)
+    steps = movement.strides(source.shape)
+    kept = _joined([(m, s) for i, (m, s) in enumerate(zip(source.shape, steps, strict=True)) if i not in axes])
+    gone = _joined([(m, s) for i, (m, s) in enumerate(zip(source.shape, steps, strict=True)) if i in axes])
+
+    def lines(p: Pointers, scratch: str) -> list[str]:
+        outer, index = _loops("i", kept)
+        inner, offset = _loops("k", gone)
+        code = [f"int8_t *to = {p(out)};", *outer, "int32_t sum = 0;", *inner]
+        code += [f"sum += ({p(source)})[{index} + {offset}];", "}" * len(gone)]
+        code += [
+            f"*to++ = cheep_limit(cheep_scale(sum - {n * source.zero_point}, {multiplier}, {max(shift, 0)}, "
+            f"{max(-shift, 0)}) + {out.zero_point}, -128, 127);"
+        ]
+        return ["{", *code, "}" * len(kept), "}"]
+
+    return Step(title(node), [source], [out], lines, {"scale", "limit"})
+
+
+def _joined(dims: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    dims = [d for d in dims if d[0] > 1]
+    out: list[tuple[int, int]] = []
+    for n, s in reversed(dims):
+        if out and s == out[0][0] * out[0][1]:
+            out[0] = (n * out[0][0], out[0][1])
+        else:
+            out.insert(0, (n, s))
+    return out
+
+
+def _loops(letter: str, dims: list[tuple[int, int]]) -> tuple[list[str], str]:
+    code, terms = [], []
+    for i, (n, step) in enumerate(dims):
+        v = f"{letter}{i}"
+        code.append(f"for (int {v} = 0; {v} < {n}; ++{v}) {{")
+        terms.append(v if step == 1 else f"{step} * {v}")
+    return code, " + ".join(terms) or "0"
+
+
+def _binary(node: Node, name: str, constants: Constants) -> Step:
+    (a, b), out = node.inputs, node.output
+    spec = binary_spec(node)
+    zeros = f"{a.zero_point}, {b.zero_point}, {out.zero_point}, {spec['range'][0]}, {spec['range'][1]}"
+    if node.op == "MUL":
+        kernel, size = "mul", 26
+        text = f"{_rescale(spec['product'])}, {zeros}"
+    else:
+        kernel, size = "add", 60
+        text = ", ".join(_rescale(spec[k], 20 if k != "sum" else 0) for k in ("a", "b", "sum"))
+        text += f", {zeros}, {'true' if node.op == 'SUB' else 'false'}"
+    ref = constants.struct(f"cheep_{kernel}_spec", f"{name}_{kernel}", text, size)
+    pa, pb = _constant_pointer(a, name + "_a", constants), _constant_pointer(b, name + "_b", constants)
+    dims = _broadcast(a, b, out)
+
+    def lines(p: Pointers, scratch: str) -> list[str]:
+        left, right = pa or p(a), pb or p(b)
+        *outer, (n, sa, sb, _) = dims
+        if not outer:
+            return [f"cheep_{kernel}({ref}, {left}, {sa}, {right}, {sb}, {p(out)}, {n});"]
+        code, ia = _loops("i", [(m, s) for m, s, _, _ in outer])
+        ib = " + ".join(f"{s} * i{i}" for i, (_, _, s, _) in enumerate(outer))
+        io = " + ".join(f"{s} * i{i}" for i, (_, _, _, s) in enumerate(outer))
+        call = f"cheep_{kernel}({ref}, {left} + {ia}, {sa}, {right} + {ib}, {sb}, {p(out)} + {io}, {n});"
+        return [*code, call, "}" * len(outer)]
+
+    in_place = a.data is None and a.size == out.size and (b.data is not None or b is not a)
+    return Step(title(node), node.variable_inputs, [out], lines, {kernel}, in_place=in_place)
+
+
+def _rescale(pair: tuple[int, int], left: int = 0) -> str:
+    multiplier, shift = pair
+    right = max(-shift, 0)
+    half, sign = (1 << (right - 1), -1) if right else (0, 0)
+    return f"{{{multiplier}, {half}, {sign}, {left + 1 + max(shift, 0)}, {right}}}"
+
+
+def _constant_pointer(tensor: Tensor, name: str, constants: Constants) -> str | None:
+    return None if tensor.data is None else constants.array("int8_t", name, tensor.data)
+
+
+def _broadcast(a: Tensor, b: Tensor, out: Tensor) -> list[tuple[int, int, int, int]]:
+    """Return loops (n, step of a, step of b, step of out), outermost first, as few as possible."""
+    rank = len(out.shape)
+
+    def steps(t: Tensor) -> list[int]:
+        shape = (1,) * (rank - len(t.shape)) + t.shape
+        return [0 if n == 1 else s for n, s in zip(shape, movement.strides(shape), strict=True)]
+
+    dims = [
+        d for d in zip(out.shape, steps(a), steps(b), movement.strides(out.shape), strict=True) if d[0] > 1
+    ] or [(1, 1, 1, 1)]
+    joined = [dims[-1]]
+    for n, sa, sb, so in reversed(dims[:-1]):
+        m, a1, b1, o1 = joined[0]
+        if (sa, sb, so) == (m * a1, m * b1, m * o1):
+            joined[0] = (n * m, a1, b1, o1)
+        else:
+            joined.insert(0, (n, sa, sb, so))
+    return joined
+
+
+def _lookup(node: Node, name: str, constants: Constants) -> Step:
+    source, out = node.inputs[0], node.output
+    table = constants.array("int8_t", f"{name}_table", node.attributes["table"], node.attributes["from"])
+    return Step(
+        title(node), [source], [out],
+        lambda p, s: [f"cheep_lookup({table}, {p(source)}, {p(out)}, {out.size});"], {"lookup"}, in_place=True,
+    )  # fmt: skip
+
+
+def _softmax(node: Node, name: str, constants: Constants) -> Step:
+    source, out = node.inputs[0], node.output
+    values = fixedpoint.softmax_exponents(node.attributes["beta"], source.scale)
+    ref = constants.array("int32_t", f"{name}_exponents", values, "exp(-d)")
+    depth = source.shape[-1]
+    return Step(
+        title(node), [source], [out],
+        lambda p, s: [f"cheep_softmax({p(source)}, {p(out)}, {out.size // depth}, {depth}, {ref}, {len(values)});"],
+        {"softmax"},
+    )  # fmt: skip
+
+
+def _movement(node: Node, name: str, constants: Constants) -> Step:
+    copies = movement.copies(node)
+    pointers = {
+        id(t): _constant_pointer(t, f"{name}_c{i}", constants)
+        for i, t in enumerate(node.inputs)
+        if t is not None and t.data is not None and t.dtype == "int8"
+    }
+    fill = None
+    if node.op in ("PAD", "PADV2"):
+        fill = node.output.zero_point if node.op == "PAD" else int(node.inputs[2].data.reshape(-1)[0])
+
+    def lines(p: Pointers, scratch: str) -> list[str]:
+        code = []
+        if fill is not None:
+            code.append(f"memset({p(node.output)}, {fill & 255}, {node.output.size});")
+        for copy in copies:
+            source = pointers.get(id(copy.source)) or p(copy.source)
+            code += _copy_lines(copy, source, p(copy.target))
+        return code
+
+    reads = [t for t in node.inputs if t is not None and t.data is None]
+    return Step(title(node), reads, list(node.outputs), lines, set())
+
+
+def _copy_lines(copy: movement.Copy, source: str, target: str) -> list[str]:
+    dims = list(zip(copy.extents, copy.source_steps, copy.target_steps, strict=True))
+    *outer, (n, ss, ts) = dims
+    start = [str(copy.source_start)] if copy.source_start else []
+    to = [str(copy.target_start)] if copy.target_start else []
+    code = []
+    for i, (m, s, t) in enumerate(outer):
+        code.append(f"for (int i{i} = 0; i{i} < {m}; ++i{i}) {{")
+        start.append(f"{s} * i{i}")
+        to.append(f"{t} * i{i}")
+    if ss == ts == 1:
+        code.append(f"memcpy({' + '.join([target, *to])}, {' + '.join([source, *start])}, {n});")
+    else:
+        code.append(f"for (int k = 0; k < {n}; ++k) {{")
+        at = " + ".join([*to, f"{ts} * k"])
+        code += [f"({target})[{at}] = ({source})[{' + '.join([*start, f'{ss} * k'])}];", "}"]
+    return [*code, "}" * len(outer)] if outer else code
+
+
+def _quantize_float(node: Node, name: str, constants: Constants) -> Step:
+    source, out = node.inputs[0], node.output
+    scale = float(np.float32(out.scale)).hex()
+    return Step(
+        title(node), [source], [out],
+        lambda p, s: [f"cheep_quantize({p(source)}, {p(out)}, {out.size}, {scale}f, {out.zero_point});"], {"quantize"},
+    )  # fmt: skip
+
+
+def _dequantize(node: Node, name: str, constants: Constants) -> Step:
+    source, out = node.inputs[0], node.output
+    scale = float(np.float32(source.scale)).hex()
+    return Step(
+        title(node), [source], [out],
+        lambda p, s: [f"cheep_dequantize({p(source)}, {p(out)}, {out.size}, {scale}f, {source.zero_point});"],
+        {"dequantize"},
+    )  # fmt: skip
+
+
+_LOWER: dict[str, Callable[[Node, str, Constants], Step]] = {
+    "ALIAS": _alias,
+    "CONV": _conv,
+    "DEPTHWISE": _conv,
+    "DENSE": _dense,
+    "MAX_POOL_2D": _pool,
+    "AVERAGE_POOL_2D": _pool,
+    "MEAN": _reduce,
+    "SUM": _reduce,
+    "ADD": _binary,
+    "SUB": _binary,
+    "MUL": _binary,
+    "LOOKUP": _lookup,
+    "SOFTMAX": _softmax,
+    "QUANTIZE": _quantize_float,
+    "DEQUANTIZE": _dequantize,
+    **dict.fromkeys(
+        ("PAD", "PADV2", "CONCATENATION", "SPLIT", "SPLIT_V", "STRIDED_SLICE", "PACK", "UNPACK", "TRANSPOSE"), _movement
+    ),
+}
+
+
+def macs(node: Node) -> int:
+    """Return the multiply-accumulates of a node (0 for what has no weights)."""
+    if node.op not in ("CONV", "DEPTHWISE", "DENSE"):
+        return 0
+    weights = node.attributes["weights"]
+    if node.op == "DENSE":
+        return weights.size * node.attributes["rows"]
+    pixels = math.prod(node.output.shape[1:3])
+    return int(weights.size * pixels)

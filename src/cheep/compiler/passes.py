@@ -1,0 +1,309 @@
+"""Graph -> simpler graph with the same bits. Each pass is a function from graph to graph (changed in place).
+
+Order: :func:`run_passes`. After it the nodes left are CONV, DEPTHWISE, DENSE, pools, MEAN, SUM, ADD, SUB, MUL,
+LOOKUP (every one-byte activation), SOFTMAX, COPY-like movements, ALIAS (a relabelling: no code), QUANTIZE_FLOAT
+and DEQUANTIZE.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cheep.compiler import fixedpoint
+from cheep.compiler.graph import Graph, Node, Tensor
+
+RELABELLING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+
+
+def run_passes(graph: Graph) -> Graph:
+    """Run every pass in order."""
+    for step in (
+        fold_constants,
+        alias_relabellings,
+        normalize_convolutions,
+        fold_padding,
+        tabulate,
+        merge_tables,
+        drop_unused,
+    ):
+        step(graph)
+    return graph
+
+
+def fold_constants(graph: Graph) -> None:
+    """Compute relabellings, transpositions and conversions of constants at compile time."""
+    kept = []
+    for node in graph.nodes:
+        source = node.inputs[0] if node.inputs else None
+        out = node.output
+        if source is not None and source.data is not None and not node.variable_inputs:
+            if node.op in RELABELLING and source.size == out.size:
+                out.data = source.data.reshape(out.shape)
+                continue
+            if node.op == "TRANSPOSE":
+                out.data = np.ascontiguousarray(source.data.transpose(node.inputs[1].data.reshape(-1)))
+                continue
+            if node.op == "DEQUANTIZE":
+                centred = source.data.astype(np.float64) - source.zero_point
+                out.data = (centred * source.scale).astype(np.float32)
+                continue
+            if node.op == "QUANTIZE" and source.dtype == "int8":
+                values = fixedpoint.requantize_table(source.scale, source.zero_point, out.scale, out.zero_point)
+                out.data = values[source.data.astype(np.int32) + 128]
+                continue
+            if node.op == "QUANTIZE" and source.dtype == "float32":
+                ratio = (source.data / np.float32(out.scale)).astype(np.float64)
+                ratio = np.clip(ratio, -1e6, 1e6)
+                rounded = np.where(ratio >= 0, np.floor(ratio + 0.5), np.ceil(ratio - 0.5))
+                out.data = np.clip(rounded + out.zero_point, -128, 127).astype(np.int8)
+                continue
+        kept.append(node)
+    graph.nodes = kept
+
+
+def alias_relabellings(graph: Graph) -> None:
+    """Turn operators that move no byte (reshape, transposition of single dimensions, whole slices) into ALIAS."""
+    for node in graph.nodes:
+        source, out = node.inputs[0] if node.inputs else None, node.output
+        if source is None or source.data is not None:
+            continue
+        same = source.size == out.size and len(node.outputs) == 1
+        if node.op in RELABELLING and same:
+            node.op, node.inputs = "ALIAS", [source]
+        elif node.op == "TRANSPOSE" and same:
+            order = [int(i) for i in node.inputs[1].data.reshape(-1)]
+            if [i for i in order if source.shape[i] > 1] == [i for i in sorted(order) if source.shape[i] > 1]:
+                node.op, node.inputs = "ALIAS", [source]
+        elif (
+            node.op == "QUANTIZE"
+            and source.dtype == out.dtype == "int8"
+            and source.scale == out.scale
+            and source.zero_point == out.zero_point
+        ):
+            node.op, node.inputs = "ALIAS", [source]
+        elif node.op in ("CONCATENATION", "SPLIT", "SPLIT_V", "PACK", "UNPACK") and len(node.variable_inputs) == 1:
+            if same:
+                node.op, node.inputs = "ALIAS", node.variable_inputs
+
+
+def normalize_convolutions(graph: Graph) -> None:
+    """Write CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED in their cheapest form, with explicit padding.
+
+    A grouped convolution with one channel per group becomes DEPTHWISE; a depthwise one over a single channel
+    becomes CONV. Weights: CONV [out][h][w][in of the group], DEPTHWISE [h][w][channels], DENSE [out][in].
+    """
+    for node in graph.nodes:
+        if node.op not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            continue
+        source, weights, out = node.inputs[0], node.inputs[1].data, node.output
+        a = node.attributes
+        a["bias"] = (
+            node.inputs[2].data.astype(np.int64).reshape(-1)
+            if len(node.inputs) > 2 and node.inputs[2] is not None
+            else np.zeros(out.shape[-1], np.int64)
+        )
+        a["scales"] = node.inputs[1].scales
+        if node.op == "FULLY_CONNECTED":
+            node.op = "DENSE"
+            a["weights"] = weights.reshape(weights.shape[-2], weights.shape[-1])
+            a["rows"] = source.size // weights.shape[-1]
+        else:
+            depthwise = node.op == "DEPTHWISE_CONV_2D"
+            height, width = weights.shape[1:3]
+            for axis, size, kernel in (("h", 1, height), ("w", 2, width)):
+                reach = (kernel - 1) * a[f"dilation_{axis}"] + 1
+                total = (out.shape[size] - 1) * a[f"stride_{axis}"] + reach - source.shape[size]
+                a["pad_top" if axis == "h" else "pad_left"] = max(total, 0) // 2
+            if depthwise and source.shape[3] > 1 and a["multiplier"] == 1:
+                node.op, a["weights"], a["group_in"], a["group_out"] = "DEPTHWISE", weights[0], 1, 1
+            elif depthwise:
+                node.op = "CONV"
+                a["weights"] = np.ascontiguousarray(weights[0].transpose(2, 0, 1)[..., None])
+                a["group_in"], a["group_out"] = 1, a["multiplier"]
+            else:
+                groups = source.shape[3] // weights.shape[3]
+                a["group_in"], a["group_out"] = weights.shape[3], out.shape[3] // groups
+                if a["group_in"] == a["group_out"] == 1 and groups > 1:
+                    node.op, a["weights"] = "DEPTHWISE", np.ascontiguousarray(weights[..., 0].transpose(1, 2, 0))
+                else:
+                    node.op, a["weights"] = "CONV", weights
+        node.inputs = [source]
+
+
+def fold_padding(graph: Graph) -> None:
+    """Give the padding of a PAD (of height and width, with the zero point) to the convolution that follows."""
+    for node in graph.nodes:
+        if node.op not in ("CONV", "DEPTHWISE"):
+            continue
+        tensor, chain = node.inputs[0], []
+        producer = graph.producer(tensor)
+        while producer is not None and producer.op == "ALIAS" and len(graph.consumers(tensor)) == 1:
+            chain.append(producer)
+            tensor = producer.inputs[0]
+            producer = graph.producer(tensor)
+        if producer is None or producer.op not in ("PAD", "PADV2") or len(graph.consumers(tensor)) != 1:
+            continue
+        if graph.is_output(tensor) or any(graph.is_output(n.output) for n in chain):
+            continue
+        pads = producer.inputs[1].data.reshape(-1, 2)
+        inner, padded, seen = producer.inputs[0], producer.output, node.inputs[0]
+        value = producer.inputs[2] if len(producer.inputs) > 2 else None
+        if (padded.zero_point if value is None else int(value.data.reshape(-1)[0])) != seen.zero_point:
+            continue
+        if inner.data is not None or inner.zero_point != seen.zero_point or inner.scale != seen.scale:
+            continue
+        # the padded dimensions, matched to height and width of the convolution's view
+        shape, pad = [n for n in padded.shape], [(int(a), int(b)) for a, b in pads]
+        while len(shape) < 4:
+            shape.insert(0, 1)
+            pad.insert(0, (0, 0))
+        if len(shape) != 4:
+            continue
+        if tuple(shape) != seen.shape and [n for n in shape if n > 1] == [n for n in seen.shape if n > 1]:
+            shape, pad = _moved(shape, pad, seen.shape)
+        if tuple(shape) != seen.shape or pad[0] != (0, 0) or pad[3] != (0, 0):
+            continue
+        view = Tensor(
+            -1 - seen.index,
+            inner.name,
+            tuple(n - a - b for n, (a, b) in zip(shape, pad, strict=True)),
+            "int8",
+            inner.scales,
+            inner.zero_points,
+        )
+        if any(n < 1 for n in view.shape):
+            continue
+        node.attributes["pad_top"] += pad[1][0]
+        node.attributes["pad_left"] += pad[2][0]
+        index = next(i for i, n in enumerate(graph.nodes) if n is producer)
+        graph.nodes[index] = Node("ALIAS", [inner], [view])
+        graph.nodes = [n for n in graph.nodes if not any(n is c for c in chain)]
+        node.inputs = [view]
+
+
+def _moved(shape: list[int], pad: list[tuple[int, int]], seen: tuple[int, ...]):
+    """Carry the padding of the dimensions larger than one over to their places in ``seen``."""
+    large = [p for n, p in zip(shape, pad, strict=True) if n > 1]
+    if any(p != (0, 0) for n, p in zip(shape, pad, strict=True) if n == 1):
+        return shape, pad
+    rest = iter(large)
+    return list(seen), [next(rest) if n > 1 else (0, 0) for n in seen]
+
+
+def tabulate(graph: Graph) -> None:
+    """Replace every one-byte function by a table of 256 bytes (LOOKUP)."""
+    for node in graph.nodes:
+        out = node.output
+        source = node.inputs[0] if node.inputs else None
+        if source is None or out.dtype != "int8":
+            continue
+        values = None
+        if node.op in ("ADD", "SUB", "MUL"):
+            source, values = _table_of_binary(node)
+        elif source.data is not None or source.dtype != "int8":
+            continue
+        elif node.op == "LOGISTIC":
+            values = fixedpoint.logistic_table(source.scale, source.zero_point)
+        elif node.op == "TANH":
+            values = fixedpoint.tanh_table(source.scale, source.zero_point)
+        elif node.op == "RELU":
+            values = fixedpoint.relu_table(source.scale, source.zero_point, out.scale, out.zero_point)
+        elif node.op == "RELU6":
+            values = fixedpoint.relu6_table(source.scale, source.zero_point)
+        elif node.op == "HARD_SWISH":
+            values = fixedpoint.hard_swish_table(source.scale, source.zero_point, out.scale, out.zero_point)
+        elif node.op == "QUANTIZE":
+            values = fixedpoint.requantize_table(source.scale, source.zero_point, out.scale, out.zero_point)
+        if values is not None:
+            node.attributes = {"table": values, "from": node.op}
+            node.op, node.inputs = "LOOKUP", [source]
+
+
+def _table_of_binary(node: Node) -> tuple[Tensor | None, np.ndarray | None]:
+    a, b = node.inputs
+    if (a.data is None) == (b.data is None):
+        return a, None
+    constant, variable = (a, b) if a.data is not None else (b, a)
+    if constant.size != 1 or variable.size != node.output.size:
+        return variable, None
+    value = int(constant.data.reshape(-1)[0])
+    order = (lambda q: (value, q)) if constant is a else (lambda q: (q, value))
+    function = binary_function(node)
+    return variable, fixedpoint.table(lambda q: function(*order(q)))
+
+
+def binary_function(node: Node):
+    """Return the exact scalar function of an ADD, SUB or MUL node: ``(int, int) -> int``."""
+    spec = binary_spec(node)
+    low, high = spec["range"]
+    za, zb, zo = (t.zero_point for t in (*node.inputs, node.output))
+    if node.op == "MUL":
+        return lambda x, y: fixedpoint.clamp(fixedpoint.scale((x - za) * (y - zb), *spec["product"]) + zo, low, high)
+    sign = -1 if node.op == "SUB" else 1
+
+    def value(x: int, y: int) -> int:
+        total = fixedpoint.scale((x - za) << 20, *spec["a"]) + sign * fixedpoint.scale((y - zb) << 20, *spec["b"])
+        return fixedpoint.clamp(fixedpoint.scale(total, *spec["sum"]) + zo, low, high)
+
+    return value
+
+
+def binary_spec(node: Node) -> dict:
+    """Return the multipliers and shifts of an ADD, SUB or MUL, computed as TFLM computes them."""
+    a, b, out = node.inputs[0], node.inputs[1], node.output
+    spec: dict = {"range": fixedpoint.activation_range(node.attributes["activation"], out.scale, out.zero_point)}
+    if node.op == "MUL":
+        spec["product"] = fixedpoint.quantize_multiplier(a.scale * b.scale / out.scale)
+    elif node.op == "ADD":
+        twice = 2 * max(a.scale, b.scale)
+        spec["a"] = fixedpoint.quantize_multiplier(a.scale / twice)
+        spec["b"] = fixedpoint.quantize_multiplier(b.scale / twice)
+        spec["sum"] = fixedpoint.quantize_multiplier(twice / ((1 << 20) * out.scale))
+    else:  # SUB works in single precision
+        f = np.float32
+        twice = f(2) * max(f(a.scale), f(b.scale))
+        spec["a"] = fixedpoint.quantize_multiplier(float(f(a.scale) / twice))
+        spec["b"] = fixedpoint.quantize_multiplier(float(f(b.scale) / twice))
+        spec["sum"] = fixedpoint.quantize_multiplier(float(twice / (f(1 << 20) * f(out.scale))))
+    return spec
+
+
+def merge_tables(graph: Graph) -> None:
+    """Join a LOOKUP into the only LOOKUP that reads it."""
+    for node in list(graph.nodes):
+        if node.op != "LOOKUP":
+            continue
+        producer = graph.producer(node.inputs[0])
+        middle = node.inputs[0]
+        if producer is None or producer.op != "LOOKUP" or graph.is_output(middle):
+            continue
+        if len(graph.consumers(middle)) != 1:
+            continue
+        first, second = producer.attributes["table"], node.attributes["table"]
+        node.attributes["table"] = second[first.astype(np.int32) + 128]
+        node.attributes["from"] = f"{producer.attributes['from']} {node.attributes['from']}"
+        node.inputs = [producer.inputs[0]]
+        graph.nodes = [n for n in graph.nodes if n is not producer]
+
+
+def drop_unused(graph: Graph) -> None:
+    """Remove the nodes whose results nobody reads."""
+    needed = {id(t) for t in graph.outputs}
+    kept = []
+    for node in reversed(graph.nodes):
+        if any(id(t) in needed for t in node.outputs):
+            kept.append(node)
+            needed |= {id(t) for t in node.inputs if t is not None}
+    graph.nodes = kept[::-1]
+
+
+def reduced_shape(shape: tuple[int, ...], axes: set[int]) -> list[int]:
+    """Return ``shape`` with the reduced axes as 1."""
+    return [1 if i in axes else n for i, n in enumerate(shape)]
+
+
+def elements(shape) -> int:
+    """Product of the dimensions."""
+    return math.prod(shape)

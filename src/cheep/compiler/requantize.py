@@ -1,0 +1,78 @@
+"""From a layer's scales to the constants of its output channels: a fast form where it is exact, a general one elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from cheep.compiler import fixedpoint
+from cheep.compiler.graph import Node
+
+FULL, RELU, CLAMP = "CHEEP_FULL", "CHEEP_RELU", "CHEEP_CLAMP"
+_LARGEST = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Channels:
+    """Constants per output channel.
+
+    ``fast``: rows (bias2, multiplier, round, shift) of ``cheep_channel``, or None where a scale or a bias does not
+    allow it; ``general``: rows (bias, multiplier, left, right); ``limit`` and ``range_``: the fused activation.
+    """
+
+    fast: list[tuple[int, int, int, int]] | None
+    general: list[tuple[int, int, int, int]]
+    limit: str
+    range_: tuple[int, int]
+
+    @property
+    def range_text(self) -> str:
+        """The range as a C compound literal."""
+        return f"(cheep_range){{{self.range_[0]}, {self.range_[1]}}}"
+
+
+def channels(node: Node, fold: bool = True) -> Channels:
+    """Return the constants of a CONV, DEPTHWISE or DENSE node.
+
+    Parameters
+    ----------
+    fold : bool
+        The kernel multiplies raw bytes, so the input's zero point goes into the bias. Otherwise it subtracts it.
+    """
+    a, source, out = node.attributes, node.inputs[0], node.output
+    weights = a["weights"].astype(np.int64)
+    by_channel = weights.reshape(-1, weights.shape[-1]).T if node.op == "DEPTHWISE" else weights.reshape(len(weights), -1)
+    sums, sizes = by_channel.sum(axis=1), np.abs(by_channel).sum(axis=1)
+    low, high = fixedpoint.activation_range(a["activation"], out.scale, out.zero_point)
+    limit = CLAMP
+    if (low, high) == (-128, 127):
+        limit = FULL
+    elif (low, high) == (out.zero_point, 127):
+        limit = RELU
+    fast: list[tuple[int, int, int, int]] | None = []
+    general = []
+    for i, bias in enumerate(a["bias"].tolist()):
+        multiplier, shift = fixedpoint.quantize_multiplier(_ratio(node, i))
+        general.append((bias, multiplier, max(shift, 0), max(-shift, 0)))
+        row = _fast(bias, int(sums[i]) * source.zero_point if fold else 0, int(sizes[i]), multiplier, shift, out.zero_point)
+        fast = None if row is None or fast is None else [*fast, row]
+    return Channels(fast, general, limit, (low, high))
+
+
+def _ratio(node: Node, channel: int) -> float:
+    """Return input scale x weight scale / output scale as TFLM computes it."""
+    scales, source, out = node.attributes["scales"], node.inputs[0].scale, node.output.scale
+    if node.op == "DENSE" and len(scales) == 1:  # the product in single precision
+        return float(np.float32(source) * np.float32(scales[0])) / out
+    return source * float(scales[channel if len(scales) > 1 else 0]) / out
+
+
+def _fast(bias: int, folded: int, size: int, multiplier: int, shift: int, zero: int):
+    right = -shift
+    if not 1 <= right <= 30 or multiplier < 1 << 30:
+        return None
+    rounding = (2 * zero + 1) << (right - 1)
+    if abs(rounding) >= _LARGEST or abs(bias) + 384 * size >= _LARGEST:
+        return None
+    return 2 * (bias - folded), multiplier, rounding, right
