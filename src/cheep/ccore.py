@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion")
 # Files of the core that need neither a board nor a model.
-CORE_FILES = ("cheep_columns.c", "cheep_detector.c", "cheep_fft.c", "cheep_frontend.c", "cheep_hdc.c")
+CORE_FILES = ("cheep_columns.c", "cheep_detector.c", "cheep_fft.c", "cheep_frontend.c", "cheep_hdc*.c")
 # The bits of a feature depend on -ffp-contract=off: a fused multiply-add rounds once where the core rounds twice.
 BASE_FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", *WARNINGS)
 
@@ -54,7 +54,8 @@ def include_dir() -> Path:
 def core_sources() -> list[Path]:
     """Return the C files of the core proper: those that need neither a board nor a model."""
     source = firmware_root() / "common" / "src"
-    return [path for name in CORE_FILES if (path := source / name).is_file()]
+    found = [path for name in CORE_FILES for path in sorted(source.glob(name))]
+    return [path for path in found if not path.stem.endswith("_app")]
 
 
 def _works(command: Sequence[str]) -> bool:
