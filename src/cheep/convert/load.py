@@ -1,0 +1,202 @@
+"""Models of users: Keras (.h5, .keras), SavedModel, ONNX, PyTorch, and what lies beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep.config import FeatureConfig
+from cheep.errors import CheepError
+from cheep.tf_runtime import import_tf, quiet_stderr
+
+SUPPORTED = ".h5, .keras, a SavedModel folder, .onnx, or MODULE.py:FACTORY with --checkpoint for PyTorch"
+
+
+@dataclasses.dataclass
+class Source:
+    """A model that was read.
+
+    ``keras`` is a legacy-Keras model, or None where only a graph is known (SavedModel, Keras 3); then ``graph`` is a
+    callable of one tensor. ``stages`` are earlier forms of the same network, for the check stage by stage: name and
+    a function from (n, ...) float32 in the model's layout to (n, outputs).
+    """
+
+    path: str
+    kind: str
+    keras: Any
+    graph: Any
+    input_shape: tuple[int, ...]  # without batch
+    stages: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the float outputs (n, outputs) of ``x`` (n, ...) float32."""
+        if self.keras is not None:
+            return np.asarray(self.keras.predict(x, batch_size=256, verbose=0))
+        tf = import_tf()
+        return np.concatenate([np.asarray(self.graph(tf.constant(row[None]))) for row in x])
+
+
+def load_source(path: str, checkpoint: Path | None = None, trust: bool = False) -> Source:
+    """Read a model.
+
+    Parameters
+    ----------
+    path : file or folder; for PyTorch ``MODULE.py:FACTORY``.
+    checkpoint : state dictionary of a PyTorch model.
+    trust : allow Keras files that carry Python code (Lambda layers).
+
+    Raises
+    ------
+    CheepError
+        Missing, damaged or foreign files; code in a file that is not trusted; an operator without counterpart.
+    """
+    if ".py:" in path:
+        from cheep.convert.pytorch import load_torch
+
+        return load_torch(path, checkpoint)
+    file = Path(path)
+    if file.is_dir():
+        return _load_saved_model(file)
+    if not file.is_file():
+        raise CheepError(f"{path}: no such model; --input takes {SUPPORTED}")
+    head = file.read_bytes()[:8]
+    if file.suffix == ".onnx":
+        from cheep.convert.onnx_import import load_onnx
+
+        return load_onnx(file)
+    if head.startswith(b"\x89HDF") or zipfile.is_zipfile(file):
+        return _load_keras(file, trust)
+    if head[4:8] == b"TFL3":
+        raise CheepError(f"{path}: is a .tflite already, which cannot be converted; see cheep inspect and cheep verify")
+    if file.suffix in (".h5", ".keras"):
+        raise CheepError(f"{path}: damaged: it is neither HDF5 nor a Keras archive; save the model again")
+    if file.suffix in (".pt", ".pth", ".ckpt"):
+        raise CheepError(f"{path}: weights alone; give the network too: --input MODULE.py:FACTORY --checkpoint {path}")
+    raise CheepError(f"{path}: not a model that can be read; --input takes {SUPPORTED}")
+
+
+def _load_keras(file: Path, trust: bool) -> Source:
+    keras = import_tf().keras
+    config = _config_text(file)
+    if not trust and '"class_name": "Lambda"' in config:
+        raise CheepError(f"{file}: holds a Lambda layer, which is Python code; if you trust the file, add --trust")
+    three = '"module": "keras.' in config
+    if three:
+        return _load_keras3(file)
+    try:
+        with quiet_stderr():
+            model = keras.models.load_model(file, compile=False, safe_mode=not trust)
+    except Exception as error:  # Keras raises anything on damaged files
+        raise CheepError(f"{file}: cannot be read by Keras ({_first_line(error)}); save it again as .h5 or .keras") from None
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise CheepError(f"{file}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; a classifier has one of "
+                         "each (streaming models: cheep.convert.streaming)")
+    shape = tuple(model.input_shape[1:])
+    if None in shape:
+        raise CheepError(f"{file}: input shape {shape} is not fixed; a device needs fixed sizes (set the shape in Input)")
+    return Source(str(file), "keras", model, None, shape)
+
+
+def _config_text(file: Path) -> str:
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                return archive.read("config.json").decode("utf-8", "replace")
+        import h5py
+
+        with h5py.File(file, "r") as handle:
+            text = handle.attrs["model_config"]
+        return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    except KeyError:
+        raise CheepError(f"{file}: holds no model (weights only?); save the whole model with model.save()") from None
+    except Exception as error:
+        raise CheepError(f"{file}: damaged or truncated ({_first_line(error)}); save the model again") from None
+
+
+def _load_keras3(file: Path) -> Source:
+    """A Keras 3 file becomes a SavedModel in a process of its own (one process holds one Keras)."""
+    import os
+    import subprocess
+    import sys
+    import tempfile
+
+    program = (
+        "import os, sys; os.environ['TF_USE_LEGACY_KERAS']='0'; os.environ['TF_CPP_MIN_LOG_LEVEL']='3'; import keras; "
+        "m = keras.models.load_model(sys.argv[1], compile=False); "
+        "m.export(sys.argv[2], verbose=False)"
+    )
+    with tempfile.TemporaryDirectory(prefix="cheep-keras3-") as folder:
+        environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
+        child = subprocess.run([sys.executable, "-c", program, str(file), folder + "/saved"], capture_output=True,
+                               text=True, env=environment, check=False)
+        if child.returncode:
+            reason = (child.stderr.strip().splitlines() or [f"process ended with status {child.returncode}"])[-1]
+            raise CheepError(f"{file}: cannot be read by Keras 3 ({reason})")
+        source = _load_saved_model(Path(folder) / "saved")
+    source.path, source.kind = str(file), "keras3"
+    source.notes.append("saved by Keras 3: pruning, clustering and QAT need a model saved by tf_keras (Keras 2)")
+    return source
+
+
+def _load_saved_model(folder: Path) -> Source:
+    tf = import_tf()
+    if not (folder / "saved_model.pb").is_file():
+        raise CheepError(f"{folder}: no saved_model.pb in it; --input takes {SUPPORTED}")
+    try:
+        with quiet_stderr():
+            loaded = tf.saved_model.load(str(folder))
+        signature = loaded.signatures["serving_default"]
+    except KeyError:
+        raise CheepError(f"{folder}: has no signature 'serving_default'; export it with model.export()") from None
+    except Exception as error:
+        raise CheepError(f"{folder}: damaged SavedModel ({_first_line(error)}); export it again") from None
+    inputs = signature.structured_input_signature[1]
+    outputs = signature.structured_outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise CheepError(f"{folder}: {len(inputs)} inputs and {len(outputs)} outputs; one of each is needed")
+    name, spec = next(iter(inputs.items()))
+    key = next(iter(outputs))
+    shape = tuple(spec.shape[1:]) if spec.shape.rank else ()
+    if not shape or None in shape:
+        raise CheepError(f"{folder}: input shape {spec.shape} is not fixed; export it with fixed sizes")
+
+    def call(x: Any) -> Any:
+        return signature(**{name: x})[key]
+
+    call.owner = loaded  # keeps the variables alive
+    return Source(str(folder), "saved_model", None, call, shape,
+                  notes=["a SavedModel has no layers: pruning, clustering and QAT need the Keras model"])
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def beside(path: str) -> dict[str, Any]:
+    """Return ``specs.json`` beside a model, completed from ``manifest.json`` or ``training.json`` of a run."""
+    file = Path(path.split(".py:")[0])
+    folder = file if file.is_dir() else file.parent
+    specs: dict[str, Any] = {}
+    for name in ("training.json", "manifest.json", "specs.json"):
+        if (folder / name).is_file():
+            try:
+                values = json.loads((folder / name).read_text(encoding="utf-8"))
+            except (ValueError, UnicodeDecodeError) as error:
+                raise CheepError(f"{folder / name}: damaged JSON ({error})") from None
+            if not isinstance(values, dict):
+                raise CheepError(f"{folder / name}: must be a JSON object")
+            keys = ("labels", "features", "detector") if name != "specs.json" else tuple(values)
+            specs.update({key: values[key] for key in keys if key in values})
+    return specs
+
+
+def features_of(specs: dict[str, Any]) -> FeatureConfig | None:
+    """Return the feature settings in ``specs``, or None."""
+    return FeatureConfig.parse(specs["features"], "features beside the model") if "features" in specs else None
