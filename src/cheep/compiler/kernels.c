@@ -1,11 +1,17 @@
 /*@ base */
-#if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && !defined(__ARM_BIG_ENDIAN)
-#include <arm_acle.h>
+/* The dual multiply-accumulates of the DSP extension (ACLE's __ARM_FEATURE_DSP), else plain C: the same bits.
+ * Inline assembler names the instructions, because ACLE has none for smmlar and its own forms keep the Q flag. */
+#if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && defined(__GNUC__) && !defined(__ARM_BIG_ENDIAN)
 #define CHEEP_DSP 1
 #else
 #define CHEEP_DSP 0
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__)
+#define CHEEP_UNROLL _Pragma("GCC unroll 4")
+#else
+#define CHEEP_UNROLL
+#endif
 #if defined(__GNUC__)
 #define CHEEP_NOINLINE __attribute__((noinline))
 #define CHEEP_INLINE static inline __attribute__((always_inline, unused))
@@ -40,18 +46,31 @@ CHEEP_INLINE void cheep_store16(void *p, int32_t value) {
     memcpy(p, &v, sizeof v);
 }
 
-/* Two words of four 16-bit values; p is aligned to 8 bytes. */
-CHEEP_INLINE void cheep_load64(const int16_t *p, uint32_t *low, uint32_t *high) {
+/* Two words of four 16-bit values; p is aligned to 4 bytes. */
+CHEEP_INLINE void cheep_load64(const void *p, uint32_t *low, uint32_t *high) {
+#if CHEEP_DSP
+    typedef uint64_t __attribute__((may_alias, aligned(4))) pair;
+    __asm__("ldrd %0, %1, %2" : "=r"(*low), "=r"(*high) : "m"(*(const pair *)p));
+#else
     uint64_t v;
-    memcpy(&v, CHEEP_ALIGNED8(p), sizeof v);
+    memcpy(&v, p, sizeof v);
     *low = (uint32_t)v;
     *high = (uint32_t)(v >> 32);
+#endif
 }
 
 #if CHEEP_DSP
 /* bytes 0 and 2, sign-extended to the two halves of a word; bytes 1 and 3 */
-CHEEP_INLINE uint32_t cheep_even(uint32_t v) { return (uint32_t)__sxtb16((int8x4_t)v); }
-CHEEP_INLINE uint32_t cheep_odd(uint32_t v) { return (uint32_t)__sxtb16((int8x4_t)__ror(v, 8)); }
+CHEEP_INLINE uint32_t cheep_even(uint32_t v) {
+    uint32_t r;
+    __asm__("sxtb16 %0, %1" : "=r"(r) : "r"(v));
+    return r;
+}
+CHEEP_INLINE uint32_t cheep_odd(uint32_t v) {
+    uint32_t r;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(r) : "r"(v));
+    return r;
+}
 /* acc + a.low * b.low + a.high * b.high, and the single products */
 CHEEP_INLINE int32_t cheep_dual(uint32_t a, uint32_t b, int32_t acc) {
     int32_t r;
@@ -78,13 +97,28 @@ CHEEP_INLINE int32_t cheep_high_high(uint32_t a, uint32_t b, int32_t acc) {
     __asm__("smlatt %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
     return r;
 }
+/* both halves of a - both of b */
+CHEEP_INLINE uint32_t cheep_minus(uint32_t a, uint32_t b) {
+    uint32_t r;
+    __asm__("ssub16 %0, %1, %2" : "=r"(r) : "r"(a), "r"(b));
+    return r;
+}
 /* add + round(a * b / 2^32), halves up */
 CHEEP_INLINE int32_t cheep_high_product(int32_t a, int32_t b, int32_t add) {
     int32_t r;
     __asm__("smmlar %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(add));
     return r;
 }
-CHEEP_INLINE int32_t cheep_saturate8(int32_t v) { return __ssat(v, 8); }
+CHEEP_INLINE int32_t cheep_positive(int32_t v) {
+    int32_t r;
+    __asm__("bic %0, %1, %1, asr #31" : "=r"(r) : "r"(v));
+    return r;
+}
+CHEEP_INLINE int32_t cheep_saturate8(int32_t v) {
+    int32_t r;
+    __asm__("ssat %0, #8, %1" : "=r"(r) : "r"(v));
+    return r;
+}
 #else
 CHEEP_INLINE int32_t cheep_low(uint32_t v) { return (int16_t)(uint16_t)v; }
 CHEEP_INLINE int32_t cheep_high(uint32_t v) { return (int16_t)(uint16_t)(v >> 16); }
@@ -96,6 +130,9 @@ CHEEP_INLINE uint32_t cheep_even(uint32_t v) {
 }
 CHEEP_INLINE uint32_t cheep_odd(uint32_t v) {
     return cheep_pair((int8_t)(uint8_t)(v >> 8), (int8_t)(uint8_t)(v >> 24));
+}
+CHEEP_INLINE uint32_t cheep_minus(uint32_t a, uint32_t b) {
+    return cheep_pair(cheep_low(a) - cheep_low(b), cheep_high(a) - cheep_high(b));
 }
 CHEEP_INLINE int32_t cheep_dual(uint32_t a, uint32_t b, int32_t acc) {
     return acc + cheep_low(a) * cheep_low(b) + cheep_high(a) * cheep_high(b);
@@ -115,13 +152,14 @@ CHEEP_INLINE int32_t cheep_high_high(uint32_t a, uint32_t b, int32_t acc) {
 CHEEP_INLINE int32_t cheep_high_product(int32_t a, int32_t b, int32_t add) {
     return add + (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32);
 }
+CHEEP_INLINE int32_t cheep_positive(int32_t v) { return v < 0 ? 0 : v; }
 CHEEP_INLINE int32_t cheep_saturate8(int32_t v) { return v < -128 ? -128 : v > 127 ? 127 : v; }
 #endif
 
 /* Accumulator -> output byte. Rounds like TFLM: half up at 2^-31, then half away from zero. */
 CHEEP_INLINE int32_t cheep_requantize(int32_t acc2, const cheep_channel *c, int limit, cheep_range range) {
     if (limit == CHEEP_RELU) { /* below zero becomes the zero point, so the sign needs no care */
-        acc2 &= ~(acc2 >> 31);
+        acc2 = cheep_positive(acc2);
         return cheep_saturate8(cheep_high_product(acc2, c->multiplier, c->round) >> c->shift);
     }
     const int32_t v = cheep_high_product(acc2, c->multiplier, c->round + (acc2 >> 31)) >> c->shift;
@@ -153,37 +191,37 @@ CHEEP_INLINE int8_t cheep_limit(int32_t v, int32_t lowest, int32_t highest) {
 }
 
 /*@ dot4: base */
-/* Four pixels times one filter: acc[i] += sum over 4 * fours values of pixel i times weight.
- * Pixels hold 16-bit values in the lane order 0 2 1 3 of every four; weights are plain bytes. */
-CHEEP_INLINE void cheep_dot4(const int16_t *p0, const int16_t *p1, const int16_t *p2, const int16_t *p3,
-                             const int8_t *weights, int fours, int32_t acc[4]) {
-    int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
-    const int16_t *const end = p0 + 4 * fours;
+/* Four pixels times one filter: acc[i] = sum over 4 * fours values of pixel i times weight. The pixels are at
+ * p, p + at[0], p + at[1], p + at[2]: 16-bit values in the lane order 0 2 1 3 of every four; weights are bytes. */
+CHEEP_INLINE void cheep_dot4(const int16_t *p, const int at[3], const int8_t *weights, int fours, int32_t acc[4]) {
+    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
+    const int16_t *const end = p + 4 * fours;
+    CHEEP_UNROLL
     do {
         const uint32_t w = cheep_load32(weights);
         const uint32_t even = cheep_even(w), odd = cheep_odd(w);
         uint32_t low, high;
-        cheep_load64(p0, &low, &high);
+        cheep_load64(p, &low, &high);
         a0 = cheep_dual(high, odd, cheep_dual(low, even, a0));
-        cheep_load64(p1, &low, &high);
+        cheep_load64(p + at[0], &low, &high);
         a1 = cheep_dual(high, odd, cheep_dual(low, even, a1));
-        cheep_load64(p2, &low, &high);
+        cheep_load64(p + at[1], &low, &high);
         a2 = cheep_dual(high, odd, cheep_dual(low, even, a2));
-        cheep_load64(p3, &low, &high);
+        cheep_load64(p + at[2], &low, &high);
         a3 = cheep_dual(high, odd, cheep_dual(low, even, a3));
-        weights += 4, p0 += 4, p1 += 4, p2 += 4, p3 += 4;
-    } while (p0 != end);
+        weights += 4, p += 4;
+    } while (p != end);
     acc[0] = a0, acc[1] = a1, acc[2] = a2, acc[3] = a3;
 }
 
 /*@ pixels_max: dot4 */
 /* Four pixels -> the maximum over them, for every filter: out[channel * step]. */
-CHEEP_INLINE void cheep_pixels_max(const int16_t *const p[4], const int8_t *weights, const cheep_channel *channel,
+CHEEP_INLINE void cheep_pixels_max(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
                                    int fours, int channels, int8_t *out, int step, int limit, cheep_range range) {
     const cheep_channel *const end = channel + channels;
     do {
-        int32_t acc[4] = {0, 0, 0, 0};
-        cheep_dot4(p[0], p[1], p[2], p[3], weights, fours, acc);
+        int32_t acc[4];
+        cheep_dot4(p, at, weights, fours, acc);
         int32_t best = acc[0] > acc[1] ? acc[0] : acc[1];
         best = acc[2] > best ? acc[2] : best;
         best = acc[3] > best ? acc[3] : best;
@@ -195,12 +233,12 @@ CHEEP_INLINE void cheep_pixels_max(const int16_t *const p[4], const int8_t *weig
 
 /*@ pixels_mean: dot4 */
 /* Four pixels -> the rounded mean of the four bytes, for every filter. */
-CHEEP_INLINE void cheep_pixels_mean(const int16_t *const p[4], const int8_t *weights, const cheep_channel *channel,
+CHEEP_INLINE void cheep_pixels_mean(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
                                     int fours, int channels, int8_t *out, int step, int limit, cheep_range range) {
     const cheep_channel *const end = channel + channels;
     do {
-        int32_t acc[4] = {0, 0, 0, 0};
-        cheep_dot4(p[0], p[1], p[2], p[3], weights, fours, acc);
+        int32_t acc[4];
+        cheep_dot4(p, at, weights, fours, acc);
         int32_t sum = 0;
         for (int i = 0; i < 4; ++i) {
             sum += cheep_requantize(channel->bias2 + 2 * acc[i], channel, limit, range);
@@ -213,13 +251,13 @@ CHEEP_INLINE void cheep_pixels_mean(const int16_t *const p[4], const int8_t *wei
 
 /*@ pixels: dot4 */
 /* Four pixels -> `valid` bytes of every filter: out[channel * step + i * pixel_step]. */
-CHEEP_INLINE void cheep_pixels(const int16_t *const p[4], const int8_t *weights, const cheep_channel *channel,
+CHEEP_INLINE void cheep_pixels(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
                                int fours, int channels, int8_t *out, int step, int pixel_step, int valid, int limit,
                                cheep_range range) {
     const cheep_channel *const end = channel + channels;
     do {
-        int32_t acc[4] = {0, 0, 0, 0};
-        cheep_dot4(p[0], p[1], p[2], p[3], weights, fours, acc);
+        int32_t acc[4];
+        cheep_dot4(p, at, weights, fours, acc);
         int8_t *o = out;
         *o = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[0], channel, limit, range);
         if (valid > 1) {
@@ -238,12 +276,12 @@ CHEEP_INLINE void cheep_pixels(const int16_t *const p[4], const int8_t *weights,
 
 /*@ pixels_sum: dot4 */
 /* Four pixels -> the sum of their first `valid` bytes added to sums[channel]. */
-CHEEP_INLINE void cheep_pixels_sum(const int16_t *const p[4], const int8_t *weights, const cheep_channel *channel,
+CHEEP_INLINE void cheep_pixels_sum(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
                                    int fours, int channels, int32_t *sums, int valid, int limit, cheep_range range) {
     const cheep_channel *const end = channel + channels;
     do {
-        int32_t acc[4] = {0, 0, 0, 0};
-        cheep_dot4(p[0], p[1], p[2], p[3], weights, fours, acc);
+        int32_t acc[4];
+        cheep_dot4(p, at, weights, fours, acc);
         int32_t sum = *sums + cheep_requantize(channel->bias2 + 2 * acc[0], channel, limit, range);
         if (valid > 1) {
             sum += cheep_requantize(channel->bias2 + 2 * acc[1], channel, limit, range);
@@ -381,22 +419,18 @@ CHEEP_INLINE void cheep_conv(const cheep_shape *s, const int8_t *in, const int8_
     const int n = s->out_h * s->out_w, values = 4 * s->fours;
     const bool plain = s->filter_h * s->filter_w == 1 && s->stride_h * s->stride_w == 1 && s->in_c == values &&
                        s->out_h == s->in_h && s->out_w == s->in_w;
-    const int16_t *p[4];
+    int16_t *const pixels = (int16_t *)(void *)scratch; /* [4][values] */
+    const int at[3] = {values, 2 * values, 3 * values};
     for (int i = 0; i < n; i += 4) {
         const int valid = n - i < 4 ? n - i : 4;
-        for (int k = 0; k < 4; ++k) {
-            int16_t *const to = (int16_t *)(void *)scratch + (k < valid ? k : valid - 1) * values;
-            p[k] = to;
-            if (k >= valid) {
-                continue;
-            }
+        for (int k = 0; k < valid; ++k) {
             if (plain) {
-                cheep_expand(in + (i + k) * values, s->fours, to);
+                cheep_expand(in + (i + k) * values, s->fours, pixels + k * values);
             } else {
-                cheep_patch(s, in, (i + k) / s->out_w, (i + k) % s->out_w, scratch + 8 * values, to);
+                cheep_patch(s, in, (i + k) / s->out_w, (i + k) % s->out_w, scratch + 8 * values, pixels + k * values);
             }
         }
-        cheep_pixels(p, weights, channels, s->fours, s->out_c, out + i * s->out_c, 1, s->out_c, valid, limit,
+        cheep_pixels(pixels, at, weights, channels, s->fours, s->out_c, out + i * s->out_c, 1, s->out_c, valid, limit,
                      s->range);
     }
 }
@@ -420,9 +454,7 @@ CHEEP_INLINE void cheep_dense(const int8_t *in, int rows, int depth, int fours, 
             int32_t acc = 0;
             const int16_t *p = values;
             const int16_t *const stop = values + 4 * fours;
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC unroll 4
-#endif
+            CHEEP_UNROLL
             do {
                 const uint32_t four = cheep_load32(w);
                 uint32_t low, high;
@@ -439,6 +471,7 @@ CHEEP_INLINE void cheep_dense(const int8_t *in, int rows, int depth, int fours, 
 /* Depthwise convolution with multiplier 1, any stride, dilation and padding; weights [h][w][c]. */
 CHEEP_INLINE void cheep_depthwise(const cheep_shape *s, const int8_t *in, const int8_t *weights,
                                   const cheep_channel *channels, int8_t *out, int limit) {
+    const uint32_t zeros = ((uint32_t)s->in_zero & 0xffffu) * 0x10001u;
     for (int out_y = 0; out_y < s->out_h; ++out_y) {
         for (int out_x = 0; out_x < s->out_w; ++out_x) {
             const int y0 = out_y * s->stride_h - s->pad_top, x0 = out_x * s->stride_w - s->pad_left;
@@ -455,10 +488,31 @@ CHEEP_INLINE void cheep_depthwise(const cheep_shape *s, const int8_t *in, const 
             while (kx1 > kx0 && x0 + (kx1 - 1) * s->dilation_w >= s->in_w) {
                 --kx1;
             }
-            for (int c = 0; c < s->in_c; ++c) {
+            const int first = ((y0 + ky0 * s->dilation_h) * s->in_w + x0 + kx0 * s->dilation_w) * s->in_c;
+            int c = 0;
+            for (; c + 4 <= s->in_c; c += 4, out += 4) { /* four channels at a time */
+                int32_t acc[4] = {0, 0, 0, 0};
+                for (int ky = ky0; ky < ky1; ++ky) {
+                    const int8_t *x = in + first + (ky - ky0) * s->dilation_h * s->in_w * s->in_c + c;
+                    const int8_t *w = weights + (ky * s->filter_w + kx0) * s->in_c + c;
+                    for (int kx = kx0; kx < kx1; ++kx, x += s->dilation_w * s->in_c, w += s->in_c) {
+                        const uint32_t four = cheep_load32(x), taps = cheep_load32(w);
+                        const uint32_t even = cheep_minus(cheep_even(four), zeros), odd = cheep_minus(cheep_odd(four), zeros);
+                        acc[0] = cheep_low_low(even, cheep_even(taps), acc[0]);
+                        acc[1] = cheep_low_low(odd, cheep_odd(taps), acc[1]);
+                        acc[2] = cheep_high_high(even, cheep_even(taps), acc[2]);
+                        acc[3] = cheep_high_high(odd, cheep_odd(taps), acc[3]);
+                    }
+                }
+                for (int i = 0; i < 4; ++i) {
+                    const cheep_channel *const k = &channels[c + i];
+                    out[i] = (int8_t)cheep_requantize(k->bias2 + 2 * acc[i], k, limit, s->range);
+                }
+            }
+            for (; c < s->in_c; ++c) {
                 int32_t acc = 0;
                 for (int ky = ky0; ky < ky1; ++ky) {
-                    const int8_t *x = in + ((y0 + ky * s->dilation_h) * s->in_w + x0 + kx0 * s->dilation_w) * s->in_c + c;
+                    const int8_t *x = in + first + (ky - ky0) * s->dilation_h * s->in_w * s->in_c + c;
                     const int8_t *w = weights + (ky * s->filter_w + kx0) * s->in_c + c;
                     for (int kx = kx0; kx < kx1; ++kx, x += s->dilation_w * s->in_c, w += s->in_c) {
                         acc += *w * (*x - s->in_zero);
@@ -535,44 +589,61 @@ CHEEP_INLINE void cheep_pool(const cheep_shape *s, const int8_t *in, int8_t *out
 }
 
 /*@ rescale: base */
-/* A rescaling whose operand fits 30 bits: x * multiplier / 2^31 (half up) / 2^right (half away from zero). */
+/* A rescaling whose operand fits 30 bits: x * 2^left * multiplier / 2^31 (half up) / 2^right (half away from zero). */
 typedef struct {
-    int32_t multiplier, half, sign; /* half: 2^(right - 1), sign: all ones; both 0 where right is 0 */
-    int16_t left, right;            /* left includes the doubling */
-} cheep_rescale_spec;
+    int32_t multiplier;
+    int16_t left, right;
+} cheep_ratio;
 
-CHEEP_INLINE int32_t cheep_rescale(int32_t x, const cheep_rescale_spec *r) {
-    const int32_t v = cheep_high_product((int32_t)((uint32_t)x << r->left), r->multiplier, 0);
-    return (v + r->half + ((v >> 31) & r->sign)) >> r->right;
+CHEEP_INLINE int32_t cheep_rescale(int32_t x, cheep_ratio r) {
+    const int32_t x2 = (int32_t)((uint32_t)x << (r.left + 1));
+    if (r.right == 0) {
+        return cheep_high_product(x2, r.multiplier, 0);
+    }
+    return cheep_high_product(x2, r.multiplier, (1 << (r.right - 1)) + (x2 >> 31)) >> r.right;
 }
 
-/*@ add: rescale limit */
+/* Limit to a range that the compiler knows. */
+CHEEP_INLINE int8_t cheep_within(int32_t v, int32_t lowest, int32_t highest) {
+    if (lowest == -128 && highest == 127) {
+        return (int8_t)cheep_saturate8(v);
+    }
+    return (int8_t)(v < lowest ? lowest : v > highest ? highest : v);
+}
+
+/*@ add: rescale */
+/* a + b or a - b of rescaled bytes. All but the pointers are constants at each call, so that nothing is
+ * decided or loaded inside the loop. */
 typedef struct {
-    cheep_rescale_spec a, b, sum;
+    cheep_ratio a, b, sum;
     int16_t a_zero, b_zero, out_zero, lowest, highest;
     bool subtract;
 } cheep_add_spec;
 
-CHEEP_NOINLINE static void cheep_add(const cheep_add_spec *s, const int8_t *a, int a_step, const int8_t *b, int b_step,
-                                     int8_t *out, int n) {
-    for (int i = 0; i < n; ++i, a += a_step, b += b_step) {
-        const int32_t x = cheep_rescale(*a - s->a_zero, &s->a), y = cheep_rescale(*b - s->b_zero, &s->b);
-        out[i] = cheep_limit(cheep_rescale(s->subtract ? x - y : x + y, &s->sum) + s->out_zero, s->lowest, s->highest);
-    }
+CHEEP_INLINE void cheep_add(const cheep_add_spec s, const int8_t *a, int a_step, const int8_t *b, int b_step,
+                            int8_t *out, int n) {
+    const int8_t *const end = out + n;
+    do {
+        const int32_t x = cheep_rescale(*a - s.a_zero, s.a), y = cheep_rescale(*b - s.b_zero, s.b);
+        *out++ = cheep_within(cheep_rescale(s.subtract ? x - y : x + y, s.sum) + s.out_zero, s.lowest, s.highest);
+        a += a_step, b += b_step;
+    } while (out != end);
 }
 
-/*@ mul: rescale limit */
+/*@ mul: rescale */
 typedef struct {
-    cheep_rescale_spec product;
+    cheep_ratio product;
     int16_t a_zero, b_zero, out_zero, lowest, highest;
 } cheep_mul_spec;
 
-CHEEP_NOINLINE static void cheep_mul(const cheep_mul_spec *s, const int8_t *a, int a_step, const int8_t *b, int b_step,
-                                     int8_t *out, int n) {
-    for (int i = 0; i < n; ++i, a += a_step, b += b_step) {
-        const int32_t v = cheep_rescale((*a - s->a_zero) * (*b - s->b_zero), &s->product);
-        out[i] = cheep_limit(v + s->out_zero, s->lowest, s->highest);
-    }
+CHEEP_INLINE void cheep_mul(const cheep_mul_spec s, const int8_t *a, int a_step, const int8_t *b, int b_step,
+                            int8_t *out, int n) {
+    const int8_t *const end = out + n;
+    do {
+        const int32_t v = cheep_rescale((*a - s.a_zero) * (*b - s.b_zero), s.product);
+        *out++ = cheep_within(v + s.out_zero, s.lowest, s.highest);
+        a += a_step, b += b_step;
+    } while (out != end);
 }
 
 /*@ lookup: base */

@@ -236,13 +236,13 @@ def _binary(node: Node, name: str, constants: Constants) -> Step:
     spec = binary_spec(node)
     zeros = f"{a.zero_point}, {b.zero_point}, {out.zero_point}, {spec['range'][0]}, {spec['range'][1]}"
     if node.op == "MUL":
-        kernel, size = "mul", 26
+        kernel = "mul"
         text = f"{_rescale(spec['product'])}, {zeros}"
     else:
-        kernel, size = "add", 60
+        kernel = "add"
         text = ", ".join(_rescale(spec[k], 20 if k != "sum" else 0) for k in ("a", "b", "sum"))
         text += f", {zeros}, {'true' if node.op == 'SUB' else 'false'}"
-    ref = constants.struct(f"cheep_{kernel}_spec", f"{name}_{kernel}", text, size)
+    spec_line = f"const cheep_{kernel}_spec spec = {{{text}}};"
     pa, pb = _constant_pointer(a, name + "_a", constants), _constant_pointer(b, name + "_b", constants)
     dims = _broadcast(a, b, out)
 
@@ -250,12 +250,12 @@ def _binary(node: Node, name: str, constants: Constants) -> Step:
         left, right = pa or p(a), pb or p(b)
         *outer, (n, sa, sb, _) = dims
         if not outer:
-            return [f"cheep_{kernel}({ref}, {left}, {sa}, {right}, {sb}, {p(out)}, {n});"]
+            return ["{", spec_line, f"cheep_{kernel}(spec, {left}, {sa}, {right}, {sb}, {p(out)}, {n});", "}"]
         code, ia = _loops("i", [(m, s) for m, s, _, _ in outer])
         ib = " + ".join(f"{s} * i{i}" for i, (_, _, s, _) in enumerate(outer))
         io = " + ".join(f"{s} * i{i}" for i, (_, _, _, s) in enumerate(outer))
-        call = f"cheep_{kernel}({ref}, {left} + {ia}, {sa}, {right} + {ib}, {sb}, {p(out)} + {io}, {n});"
-        return [*code, call, "}" * len(outer)]
+        call = f"cheep_{kernel}(spec, {left} + {ia}, {sa}, {right} + {ib}, {sb}, {p(out)} + {io}, {n});"
+        return ["{", spec_line, *code, call, "}" * len(outer), "}"]
 
     in_place = a.data is None and a.size == out.size and (b.data is not None or b is not a)
     return Step(title(node), node.variable_inputs, [out], lines, {kernel}, in_place=in_place)
@@ -263,9 +263,7 @@ def _binary(node: Node, name: str, constants: Constants) -> Step:
 
 def _rescale(pair: tuple[int, int], left: int = 0) -> str:
     multiplier, shift = pair
-    right = max(-shift, 0)
-    half, sign = (1 << (right - 1), -1) if right else (0, 0)
-    return f"{{{multiplier}, {half}, {sign}, {left + 1 + max(shift, 0)}, {right}}}"
+    return f"{{{multiplier}, {left + max(shift, 0)}, {max(-shift, 0)}}}"
 
 
 def _constant_pointer(tensor: Tensor, name: str, constants: Constants) -> str | None:

@@ -248,8 +248,8 @@ def _place(pipeline: Pipeline) -> None:
         stage.ring = offset
         offset += -(-(stage.rows * stage.row_bytes + 4) // 8) * 8  # a word is read past the last row
         if stage.depth:
-            count = stage.pool_size[0] * stage.point.output.shape[2] + 1
-            stage.scratch = 2 * stage.lanes * (count + count % 2)
+            columns = stage.point.output.shape[2]  # up to three pixels more than there are
+            stage.scratch = 2 * stage.lanes * (stage.pool_size[0] * columns + 3)
         else:
             stage.scratch = 9 * pad_filters(stage.point.attributes["weights"]).shape[1]
         scratch = max(scratch, -(-stage.scratch // 8) * 8)
@@ -389,18 +389,17 @@ class Writer:
             offsets = [(y, x) for y in range(pool_h) for x in range(pool_w)]
             offsets = [offsets[i % len(offsets)] for i in range(4)]
             code.append(f"for (int x = 0; x < {made}; ++x) {{")
-            pixels = [f"({dy}, {pool_w} * x + {dx})" for dy, dx in offsets]
+            pixels, first = offsets, f"{pool_w} * x"
             valid = "4"
         else:
             code.append(f"for (int x = 0; x < {columns}; x += 4) {{")
-            pixels = [f"(0, {'x' if i == 0 else f'x + {i}'})" for i in range(4)]
+            pixels, first = [(0, i) for i in range(4)], "x"
             valid = "4"
             if columns % 4:
                 code.append(f"const int valid = {columns} - x < 4 ? {columns} - x : 4;")
-                pixels = ["(0, x)"] + [f"(0, valid > {i} ? x + {i} : x)" for i in range(1, 4)]
                 valid = "valid"
-        code += self._pixels(stage, pixels)
-        args = f"p, {w}, {rows}, {fours}, {n}"
+        code += self._pixels(stage, pixels, first, columns)
+        args = f"p, at, {w}, {rows}, {fours}, {n}"
         limit = f"{channels.limit}, {channels.range_text}"
         if sums and not stage.pool:
             self.kernels.add("pixels_sum")
@@ -439,32 +438,28 @@ class Writer:
             code += [f"for (int c = 0; c < {n}; ++c) {{", "memory->sums[c] += made[c];", "}"]
         return [*code, "}"]
 
-    def _pixels(self, stage: Stage, pixels: list[str]) -> list[str]:
-        """Declare ``p``: the four pixels (row, column), as 16-bit values."""
-        columns, lanes = stage.point.output.shape[2], stage.lanes
+    def _pixels(self, stage: Stage, pixels: list[tuple[int, int]], first: str, columns: int) -> list[str]:
+        """Declare ``p`` and ``at``: four pixels (row, column from ``first``) as 16-bit values."""
+        lanes = stage.lanes
         if stage.depth:
-            texts = []
-            for pixel in pixels:
-                y, x = pixel[1:-1].split(", ", 1)
-                texts.append(f"values + ({int(y) * columns} + {x}) * {lanes}" if "?" not in x
-                             else f"values + ({x}) * {lanes}")
-            return [f"const int16_t *const p[4] = {{{', '.join(texts)}}};"]
+            steps = ", ".join(str((y * columns + x) * lanes) for y, x in pixels[1:])
+            return [f"const int16_t *const p = values + {first} * {lanes};", f"const int at[3] = {{{steps}}};"]
         self.kernels.add("expand")
         a = stage.point.attributes
         height, width = stage.kernel
         channels = stage.source.shape[3]
         k = pad_filters(a["weights"]).shape[1]
         piece, length = width * channels, height * width * channels
-        code = ["int16_t *const values = (int16_t *)(void *)scratch;", f"int8_t *const patch = scratch + {8 * k};"]
-        for i, pixel in enumerate(pixels):
-            y, x = pixel[1:-1].split(", ", 1)
-            start = f"rows + {int(y) * a['stride_h'] * stage.row_bytes} + ({x}) * {a['stride_w'] * channels}"
+        code = ["int16_t *const p = (int16_t *)(void *)scratch;", f"int8_t *const patch = scratch + {8 * k};"]
+        for i, (y, x) in enumerate(pixels):
+            over = not stage.pool and columns % 4 and i > 0  # pixels past the end of the row: any value
+            code += [f"if (valid > {i}) {{"] if over else []
+            start = f"rows + {y * a['stride_h'] * stage.row_bytes} + ({first} + {x}) * {a['stride_w'] * channels}"
             code += [f"memcpy(patch + {ky * piece}, {start} + {ky * stage.row_bytes}, {piece});" for ky in range(height)]
             if length < k:
                 code.append(f"memset(patch + {length}, 0, {k - length});")
-            code.append(f"cheep_expand(patch, {k // 4}, values + {i * k});")
-        code.append(f"const int16_t *const p[4] = {{values, values + {k}, values + {2 * k}, values + {3 * k}}};")
-        return code
+            code += [f"cheep_expand(patch, {k // 4}, p + {i * k});", *(["}"] if over else [])]
+        return [*code, f"const int at[3] = {{{k}, {2 * k}, {3 * k}}};"]
 
     def reset(self) -> list[str]:
         """Statements that start a window: padding in place, nothing held."""
