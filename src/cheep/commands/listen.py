@@ -91,28 +91,26 @@ def _listen(args: argparse.Namespace) -> int:
     def on_key(key: str) -> str | None:
         return f"saved {last.save(SAVED)}" if key == "r" else None
 
-    with key_presses() as keys:
+    plain_view = PlainView(lambda line: args.json_lines or print(line, flush=True))
+    with contextlib.ExitStack() as stack:
+        keys = stack.enter_context(key_presses())
         if plain:
             print(title, file=sys.stderr)
-            view = PlainView(lambda line: args.json_lines or print(line, flush=True))
-            session = Session(engine, source, [*observers, EngineView(view, engine)], keys, on_key, args.seconds)
-            _run(session)
+            view = plain_view
         else:
-            detector = bundle.detector.threshold
-            thresholds = detector if len(detector) == len(bundle.labels) else detector * len(bundle.labels)
-            with TerminalView(title, bundle.labels, bundle.features.n_mels, thresholds) as view:
-                session = Session(engine, source, [*observers, EngineView(view, engine)], keys, on_key, args.seconds)
-                _run(session)
-    summary = session.summary()
-    if recorder:
-        recorder.close(summary)
-    _print_summary(summary, recorder.folder if recorder else None)
+            thresholds = bundle.detector.threshold
+            thresholds = thresholds * len(bundle.labels) if len(thresholds) == 1 else thresholds
+            view = stack.enter_context(TerminalView(title, bundle.labels, bundle.features.n_mels, thresholds))
+        observers.append(EngineView(view, engine))
+        session = Session(engine, source, observers, keys, on_key, args.seconds)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # the ordinary way to end
+                session.run()
+        finally:
+            if recorder:
+                recorder.close(session.summary())
+    _print_summary(session.summary(), recorder.folder if recorder else None)
     return 0
-
-
-def _run(session) -> None:
-    with contextlib.suppress(KeyboardInterrupt):  # the ordinary way to end
-        session.run()
 
 
 class _Feed:
@@ -134,7 +132,7 @@ def _print_summary(summary: dict, folder: Path | None) -> None:
     print(
         f"{summary['audio_s']:.1f} s of audio, {summary['windows']} windows: {events}; latency "
         f"{summary['latency_median_ms']:.0f} ms (worst {summary['latency_worst_ms']:.0f} ms), "
-        f"{summary['dropped_blocks']} blocks dropped",
+        f"{summary['dropped_blocks']} blocks dropped, {summary['cpu_percent']:.0f} % of a core",
         file=sys.stderr,
     )
     if folder:

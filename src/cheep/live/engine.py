@@ -59,6 +59,7 @@ class LiveEvent:
             "state": "end" if self.ended else "start",
             "start_s": round(self.start_s, 3),
             "end_s": round(self.end_s, 3),
+            "decided_s": round(self.decided_s, 3),
             "score": round(self.score, 4),
             "first_window": self.first_window,
             "last_window": self.last_window,

@@ -82,11 +82,13 @@ class Session:
     ):
         self.engine, self.source, self.status = engine, source, Status()
         self._observers, self._keys, self._on_key = observers, keys, on_key
+        self._began = self._ended = (time.monotonic(), time.process_time())
         self._limit = None if seconds is None else round(seconds * engine.bundle.features.sample_rate_hz)
         self._latencies: collections.deque[float] = collections.deque(maxlen=100_000)
 
     def run(self) -> None:
         """Listen until the source ends, the limit, ``q``, or KeyboardInterrupt (passed on after clean-up)."""
+        self._began = (time.monotonic(), time.process_time())
         try:
             for block in self.source.blocks():
                 if not self._handle_keys():
@@ -100,12 +102,14 @@ class Session:
                 if not self._take(block):
                     break
         finally:
+            self._ended = (time.monotonic(), time.process_time())
             self.source.close()
             self._finish()
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures of the session, JSON-able."""
+        """Return the figures of the session, JSON-able; ``cpu_percent`` is of one core, while listening."""
         status = self.status
+        wall_s, cpu_s = (after - before for before, after in zip(self._began, self._ended, strict=True))
         typical = float(np.median(self._latencies)) if self._latencies else 0.0
         return {
             "source": self.source.name,
@@ -115,6 +119,7 @@ class Session:
             "events": dict(status.events),
             "dropped_blocks": status.dropped,
             "clipped_samples": status.clipped,
+            "cpu_percent": round(100 * cpu_s / max(wall_s, 1e-3), 1),
             "latency_median_ms": round(1000 * typical, 1),
             "latency_worst_ms": round(1000 * status.worst_latency_s, 1),
         }

@@ -19,8 +19,9 @@ from cheep.audio import Resampler, float_to_int16, int16_to_float, iter_audio
 from cheep.errors import CheepError
 from cheep.live.devices import InputDevice, explain, find_input, import_sounddevice
 
-BLOCK_S = 0.02
+BLOCK_S = 0.05
 QUEUE_S = 5.0
+_NAP_S = 0.04
 STALL_S = 2.0
 
 
@@ -61,8 +62,8 @@ class FileSource:
                 if self._speed:
                     due = began + sent / self._rate / self._speed
                     while (wait := due - time.monotonic()) > 0:
-                        if wait > 2 * BLOCK_S:
-                            self._sleep(2 * BLOCK_S)
+                        if wait > _NAP_S:
+                            self._sleep(_NAP_S)
                             yield None
                         else:
                             self._sleep(wait)
@@ -122,7 +123,7 @@ class MicrophoneSource:
                 device=self.device.index,
                 channels=1,
                 dtype="int16",
-                latency="low",
+                latency=2 * BLOCK_S,
                 callback=self._callback,
             )
             self._stream.start()
@@ -134,6 +135,7 @@ class MicrophoneSource:
         if self._stream is None:
             self.open()
         resampler = Resampler(self.device_rate_hz, self._rate)
+        taken = given = 0  # samples into and out of the resampler, which holds some back (0.02 to 0.13 s)
         last = time.monotonic()
         while True:
             try:
@@ -153,8 +155,10 @@ class MicrophoneSource:
                 parts.append(data)
             pcm = np.frombuffer(b"".join(parts), np.int16)
             if self.device_rate_hz != self._rate:
+                taken += len(pcm)
                 pcm = float_to_int16(resampler.push(int16_to_float(pcm)))
-            yield Block(pcm, captured)
+                given += len(pcm)
+            yield Block(pcm, captured - (taken / self.device_rate_hz - given / self._rate))
 
     def close(self) -> None:
         """Stop recording; safe to call twice and after a failure."""

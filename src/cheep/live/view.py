@@ -7,6 +7,7 @@ The views take their data through two calls, so that the microphone and a board'
 from __future__ import annotations
 
 import collections
+import itertools
 import time
 from collections.abc import Iterable, Sequence
 
@@ -65,8 +66,9 @@ class Spectrogram:
             upper = 2 * (self._height - line) - 1
             if shown:
                 row = level[:, upper - 1 : upper + 1]
-                for low, high in row.tolist():
-                    yield self._cell[high][low]
+                for (low, high), same in itertools.groupby(row.tolist()):
+                    cell = self._cell[high][low]
+                    yield Segment(cell.text * sum(1 for _ in same), cell.style)
             yield Segment.line()
 
 
