@@ -251,6 +251,17 @@ def read_annotations(path: str | os.PathLike, labels: Sequence[str] | None = Non
     return out
 
 
+def read_groups(path: str | os.PathLike) -> dict[str, str]:
+    """Return file -> group from the optional column ``group`` of an annotation CSV (site, recordist, night)."""
+    with Path(path).open(newline="", encoding="utf-8-sig") as stream:
+        rows = csv.DictReader(stream)
+        if "group" not in (rows.fieldnames or ()):
+            return {}
+        return {
+            (row["file"] or "").strip(): (row["group"] or "").strip() or (row["file"] or "").strip() for row in rows
+        }
+
+
 def _annotation(row: dict[str, str], where: str, labels: Sequence[str] | None) -> Annotation:
     label = (row["label"] or "").strip()
     if not label:

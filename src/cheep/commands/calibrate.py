@@ -1,0 +1,151 @@
+"""Find thresholds for a promised number of false alarms per hour, and say what the recordings can promise.
+
+  cheep calibrate --max-false-alarms 0.5/h --recordings events.csv --background quiet_nights/
+  cheep calibrate --max-false-alarms 3/day --background quiet_nights/ --dry-run
+
+The recordings must be held out: never trained on, from where the detector will work. Threshold (per label),
+smoothing and hold-off go to manifest.json and, where the firmware's headers are of this model, to
+detector_settings.h; the feature hash does not change.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cheep import runs
+from cheep.commands import _field
+from cheep.commands._shared import stage, table
+from cheep.errors import CheepError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--max-false-alarms",
+        required=True,
+        metavar="RATE",
+        help="for each label: 0.5/h, 3/day, 2/week, or a number (per hour)",
+    )
+    _field.add_recordings(parser)
+    parser.add_argument(
+        "--smoothing", default="1,2,3,5,8", metavar="N,N", help="windows averaged: candidates (default 1,2,3,5,8)"
+    )
+    parser.add_argument(
+        "--hold-off", default="0,2,8", metavar="N,N", help="windows of silence after an event: candidates"
+    )
+    parser.add_argument("--silent", nargs="*", metavar="LABEL", help="labels that make no event (default: background)")
+    parser.add_argument(
+        "--headers", type=Path, metavar="DIR", help="the firmware's headers (default: firmware/common/src/generated)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="write nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, print, write."""
+    import numpy as np
+
+    from cheep.evaluate.calibration import Output, calibrate, parse_rate
+    from cheep.evaluate.streaming import ScoreTiming
+
+    target = parse_rate(args.max_false_alarms)
+    smoothing, hold_off = (
+        _numbers(args.smoothing, "--smoothing", 1, 32),
+        _numbers(args.hold_off, "--hold-off", 0, 65535),
+    )
+    bundle, _, recordings = _field.load(args)
+    silent = _silent(args.silent, bundle)
+    output = Output(bundle.labels, bundle.output.scale, bundle.output.zero_point, ScoreTiming.of(bundle))
+    stage("looking for thresholds, smoothing and hold-off")
+    result = calibrate(
+        recordings,
+        output,
+        bundle.detector,
+        target,
+        smoothing=smoothing,
+        hold_off=hold_off,
+        silent=silent,
+        rng=np.random.default_rng(args.seed),
+        collar_s=args.collar_s,
+    )
+    detector = result.detector
+    print(
+        f"target: at most {target:.3g} false alarms per hour and label; smoothing {detector.smoothing_windows} "
+        f"windows, hold-off {detector.hold_off_windows} windows of {bundle.stride_s:.3f} s"
+    )
+    rows = [["label", "threshold", "expected per hour", "seen", "hours", "events", "recall"]]
+    for item in result.labels:
+        rows.append(
+            [
+                item.label,
+                f"{item.threshold:.3f}",
+                item.rate.text(2),
+                str(item.observed),
+                f"{item.hours:.2f}",
+                str(item.annotations),
+                item.recall.text(2) if item.recall else "-",
+            ]
+        )
+    print(table(rows))
+    for item in result.labels:
+        print(f"{item.label}: {item.note()}")
+        if item.recall is not None and item.recall.value < 0.05:
+            print(
+                f"{item.label}: WARNING: almost nothing is found at this threshold; allow more false alarms "
+                "or train better"
+            )
+    if args.dry_run:
+        return 0
+    _write(args, bundle, result)
+    return 0
+
+
+def _write(args: argparse.Namespace, bundle, result) -> None:
+    from cheep.report.content import plain
+
+    path = bundle.path.parent / runs.MANIFEST
+    manifest = runs.read_json(path, "python src/train_QAT.py")
+    manifest["detector"] = result.detector.to_dict()
+    manifest["calibration"] = plain(result.to_dict())
+    runs.write_json(path, manifest)
+    curves = {"labels": [{**item.to_dict(), "curve": item.curve} for item in result.labels]}
+    details = args.json or bundle.path.parent / "calibration.json"
+    runs.write_json(details, plain({**curves, "model_sha256": bundle.model.sha256}))
+    print(f"wrote {path} (detector, calibration) and {details}")
+    header = _rewrite_header(args.headers, bundle)
+    print(f"wrote {header}" if header else "next: python src/model_convert.py (puts the thresholds into the headers)")
+
+
+def _rewrite_header(folder: Path | None, bundle) -> Path | None:
+    """Render ``detector_settings.h`` again where the headers are of this very model."""
+    from cheep.export import generated_folder, load_export, render_detector_settings, write_files
+
+    folder = folder or generated_folder()
+    model = folder / "model.h"
+    if not model.is_file() or bundle.model.sha256 not in model.read_text(encoding="utf-8").splitlines()[0]:
+        return None
+    write_files(folder, {"detector_settings.h": render_detector_settings(load_export(bundle.path))})
+    return folder / "detector_settings.h"
+
+
+def _silent(given: list[str] | None, bundle) -> tuple[str, ...]:
+    if given is None:
+        thresholds = bundle.detector.threshold
+        if len(thresholds) == len(bundle.labels):
+            return tuple(label for label, t in zip(bundle.labels, thresholds, strict=True) if t is None)
+        return tuple(label for label in bundle.labels if label == "background")
+    for label in given:
+        if label not in bundle.labels:
+            raise CheepError(f"--silent {label}: not a label of the model ({', '.join(bundle.labels)})")
+    return tuple(given)
+
+
+def _numbers(text: str, option: str, low: int, high: int) -> tuple[int, ...]:
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise CheepError(f"{option} {text}: must be whole numbers with commas, such as 1,3,5") from None
+    for value in values:
+        if not low <= value <= high:
+            raise CheepError(f"{option} {text}: {value} must lie in {low}..{high}")
+    return values

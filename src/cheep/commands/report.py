@@ -1,0 +1,43 @@
+"""Write the report of a run: one self-contained HTML page, and the same as Markdown and JSON.
+
+  cheep report                   the latest run -> report.html, report.md, report.json in its folder
+  cheep report --run runs/demo --output results.html
+
+Whatever is there is shown: training curves, test results, the worst mistakes with their sound, and, after
+cheep evaluate and cheep calibrate, long recordings and false alarms per hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cheep import runs
+from cheep.commands._shared import add_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_run(parser)
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="HTML file (default: report.html in the run folder)"
+    )
+    parser.add_argument("--title", help="heading (default: the run's name)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Collect and write."""
+    from cheep.report import write_report
+    from cheep.report.collect import results_of_run
+    from cheep.report.extras import with_extras
+
+    folder = runs.find_run(args.run)
+    results = results_of_run(
+        folder,
+        args.title or f"Cheep: {folder.name}",
+        reproduce=("python src/split_dataset.py ...", "python src/train.py", "python src/train_QAT.py", "cheep report"),
+        next_command="cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv",
+    )
+    for path in write_report(with_extras(results, folder), args.output or folder / runs.REPORT):
+        print(f"wrote {path}")
+    return 0

@@ -1,0 +1,369 @@
+"""Thresholds for a promised number of false alarms per hour, and what the data can really promise.
+
+Method. For each label, the scores of held-out recordings are run through the device's detector at falling thresholds,
+and the false alarms are counted (rule of :mod:`cheep.evaluate.matching`). The chosen threshold is the lowest at which,
+and above which, ``(false alarms + 1) / hours`` stays at or below the target: the threshold then lies just above the
+mark of the next false alarm, and for independent false alarms the expected rate of such a threshold is exactly
+``(false alarms + 1) / hours`` (inverse sampling), where the plain count would promise too little. Its interval is that
+of a gamma distribution with ``false alarms + 1`` events, widened by the dispersion between recordings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cheep.config import DetectorConfig
+from cheep.errors import CheepError
+from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, dispersion
+from cheep.evaluate.matching import EventCounts, add_counts, count_events, match_events
+from cheep.evaluate.streaming import ScoredRecording, ScoreTiming, detect_at_levels
+
+MIN_EVENTS = 20  # fewer annotated events give no recall worth choosing by
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The int8 output of a model: labels, and ``score = (q - zero_point) * scale``."""
+
+    labels: tuple[str, ...]
+    scale: float
+    zero_point: int
+    timing: ScoreTiming
+
+    def threshold_of(self, level: int, smoothing: int) -> float:
+        """Return the threshold that lets sums of at least ``level`` pass: midway to the next lower sum, 0..1."""
+        return float(np.clip(((level - 0.5) / smoothing - self.zero_point) * self.scale, 0.0, 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelCalibration:
+    """What calibration found for one label.
+
+    ``rate`` is false alarms per hour to expect (with interval), ``observed`` those counted; ``recall`` of annotated
+    events (None without any). ``met``: the target is met in expectation; ``promised``: also at its upper end.
+    ``hours_needed`` is how many hours without more false alarms than expected it takes to promise the target.
+    """
+
+    label: str
+    threshold: float
+    rate: Estimate
+    observed: int
+    hours: float
+    recordings: int
+    dispersion: float
+    annotations: int
+    recall: Estimate | None
+    target: float
+    met: bool
+    promised: bool
+    hours_needed: float
+    curve: dict[str, list[float]]
+
+    def note(self) -> str:
+        """Return one sentence on what can be promised."""
+        if self.promised:
+            return (
+                f"at most {self.target:.3g} false alarms per hour, promised with {self.rate.confidence:.0%} confidence "
+                f"from {self.hours:.2f} h"
+            )
+        if not self.met:
+            return (
+                f"{self.hours:.2f} h without a false alarm are too few to speak of {self.target:.3g} per hour: they "
+                f"allow to expect {self.rate.value:.2g} per hour (below {self.rate.high:.2g} with "
+                f"{self.rate.confidence:.0%} confidence); a promise needs at least {self.hours_needed:.1f} hours"
+            )
+        return (
+            f"{self.rate.value:.2g} false alarms per hour are expected, {self.rate.low:.2g} to {self.rate.high:.2g} "
+            f"are possible ({self.rate.confidence:.0%}); to promise {self.target:.3g} needs at least "
+            f"{self.hours_needed:.1f} hours"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values for ``manifest.json`` (without the curve)."""
+        return {
+            "label": self.label,
+            "threshold": self.threshold,
+            "false_alarms_per_hour": self.rate.to_dict(),
+            "false_alarms_observed": self.observed,
+            "hours": round(self.hours, 4),
+            "recordings": self.recordings,
+            "dispersion": round(self.dispersion, 4),
+            "events": self.annotations,
+            "recall": self.recall.to_dict() if self.recall else None,
+            "target_per_hour": self.target,
+            "met": self.met,
+            "promised": self.promised,
+            "hours_needed": round(self.hours_needed, 2),
+            "note": self.note(),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The detector that calibration chose, and what to expect of it, label by label."""
+
+    detector: DetectorConfig
+    labels: tuple[LabelCalibration, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {"labels": [item.to_dict() for item in self.labels]}
+
+
+def inverse_rate(events: int, hours: float, dispersion_: float = 1.0, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the rate to expect of a threshold chosen just above the ``events + 1``-th false alarm of ``hours``."""
+    from scipy.stats import gamma
+
+    shape = (events + 1) / dispersion_
+    tail = (1 - confidence) / 2
+    low, high = (float(gamma.ppf(p, shape)) * dispersion_ / hours for p in (tail, 1 - tail))
+    return Estimate((events + 1) / hours, low, high, confidence)
+
+
+def hours_to_promise(target: float, confidence: float = CONFIDENCE, dispersion_: float = 1.0) -> float:
+    """Return the least hours that can promise ``target`` false alarms per hour (none at all may occur in them)."""
+    from scipy.stats import gamma
+
+    return float(gamma.ppf((1 + confidence) / 2, 1 / dispersion_)) * dispersion_ / target
+
+
+def calibrate(
+    recordings: Sequence[ScoredRecording],
+    output: Output,
+    base: DetectorConfig,
+    max_per_hour: float,
+    *,
+    smoothing: Sequence[int] | None = None,
+    hold_off: Sequence[int] | None = None,
+    silent: Sequence[str] = (),
+    rng: np.random.Generator | None = None,
+    draws: int = 500,
+    confidence: float = CONFIDENCE,
+    collar_s: float = 0.0,
+) -> Calibration:
+    """Find thresholds, smoothing and hold-off for at most ``max_per_hour`` false alarms per hour and label.
+
+    Parameters
+    ----------
+    recordings : held-out recordings with everything annotated that is to be found
+    output : the model's output
+    base : stride, hysteresis and minimal windows are taken from it
+    smoothing, hold_off : candidates in windows (default: those of ``base`` only). Among them the pair with the largest
+        mean recall wins (of equals the first); with fewer than 20 annotated events the first pair is kept.
+    silent : labels that never make an event (background)
+
+    Raises
+    ------
+    CheepError
+        No recordings, no hours, or settings out of range.
+    """
+    hours = sum(item.duration_s for item in recordings) / 3600
+    if not recordings or hours <= 0:
+        raise CheepError("calibration needs held-out recordings: none were given (--recordings, --background)")
+    if not max_per_hour > 0:
+        raise CheepError(f"max_false_alarms={max_per_hour}: must be above 0 (for example 0.5/h or 3/day)")
+    rng = np.random.default_rng(0) if rng is None else rng
+    wanted = [label for label in output.labels if label not in silent]
+    if not wanted:
+        raise CheepError(f"labels {', '.join(output.labels)}: all are silent; nothing to calibrate")
+    events = sum(a.label in wanted for item in recordings for a in item.annotations)
+    pairs = [(s, h) for s in (smoothing or (base.smoothing_windows,)) for h in (hold_off or (base.hold_off_windows,))]
+    if events < MIN_EVENTS:
+        pairs = pairs[:1]
+    best: tuple[float, DetectorConfig, list[_Choice]] | None = None
+    for s, h in pairs:
+        if s * len(output.labels) > 512:
+            continue
+        config = base.model_copy(update={"smoothing_windows": s, "hold_off_windows": h})
+        choices = [_choose(recordings, output, config, label, max_per_hour, collar_s, confidence) for label in wanted]
+        recalls = [choice.recall for choice in choices if choice.recall is not None]
+        merit = float(np.mean(recalls)) if recalls else 0.0
+        if best is None or merit > best[0] + 1e-12:
+            best = merit, config, choices
+    if best is None:
+        raise CheepError(
+            f"smoothing={list(smoothing or ())}: with {len(output.labels)} labels at most "
+            f"{512 // len(output.labels)} windows fit"
+        )
+    _, config, choices = best
+    by_label = {choice.label: choice for choice in choices}
+    thresholds = tuple(round(by_label[label].threshold, 6) if label in by_label else None for label in output.labels)
+    config = config.model_copy(update={"threshold": thresholds})
+    results = tuple(_result(choice, max_per_hour, hours, rng, draws, confidence) for choice in choices)
+    return Calibration(DetectorConfig.parse(config.to_dict(), "calibrated detector"), results)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    label: str
+    threshold: float
+    counts: list[EventCounts]  # per recording, at the threshold
+    groups: list[str]
+    recall: float | None
+    spread: float
+    curve: dict[str, list[float]]
+
+
+def _choose(
+    recordings: Sequence[ScoredRecording],
+    output: Output,
+    config: DetectorConfig,
+    label: str,
+    target: float,
+    collar_s: float,
+    confidence: float,
+) -> _Choice:
+    column = output.labels.index(label)
+    hours = sum(item.duration_s for item in recordings) / 3600
+    smoothing = config.smoothing_windows
+    sums = np.concatenate([_smoothed(item.scores[:, column], smoothing) for item in recordings])
+    if not len(sums):
+        raise CheepError(
+            f"label {label}: every recording is shorter than {smoothing} windows "
+            f"({output.timing.window_s + (smoothing - 1) * output.timing.stride_s:.1f} s); give longer recordings"
+        )
+    lowest, highest = int(sums.min()), int(sums.max()) + 1
+    counts: dict[int, list[EventCounts]] = {}
+
+    def measure(levels: Sequence[int]) -> None:
+        levels = [level for level in levels if level not in counts]
+        thresholds = [output.threshold_of(level, smoothing) for level in levels]
+        per_level: list[list[EventCounts]] = [[] for _ in levels]
+        for item in recordings:
+            found = detect_at_levels(
+                item.scores[:, column], thresholds, config, label, output.timing, output.scale, output.zero_point
+            )
+            truth = [a for a in item.annotations if a.label == label or a.label not in output.labels]
+            for row, detections in zip(per_level, found, strict=True):
+                matching = match_events(detections, truth, collar_s=collar_s)
+                row.append(count_events(matching, item.duration_s / 3600, label))
+        counts.update(zip(levels, per_level, strict=True))
+
+    # Coarse levels where the scores lie, then every level between the last that passes and the first that fails.
+    coarse = sorted({lowest, highest, *np.quantile(sums, 1 - np.geomspace(1 / len(sums), 1, 62)).astype(int).tolist()})
+    measure(coarse)
+    for _ in range(6):
+        chosen = _lowest_passing(counts, target, hours)
+        below = [level for level in sorted(counts) if level < chosen]
+        if not below or chosen - below[-1] <= 1:
+            break
+        step = max(1, (chosen - below[-1]) // 62)
+        measure(range(below[-1] + 1, chosen, step))
+    chosen = _lowest_passing(counts, target, hours)
+    total = add_counts(counts[chosen])
+    alarms = np.array([part.false_alarms for part in counts[chosen]])
+    spread = _spread(recordings, counts, chosen, alarms)
+    levels = sorted(counts)
+    sums_at = [add_counts(counts[level]) for level in levels]
+    curve = {
+        "threshold": [round(output.threshold_of(level, smoothing), 6) for level in levels],
+        "false_alarms_per_hour": [part.false_alarms / hours for part in sums_at],
+        "recall": [part.recall if part.recall is not None else float("nan") for part in sums_at],
+    }
+    return _Choice(
+        label,
+        output.threshold_of(chosen, smoothing),
+        counts[chosen],
+        [item.group for item in recordings],
+        total.recall,
+        spread,
+        curve,
+    )
+
+
+def _lowest_passing(counts: dict[int, list[EventCounts]], target: float, hours: float) -> int:
+    """Return the lowest level at which, and above which, (false alarms + 1) / hours <= target; else the highest."""
+    best = None
+    for level in sorted(counts, reverse=True):
+        if (sum(part.false_alarms for part in counts[level]) + 1) / hours > target * (1 + 1e-12):
+            break
+        best = level
+    if best is not None:
+        return best
+    # Too few hours for the target: the lowest level of those with the fewest false alarms at and above it.
+    fewest = sum(part.false_alarms for part in counts[max(counts)])
+    best = max(counts)
+    for level in sorted(counts, reverse=True):
+        if sum(part.false_alarms for part in counts[level]) > fewest:
+            break
+        best = level
+    return best
+
+
+def _spread(
+    recordings: Sequence[ScoredRecording], counts: dict[int, list[EventCounts]], chosen: int, alarms: np.ndarray
+) -> float:
+    """Return the dispersion between groups at the chosen level, or at the next lower one with at least ten alarms."""
+    groups, inverse = np.unique([item.group for item in recordings], return_inverse=True)
+    hours = np.bincount(inverse, [item.duration_s / 3600 for item in recordings], len(groups))
+    for level in sorted((level for level in counts if level <= chosen), reverse=True):
+        alarms = np.array([part.false_alarms for part in counts[level]], float)
+        if alarms.sum() >= 10:
+            return dispersion(np.bincount(inverse, alarms, len(groups)), hours)
+    return dispersion(np.bincount(inverse, alarms, len(groups)), hours)
+
+
+def _result(
+    choice: _Choice, target: float, hours: float, rng: np.random.Generator, draws: int, confidence: float
+) -> LabelCalibration:
+    total = add_counts(choice.counts)
+    rate = inverse_rate(total.false_alarms, hours, choice.spread, confidence)
+    recall = None
+    if total.annotations:
+        found = np.array([part.found for part in choice.counts], float)
+        wanted = np.array([part.annotations for part in choice.counts], float)
+        recall = bootstrap(
+            lambda w: float((w * found).sum() / (w * wanted).sum()) if (w * wanted).sum() else None,
+            choice.groups,
+            rng,
+            draws,
+            confidence,
+        )
+    return LabelCalibration(
+        label=choice.label,
+        threshold=round(choice.threshold, 6),
+        rate=rate,
+        observed=total.false_alarms,
+        hours=hours,
+        recordings=len(choice.counts),
+        dispersion=choice.spread,
+        annotations=total.annotations,
+        recall=recall,
+        target=target,
+        met=rate.value <= target * (1 + 1e-9),
+        promised=rate.high is not None and rate.high <= target * (1 + 1e-9),
+        hours_needed=hours_to_promise(target, confidence, choice.spread),
+        curve=choice.curve,
+    )
+
+
+def _smoothed(column: np.ndarray, smoothing: int) -> np.ndarray:
+    """Return sums of ``smoothing`` successive scores, (windows - smoothing + 1,) int."""
+    if len(column) < smoothing:
+        return np.zeros(0, int)
+    total = np.cumsum(np.concatenate([[0], column.astype(int)]))
+    return total[smoothing:] - total[:-smoothing]
+
+
+def parse_rate(text: str) -> float:
+    """Return false alarms per hour from ``0.5/h``, ``3/day``, ``2 per hour`` or a plain number (per hour).
+
+    Raises
+    ------
+    CheepError
+        No number, not above 0, or another unit.
+    """
+    import re
+
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?)\s*(?:(?:/|per)\s*([a-zA-Z]+))?\s*", str(text))
+    units = {"h": 1.0, "hour": 1.0, "hr": 1.0, "d": 1 / 24, "day": 1 / 24, "week": 1 / 168}
+    if match is None or (match.group(2) and match.group(2).lower() not in units):
+        raise CheepError(f"--max-false-alarms {text}: must be a number per hour or day, such as 0.5/h or 3/day")
+    value = float(match.group(1)) * (units[match.group(2).lower()] if match.group(2) else 1.0)
+    if not value > 0:
+        raise CheepError(f"--max-false-alarms {text}: must be above 0 (no detector can promise none at all)")
+    return value

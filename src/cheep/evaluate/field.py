@@ -1,0 +1,219 @@
+"""Long annotated recordings through the device path: precision, recall, F1, AP and false alarms per hour."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep.audio import float_to_int16, int16_to_float, read_audio
+from cheep.config import DetectorConfig
+from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, dispersion, rate_interval
+from cheep.evaluate.matching import (
+    Annotation,
+    EventCounts,
+    Matching,
+    add_counts,
+    count_events,
+    event_average_precision,
+    match_events,
+)
+from cheep.evaluate.robustness import conditions
+from cheep.evaluate.streaming import ScoredRecording, ScoreTiming, audio_files, detect, score_blocks, score_recording
+from cheep.live.bundle import ModelBundle
+from cheep.live.engine import Scorer
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldRow:
+    """One label (or ``all``) over all recordings; intervals by recording, of rates also by Poisson's law."""
+
+    label: str
+    counts: EventCounts
+    precision: Estimate | None
+    recall: Estimate | None
+    f1: Estimate | None
+    average_precision: float | None
+    false_alarms_per_hour: Estimate | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        estimates = ("precision", "recall", "f1", "false_alarms_per_hour")
+        return {
+            "label": self.label,
+            **dataclasses.asdict(self.counts),
+            "false_alarms": self.counts.false_alarms,
+            "average_precision": self.average_precision,
+            **{f"{name}_ci": value.to_dict() if (value := getattr(self, name)) else None for name in estimates},
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldResult:
+    """Rows by label, and the matching of each recording (same order as given)."""
+
+    rows: tuple[FieldRow, ...]
+    recordings: tuple[ScoredRecording, ...]
+    matchings: tuple[Matching, ...]
+
+    @property
+    def hours(self) -> float:
+        """Hours of recording."""
+        return sum(item.duration_s for item in self.recordings) / 3600
+
+
+def evaluate_field(
+    recordings: Sequence[ScoredRecording],
+    labels: Sequence[str],
+    config: DetectorConfig,
+    timing: ScoreTiming,
+    scale: float,
+    zero_point: int,
+    *,
+    rng: np.random.Generator | None = None,
+    draws: int = 1000,
+    confidence: float = CONFIDENCE,
+    collar_s: float = 0.0,
+) -> FieldResult:
+    """Run the detector over scored recordings and compare with their annotations.
+
+    Average precision ranks events that a detector with thresholds at 0.05 finds, so that low scores count too.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    matchings = [
+        match_events(
+            detect(item.scores, config, labels, timing, scale, zero_point), item.annotations, collar_s=collar_s
+        )
+        for item in recordings
+    ]
+    low = config.model_copy(
+        update={"threshold": tuple(None if t is None else min(t, 0.05) for t in _per_label(config, len(labels)))}
+    )
+    ranked = [
+        match_events(detect(item.scores, low, labels, timing, scale, zero_point), item.annotations, collar_s=collar_s)
+        for item in recordings
+    ]
+    groups = [item.group for item in recordings]
+    shown = [label for label, t in zip(labels, _per_label(config, len(labels)), strict=True) if t is not None]
+    rows = []
+    for label in [*shown, *([None] if len(shown) > 1 else [])]:
+        parts = [
+            count_events(matching, item.duration_s / 3600, label)
+            for matching, item in zip(matchings, recordings, strict=True)
+        ]
+        rows.append(
+            FieldRow(
+                "all" if label is None else label,
+                add_counts(parts),
+                *(_interval(parts, groups, name, rng, draws, confidence) for name in ("precision", "recall", "f1")),
+                event_average_precision(ranked, label) if label is not None else None,
+                _rate(parts, groups, rng, draws, confidence),
+            )
+        )
+    return FieldResult(tuple(rows), tuple(recordings), tuple(matchings))
+
+
+def load_recordings(
+    bundle: ModelBundle,
+    scorer: Scorer,
+    annotations: Mapping[str, Sequence[Annotation]],
+    folder: Path,
+    background: Sequence[Path] = (),
+    groups: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[ScoredRecording]:
+    """Score the annotated recordings (paths relative to ``folder``) and background files (any event: false alarm).
+
+    ``groups`` maps annotated names to what a bootstrap draws together (default: each recording on its own).
+    """
+    groups = groups or {}
+    plan: list[tuple[Path, str, tuple[Annotation, ...]]] = [
+        (folder / name, groups.get(name, name), tuple(events)) for name, events in annotations.items()
+    ]
+    plan += [(path, str(path), ()) for item in background for path in audio_files(item)]
+    out = []
+    for done, (path, group, events) in enumerate(plan, 1):
+        out.append(score_recording(bundle, scorer, path, group=group, annotations=events))
+        if progress:
+            progress(done, len(plan))
+    return out
+
+
+def robustness_table(
+    bundle: ModelBundle,
+    scorer: Scorer,
+    recordings: Sequence[tuple[Path, Sequence[Annotation]]],
+    config: DetectorConfig,
+    seed: int = 0,
+    only: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Return one row per condition: recall of events and false alarms per hour over all labels."""
+    rate_hz = bundle.features.sample_rate_hz
+    table = conditions(rate_hz)
+    names = list(table) if only is None else list(only)
+    sounds = [(int16_to_float(read_audio(path, rate_hz)), tuple(events)) for path, events in recordings]
+    timing = ScoreTiming.of(bundle)
+    out = []
+    for done, name in enumerate(names, 1):
+        parts = []
+        for number, (samples, events) in enumerate(sounds):
+            spoilt = table[name](samples, rate_hz, np.random.default_rng([seed, number]))
+            scores, n = score_blocks(bundle, scorer, [float_to_int16(spoilt)])
+            found = detect(scores, config, bundle.labels, timing, bundle.output.scale, bundle.output.zero_point)
+            stretch = n / max(1, len(samples))
+            truth = [Annotation(e.label, e.start_s * stretch, e.end_s * stretch) for e in events]
+            parts.append(count_events(match_events(found, truth), n / rate_hz / 3600))
+        total = add_counts(parts)
+        out.append(
+            {
+                "condition": name,
+                "recall": total.recall,
+                "precision": total.precision,
+                "false_alarms_per_hour": total.false_alarms_per_hour,
+            }
+        )
+        if progress:
+            progress(done, len(names))
+    return out
+
+
+def _per_label(config: DetectorConfig, n: int) -> tuple[float | None, ...]:
+    return config.threshold * n if len(config.threshold) == 1 else config.threshold
+
+
+def _interval(parts, groups, name: str, rng, draws: int, confidence: float) -> Estimate | None:
+    fields = {
+        key: np.array([getattr(part, key) for part in parts], float)
+        for key in ("annotations", "found", "detections", "right")
+    }
+
+    def statistic(weights: np.ndarray) -> float | None:
+        total = EventCounts(*(float((weights * fields[key]).sum()) for key in fields), hours=1.0)
+        return getattr(total, name)
+
+    return bootstrap(statistic, groups, rng, draws, confidence)
+
+
+def _rate(parts, groups, rng, draws: int, confidence: float) -> Estimate | None:
+    """The wider of the bootstrap by recording and the Poisson interval with the dispersion between recordings."""
+    alarms = np.array([part.false_alarms for part in parts], float)
+    hours = np.array([part.hours for part in parts], float)
+    if hours.sum() <= 0:
+        return None
+    names, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    spread = dispersion(np.bincount(inverse, alarms, len(names)), np.bincount(inverse, hours, len(names)))
+    low, high = rate_interval(alarms.sum(), hours.sum(), spread, confidence)
+    drawn = bootstrap(
+        lambda w: float((w * alarms).sum() / (w * hours).sum()) if (w * hours).sum() > 0 else None,
+        groups,
+        rng,
+        draws,
+        confidence,
+    )
+    if drawn is not None and drawn.low is not None and drawn.high is not None:
+        low, high = min(low, drawn.low), max(high, drawn.high)
+    return Estimate(float(alarms.sum() / hours.sum()), low, high, confidence)

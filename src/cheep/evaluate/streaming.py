@@ -1,0 +1,174 @@
+"""Long recordings through the device path: front end, int8 columns, network at each stride, detector.
+
+Scores are computed once per recording (:func:`score_recording`); detectors with other settings are then run over the
+same scores, which is what calibration does hundreds of times.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cheep.audio import iter_audio
+from cheep.config import DetectorConfig
+from cheep.errors import CheepError
+from cheep.evaluate.matching import Annotation, Detection
+from cheep.live.bundle import ModelBundle
+from cheep.live.engine import Scorer, make_scorer
+
+log = logging.getLogger(__name__)
+_BATCH = 1024  # windows scored in one call: bounds the memory
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreTiming:
+    """When a window of scores was heard: window i spans ``i * stride_s`` .. ``i * stride_s + window_s``."""
+
+    stride_s: float
+    window_s: float
+
+    @classmethod
+    def of(cls, bundle: ModelBundle) -> ScoreTiming:
+        """Return the timing of a model's detector."""
+        return cls(bundle.stride_s, bundle.features.window_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredRecording:
+    """Scores of one recording.
+
+    ``scores`` is (windows, classes) int8, ``group`` what is drawn together in a bootstrap (recordist, site, or the
+    recording itself), ``annotations`` what is truly there (empty: background).
+    """
+
+    name: str
+    group: str
+    duration_s: float
+    scores: np.ndarray
+    annotations: tuple[Annotation, ...] = ()
+
+
+def best_scorer(bundle: ModelBundle) -> tuple[Scorer, str]:
+    """Return the fastest runner of the model on this machine, and its name; all give TFLM's bits."""
+    try:
+        return make_scorer(bundle, "compiled"), "compiled"
+    except (CheepError, ImportError) as error:
+        log.info("compiled model not available (%s); using TFLM", error)
+        return make_scorer(bundle, "tflm"), "tflm"
+
+
+def score_blocks(bundle: ModelBundle, scorer: Scorer, blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, int]:
+    """Score int16 mono audio that comes in blocks at the model's rate.
+
+    Returns
+    -------
+    (scores, samples)
+        ``scores`` (windows, classes) int8, one row per stride; the number of samples seen.
+    """
+    from cheep.features import FrontendStream, quantize
+
+    config, tensor = bundle.features, bundle.input
+    frames, stride = config.window_frames, bundle.detector.stride_frames
+    stream = FrontendStream(config)
+    kept, samples, rows = np.zeros((0, config.n_mels), np.int8), 0, []
+    for block in blocks:
+        samples += len(block)
+        kept = np.concatenate([kept, quantize(stream.push(block), tensor.scale, tensor.zero_point)])
+        n = (len(kept) - frames) // stride + 1 if len(kept) >= frames else 0
+        for first in range(0, n, _BATCH):
+            starts = np.arange(first, min(n, first + _BATCH)) * stride
+            rows.append(scorer.scores(kept[starts[:, None] + np.arange(frames)]))
+        kept = kept[n * stride :]
+    scores = np.concatenate(rows) if rows else np.zeros((0, len(bundle.labels)), np.int8)
+    return scores, samples
+
+
+def score_recording(
+    bundle: ModelBundle,
+    scorer: Scorer,
+    path: str | os.PathLike,
+    *,
+    group: str | None = None,
+    annotations: Sequence[Annotation] = (),
+) -> ScoredRecording:
+    """Score an audio file (decoded block by block, so that its length does not matter)."""
+    rate_hz = bundle.features.sample_rate_hz
+    scores, samples = score_blocks(bundle, scorer, iter_audio(path, rate_hz))
+    name = str(path)
+    return ScoredRecording(name, name if group is None else group, samples / rate_hz, scores, tuple(annotations))
+
+
+def detect(
+    scores: np.ndarray,
+    config: DetectorConfig,
+    labels: Sequence[str],
+    timing: ScoreTiming,
+    scale: float,
+    zero_point: int,
+) -> list[Detection]:
+    """Run the C detector over one recording's scores, (windows, classes) int8; return its ended events in order."""
+    from cheep.detector import Detector
+
+    detector = Detector(config, len(labels), scale, zero_point)
+    events = [event for event in (*detector.push(scores), *detector.flush()) if event.ended]
+    return [
+        Detection(
+            labels[event.label],
+            event.first_window * timing.stride_s,
+            event.last_window * timing.stride_s + timing.window_s,
+            float(event.peak),
+        )
+        for event in events
+    ]
+
+
+def detect_at_levels(
+    column: np.ndarray,
+    levels: Sequence[float],
+    config: DetectorConfig,
+    label: str,
+    timing: ScoreTiming,
+    scale: float,
+    zero_point: int,
+) -> list[list[Detection]]:
+    """Return one list of detections per threshold in ``levels``, for the scores of one class, (windows,) int8.
+
+    The C detector is given the class once per threshold, as if they were classes, so that one pass does them all.
+    """
+    many = max(1, min(64, 512 // config.smoothing_windows))
+    out: list[list[Detection]] = []
+    for first in range(0, len(levels), many):
+        part = list(levels[first : first + many])
+        settings = config.model_copy(update={"threshold": tuple(part)})
+        found: list[list[Detection]] = [[] for _ in part]
+        names = [str(i) for i in range(len(part))]
+        rows = np.repeat(column[:, None], len(part), axis=1)
+        for item in detect(rows, settings, names, timing, scale, zero_point):
+            found[int(item.label)].append(dataclasses.replace(item, label=label))
+        out += found
+    return out
+
+
+def audio_files(path: str | os.PathLike) -> list[Path]:
+    """Return the audio files of a folder (and below), sorted; or the file itself.
+
+    Raises
+    ------
+    CheepError
+        Nothing is there.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise CheepError(f"{path}: no such file or folder; check the path")
+    endings = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".m4a", ".opus"}
+    found = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix.lower() in endings)
+    if not found:
+        raise CheepError(f"{path}: holds no audio file ({', '.join(sorted(endings))})")
+    return found

@@ -1,0 +1,77 @@
+"""What later commands leave in a run folder, added to a report: calibration, field evaluation, robustness."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep import runs
+from cheep.report.results import OperatingCurve, RobustnessRow, RunResults
+
+CALIBRATION, FIELD = "calibration.json", "field.json"
+
+
+def with_extras(run: RunResults, folder: Path) -> RunResults:
+    """Return ``run`` with what ``calibration.json`` and ``field.json`` of its folder say, if they are of its model."""
+    calibration = _of_model(folder / CALIBRATION, run.model_sha256, "cheep calibrate")
+    field = _of_model(folder / FIELD, run.model_sha256, "cheep evaluate")
+    changes: dict[str, Any] = {}
+    if calibration:
+        changes["operating"] = tuple(_curve(item) for item in calibration["labels"])
+        changes["temperature"] = calibration.get("temperature")
+    if field:
+        changes["robustness"] = tuple(
+            RobustnessRow(row["condition"], row["recall"], row["false_alarms_per_hour"])
+            for row in field.get("robustness", ())
+        )
+        changes["tables"] = (*run.tables, _field_table(field))
+    return dataclasses.replace(run, **changes)
+
+
+def _of_model(path: Path, sha256: str, made_by: str) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    values = runs.read_json(path, made_by)
+    return values if values.get("model_sha256") == sha256 else None
+
+
+def _curve(item: dict[str, Any]) -> OperatingCurve:
+    rate, recall = item["false_alarms_per_hour"], item["recall"]
+    return OperatingCurve(
+        label=item["label"],
+        threshold=np.array(item["curve"]["threshold"], float),
+        false_alarms_per_hour=np.array(item["curve"]["false_alarms_per_hour"], float),
+        recall=np.array(item["curve"]["recall"], float),
+        chosen_threshold=item["threshold"],
+        chosen_false_alarms_per_hour=(rate["value"], rate["low"], rate["high"]),
+        chosen_recall=(recall["value"], recall["low"], recall["high"]) if recall else None,
+        hours=item["hours"],
+        note=item["note"],
+    )
+
+
+def _field_table(field: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    head = ("label", "events", "found", "recall", "precision", "F1", "AP", "false alarms", "per hour")
+    rows = tuple(
+        (
+            row["label"],
+            str(row["annotations"]),
+            str(row["found"]),
+            *(_estimate(row[f"{name}_ci"]) for name in ("recall", "precision", "f1")),
+            "–" if row["average_precision"] is None else f"{row['average_precision']:.3f}",
+            str(row["false_alarms"]),
+            _estimate(row["false_alarms_per_hour_ci"]),
+        )
+        for row in field["rows"]
+    )
+    return f"Held-out long recordings, {field['hours']:.2f} h (in brackets: 95 % intervals)", head, rows
+
+
+def _estimate(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return "–"
+    text = f"{value['value']:.2f}"
+    return text if value["low"] is None else f"{text} ({value['low']:.2f}–{value['high']:.2f})"
