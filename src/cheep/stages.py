@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,9 @@ def save_keras(model: Any, path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".h5")
     os.close(handle)
     try:
-        model.save(name, save_format="h5", include_optimizer=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # HDF5 is what users of legacy Keras expect
+            model.save(name, save_format="h5", include_optimizer=False)
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:

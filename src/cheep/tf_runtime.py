@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 
 
@@ -19,7 +18,6 @@ def import_tf():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
     try:
         with quiet_stderr():
             import tensorflow as tf
@@ -30,8 +28,12 @@ def import_tf():
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and TensorFlow, and ask for deterministic kernels."""
+    """Seed Python, numpy and TensorFlow, ask for deterministic kernels, and number new layers from the start.
+
+    Layer names end up in the ``.tflite``: without a fresh count the same network would have other bytes.
+    """
     tf = import_tf()
+    tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 

@@ -117,7 +117,8 @@ def _summary(evaluation: dict[str, Any], manifest: dict[str, Any]) -> tuple[str,
 def _variants(evaluation: dict[str, Any]) -> tuple[Variant, ...]:
     sizes = evaluation["bytes"]
     out = []
-    for name, by_split in evaluation["metrics"].items():
+    for name in ("float", "qat", "int8"):
+        by_split = evaluation["metrics"][name]
         values = by_split.get("test") or by_split["val"]
         out.append(
             Variant(

@@ -1,0 +1,209 @@
+"""The main job on a small synthesized data set: every stage, its files, its refusals."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from cheep import runs, stages
+from cheep.cli import main
+from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
+from cheep.datasets.demo import make_demo_dataset
+from cheep.errors import CheepError
+from cheep.tflite_model import read_model
+from cheep.tflm import TflmModel
+
+pytestmark = pytest.mark.xdist_group("main_job")
+
+FEATURES = FeatureConfig(n_mels=24, hop_samples=256, window_frames=31)
+TRAIN = TrainConfig(model="sepconv_s", epochs=3, batch_size=32, warmup_epochs=1)
+QAT = QatConfig(epochs=1, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with the small demo data and a split run."""
+    folder = tmp_path_factory.mktemp("job")
+    make_demo_dataset(folder / "demo", seed=2, size="small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHEEP_RUNS", str(folder / "runs"))
+        assert main("split-dataset", [str(folder / "demo"), "--run", "one"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(home):
+    """The run after both trainings."""
+    run = home / "runs" / "one"
+    stages.train_stage(run, FEATURES, TRAIN)
+    stages.qat_stage(run, QAT)
+    return run
+
+
+def test_files_of_a_run(trained):
+    for name in ("dataset.csv", "model.h5", "bird_detector.tflite", "bird_detector_int8.tflite", "manifest.json"):
+        assert (trained / name).stat().st_size > 100
+    assert not list(trained.glob("*.part"))
+    assert not (trained / "checkpoint").exists()
+
+
+def test_manifest_describes_the_model_it_lies_beside(trained):
+    manifest = json.loads((trained / "manifest.json").read_text())
+    info = read_model(trained / "bird_detector_int8.tflite")
+    assert manifest["model"]["sha256"] == info.sha256
+    assert manifest["labels"] == ["background", "buzzer", "triller", "whistler"]
+    assert FeatureConfig.parse(manifest["features"]) == FEATURES
+    assert int(manifest["feature_hash"], 16) == FEATURES.hash32
+    assert info.metadata["features"] == manifest["features"]
+    assert manifest["detector"]["threshold"][0] is None  # the background makes no events
+    assert sum(manifest["data"]["windows"]["buzzer"].values()) > 10
+    assert manifest["training"]["train"]["seed"] == TRAIN.seed
+    assert "tflite-micro" in manifest["training"]["versions"]
+
+
+def test_golden_window_gives_its_scores(trained):
+    manifest = json.loads((trained / "manifest.json").read_text())
+    window = np.frombuffer(base64.b64decode(manifest["golden"]["window"]), np.int8).reshape(1, 31, 24)
+    runtime = TflmModel(trained / "bird_detector_int8.tflite")
+    assert runtime.scores(window)[0].tolist() == manifest["golden"]["scores"]
+    assert TflmModel(trained / "bird_detector_int8.tflite", manifest["model"]["arena_bytes"])
+
+
+def test_float_qat_and_int8_are_evaluated_on_the_same_windows(trained):
+    metrics = json.loads((trained / "evaluation.json").read_text())["metrics"]
+    assert set(metrics) == {"float", "qat", "int8"}
+    windows = {metrics[name]["test"]["windows"] for name in metrics}
+    assert len(windows) == 1
+    assert windows.pop() > 20
+    assert abs(metrics["qat"]["test"]["window_auc"] - metrics["int8"]["test"]["window_auc"]) < 0.03
+
+
+def test_same_seed_and_data_give_the_same_bytes(home, trained):
+    again = home / "runs" / "two"
+    again.mkdir()
+    shutil.copy(trained / "dataset.csv", again)
+    stages.train_stage(again, FEATURES, TRAIN)
+    stages.qat_stage(again, QAT)
+    for name in ("bird_detector.tflite", "bird_detector_int8.tflite", "manifest.json", "training.json"):
+        assert (again / name).read_bytes() == (trained / name).read_bytes(), name
+    caches = [sorted((run / "features").glob("*.f32"))[0] for run in (trained, again)]
+    assert caches[0].name == caches[1].name
+    assert caches[0].read_bytes() == caches[1].read_bytes()
+
+
+def test_an_interrupted_training_keeps_its_best_and_goes_on(home, trained):
+    config = TRAIN.model_copy(update={"dropout": 0.0})  # its masks do not repeat after a restart
+    run, whole = home / "runs" / "three", home / "runs" / "whole"
+    for folder in (run, whole):
+        folder.mkdir()
+        shutil.copy(trained / "dataset.csv", folder)
+        shutil.copytree(trained / "features", folder / "features")
+    expected, _ = stages.train_stage(whole, FEATURES, config)
+
+    def stop_after_two(epoch, _epochs, _numbers):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    result, _ = stages.train_stage(run, FEATURES, config, on_epoch=stop_after_two)
+    assert result.interrupted
+    assert (run / "model.h5").is_file()
+    assert (run / "checkpoint" / "state.json").is_file()
+    result, _ = stages.train_stage(run, FEATURES, config)
+    assert not result.interrupted
+    assert len(result.history) == 3
+    for name in ("loss", "val_loss"):
+        assert [h[name] for h in result.history] == pytest.approx([h[name] for h in expected.history], rel=1e-4)
+
+
+def test_scripts_go_on_with_the_latest_run(home, trained, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
+    runs.create_run("one")
+    assert runs.find_run().name == "one"
+    assert main("train-qat", ["--epochs", "1", "--batch-size", "32", "--max-loss", "-200"]) == 1
+    captured = capsys.readouterr()
+    assert "int8" in captured.out
+    assert "more than --max-loss" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("train", ["--run", "nowhere"], "no such run folder"),
+        ("train", ["--epochs", "0"], "epochs=0"),
+        ("train", ["--model", "sepcon_m"], "did you mean 'sepconv_m'"),
+        ("train", ["--n-mels", "8"], "needs at least 24 frames and 24 bands"),
+        ("train", ["--config", "none.yaml"], "no such settings file"),
+        ("train-qat", ["--learning-rate", "fast"], "learning_rate='fast'"),
+    ],
+)
+def test_mistakes_end_with_status_2_and_a_reason(home, trained, monkeypatch, capsys, command, arguments, message):
+    monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
+    before = (trained / "model.h5").read_bytes()
+    runs.create_run("one")
+    assert main(command, arguments) == 2
+    assert message in capsys.readouterr().err
+    assert (trained / "model.h5").read_bytes() == before
+
+
+def test_without_a_run_the_next_command_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "empty"))
+    assert main("train", []) == 2
+    assert "src/split_dataset.py" in capsys.readouterr().err
+
+
+def test_missing_recordings_and_changed_labels_are_refused(home, trained, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    text = (trained / "dataset.csv").read_text()
+    (run / "dataset.csv").write_text(text)
+    with pytest.raises(CheepError, match="no such recording"):
+        stages.train_stage(run, FEATURES, TRAIN)
+    other = home / "runs" / "four"
+    other.mkdir()
+    (other / "dataset.csv").write_text(text.replace(",buzzer,", ",humming,"))
+    shutil.copy(trained / "model.h5", other)
+    shutil.copy(trained / "training.json", other)
+    with pytest.raises(CheepError, match="train again"):
+        stages.qat_stage(other, QAT)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+    runs.write_bytes(tmp_path / "a.bin", b"old")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        runs.write_bytes(tmp_path / "a.bin", b"new" * 1000)
+    assert (tmp_path / "a.bin").read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_settings_unknown_to_the_yaml_are_named(tmp_path, home, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
+    (tmp_path / "a.yaml").write_text("features:\n  hop_sample: 3\n")
+    assert main("train", ["--config", str(tmp_path / "a.yaml")]) == 2
+    assert "did you mean 'hop_samples'" in capsys.readouterr().err
+    (tmp_path / "b.yaml").write_text("augment:\n  gain_db: 99\n")
+    assert main("train", ["--config", str(tmp_path / "b.yaml")]) == 2
+    assert "gain_db=99" in capsys.readouterr().err
+
+
+def test_augmentation_off_changes_nothing(trained):
+    from cheep.training.augment import add_db, draw_epoch
+
+    windows = stages.load_windows(trained, FEATURES, TRAIN).splits["train"]
+    off = AugmentConfig(
+        gain_db=0, tilt_db=0, shift_frames=0, mix_probability=0, mask_frames=0, mask_bands=0, mixup_alpha=0
+    )
+    index = np.arange(10)
+    x, y = draw_epoch(windows, index, off, np.random.default_rng(0))
+    assert np.array_equal(x[..., 0], windows.gather(index))
+    assert np.array_equal(y, windows.targets[:10])
+    a, b = np.float32(-30), np.array([-30, -130, -20], np.float32)
+    assert add_db(a, b) == pytest.approx(10 * np.log10(10 ** (a / 10) + 10 ** (b / 10)), abs=1e-4)
