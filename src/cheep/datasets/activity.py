@@ -104,6 +104,7 @@ class LevelMeter:
         self._window = np.hanning(self._size + 1)[:-1].astype(np.float32)
         self._edges = sub_bands(sample_rate_hz, config.low_hz, config.high_hz)
         self._rest = np.zeros(0, np.int16)
+        self._threshold_db = config.threshold_db
         self._kept: list[np.ndarray] = []
         self._samples = 0
 
@@ -132,14 +133,9 @@ class LevelMeter:
         return np.round(level * _SCALE).astype(np.int16)
 
     def levels(self) -> Levels:
-        """Return the frame levels of everything pushed; pads what is shorter than one frame."""
+        """Return the frame levels of everything pushed."""
         duration_s = self._samples / self._rate
-        if not self._kept:
-            short = np.zeros(self._size, np.int16)
-            short[: len(self._rest)] = self._rest[: self._size]
-            self._kept.append(self._measure(short[None]))
-        bands = np.concatenate(self._kept)  # (frames, bands) int16
-        self._kept = [bands]
+        bands = self._bands()
         level = np.empty(len(bands), np.float32)
         block = round(_FLOOR_BLOCK_S / HOP_S)
         blocks = max(1, round(len(bands) / block))
@@ -148,6 +144,29 @@ class LevelMeter:
             floor = np.percentile(bands[span], _FLOOR_PERCENTILE, axis=0)
             level[span] = ((bands[span] - floor) / _SCALE).max(axis=1)
         return Levels(level, duration_s)
+
+    def band_energy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what stands out: ``(edges_hz (bands + 1,), energy (bands,))``, energy summing to 1 (or 0).
+
+        The energy over the floor of the frames that reach the threshold in their sub-band: a steady background
+        does not count.
+        """
+        bands = self._bands()
+        floor = np.percentile(bands, _FLOOR_PERCENTILE, axis=0)
+        over = bands >= floor + self._threshold_db * _SCALE
+        power = np.where(over, 10 ** (bands / (10 * _SCALE)) - 10 ** (floor / (10 * _SCALE)), 0).sum(axis=0)
+        total = power.sum()
+        return self._edges * self._rate / self._size, power / total if total > 0 else power
+
+    def _bands(self) -> np.ndarray:
+        """(frames, bands) int16, 1/256 dB; pads what is shorter than one frame."""
+        if not self._kept:
+            short = np.zeros(self._size, np.int16)
+            short[: len(self._rest)] = self._rest[: self._size]
+            self._kept.append(self._measure(short[None]))
+        if len(self._kept) > 1:
+            self._kept = [np.concatenate(self._kept)]
+        return self._kept[0]
 
 
 def measure_levels(blocks: Iterable[np.ndarray] | np.ndarray, sample_rate_hz: int, config: ActivityConfig) -> Levels:

@@ -16,6 +16,10 @@ from cheep.errors import CheepError
 MAX_FIELD_CHARS = 1_000_000
 
 
+class DiskError(CheepError):
+    """A file cannot be written: no use going on with the next one."""
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path``; on success flush it to the disk and rename it to ``path``."""
@@ -29,7 +33,7 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
             os.fsync(stream.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise CheepError(f"{path}: cannot write: {error.strerror or error}") from None
+        raise DiskError(f"{path}: cannot write: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
             part.unlink()

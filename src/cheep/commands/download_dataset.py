@@ -1,0 +1,171 @@
+"""Download recordings from xeno-canto, convert them, and write who made them.
+
+Needs a free API key: XENO_CANTO_API_KEY in the environment, or --key-file. Interrupt it as you like: the same
+command goes on where it stopped. Then: python src/split_dataset.py FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("-o", "--output", type=Path, default=Path("datasets/xeno-canto"), help="folder to fill (%(default)s)")
+    add("--key-file", type=Path, help="file that holds the API key")
+    what = parser.add_argument_group("what")
+    add = what.add_argument
+    add(
+        "--species",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help='scientific name, e.g. "Turdus merula"; repeatable',
+    )
+    add("--country", default="")
+    add("--area", default="", help="africa, america, asia, australia or europe")
+    add("--box", default="", metavar="LAT,LON,LAT,LON", help="corners: least latitude, longitude, largest ones")
+    add("--quality", default="", help="letters, e.g. A,B")
+    add("--type", default="", help="e.g. song or call")
+    add("--length", default="", help="seconds: 5-120, <60 or >10")
+    add("--licence", action="append", default=[], help="e.g. BY-NC-SA, BY-4.0 or CC0; repeatable")
+    add("--since", default="", help="uploaded since: a date, or a number of days")
+    add("--group", default="", help="birds, grasshoppers, bats, frogs or land mammals")
+    add("--annotated", action="store_true", help="only recordings with annotation sets")
+    add("--query", default="", help="raw xeno-canto search tags, added to the others")
+    add("--max-recordings", type=int, default=0, help="per species: best quality, recordists in turn (default: all)")
+    form = parser.add_argument_group("form")
+    add = form.add_argument
+    add("--sample-rate", type=int, default=8000, help="Hz (%(default)s)")
+    add("--channels", type=int, default=1, choices=(1, 2))
+    add("--format", choices=("flac", "wav"), default="flac")
+    add("--keep-originals", action="store_true", help="keep the downloaded files in originals/")
+    add("--label-by", choices=("scientific", "english"), default="scientific")
+    manners = parser.add_argument_group("manners")
+    add = manners.add_argument
+    add("--workers", type=int, default=4, help="downloads side by side (%(default)s)")
+    add("--interval", type=float, default=1.0, help="least seconds between two requests (%(default)s)")
+    add("--timeout", type=float, default=30.0, help="seconds without an answer (%(default)s)")
+    add("--tries", type=int, default=8, help="of one request (%(default)s)")
+    add("--per-page", type=int, default=500, help="rows per page of a search, 50-500 (%(default)s)")
+    add("--refresh", action="store_true", help="search again instead of using the kept search results")
+    add("--list", action="store_true", help="show what would be downloaded, and stop")
+    add("--server", default="https://xeno-canto.org", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, download, convert, write the lists; exit status 1 where recordings are missing."""
+    from cheep.datasets.credits import licence_hints
+    from cheep.datasets.download import STATE, DownloadConfig, Downloader, bandwidth_warnings, choose
+    from cheep.datasets.web import Fetcher, Politeness
+    from cheep.datasets.xeno_canto import XenoCantoQuery, read_key, search
+    from cheep.errors import CheepError
+
+    query = XenoCantoQuery.parse(
+        {
+            "species": tuple(args.species),
+            "country": args.country,
+            "area": args.area,
+            "box": args.box,
+            "quality": tuple(letter.strip().upper() for letter in args.quality.split(",") if letter.strip()),
+            "type": args.type,
+            "length": args.length,
+            "licence": tuple(args.licence),
+            "since": args.since,
+            "group": args.group,
+            "annotated": args.annotated,
+            "query": args.query,
+        },
+        "options",
+    )
+    config = DownloadConfig.parse(
+        {
+            "sample_rate_hz": args.sample_rate,
+            "channels": args.channels,
+            "container": args.format,
+            "keep_originals": args.keep_originals,
+            "label_by": args.label_by,
+            "max_per_species": args.max_recordings,
+            "workers": args.workers,
+        },
+        "options",
+    )
+    loopback = args.server.startswith(("http://127.0.0.1:", "http://localhost:"))
+    if args.interval < 1 and not loopback:
+        raise CheepError(f"--interval {args.interval:g}: must be at least 1 (xeno-canto is run by volunteers)")
+    if not 50 <= args.per_page <= 500:
+        raise CheepError(f"--per-page {args.per_page}: must be 50 to 500")
+    if args.tries < 1 or args.timeout <= 0:
+        raise CheepError(f"--tries {args.tries}, --timeout {args.timeout:g}: must be above 0")
+    searches = query.searches()
+    key = read_key(args.key_file)
+    state = args.output / STATE
+    state.mkdir(parents=True, exist_ok=True)
+    if args.refresh:
+        for path in state.glob("*.json"):
+            path.unlink()
+    manners = Politeness(args.interval, args.timeout, args.tries, first_wait_s=2 * args.interval)
+    fetcher = Fetcher(manners, key, state / "last_request")
+    found, refused, problems = {}, 0, []
+    for text in searches:
+        rows, wrong = search(text, fetcher, key, args.server.rstrip("/"), state, args.per_page)
+        kept = {row.number: row for row in rows if not query.refuses(row)}
+        refused += len(rows) - len(kept)
+        problems += wrong
+        found |= kept
+        print(f"{text}: {len(rows)} recordings, {len(kept)} wanted")
+    for problem in problems:
+        print(f"row left out: {problem}", file=sys.stderr)
+    chosen = choose(found.values(), config.max_per_species)
+    if not chosen:
+        raise CheepError(
+            "no recording matches: loosen --quality, --licence or --length, or check the spelling of the species"
+        )
+    if args.list:
+        for row in chosen:
+            print(
+                f"{row.name:<10} {row.species:<28} {row.quality or '-'} {row.length_s or 0:6.0f} s  "
+                f"{row.licence:<18} {row.recordist}"
+            )
+        return 0
+    downloader = Downloader(args.output, fetcher, config, _progress())
+    result = downloader.run(chosen)
+    rows = downloader.rows(chosen)
+    hours = sum(row["length_s"] for row in rows) / 3600
+    print(
+        f"{args.output}: {len(rows)} recordings, {hours:.2f} h; {result.fetched} fetched now "
+        f"({result.bytes / 1e6:.1f} MB); {len(result.failed)} missing{' (problems.csv)' if result.failed else ''}"
+    )
+    for text in [*bandwidth_warnings(rows, config.sample_rate_hz), *licence_hints([row["licence"] for row in rows])]:
+        print(text)
+    print(f"next: python src/split_dataset.py {args.output}")
+    return 1 if any("restricted" not in reason for reason in result.failed.values()) else 0
+
+
+def _progress():
+    begin = time.monotonic()
+    first: list[int] = []
+    last = 0.0
+
+    def show(done: int, total: int, received: int) -> None:
+        nonlocal last
+        first.append(done) if not first else None
+        now = time.monotonic()
+        if now - last < (0.5 if sys.stderr.isatty() else 30) and done < total:
+            return
+        last = now
+        passed = max(now - begin, 1e-3)
+        left_s = passed / max(done - first[0] + 1, 1) * (total - done)
+        print(
+            f"{done}/{total} recordings, {received / passed / 1e3:.0f} kB/s, "
+            f"{int(left_s) // 60}:{int(left_s) % 60:02d} left",
+            end="\r" if sys.stderr.isatty() and done < total else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show
