@@ -1,0 +1,143 @@
+/* Shared by the files of the hyperdimensional head: two 16-bit lanes in a word, and the projection's output. */
+#ifndef CHEEP_HDC_INTERNAL_H
+#define CHEEP_HDC_INTERNAL_H
+
+#include <stdint.h>
+
+#include "cheep_hdc.h"
+
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
+#include <arm_acle.h>
+#define CHEEP_HDC_DSP 1
+#else
+#define CHEEP_HDC_DSP 0
+#endif
+
+_Static_assert((-3 >> 1) == -2, "right shifts of negative numbers must be arithmetic");
+
+static inline int32_t hdc_low(uint32_t word)
+{
+    return (int16_t)(uint16_t)(word & 0xFFFFu);
+}
+
+static inline int32_t hdc_high(uint32_t word)
+{
+    return (int32_t)word >> 16;
+}
+
+static inline uint32_t hdc_pack(int32_t low, int32_t high)
+{
+    return ((uint32_t)low & 0xFFFFu) | ((uint32_t)high << 16);
+}
+
+#if CHEEP_HDC_DSP
+static inline uint32_t hdc_add2(uint32_t a, uint32_t b)
+{
+    return (uint32_t)__sadd16((int16x2_t)a, (int16x2_t)b);
+}
+
+static inline uint32_t hdc_sub2(uint32_t a, uint32_t b)
+{
+    return (uint32_t)__ssub16((int16x2_t)a, (int16x2_t)b);
+}
+
+/* (low, high) -> (low + high, low - high) */
+static inline uint32_t hdc_cross(uint32_t a)
+{
+    uint32_t swapped = (uint32_t)__sasx((int16x2_t)a, (int16x2_t)a); /* low - high, high + low */
+    return (swapped >> 16) | (swapped << 16);
+}
+
+/* Bytes 0 and 2 as signed lanes. */
+static inline uint32_t hdc_even(uint32_t word)
+{
+    return (uint32_t)__sxtb16((int8x4_t)word);
+}
+
+static inline int32_t hdc_mac2(uint32_t a, uint32_t b, int32_t sum)
+{
+    return __smlad((int16x2_t)a, (int16x2_t)b, sum);
+}
+#else
+static inline uint32_t hdc_add2(uint32_t a, uint32_t b)
+{
+    return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
+}
+
+static inline uint32_t hdc_sub2(uint32_t a, uint32_t b)
+{
+    return ((a | 0x80008000u) - (b & 0x7FFF7FFFu)) ^ ((a ^ ~b) & 0x80008000u);
+}
+
+static inline uint32_t hdc_cross(uint32_t a)
+{
+    return hdc_pack(hdc_low(a) + hdc_high(a), hdc_low(a) - hdc_high(a));
+}
+
+static inline uint32_t hdc_even(uint32_t word)
+{
+    return hdc_pack((int8_t)(uint8_t)(word & 0xFFu), (int8_t)(uint8_t)((word >> 16) & 0xFFu));
+}
+
+static inline int32_t hdc_mac2(uint32_t a, uint32_t b, int32_t sum)
+{
+    return sum + hdc_low(a) * hdc_low(b) + hdc_high(a) * hdc_high(b);
+}
+#endif
+
+/* Four values as the two words that meet lane-coded bytes in hdc_mac4. */
+static inline void hdc_pair(int32_t b0, int32_t b1, int32_t b2, int32_t b3, uint32_t *pair)
+{
+    pair[0] = hdc_pack(b1, b3);
+    pair[1] = hdc_pack(256 * b0 - b1, 256 * b2 - b3);
+}
+
+/* sum + 256 (w0 b0 + w1 b1 + w2 b2 + w3 b3): the lanes of `coded` are 256 w1 + w0 and 256 w3 + w2, so the first product
+ * leaves w0 b1 + w2 b3 too much, which the second takes back. Three instructions instead of four. */
+static inline int32_t hdc_mac4(uint32_t coded, uint32_t pair0, uint32_t pair1, int32_t sum)
+{
+    return hdc_mac2(hdc_even(coded), pair1, hdc_mac2(coded, pair0, sum));
+}
+
+static inline uint32_t hdc_code(int32_t b0, int32_t b1, int32_t b2, int32_t b3)
+{
+    return hdc_pack(256 * b1 + b0, 256 * b3 + b2);
+}
+
+static inline void hdc_decode(uint32_t coded, int32_t *b)
+{
+    b[0] = (int8_t)(uint8_t)(coded & 0xFFu);
+    b[1] = (hdc_low(coded) - b[0]) >> 8;
+    b[2] = (int8_t)(uint8_t)((coded >> 16) & 0xFFu);
+    b[3] = (hdc_high(coded) - b[2]) >> 8;
+}
+
+static inline int32_t hdc_clip127(int32_t x)
+{
+    return x > 127 ? 127 : (x < -127 ? -127 : x);
+}
+
+/* The normalized embedding in h->pairs -> h->query and h->query_norm2. */
+void cheep_hdc_project(cheep_hdc *h);
+
+/* Padded number of embedding values, scratch of the projection in bytes. */
+uint16_t cheep_hdc_padded_dims(const cheep_hdc_spec *spec);
+size_t cheep_hdc_scratch_bytes(const cheep_hdc_spec *spec);
+
+/* Words of one prototype. */
+static inline uint32_t hdc_vector_words(const cheep_hdc_spec *spec)
+{
+    return spec->form == CHEEP_HDC_BINARY ? spec->hyper / 32u : spec->hyper / 4u;
+}
+
+/* slot->sum -> slot->prototype and its norm; forget all learned classes. */
+void cheep_hdc_rebuild(cheep_hdc *h, uint16_t slot);
+void cheep_hdc_clear(cheep_hdc *h);
+
+/* floor(sqrt(x)) for x < 2^42. */
+uint32_t cheep_hdc_root(uint64_t x);
+
+/* Elements 4 group .. 4 group + 3 of the query: b[4]. */
+void cheep_hdc_query_group(const cheep_hdc *h, uint32_t group, int32_t *b);
+
+#endif
