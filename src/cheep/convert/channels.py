@@ -16,10 +16,31 @@ from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
 
 _PRODUCERS = ("Conv2D", "Dense", "SeparableConv2D", "Conv1D")
-_TIED = ("BatchNormalization", "ReLU", "Activation", "DepthwiseConv2D", "MaxPooling2D", "AveragePooling2D", "Dropout",
-         "GlobalAveragePooling2D", "GlobalMaxPooling2D", "Cropping2D", "ZeroPadding2D", "LeakyReLU", "SpatialDropout2D",
-         "Add", "Subtract", "Multiply", "Average", "UpSampling2D", "MaxPooling1D", "AveragePooling1D",
-         "GlobalAveragePooling1D", "GlobalMaxPooling1D", "InputLayer")
+_TIED = (
+    "BatchNormalization",
+    "ReLU",
+    "Activation",
+    "DepthwiseConv2D",
+    "MaxPooling2D",
+    "AveragePooling2D",
+    "Dropout",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "Cropping2D",
+    "ZeroPadding2D",
+    "LeakyReLU",
+    "SpatialDropout2D",
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Average",
+    "UpSampling2D",
+    "MaxPooling1D",
+    "AveragePooling1D",
+    "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D",
+    "InputLayer",
+)
 MIN_CHANNELS = 4
 
 
@@ -81,7 +102,9 @@ def prune_channels(model: Any, fraction: float) -> tuple[Any, dict[str, tuple[in
     channels = _trace(model, calls, groups)
     keep = _choose(calls, channels, groups, fraction)
     if not keep:
-        raise CheepError(f"{model.name}: no layer whose channels could be removed (only inputs, outputs and tied layers)")
+        raise CheepError(
+            f"{model.name}: no layer whose channels could be removed (only inputs, outputs and tied layers)"
+        )
     return _rebuild(model, calls, channels, groups, keep)
 
 
@@ -100,7 +123,9 @@ def _calls(model: Any) -> list[_Call]:
         for node in model._nodes_by_depth[depth]:
             layer = node.outbound_layer
             if id(layer) in seen:
-                raise CheepError(f"{model.name}: layer {layer.name} is used twice; channel pruning needs unshared layers")
+                raise CheepError(
+                    f"{model.name}: layer {layer.name} is used twice; channel pruning needs unshared layers"
+                )
             seen.add(id(layer))
             tensors = [] if node.is_input else list(import_tf().nest.flatten(node.keras_inputs))
             arguments = {} if node.is_input else dict(node.call_kwargs)
@@ -141,7 +166,9 @@ def _trace(model: Any, calls: list[_Call], groups: _Groups) -> dict[int, _Channe
     return channels
 
 
-def _choose(calls: list[_Call], channels: dict[int, _Channels], groups: _Groups, fraction: float) -> dict[int, np.ndarray]:
+def _choose(
+    calls: list[_Call], channels: dict[int, _Channels], groups: _Groups, fraction: float
+) -> dict[int, np.ndarray]:
     """Return, per group, the indices of the channels that stay: those with the greatest normalized weights."""
     score: dict[int, np.ndarray] = {}
     for call in calls:
@@ -165,8 +192,9 @@ def _choose(calls: list[_Call], channels: dict[int, _Channels], groups: _Groups,
     return keep
 
 
-def _rebuild(model: Any, calls: list[_Call], channels: dict[int, _Channels], groups: _Groups,
-             keep: dict[int, np.ndarray]) -> tuple[Any, dict[str, tuple[int, int]]]:
+def _rebuild(
+    model: Any, calls: list[_Call], channels: dict[int, _Channels], groups: _Groups, keep: dict[int, np.ndarray]
+) -> tuple[Any, dict[str, tuple[int, int]]]:
     keras = import_tf().keras
 
     def kept(tensor: int) -> np.ndarray:

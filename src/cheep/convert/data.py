@@ -52,8 +52,9 @@ def classes_of(y: np.ndarray) -> np.ndarray:
     return (y[:, 0] >= 0.5).astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)
 
 
-def load_data(path: Path | str, features: FeatureConfig | None = None, specs: dict[str, Any] | None = None,
-              seed: int = 1) -> ConversionData:
+def load_data(
+    path: Path | str, features: FeatureConfig | None = None, specs: dict[str, Any] | None = None, seed: int = 1
+) -> ConversionData:
     """Read examples.
 
     Parameters
@@ -88,9 +89,13 @@ def _check(data: ConversionData) -> ConversionData:
         bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1) if len(x) else np.zeros(0, bool)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            raise CheepError(f"{data.source}: example {row} of split {split!r} holds NaN or infinity; remove or fill it")
+            raise CheepError(
+                f"{data.source}: example {row} of split {split!r} holds NaN or infinity; remove or fill it"
+            )
     if len(data.x["train"]) < MIN_CALIBRATION:
-        raise CheepError(f"{data.source}: {len(data.x['train'])} training examples; calibration needs {MIN_CALIBRATION}")
+        raise CheepError(
+            f"{data.source}: {len(data.x['train'])} training examples; calibration needs {MIN_CALIBRATION}"
+        )
     if not len(data.x["val"]):
         raise CheepError(f"{data.source}: no validation examples; add a split 'val' or more rows")
     return data
@@ -136,8 +141,10 @@ def _numbered(y: np.ndarray, labels: tuple[str, ...], path: Path) -> tuple[np.nd
             raise CheepError(f"{path}: class {top} but only {len(labels)} labels: {', '.join(labels)}")
         return y, labels
     if y.dtype.kind == "f":
-        return (y.astype(np.float32), labels or tuple(str(i) for i in range(y.shape[1]))) if y.ndim == 2 else _numbered(
-            y.astype(np.int64), labels, path
+        return (
+            (y.astype(np.float32), labels or tuple(str(i) for i in range(y.shape[1])))
+            if y.ndim == 2
+            else _numbered(y.astype(np.int64), labels, path)
         )
     names = [str(value) for value in y]
     labels = labels or tuple(sorted(set(names)))
@@ -148,8 +155,14 @@ def _numbered(y: np.ndarray, labels: tuple[str, ...], path: Path) -> tuple[np.nd
     return np.array([place[name] for name in names], np.int64), labels
 
 
-def _split(x: np.ndarray, y: np.ndarray, labels: tuple[str, ...], source: str, seed: int,
-           standardize: tuple[tuple[float, ...], tuple[float, ...]] | None = None) -> ConversionData:
+def _split(
+    x: np.ndarray,
+    y: np.ndarray,
+    labels: tuple[str, ...],
+    source: str,
+    seed: int,
+    standardize: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+) -> ConversionData:
     """Split 60/20/20 within each class."""
     if len(x) != len(y):
         raise CheepError(f"{source}: x has {len(x)} rows, y {len(y)}")
@@ -238,8 +251,12 @@ def _load_feature_files(path: Path, header: list[str], specs: dict[str, Any], se
     wrong = set(splits) - {"train", "val", "test"}
     if wrong:
         raise CheepError(f"{path}: split {min(wrong)!r}: must be train, val or test")
-    return ConversionData({s: x[part == s] for s in ("train", "val", "test")},
-                          {s: y[part == s] for s in ("train", "val", "test")}, labels, str(path))
+    return ConversionData(
+        {s: x[part == s] for s in ("train", "val", "test")},
+        {s: y[part == s] for s in ("train", "val", "test")},
+        labels,
+        str(path),
+    )
 
 
 def _load_audio(path: Path, features: FeatureConfig | None) -> ConversionData:

@@ -11,8 +11,14 @@ from cheep.convert.data import ConversionData, classes_of
 from cheep.tf_runtime import import_tf
 
 
-def fine_tune(model: Any, data: ConversionData, config: ConvertConfig, callbacks: list | None = None,
-              epochs: int | None = None, keep_best: bool = True) -> None:
+def fine_tune(
+    model: Any,
+    data: ConversionData,
+    config: ConvertConfig,
+    callbacks: list | None = None,
+    epochs: int | None = None,
+    keep_best: bool = True,
+) -> None:
     """Train ``model`` in place; keep the weights of the epoch with the least validation loss.
 
     ``keep_best`` is off where the last epoch must stand (a sparsity that is still growing).
@@ -37,8 +43,15 @@ def fine_tune(model: Any, data: ConversionData, config: ConvertConfig, callbacks
             if best is None or logs["val_loss"] < best[0]:
                 best = (logs["val_loss"], self.model.get_weights())
 
-    model.fit(data.x["train"], y["train"], batch_size=config.batch_size, epochs=total,
-              validation_data=(data.x["val"], y["val"]), callbacks=[*(callbacks or []), Best()], verbose=0)
+    model.fit(
+        data.x["train"],
+        y["train"],
+        batch_size=config.batch_size,
+        epochs=total,
+        validation_data=(data.x["val"], y["val"]),
+        callbacks=[*(callbacks or []), Best()],
+        verbose=0,
+    )
     if keep_best and best is not None:
         model.set_weights(best[1])
 

@@ -93,13 +93,19 @@ def _load_keras(file: Path, trust: bool) -> Source:
         with quiet_stderr():
             model = keras.models.load_model(file, compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises anything on damaged files
-        raise CheepError(f"{file}: cannot be read by Keras ({_first_line(error)}); save it again as .h5 or .keras") from None
+        raise CheepError(
+            f"{file}: cannot be read by Keras ({_first_line(error)}); save it again as .h5 or .keras"
+        ) from None
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise CheepError(f"{file}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; a classifier has one of "
-                         "each (streaming models: cheep.convert.streaming)")
+        raise CheepError(
+            f"{file}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; a classifier has one of "
+            "each (streaming models: cheep.convert.streaming)"
+        )
     shape = tuple(model.input_shape[1:])
     if None in shape:
-        raise CheepError(f"{file}: input shape {shape} is not fixed; a device needs fixed sizes (set the shape in Input)")
+        raise CheepError(
+            f"{file}: input shape {shape} is not fixed; a device needs fixed sizes (set the shape in Input)"
+        )
     return Source(str(file), "keras", model, None, shape)
 
 
@@ -133,8 +139,13 @@ def _load_keras3(file: Path) -> Source:
     )
     with tempfile.TemporaryDirectory(prefix="cheep-keras3-") as folder:
         environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
-        child = subprocess.run([sys.executable, "-c", program, str(file), folder + "/saved"], capture_output=True,
-                               text=True, env=environment, check=False)
+        child = subprocess.run(
+            [sys.executable, "-c", program, str(file), folder + "/saved"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
         if child.returncode:
             reason = (child.stderr.strip().splitlines() or [f"process ended with status {child.returncode}"])[-1]
             raise CheepError(f"{file}: cannot be read by Keras 3 ({reason})")
@@ -170,8 +181,14 @@ def _load_saved_model(folder: Path) -> Source:
         return signature(**{name: x})[key]
 
     call.owner = loaded  # keeps the variables alive
-    return Source(str(folder), "saved_model", None, call, shape,
-                  notes=["a SavedModel has no layers: pruning, clustering and QAT need the Keras model"])
+    return Source(
+        str(folder),
+        "saved_model",
+        None,
+        call,
+        shape,
+        notes=["a SavedModel has no layers: pruning, clustering and QAT need the Keras model"],
+    )
 
 
 def _first_line(error: BaseException) -> str:
@@ -181,7 +198,7 @@ def _first_line(error: BaseException) -> str:
 
 def beside(path: str) -> dict[str, Any]:
     """Return ``specs.json`` beside a model, completed from ``manifest.json`` or ``training.json`` of a run."""
-    file = Path(path.split(".py:")[0])
+    file = Path(path.split(".py:", maxsplit=1)[0])
     folder = file if file.is_dir() else file.parent
     specs: dict[str, Any] = {}
     for name in ("training.json", "manifest.json", "specs.json"):

@@ -14,8 +14,13 @@ from cheep.tf_runtime import import_tf
 MIN_CALIBRATION = 16
 
 
-def to_scheme(model: Any, input_shape: tuple[int, ...], scheme: str, calibration: np.ndarray | None = None,
-              quantization_aware: bool = False) -> bytes:
+def to_scheme(
+    model: Any,
+    input_shape: tuple[int, ...],
+    scheme: str,
+    calibration: np.ndarray | None = None,
+    quantization_aware: bool = False,
+) -> bytes:
     """Return the ``.tflite`` bytes of ``model`` in ``scheme``, batch 1.
 
     Parameters

@@ -110,7 +110,8 @@ def _tfmot(what: str, build: Any) -> Any:
     except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheepError(
-            f"{what}: tfmot cannot handle a layer of this network ({line}); leave {what} out (--ptq quantizes any network)"
+            f"{what}: tfmot cannot handle a layer of this network ({line}); leave {what} out "
+            "(--ptq quantizes any network)"
         ) from None
 
 
@@ -126,6 +127,9 @@ def sparsity(model: Any) -> float:
 
 def distinct_weights(model: Any) -> int:
     """Return the largest number of distinct values in the kernel of a convolution or dense layer."""
-    counts = [len(np.unique(layer.get_weights()[0])) for layer in model.layers
-              if type(layer).__name__ in ("Conv2D", "Dense", "Conv1D") and layer.get_weights()]
+    counts = [
+        len(np.unique(layer.get_weights()[0]))
+        for layer in model.layers
+        if type(layer).__name__ in ("Conv2D", "Dense", "Conv1D") and layer.get_weights()
+    ]
     return max(counts, default=0)

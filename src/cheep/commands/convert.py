@@ -1,0 +1,196 @@
+"""Shrink, quantize and export a model of your own, and say what it cost.
+
+  cheep convert --input model.h5 --dataset runs/latest/dataset.csv -q int8 --qat -e
+  cheep convert --input net.onnx --dataset data.npz -q int8
+  cheep convert --input net.py:make_net --checkpoint weights.pt --dataset data.npz -q int8
+  cheep convert --input mlp.h5 --dataset table.csv --compare --plot-results
+
+Reads Keras (.h5, .keras), SavedModel, ONNX, and PyTorch through a factory function; ONNX and PyTorch need
+requirements-convert.txt. Calibration is always on real examples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from cheep.commands._shared import stage, table
+from cheep.convert.config import SCHEMES, ConvertConfig
+
+COMPARED: tuple[dict[str, Any], ...] = (
+    {"scheme": "none"},
+    {"scheme": "dynamic"},
+    {"scheme": "float16"},
+    {"scheme": "int8"},
+    {"scheme": "int8_float_io"},
+    {"scheme": "int16x8"},
+    {"scheme": "integer_with_float_fallback"},
+    {"scheme": "int8", "method": "qat"},
+    {"scheme": "int8", "prune": 0.5},
+    {"scheme": "int8", "cluster": 16},
+    {"scheme": "int8", "prune_channels": 0.3},
+    {"scheme": "int8", "prune_channels": 0.3, "method": "qat"},
+    {"scheme": "int8", "prune": 0.5, "cluster": 16, "method": "qat"},
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--input", required=True, help="model: .h5, .keras, SavedModel folder, .onnx, MODULE.py:FACTORY"
+    )
+    parser.add_argument("--checkpoint", type=Path, help="state dictionary of the PyTorch network")
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        required=True,
+        help="real examples: .npz, CSV with the label last, CSV of .npy files, dataset.csv of a run",
+    )
+    parser.add_argument("--output", type=Path, default=Path("converted"), metavar="DIR", help="(%(default)s)")
+    parser.add_argument("--name", default="model", help="stem of the written files (%(default)s)")
+    parser.add_argument(
+        "-q",
+        "--quantize",
+        nargs="+",
+        choices=SCHEMES,
+        metavar="SCHEME",
+        help=f"one or more of {', '.join(SCHEMES)} (int8)",
+    )
+    method = parser.add_mutually_exclusive_group()
+    method.add_argument("--ptq", action="store_true", help="quantize after training (default)")
+    method.add_argument("--qat", action="store_true", help="fine-tune quantization-aware")
+    parser.add_argument(
+        "--prune", type=float, default=0.0, metavar="SPARSITY", help="share of weights to zero, 0..0.99"
+    )
+    parser.add_argument(
+        "--prune-channels", type=float, default=0.0, metavar="FRACTION", help="share of channels to remove"
+    )
+    parser.add_argument("--cluster", type=int, default=0, metavar="N", help="distinct weights per layer")
+    parser.add_argument("--compare", action="store_true", help="the usual variants in one table")
+    parser.add_argument("--epochs", type=int, default=10, help="of each fine-tuning (%(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="of each fine-tuning (%(default)s)")
+    parser.add_argument("--calibration-examples", type=int, default=256, help="(%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
+    parser.add_argument("-e", "--export", action="store_true", help="write C array and Python/MicroPython module too")
+    parser.add_argument("--plot-results", action="store_true", help="write results.svg: accuracy against bytes")
+    parser.add_argument("--measure", action="store_true", help="instructions on the emulated Cortex-M4F")
+    parser.add_argument("--sensitivity", action="store_true", help="which layer loses accuracy in int8")
+    parser.add_argument("--max-loss", type=float, metavar="POINTS", help="exit 1 if a variant loses more accuracy")
+    parser.add_argument("--board", metavar="NAME", help="exit 1 if the int8 model does not fit this board")
+    parser.add_argument("--trust", action="store_true", help="run Python code that a Keras file carries (Lambda)")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert in a child process, print the table, check the board."""
+    from cheep.convert.worker import run_isolated
+
+    job = {
+        "input": args.input,
+        "checkpoint": str(args.checkpoint) if args.checkpoint else None,
+        "dataset": str(args.dataset),
+        "configs": [config.to_dict() for config in configurations(args)],
+        "stem": args.name,
+        "export": args.export,
+        "plot": args.plot_results,
+        "measure": args.measure,
+        "sensitivity": args.sensitivity,
+        "max_loss": args.max_loss,
+        "trust": args.trust,
+    }
+    result = run_isolated(job, args.output, None if args.json else stage)
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_result(result, args.output)
+    if args.board:
+        _check_board(args, result)
+    return 0
+
+
+def configurations(args: argparse.Namespace) -> list[ConvertConfig]:
+    """Return what the options ask for, checked before anything is read."""
+    common = {
+        "epochs": args.epochs,
+        "learning_rate": args.learning_rate,
+        "seed": args.seed,
+        "calibration_examples": args.calibration_examples,
+    }
+    if args.compare:
+        return [ConvertConfig.parse({**values, **common}, "options") for values in COMPARED]
+    shrink = {
+        "prune": args.prune,
+        "prune_channels": args.prune_channels,
+        "cluster": args.cluster,
+        "method": "qat" if args.qat else "ptq",
+    }
+    schemes = args.quantize or ["int8"]
+    return [ConvertConfig.parse({"scheme": scheme, **shrink, **common}, "options") for scheme in schemes]
+
+
+def print_result(result: dict[str, Any], output: Path) -> None:
+    """Print stages, variants, sensitivity and the written files."""
+    for row in result["stages"]:
+        print(
+            f"{row['from']} -> {row['to']}: largest difference {row['max_difference']:.2g} (limit {row['limit']:.2g})"
+        )
+    rows = [["variant", "accuracy", "same class", "bytes", "gzip", "lookup", "arena", "zeros", "instructions", "TFLM"]]
+    for v in result["variants"]:
+        rows.append(
+            [
+                v["name"],
+                f"{100 * v['accuracy']:.2f} %",
+                f"{100 * v['agreement']:.1f} %",
+                str(v["bytes"]),
+                str(v["gzip_bytes"]),
+                str(v["lookup_bytes"] or "-"),
+                str(v["arena_bytes"] or "-"),
+                f"{100 * v['sparsity']:.0f} %",
+                f"{v['instructions']:,}" if v["instructions"] else "-",
+                v["tflm"][:60],
+            ]
+        )
+    if result["variants"]:
+        print(table(rows))
+        print(
+            f"float network: {100 * result['variants'][0]['float_accuracy']:.2f} % on {result['examples']} examples "
+            f"({result['judged']}); bytes are flash, arena is RAM in TFLM"
+        )
+    for v in result["variants"]:
+        if v["channels"]:
+            print(f"{v['name']}: channels " + ", ".join(f"{k} {a}->{b}" for k, (a, b) in v["channels"].items()))
+        for note in v["notes"]:
+            print(f"{v['name']}: {note}")
+    for item in result["refused"]:
+        print(f"{item['name']}: refused: {item['reason']}")
+    if "sensitivity" in result:
+        report = result["sensitivity"]
+        print(
+            table(
+                [
+                    ["layer kept float", "accuracy", "gain", "output error"],
+                    *(
+                        [
+                            row["layer"],
+                            f"{100 * row['accuracy']:.2f} %",
+                            f"{100 * row['gain']:+.2f}",
+                            f"{row['error']:.4f}",
+                        ]
+                        for row in report["layers"]
+                    ),
+                ]
+            )
+        )
+        print(report["advice"])
+    for name in result["files"]:
+        print(f"wrote {output / name}")
+
+
+def _check_board(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    from cheep.boards.budget import check_model
+
+    for name in result["files"]:
+        if name.endswith(f"{args.name}.tflite"):
+            check_model(args.board, args.output / name)

@@ -1,0 +1,226 @@
+"""One conversion from a model on disk to the files that a device needs, with what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep import runs
+from cheep.convert import channels, lookup, shrink
+from cheep.convert.config import CALIBRATED, ConvertConfig
+from cheep.convert.data import ConversionData, load_data
+from cheep.convert.exports import render_c_header, render_c_source, render_python
+from cheep.convert.load import Source, beside, features_of, load_source
+from cheep.convert.runtime import accuracy, interpreter_outputs, quantize_as, tflm_outputs
+from cheep.convert.schemes import check_calibration, to_scheme
+from cheep.convert.specs import extended_specs
+from cheep.errors import CheepError, GateError
+from cheep.tflite_model import read_model
+from cheep.tflm import TflmModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Variant:
+    """One converted model and what was measured; accuracies are shares of right classes on ``judged``."""
+
+    name: str
+    model: bytes
+    config: ConvertConfig
+    float_accuracy: float
+    accuracy: float
+    tflm: str  # "yes", or TFLM's reason why not
+    arena_bytes: int | None
+    agreement: float  # share of examples with the same class as the float model
+    gzip_bytes: int
+    sparsity: float
+    distinct: int
+    channels: dict[str, tuple[int, int]]
+    lookup_bytes: int | None = None
+    lookup_same_bits: bool | None = None
+    instructions: int | None = None
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values, without the bytes of the model."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values.pop("model")
+        values["config"] = self.config.to_dict()
+        values["bytes"] = len(self.model)
+        return values
+
+
+def load_all(
+    input_path: str, dataset: Path, seed: int = 1, checkpoint: Path | None = None, trust: bool = False
+) -> tuple[Source, ConversionData, dict[str, Any]]:
+    """Read model, data and ``specs.json``, and see that they fit each other."""
+    specs = beside(input_path)
+    source = load_source(input_path, checkpoint, trust)
+    data = load_data(dataset, features_of(specs), specs, seed)
+    data = fit_shape(data, source.input_shape)
+    n_out = source.predict(data.x["val"][:1]).reshape(1, -1).shape[1]
+    if n_out != len(data.labels) and not (n_out == 1 and len(data.labels) <= 2):
+        raise CheepError(
+            f"{dataset}: {len(data.labels)} classes ({', '.join(data.labels[:8])}), but the model has {n_out} "
+            "outputs; give the data that it was trained for, or labels in specs.json"
+        )
+    return source, data, specs
+
+
+def fit_shape(data: ConversionData, shape: tuple[int, ...]) -> ConversionData:
+    """Return ``data`` in the model's input shape, or refuse: axes of length 1 may differ, NCHW becomes NHWC."""
+    have = data.x["train"].shape[1:]
+    if have == tuple(shape):
+        return data
+    squeezed = [n for n in have if n != 1]
+    if squeezed == [n for n in shape if n != 1]:
+        xs = {name: x.reshape((len(x), *shape)) for name, x in data.x.items()}
+        return dataclasses.replace(data, x=xs)
+    if len(have) == len(shape) == 3 and (have[1], have[2], have[0]) == tuple(shape):
+        xs = {name: np.ascontiguousarray(np.moveaxis(x, 1, -1)) for name, x in data.x.items()}
+        return dataclasses.replace(data, x=xs)
+    raise CheepError(f"{data.source}: examples of shape {tuple(have)}, the model takes {tuple(shape)}")
+
+
+def convert(source: Source, data: ConversionData, config: ConvertConfig) -> Variant:
+    """Make one variant of ``source`` and measure it on the judged split.
+
+    Raises
+    ------
+    CheepError
+        A combination that cannot work, with the reason.
+    """
+    judged = data.judged
+    x, y = data.x[judged], data.y[judged]
+    calibration = data.calibration(config.calibration_examples, config.seed)
+    if config.scheme in CALIBRATED:
+        check_calibration(calibration, source.input_shape)
+    reference = source.predict(x).reshape(len(x), -1)
+    model, cut = _changed(source, data, config)
+    target = model if model is not None else source.graph
+    aware = config.method == "qat"
+    tflite = to_scheme(target, source.input_shape, config.scheme, calibration, aware)
+    runs_in, arena, outputs = _measure(tflite, x)
+    floats = reference if reference.shape[1] > 1 else np.hstack([1 - reference, reference])
+    found = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
+    plain = None if model is None or aware else model
+    variant = Variant(
+        name=config.name,
+        model=tflite,
+        config=config,
+        float_accuracy=accuracy(reference, y),
+        accuracy=accuracy(outputs, y),
+        tflm=runs_in,
+        arena_bytes=arena,
+        agreement=float(np.mean(floats.argmax(1) == found.argmax(1))),
+        gzip_bytes=len(gzip.compress(tflite, 9, mtime=0)),
+        sparsity=integer_sparsity(tflite) if plain is None else shrink.sparsity(plain),
+        distinct=0 if plain is None else shrink.distinct_weights(plain),
+        channels=cut,
+        notes=list(source.notes),
+    )
+    if config.cluster and config.scheme == "int8":
+        _try_lookup(variant, x)
+    return variant
+
+
+def _changed(source: Source, data: ConversionData, config: ConvertConfig) -> tuple[Any, dict[str, tuple[int, int]]]:
+    model, cut = source.keras, {}
+    if not config.changes_network:
+        return model, cut
+    if model is None:
+        raise CheepError(
+            f"{source.path}: {source.notes[-1] if source.notes else 'has no Keras layers'}; without them "
+            "only --ptq is possible"
+        )
+    if config.prune_channels:
+        model, cut = channels.prune_channels(model, config.prune_channels)
+        from cheep.convert.finetune import fine_tune
+
+        fine_tune(model, data, config)
+    if config.prune:
+        model = shrink.prune_weights(model, data, config)
+    if config.cluster:
+        model = shrink.cluster_weights(model, data, config)
+    if config.method == "qat":
+        model = shrink.quantization_aware(model, data, config)
+    return model, cut
+
+
+def _measure(tflite: bytes, x: np.ndarray) -> tuple[str, int | None, np.ndarray]:
+    try:
+        runtime = TflmModel(tflite)
+        outputs = tflm_outputs(tflite, x, runtime)
+        return "yes", runtime.arena_bytes, outputs
+    except CheepError as error:
+        return f"no: {str(error).split('cannot run it: ')[-1]}", None, interpreter_outputs(tflite, x)
+
+
+def _try_lookup(variant: Variant, x: np.ndarray) -> None:
+    try:
+        packed, _ = lookup.compress(variant.model)
+    except CheepError as error:
+        variant.notes.append(str(error))
+        return
+    same = bool(np.array_equal(tflm_outputs(packed, x[:64]), tflm_outputs(variant.model, x[:64])))
+    variant.lookup_bytes, variant.lookup_same_bits = len(packed), same
+
+
+def integer_sparsity(tflite: bytes) -> float:
+    """Return the share of zeros among the int8 weights of a ``.tflite``."""
+    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+    zeros = total = 0
+    for tensor in graph.subgraphs[0].tensors:
+        raw = graph.buffers[tensor.buffer].data
+        if raw is not None and tensor.type == schema.TensorType.INT8 and len(tensor.shape) >= 2:
+            zeros, total = zeros + int(np.count_nonzero(np.asarray(raw) == 0)), total + len(raw)
+    return zeros / max(1, total)
+
+
+def write_exports(
+    variant: Variant, data: ConversionData, specs: dict[str, Any], folder: Path, stem: str, export: bool
+) -> list[Path]:
+    """Write ``STEM.tflite`` and ``specs.json``, and with ``export`` also C array, Python module and lookup form."""
+    file = f"{stem}.tflite"
+    runs.write_bytes(folder / file, variant.model)
+    written = [folder / file]
+    described = extended_specs(
+        specs, variant.model, variant.config, data.labels, data.standardize, variant.arena_bytes, file
+    )
+    if export:
+        golden_in = golden_out = None
+        if variant.tflm == "yes":
+            info = read_model(variant.model)
+            golden_in = quantize_as(data.x["val"][:1], info.inputs[0]).reshape(info.inputs[0].shape)
+            golden_out = np.array(TflmModel(variant.model).invoke(golden_in))
+        texts = {
+            f"{stem}.h": render_c_header(variant.model, stem, variant.arena_bytes, described["labels"]),
+            f"{stem}.cc": render_c_source(variant.model, stem),
+            f"{stem}.py": render_python(variant.model, described["labels"], golden_in, golden_out),
+        }
+        for name, text in texts.items():
+            runs.write_bytes(folder / name, text.encode())
+            written.append(folder / name)
+        if variant.lookup_bytes is not None and variant.lookup_same_bits:
+            runs.write_bytes(folder / f"{stem}_lookup.tflite", lookup.compress(variant.model)[0])
+            written.append(folder / f"{stem}_lookup.tflite")
+    runs.write_json(folder / "specs.json", described)
+    return [*written, folder / "specs.json"]
+
+
+def check_loss(variant: Variant, max_loss: float | None) -> None:
+    """Raise GateError if the variant lost more than ``max_loss`` points of accuracy."""
+    lost = 100 * (variant.float_accuracy - variant.accuracy)
+    if max_loss is not None and lost > max_loss:
+        raise GateError(
+            f"{variant.name}: loses {lost:.2f} points of accuracy, more than --max-loss {max_loss:g}; use "
+            "--qat, more --epochs, or see which layer loses it with --sensitivity"
+        )

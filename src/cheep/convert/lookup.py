@@ -1,0 +1,86 @@
+"""TFLM's lookup-table compression for clustered weights: the one runtime gain that clusters have."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+
+from cheep.errors import CheepError
+from cheep.tflite_model import read_model
+
+MAX_BITS = 7
+_WEIGHTS_INPUT = {"CONV_2D": 1, "FULLY_CONNECTED": 1, "DEPTHWISE_CONV_2D": 1}
+
+
+def compress(model: bytes) -> tuple[bytes, list[dict[str, object]]]:
+    """Return the model with lookup tables where they save bytes, and one row per compressed tensor.
+
+    Each weight becomes an index of 1 to 7 bits into a table of its layer or channel; the runtime decodes it before
+    each use (operator DECODE), into the arena.
+
+    Raises
+    ------
+    CheepError
+        No tensor has few enough distinct values (cluster first: ``--cluster 16``).
+    """
+    from tflite_micro.tensorflow.lite.micro.compression import compress as tflm
+    from tflite_micro.tensorflow.lite.micro.compression import spec, spec_builder
+    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+    read_model(model)
+    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    builder = spec_builder.SpecBuilder()
+    rows: list[dict[str, object]] = []
+    subgraph = graph.subgraphs[0]
+    done: set[int] = set()
+    for operator in subgraph.operators:
+        code = graph.operatorCodes[operator.opcodeIndex]
+        name = names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
+        if name not in _WEIGHTS_INPUT:
+            continue
+        index = int(operator.inputs[_WEIGHTS_INPUT[name]])
+        tensor = subgraph.tensors[index]
+        raw = graph.buffers[tensor.buffer].data
+        if index in done or raw is None or tensor.type != schema.TensorType.INT8:
+            continue
+        done.add(index)
+        weights = np.asarray(raw, np.uint8).view(np.int8).reshape(tensor.shape)
+        best = _best_mode(weights, 0 if name != "DEPTHWISE_CONV_2D" else weights.ndim - 1)
+        if best is None:
+            continue
+        saved, bits, axis = best
+        builder.add_tensor(0, index).with_lut(bits, spec.PerTensor() if axis is None else spec.PerChannel(axis=axis))
+        rows.append(
+            {
+                "operator": name,
+                "tensor": tensor.name.decode(),
+                "bits": bits,
+                "bytes": int(weights.size),
+                "compressed": int(weights.size - saved),
+                "tables": "one" if axis is None else "per channel",
+            }
+        )
+    if not rows:
+        raise CheepError(
+            "lookup tables: no layer has few enough distinct weights to gain; cluster first (--cluster 16)"
+        )
+    with contextlib.redirect_stderr(io.StringIO()):
+        return bytes(tflm.compress(model, builder.build())), rows
+
+
+def _best_mode(weights: np.ndarray, channel_axis: int) -> tuple[int, int, int | None] | None:
+    """Return (bytes saved, index bits, axis) of the cheaper mode, or None where none saves anything."""
+    header = 16 + 32  # ancillary header, operator and tensor entries
+    options = []
+    for axis in (None, channel_axis):
+        slices = [weights] if axis is None else list(np.moveaxis(weights, axis, 0))
+        widest = max(len(np.unique(part)) for part in slices)
+        bits = max(1, int(np.ceil(np.log2(widest)))) if widest > 1 else 1
+        if bits <= MAX_BITS:
+            cost = -(-weights.size * bits // 8) + len(slices) * widest + header
+            options.append((int(weights.size - cost), bits, axis))
+    best = max(options, default=None, key=lambda option: option[0])
+    return best if best is not None and best[0] > 0 else None

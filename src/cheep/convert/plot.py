@@ -1,0 +1,43 @@
+"""The picture of several variants: accuracy against bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+
+def plot_variants(result: dict[str, Any]) -> str:
+    """Return an SVG: accuracy (%) over flash bytes, one point per variant, the float model as a line."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "cheep"
+    variants = result["variants"]
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for number, item in enumerate(variants, 1):
+        runs = item["tflm"] == "yes"
+        at = item["bytes"] / 1024, 100 * item["accuracy"]
+        axes.plot(*at, "o" if runs else "x", color="#1a6" if runs else "#b33", markersize=8)
+        axes.annotate(str(number), at, textcoords="offset points", xytext=(7, 5))
+        axes.plot(
+            [],
+            [],
+            "o" if runs else "x",
+            color="#1a6" if runs else "#b33",
+            label=f"{number}  {item['name']}: {at[1]:.1f} %, {at[0]:.1f} KB",
+        )
+    if variants:
+        axes.axhline(100 * variants[0]["float_accuracy"], color="#888", linestyle="--", label="float network")
+    axes.set(
+        xlabel="model file, KB",
+        ylabel="accuracy, %",
+        title=f"{result['examples']} examples ({result['judged']}); crosses do not run in TFLM",
+    )
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return stream.getvalue()

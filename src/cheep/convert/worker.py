@@ -1,0 +1,171 @@
+"""Conversions in a process of their own: a converter that crashes takes nothing of the user's with it.
+
+``python -m cheep.convert.worker JOB.json`` works in a folder beside the output; the parent moves finished files into
+place, and turns a crash into an error that names the signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cheep.errors import CheepError, GateError
+
+RESULT = "result.json"
+
+
+def run_isolated(job: dict[str, Any], output: Path, on_line: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """Run ``job`` (see :func:`work`) in a child process; return its result, its files being in ``output``.
+
+    Raises
+    ------
+    CheepError, GateError
+        What the child reported; or that it crashed, with the signal and the last lines that it wrote.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".part", dir=output.parent) as folder:
+        work_folder = Path(folder)
+        (work_folder / "job.json").write_text(json.dumps({**job, "folder": folder}), encoding="utf-8")
+        environment = dict(os.environ)
+        source = str(Path(__file__).resolve().parents[2])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH", "")]))
+        command = [sys.executable, "-m", "cheep.convert.worker", str(work_folder / "job.json")]
+        with tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") as errors:
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+            try:
+                for line in child.stdout or ():
+                    if on_line and line.startswith("cheep: "):
+                        on_line(line[len("cheep: ") :].rstrip())
+                status = child.wait()
+            except BaseException:
+                child.terminate()
+                child.wait()
+                raise
+            errors.seek(0)
+            tail = [line for line in errors.read().splitlines() if line.strip()][-3:]
+        if not (work_folder / RESULT).is_file():
+            raise CheepError(
+                f"the conversion of {job['input']} crashed ({_status(status)}); nothing was written. "
+                f"Last words: {' | '.join(tail)[-600:] or 'none'}"
+            )
+        result = json.loads((work_folder / RESULT).read_text(encoding="utf-8"))
+        if "error" in result:
+            raise (GateError if result.get("gate") else CheepError)(result["error"])
+        output.mkdir(parents=True, exist_ok=True)
+        for name in result["files"]:
+            target = output / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(str(work_folder / name), str(target))
+        return result
+
+
+def _status(status: int) -> str:
+    if status < 0:
+        try:
+            return signal.Signals(-status).name
+        except ValueError:
+            return f"signal {-status}"
+    return f"exit status {status}"
+
+
+def work(job: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """Convert ``job["input"]`` in every configuration of ``job["configs"]``.
+
+    Returns
+    -------
+    dict
+        ``variants`` (one dict each), ``files`` (relative to ``job["folder"]``), ``stages``, ``refused``.
+    """
+    from cheep.convert import job as jobs
+    from cheep.convert.config import ConvertConfig
+
+    folder = Path(job["folder"])
+    configs = [ConvertConfig.parse(values, "options") for values in job["configs"]]
+    checkpoint = Path(job["checkpoint"]) if job.get("checkpoint") else None
+    source, data, specs = jobs.load_all(job["input"], Path(job["dataset"]), configs[0].seed, checkpoint, job["trust"])
+    say(
+        f"read {source.path} ({source.kind}), input {source.input_shape}; "
+        + ", ".join(f"{len(x)} {name}" for name, x in data.x.items())
+        + f" examples, judged on {data.judged}"
+    )
+    stages = stage_rows(source, data)
+    variants, files, refused = [], [], []
+    for config in configs:
+        say(f"converting: {config.name}")
+        try:
+            variant = jobs.convert(source, data, config)
+        except GateError:
+            raise
+        except CheepError as error:
+            if len(configs) == 1:
+                raise
+            refused.append({"name": config.name, "reason": str(error)})
+            continue
+        if job.get("measure"):
+            from cheep.convert.measure import instructions
+
+            variant.instructions = instructions(variant.model, variant.notes)
+        sub = folder / config.name if len(configs) > 1 else folder
+        sub.mkdir(exist_ok=True)
+        written = jobs.write_exports(variant, data, specs, sub, job["stem"], job["export"])
+        files += [str(path.relative_to(folder)) for path in written]
+        variants.append(variant)
+        jobs.check_loss(variant, job.get("max_loss"))
+    result: dict[str, Any] = {
+        "variants": [v.to_dict() for v in variants],
+        "refused": refused,
+        "stages": stages,
+        "judged": data.judged,
+        "examples": len(data.x[data.judged]),
+    }
+    if job.get("sensitivity"):
+        from cheep.convert.sensitivity import layer_sensitivity
+
+        say("sensitivity: one layer at a time in int8")
+        result["sensitivity"] = layer_sensitivity(source, data, configs[0])
+    if job.get("plot"):
+        from cheep.convert.plot import plot_variants
+
+        (folder / "results.svg").write_text(plot_variants(result), encoding="utf-8")
+        files.append("results.svg")
+    (folder / "results.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result["files"] = [*files, "results.json"]
+    return result
+
+
+def stage_rows(source: Any, data: Any) -> list[dict[str, Any]]:
+    """Return the agreement of each form of the network with the one before; CheepError names the first that departs."""
+    if not source.stages:
+        return []
+    from cheep.convert.stages import check_stages
+
+    x = data.x["val"][:32]
+    return check_stages([*source.stages, ("TensorFlow", source.predict)], x)
+
+
+def main() -> int:
+    """Run the job file named on the command line; leave ``result.json`` beside it."""
+    path = Path(sys.argv[1])
+    job = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        result = work(job, lambda text: sys.stdout.write(f"cheep: {text}\n") and sys.stdout.flush())
+    except CheepError as error:
+        result = {"error": str(error), "gate": isinstance(error, GateError)}
+    except MemoryError:
+        result = {"error": f"{job['input']}: needs more memory than this machine has; the file may be damaged"}
+    temporary = path.with_name(RESULT + ".part")
+    temporary.write_text(json.dumps(result), encoding="utf-8")
+    temporary.replace(path.with_name(RESULT))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""What is in a ``.tflite`` and how two models agree; no TensorFlow."""

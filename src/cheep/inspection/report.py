@@ -1,0 +1,327 @@
+"""``cheep inspect``: the report on one model, as data and as text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep.errors import CheepError
+from cheep.inspection.graph import Graph, Tensor, read_graph
+
+_INTEGER = ("int8", "uint8", "int4")
+_WIDE_REASONS = {
+    "int32": "32-bit accumulators and biases, or indices: as intended",
+    "int64": "64-bit biases of 16-bit activations, or indices",
+    "int16": "16-bit activations (int16x8)",
+}
+
+
+def inspect_model(path: Path | str, calibration: np.ndarray | None = None, run_tflm: bool = True) -> dict[str, Any]:
+    """Return the report on a ``.tflite``.
+
+    Parameters
+    ----------
+    calibration : (n, ...) float32, optional
+        Real examples: every activation's range and saturation is measured on them (needs TensorFlow's interpreter).
+    run_tflm : bool
+        Run the model in TFLM, in a process of its own, for support and arena.
+    """
+    graph = read_graph(path)
+    report: dict[str, Any] = {
+        "file": str(path),
+        "bytes": len(graph.data),
+        "subgraphs": graph.subgraphs,
+        "inputs": [_tensor_row(graph.tensors[i]) for i in graph.inputs],
+        "outputs": [_tensor_row(graph.tensors[i]) for i in graph.outputs],
+        "operators": [_operator_row(graph, op) for op in graph.operators],
+        "tensors": [_tensor_row(t) for t in graph.tensors],
+        "macs": graph.macs,
+        "weights_bytes": sum(len(t.constant) for t in graph.tensors if t.constant),
+        "int8_share": int8_share(graph),
+        "not_int8": not_int8(graph),
+        "suspicious": suspicious(graph),
+        "memory": memory_over_time(graph),
+    }
+    if calibration is not None:
+        from cheep.inspection.ranges import measure_ranges
+
+        report["ranges"] = measure_ranges(graph, calibration)
+        report["suspicious"] += [
+            f"{row['name']}: {100 * row['saturated']:.1f} % of its values saturate on the examples"
+            for row in report["ranges"]
+            if row["saturated"] > 0.02 and not row["bounded"]
+        ] + [
+            f"{row['name']}: uses {100 * row['used']:.0f} % of its range on the examples: a smaller scale is finer"
+            for row in report["ranges"]
+            if row["used"] < 0.2
+        ]
+    if run_tflm:
+        report["tflm"] = tflm_support(graph.data)
+    return report
+
+
+def int8_share(graph: Graph) -> dict[str, float]:
+    """Return the share of int8 by tensors, by bytes, and by multiply-accumulates (biases and indices left out)."""
+    counted = [t for t in graph.tensors if not _is_helper(graph, t)]
+    small = [t for t in counted if t.dtype in _INTEGER]
+    macs8 = sum(op.macs for op in graph.operators if op.macs and _both_int8(graph, op))
+    return {
+        "tensors": len(small) / max(1, len(counted)),
+        "bytes": sum(t.bytes for t in small) / max(1, sum(t.bytes for t in counted)),
+        "macs": macs8 / graph.macs if graph.macs else 1.0,
+    }
+
+
+def _both_int8(graph: Graph, op: Any) -> bool:
+    return all(graph.tensors[k].dtype in _INTEGER for k in (op.inputs[0], op.inputs[1]) if k >= 0)
+
+
+def _is_helper(graph: Graph, tensor: Tensor) -> bool:
+    """Biases (int32/int64 with a scale) and shapes or axes (constant integers without) are no data of the network."""
+    return tensor.constant is not None and tensor.dtype in ("int32", "int64")
+
+
+def not_int8(graph: Graph) -> list[dict[str, str]]:
+    """Return the tensors that are not int8, each with the operator beside it and why."""
+    makers = {k: op for op in graph.operators for k in op.outputs}
+    users: dict[int, list[str]] = {}
+    for op in graph.operators:
+        for k in op.inputs:
+            users.setdefault(k, []).append(op.name)
+    rows = []
+    for t in graph.tensors:
+        if t.dtype in _INTEGER or _is_helper(graph, t):
+            continue
+        near = makers[t.index].name if t.index in makers else "/".join(sorted(set(users.get(t.index, ["nothing"]))))
+        if t.index in graph.inputs and set(users.get(t.index, [])) == {"QUANTIZE"}:
+            why = "float input by choice (int8_float_io): quantized at once"
+        elif t.index in graph.outputs and near == "DEQUANTIZE":
+            why = "float output by choice (int8_float_io)"
+        elif t.dtype == "float16":
+            why = "half-precision weights: the scheme float16"
+        elif t.dtype.startswith("float") and near.startswith("CUSTOM"):
+            why = f"{near} is a custom operator, which the quantizer does not know"
+        elif t.dtype.startswith("float") and t.constant is not None:
+            why = (
+                "weights left float: too small to be worth it (dynamic leaves under 1,024 values), or their operator is"
+            )
+        elif t.dtype.startswith("float"):
+            why = f"{near} has no integer form here, or the model was converted without calibration"
+        else:
+            why = _WIDE_REASONS.get(t.dtype, "another integer type")
+        rows.append({"tensor": t.name, "dtype": t.dtype, "operator": near, "why": why})
+    return rows
+
+
+def suspicious(graph: Graph) -> list[str]:
+    """Return what looks wrong in the scales themselves."""
+    found = []
+    for t in graph.tensors:
+        values = np.array(t.scales)
+        if not len(values):
+            continue
+        if not np.isfinite(values).all() or (values <= 0).any():
+            found.append(f"{t.name}: has a scale that is zero, negative or not finite")
+        elif t.dtype == "int8" and t.constant is None and len(values) == 1 and values[0] > 4:
+            found.append(
+                f"{t.name}: scale {values[0]:.3g}: one step is coarse; was it calibrated on data in other units?"
+            )
+        elif t.per_channel and values.max() / values.min() > 1e4:
+            found.append(f"{t.name}: channel scales differ by {values.max() / values.min():.0f}x; dead channels?")
+        if t.constant is not None and t.dtype == "int8":
+            weights = np.frombuffer(t.constant, np.int8)
+            if weights.size and np.count_nonzero(weights) == 0:
+                found.append(f"{t.name}: all weights are zero")
+            else:  # the largest weight of each channel is at the end of the range by construction
+                ends = int(np.count_nonzero(np.abs(weights.astype(int)) >= 127)) - len(t.scales)
+                if weights.size >= 64 and ends > 0.2 * weights.size:
+                    found.append(f"{t.name}: {100 * ends / weights.size:.0f} % of the weights saturate")
+    ins, outs = [graph.tensors[k] for k in graph.inputs], [graph.tensors[k] for k in graph.outputs]
+    for source in ins if len(ins) > 1 else ():
+        same = [t for t in outs if t.shape == source.shape and t.dtype == source.dtype]
+        if same and all((t.scales, t.zero_points) != (source.scales, source.zero_points) for t in same):
+            found.append(
+                f"{source.name}: no output of its shape has its scale; a state fed back must be requantized in every step "
+                f"(scale {source.scales[0]:.4g} in, {same[0].scales[0]:.4g} out)"
+            )
+    return found
+
+
+def memory_over_time(graph: Graph) -> list[dict[str, Any]]:
+    """Return the bytes of live activations while each operator runs (a lower bound of any memory plan)."""
+    first: dict[int, int] = dict.fromkeys(graph.inputs, 0)
+    last: dict[int, int] = {}
+    for op in graph.operators:
+        for k in op.outputs:
+            first.setdefault(k, op.index)
+        for k in op.inputs:
+            if k >= 0 and graph.tensors[k].constant is None:
+                last[k] = op.index
+    for k in graph.outputs:
+        last[k] = len(graph.operators) - 1
+    rows = []
+    for op in graph.operators:
+        live = [k for k in first if first[k] <= op.index <= last.get(k, first[k]) and graph.tensors[k].constant is None]
+        rows.append({"operator": op.name, "index": op.index, "bytes": sum(graph.tensors[k].bytes for k in live)})
+    return rows
+
+
+def tflm_support(data: bytes, timeout_s: float = 120) -> dict[str, Any]:
+    """Run the model in TFLM in a child process; return {"runs", "arena_bytes", "reason"}: a crash is a reason too."""
+    program = (
+        "import sys, json\n"
+        "from cheep.tflm import TflmModel\n"
+        "from cheep.errors import CheepError\n"
+        "try:\n"
+        "    print(json.dumps({'runs': True, 'arena_bytes': TflmModel(sys.stdin.buffer.read()).arena_bytes}))\n"
+        "except CheepError as error:\n"
+        "    print(json.dumps({'runs': False, 'reason': str(error).split('cannot run it: ')[-1]}))\n"
+    )
+    import os
+
+    source = str(Path(__file__).resolve().parents[2])
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", program],
+            input=data,
+            capture_output=True,
+            check=False,
+            timeout=timeout_s,
+            env={**os.environ, "PYTHONPATH": source},
+        )
+    except subprocess.TimeoutExpired:
+        return {"runs": False, "reason": f"did not end within {timeout_s:g} s"}
+    try:
+        return {"arena_bytes": None, "reason": None, **json.loads(child.stdout.splitlines()[-1])}
+    except (ValueError, IndexError):
+        return {
+            "runs": False,
+            "arena_bytes": None,
+            "reason": f"TFLM crashed (status {child.returncode}): damaged model",
+        }
+
+
+def _tensor_row(t: Tensor) -> dict[str, Any]:
+    scale = None if not t.scales else t.scales[0] if not t.per_channel else [min(t.scales), max(t.scales)]
+    return {
+        "index": t.index,
+        "name": t.name,
+        "dtype": t.dtype,
+        "shape": list(t.shape),
+        "bytes": t.bytes,
+        "constant": t.constant is not None,
+        "scale": scale,
+        "channels": len(t.scales) if t.per_channel else 0,
+        "zero_point": t.zero_points[0] if t.zero_points else None,
+    }
+
+
+def _operator_row(graph: Graph, op: Any) -> dict[str, Any]:
+    return {
+        "index": op.index,
+        "name": op.name,
+        "macs": op.macs,
+        "options": op.options,
+        "inputs": [_short(graph, k) for k in op.inputs if k >= 0 and graph.tensors[k].constant is None],
+        "outputs": [_short(graph, k) for k in op.outputs],
+        "weights_bytes": sum(len(graph.tensors[k].constant or b"") for k in op.inputs if k >= 0),
+    }
+
+
+def _short(graph: Graph, k: int) -> str:
+    t = graph.tensors[k]
+    return f"{t.dtype}[{'x'.join(map(str, t.shape))}]"
+
+
+def render_text(report: dict[str, Any], tensors: bool = False) -> str:
+    """Return the report for a terminal."""
+    share = report["int8_share"]
+    lines = [f"{report['file']}: {report['bytes']} bytes, weights {report['weights_bytes']}, {report['macs']:,} MACs"]
+    for kind in ("inputs", "outputs"):
+        for row in report[kind]:
+            lines.append(
+                f"  {kind[:-1]}: {row['name']} {row['dtype']} {row['shape']} scale {row['scale']} "
+                f"zero point {row['zero_point']}"
+            )
+    lines.append(
+        f"int8: {100 * share['tensors']:.0f} % of tensors, {100 * share['bytes']:.0f} % of bytes, "
+        f"{100 * share['macs']:.0f} % of MACs"
+    )
+    if "tflm" in report:
+        support = report["tflm"]
+        lines.append(
+            f"TFLM: runs, arena {support['arena_bytes']} bytes (64-bit; bounds a 32-bit board)"
+            if support["runs"]
+            else f"TFLM: cannot run it: {support['reason']}"
+        )
+    lines.append("")
+    peak = max((row["bytes"] for row in report["memory"]), default=0)
+    lines.append(
+        f"{'#':>3} {'operator':<22} {'MACs':>10} {'weights':>8}  {'live bytes (peak ' + str(peak) + ')':<24} shape"
+    )
+    for op, memory in zip(report["operators"], report["memory"], strict=True):
+        bar = "#" * round(14 * memory["bytes"] / max(1, peak))
+        chosen = {
+            k: v
+            for k, v in op["options"].items()
+            if k in ("strideW", "strideH", "padding", "fusedActivationFunction", "depthMultiplier") and v != "NONE"
+        }
+        shape = f"{' + '.join(op['inputs'])} -> {', '.join(op['outputs'])}"
+        lines.append(
+            f"{op['index']:>3} {op['name']:<22} {op['macs']:>10,} {op['weights_bytes']:>8}  "
+            f"{memory['bytes']:>7} {bar:<16} {shape} {' '.join(f'{k}={v}' for k, v in chosen.items())}".rstrip()
+        )
+    if report["not_int8"]:
+        lines += ["", "not int8:"] + [
+            f"  {r['tensor'][:60]} ({r['dtype']}, {r['operator']}): {r['why']}" for r in report["not_int8"]
+        ]
+    if report["suspicious"]:
+        lines += ["", "suspicious:"] + [f"  {text}" for text in report["suspicious"]]
+    if "ranges" in report:
+        lines += ["", "ranges on the examples:"] + [
+            f"  {r['name'][:50]:<50} {r['low']:>9.3f} .. {r['high']:<9.3f} uses {100 * r['used']:.0f} %, "
+            f"saturated {100 * r['saturated']:.2f} %"
+            for r in report["ranges"]
+        ]
+    if tensors:
+        lines += ["", "tensors:"] + [
+            f"  {t['index']:>3} {t['dtype']:<7} {t['shape']} {t['bytes']} bytes, scale {t['scale']}, "
+            f"zero point {t['zero_point']}{' constant' if t['constant'] else ''}  {t['name']}"
+            for t in report["tensors"]
+        ]
+    return "\n".join(lines)
+
+
+def render_memory_svg(report: dict[str, Any]) -> str:
+    """Return the picture of live memory over the operators, as SVG."""
+    rows = report["memory"]
+    if not rows:
+        raise CheepError(f"{report['file']}: has no operators, so there is no memory to draw")
+    peak = max(row["bytes"] for row in rows) or 1
+    width, height, left = max(360, 26 * len(rows) + 80), 300, 60
+    step = (width - left - 10) / len(rows)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        f'font-size="10"><rect width="{width}" height="{height}" fill="#fff"/>'
+        f'<text x="10" y="16" font-size="12">live activations, bytes (peak {peak})</text>'
+    ]
+    for i, row in enumerate(rows):
+        tall = 170 * row["bytes"] / peak
+        x = left + i * step
+        colour = "#c44" if row["bytes"] == peak else "#48a"
+        parts.append(
+            f'<rect x="{x:.1f}" y="{200 - tall:.1f}" width="{step - 2:.1f}" height="{tall:.1f}" fill="{colour}">'
+            f"<title>{row['operator']}: {row['bytes']} bytes</title></rect>"
+            f'<text transform="translate({x + step / 2:.1f},208) rotate(60)">{_escape(row["operator"][:18])}</text>'
+        )
+    parts += [f'<text x="8" y="{204 - 170 * part:.0f}">{round(peak * part)}</text>' for part in (0, 0.5, 1)]
+    return "".join(parts) + "</svg>\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,5 @@
+"""Convert a model: python src/convert.py --help."""
+
+from cheep.cli import main
+
+raise SystemExit(main("convert"))
