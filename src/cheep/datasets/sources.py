@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cheep.config import nearest_name
 from cheep.datasets.files import csv_rows
+from cheep.datasets.numbers import number_field
 from cheep.errors import CheepError
 
 AUDIO_SUFFIXES = (
@@ -228,17 +229,6 @@ def _recording(path: Path, line: int, root: Path, value: dict[str, str]) -> Reco
         end_s=end_s,
         strong=end_s is not None,
     )
-
-
-def number_field(text: str, path: Path, line: int, name: str) -> float:
-    """Parse a finite number (decimal point or comma) or raise naming file, line and field."""
-    try:
-        value = float(text.strip().replace(",", "."))
-    except ValueError:
-        raise CheepError(f"{path}:{line}: {name}={text[:40]!r}: must be a number") from None
-    if not -1e12 < value < 1e12:
-        raise CheepError(f"{path}:{line}: {name}={text[:40]!r}: must be a finite number")
-    return value
 
 
 def _places(path: Path, line: int, header: list[str], columns: Mapping[str, str]) -> dict[str, int]:

@@ -1,0 +1,21 @@
+"""Numbers in other people's files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cheep.errors import CheepError
+
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
+
+
+def number_field(text: str, path: Path, line: int, name: str) -> float:
+    """Parse a finite number (decimal point or comma) or raise :class:`CheepError` naming file, line and field."""
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        raise CheepError(f"{path}:{line}: {name}={text[:40]!r}: must be a number")
+    value = float(text.replace(",", "."))
+    if not -1e12 < value < 1e12:
+        raise CheepError(f"{path}:{line}: {name}={text[:40]!r}: must be below 1e12")
+    return value
