@@ -133,8 +133,7 @@ class Fetcher:
 
     def open(self, url: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
         """Start one polite request; raise :class:`Transient` or :class:`Permanent` for a bad status."""
-        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-            raise Permanent(f"address {url[:80]!r}: must be http or https")
+        _check_scheme(url)
         for _ in range(_MAX_REDIRECTS):
             response = self._request(url, headers or {})
             if response.status not in _REDIRECTS:
@@ -143,9 +142,11 @@ class Fetcher:
                 target = response.headers.get("Location")
             if not target:
                 raise Transient(f"HTTP {response.status} without an address")
-            url = urllib.parse.urljoin(url, target)
-            if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-                raise Permanent("redirected to an address that is not http or https")
+            try:
+                url = urllib.parse.urljoin(url, target)
+            except ValueError:
+                raise Permanent(f"redirected to a malformed address {target[:80]!r}") from None
+            _check_scheme(url)
         raise Permanent(f"more than {_MAX_REDIRECTS} redirects")
 
     def _request(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
@@ -205,6 +206,15 @@ class _KeepRedirects(urllib.request.HTTPRedirectHandler):
 
 
 _OPENER = urllib.request.build_opener(_KeepRedirects())
+
+
+def _check_scheme(url: str) -> None:
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme
+    except ValueError:
+        raise Permanent(f"malformed address {url[:80]!r}") from None
+    if scheme not in ("http", "https"):
+        raise Permanent(f"address {url[:80]!r}: must be http or https")
 
 
 def fix_url(url: str, base: str) -> str:

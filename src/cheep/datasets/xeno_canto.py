@@ -408,7 +408,10 @@ def _quality(value: Any) -> str:
 
 def _url(value: Any, base_url: str) -> str:
     text = _plain(value)
-    return fix_url(text, base_url + "/") if text else ""
+    try:
+        return fix_url(text, base_url + "/") if text else ""
+    except ValueError:
+        raise ValueError(f"address {text[:80]!r}: malformed") from None
 
 
 def _names(value: Any) -> tuple[str, ...]:
