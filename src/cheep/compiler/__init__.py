@@ -11,6 +11,7 @@ import os
 import re
 from pathlib import Path
 
+from cheep import __version__
 from cheep.compiler.codegen import Compiled, generate
 from cheep.errors import CheepError
 
@@ -27,7 +28,9 @@ def compile_model(path: str | os.PathLike, prefix: str = DEFAULT_PREFIX) -> Comp
     return compile_bytes(path.read_bytes(), prefix, str(path))
 
 
-def compile_bytes(data: bytes, prefix: str = DEFAULT_PREFIX, name: str = "model", row_pipeline: bool = True) -> Compiled:
+def compile_bytes(
+    data: bytes, prefix: str = DEFAULT_PREFIX, name: str = "model", row_pipeline: bool = True
+) -> Compiled:
     """Compile the bytes of a ``.tflite`` file to C.
 
     Parameters
@@ -56,9 +59,10 @@ def compile_bytes(data: bytes, prefix: str = DEFAULT_PREFIX, name: str = "model"
     check_graph(graph, name)
     graph = run_passes(graph)
     feature_hash = _feature_hash(data)
-    mark = f"Made by 'cheep compile' from model sha256 {hashlib.sha256(data).hexdigest()}, feature hash "
-    mark += f"{feature_hash or 'none'}. DO NOT EDIT."
-    return generate(graph, prefix, mark, feature_hash, row_pipeline)
+    sha256 = hashlib.sha256(data).hexdigest()
+    mark = f"Made by Cheep {__version__} (cheep compile) from model {sha256[:16]}, "
+    mark += f"features {f'0x{feature_hash}' if feature_hash else 'unknown'}: DO NOT EDIT."
+    return generate(graph, prefix, mark, sha256, feature_hash, row_pipeline)
 
 
 def _feature_hash(data: bytes) -> str:

@@ -74,8 +74,10 @@ def _check(node: Node) -> None:
     least, most = _ARITY.get(node.op, (1, 1))
     _need(least <= len(node.inputs) and (most is None or len(node.inputs) <= most), "a wrong number of inputs")
     for i, tensor in enumerate(node.inputs):
-        _need(tensor is not None or (i == 2 and node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")),
-              f"input {i} is missing")
+        _need(
+            tensor is not None or (i == 2 and node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")),
+            f"input {i} is missing",
+        )
         if tensor is None:
             continue
         if i in _CONSTANT.get(node.op, ()):
@@ -124,8 +126,10 @@ def _convolution(node: Node) -> None:
     _need(out.shape[3] == channels, "the output's channels differ from the weights'")
     if depthwise:
         multiplier = node.attributes["multiplier"]
-        _need(weights.shape[0] == 1 and multiplier >= 1 and source.shape[3] * multiplier == channels,
-              "the depth multiplier does not fit")
+        _need(
+            weights.shape[0] == 1 and multiplier >= 1 and source.shape[3] * multiplier == channels,
+            "the depth multiplier does not fit",
+        )
     else:
         group = weights.shape[3]
         _need(source.shape[3] % group == 0 and channels % (source.shape[3] // group) == 0, "groups do not fit")
@@ -164,8 +168,10 @@ def _pool(node: Node) -> None:
     _int8(source, out)
     _need(len(source.shape) == len(out.shape) == 4 and source.shape[3] == out.shape[3], "shapes do not fit")
     _need(1 <= a["filter_h"] <= 4096 and 1 <= a["filter_w"] <= 4096, "the filter must be 1 to 4096")
-    _need(abs(source.scale - out.scale) <= 1e-6 and source.zero_point == out.zero_point,
-          "input and output must have the same quantization")
+    _need(
+        abs(source.scale - out.scale) <= 1e-6 and source.zero_point == out.zero_point,
+        "input and output must have the same quantization",
+    )
     _window(node, a["filter_h"], a["filter_w"])
 
 
@@ -197,8 +203,10 @@ def _reduce(node: Node) -> None:
     _need(1 <= len(given) <= 6 and all(-rank <= i < rank for i in given), "axes are outside the input")
     resolved = {i % rank for i in given}
     kept = [n for i, n in enumerate(source.shape) if i not in resolved]
-    _need(math.prod(kept) == out.size and [n for n in out.shape if n > 1] == [n for n in kept if n > 1],
-          "the output's shape does not fit")
+    _need(
+        math.prod(kept) == out.size and [n for n in out.shape if n > 1] == [n for n in kept if n > 1],
+        "the output's shape does not fit",
+    )
     _need(source.size // out.size <= 1 << 20, "too many elements")
 
 

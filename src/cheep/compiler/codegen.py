@@ -7,7 +7,7 @@ import functools
 import re
 from pathlib import Path
 
-from cheep.compiler import lower, pipeline
+from cheep.compiler import ctext, lower, pipeline, rows
 from cheep.compiler.constants import Constants
 from cheep.compiler.graph import Graph, Tensor
 from cheep.compiler.plan import Plan, make_plan
@@ -54,7 +54,9 @@ def needed_parts(names: set[str]) -> list[str]:
     return [name for name in parts if name in found]
 
 
-def generate(graph: Graph, prefix: str, mark: str, feature_hash: str, row_pipeline: bool = True) -> Compiled:
+def generate(
+    graph: Graph, prefix: str, mark: str, sha256: str, feature_hash: str, row_pipeline: bool = True
+) -> Compiled:
     """Generate C for ``graph`` (after the passes).
 
     Parameters
@@ -63,17 +65,20 @@ def generate(graph: Graph, prefix: str, mark: str, feature_hash: str, row_pipeli
         Of every public name.
     mark : str
         The first line of both files, as C comment text.
+    sha256 : str
+        Of the model file.
     feature_hash : str
         Eight hexadecimal digits, or "" where the model carries no feature settings.
     row_pipeline : bool
         False: one operator at a time, whole tensors (for tests).
     """
-    return _Generator(graph, prefix, mark, feature_hash, row_pipeline).run()
+    return _Generator(graph, prefix, mark, sha256, feature_hash, row_pipeline).run()
 
 
 class _Generator:
-    def __init__(self, graph: Graph, prefix: str, mark: str, feature_hash: str, row_pipeline: bool):
-        self._graph, self._prefix, self._mark, self._hash = graph, prefix, mark, feature_hash
+    def __init__(self, graph: Graph, prefix: str, mark: str, sha256: str, feature_hash: str, row_pipeline: bool):
+        self._graph, self._prefix, self._mark = graph, prefix, mark
+        self._sha256, self._hash = sha256, feature_hash
         self._constants = Constants()
         self._pipe = pipeline.find(graph) if row_pipeline else None
         for tensor in graph.outputs:
@@ -98,20 +103,20 @@ class _Generator:
         stage_text: list[str] = []
         writer = None
         if pipe:
-            writer = pipeline.Writer(pipe, prefix, f"{prefix}_memory", self._constants)
+            writer = rows.Writer(pipe, prefix, f"{prefix}_memory", self._constants)
             stage_text = writer.functions()
             kernels |= writer.kernels | ({"scale", "limit"} if pipe.mean else set())
         words, result = self._memory(plan)
         body = self._functions(steps, plan, writer, result)
         wrappers = sorted({w for s in steps for w in s.wrappers})
         text = self._source(kernels, wrappers, stage_text, body)
-        size = 8 * words + (4 * (len(pipe.stages) + 1 + (pipe.mean.output.size if pipe.mean else 0)) if pipe else 0)
+        size = 8 * words
+        if pipe:
+            size += 4 * (len(pipe.stages) + 1 + (pipe.mean.output.size if pipe.mean else 0))
         size = -(-size // 8) * 8
+        macs = sum(map(lower.macs, [*nodes, *(pipe.nodes if pipe else [])]))
         header = self._header(words, size)
-        return Compiled(
-            text, header, prefix, size, self._constants.n_bytes, sum(map(lower.macs, [*nodes, *(pipe.nodes if pipe else [])])),
-            self._stream_facts(size),
-        )  # fmt: skip
+        return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size))
 
     def _memory(self, plan: Plan) -> tuple[int, int]:
         """Return (64-bit words of memory, offset of the pipeline's result)."""
@@ -259,11 +264,11 @@ class _Generator:
             text += f"\nCHEEP_NOINLINE static void {lower.wrapper_name(kernel, limit)}({parameters}) {{\n"
             text += f"    cheep_{kernel}({arguments.format(limit=limit)});\n}}\n"
         text += "\n" + "\n\n".join(self._constants.texts) + "\n\n"
-        text += _indented(stage_text) + _indented(body) + "\n"
-        return text + _ADAPTER.format(
-            prefix=self._prefix,
-            mark="" if not self._hash else _HASH_CHECK.format(prefix=self._prefix.upper()),
-        ) if self._is_detector() else text
+        text += ctext.indented(stage_text) + ctext.indented(body) + "\n"
+        if not self._is_detector():
+            return text
+        sizes = {"size_in": self._graph.inputs[0].size, "size_out": self._graph.outputs[0].size}
+        return text + ctext.ADAPTER.format(prefix=self._prefix, model_id=f"0x{self._sha256[:8]}u", **sizes)
 
     def _is_detector(self) -> bool:
         g = self._graph
@@ -279,15 +284,23 @@ class _Generator:
         for kind, tensors in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs)):
             for i, t in enumerate(tensors):
                 shape = "x".join(map(str, t.shape)) or "1"
-                quantized = f", real = {t.scale!r} * (q - {t.zero_point})" if t.dtype == "int8" and len(t.scales) else ""
+                quantized = (
+                    f", real = {t.scale!r} * (q - {t.zero_point})" if t.dtype == "int8" and len(t.scales) else ""
+                )
                 lines.append(f"#define {upper}_{kind}{i}_SIZE {t.size} /* {t.dtype} {shape}{quantized} */")
-        lines += ["", f"/* Working memory: {size} bytes. Nothing in it needs to survive between calls. */", "typedef struct {"]
+        lines += [
+            "",
+            f"/* Working memory: {size} bytes. Nothing in it needs to survive between calls. */",
+            "typedef struct {",
+        ]
         if pipe:
             lines.append(f"    int32_t held[{len(pipe.stages)}], rows; /* rows in each stage, rows of the last one */")
             if pipe.mean:
                 lines.append(f"    int32_t sums[{pipe.mean.output.size}];")
         lines += [f"    uint64_t words[{words}];", f"}} {prefix}_memory;", ""]
-        lines += ["/* Run the network once. Inputs and outputs belong to the caller; an output may be an input's memory. */"]
+        lines += [
+            "/* Run the network once. Inputs and outputs belong to the caller; an output may be an input's memory. */"
+        ]
         ins, outs = ", ".join(self._input_parameters()), ", ".join(self._output_parameters())
         lines += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs});", ""]
         if pipe and pipe.streams:
@@ -327,59 +340,3 @@ class _Generator:
 
 def _header_name(prefix: str) -> str:
     return f"{prefix}.h"
-
-
-_HASH_CHECK = """#ifdef CHEEP_FEATURE_HASH
-_Static_assert(CHEEP_FEATURE_HASH == {prefix}_FEATURE_HASH, "the headers come from other feature settings");
-#endif
-"""
-
-_ADAPTER = """
-#ifdef CHEEP_MODEL_COMPILED /* the firmware's model interface over this network */
-#include "cheep_model.h"
-
-{mark}static {prefix}_memory cheep_model_memory;
-
-cheep_status cheep_model_init(void) {{
-    return CHEEP_OK; /* everything was checked when this file was made */
-}}
-
-cheep_status cheep_model_invoke(const int8_t *window, int8_t *scores) {{
-    {prefix}_invoke(&cheep_model_memory, window, scores);
-    return CHEEP_OK;
-}}
-
-size_t cheep_model_memory_bytes(void) {{
-    return sizeof cheep_model_memory;
-}}
-
-const char *cheep_model_error(void) {{
-    return "";
-}}
-#endif
-"""
-
-
-def _indented(lines: list[str]) -> str:
-    """Indent C statements by their braces; long ones are wrapped at commas."""
-    out, depth = [], 0
-    for line in lines:
-        closing = line.startswith("}")
-        if set(line) == {"}"} and len(line) > 1:
-            for _ in line:
-                depth -= 1
-                out.append("    " * depth + "}")
-            continue
-        depth -= closing
-        out += _wrap("    " * depth, line)
-        depth += line.count("{") - line.count("}") + closing
-    return "\n".join(out) + "\n"
-
-
-def _wrap(indent: str, line: str) -> list[str]:
-    if len(indent) + len(line) <= 120 or line.startswith(("/*", " *")):
-        return [indent + line]
-    cut = line.rfind(", ", 0, 119 - len(indent))
-    if cut < 0:
-        return [indent + line]
-    return [indent + line[: cut + 1], *_wrap(indent if indent.endswith("        ") else indent + "        ", line[cut + 2 :])]

@@ -27,7 +27,8 @@ class Constants:
     def structs(self, ctype: str, name: str, rows: Iterable[Sequence[int]], size: int, comment: str = "") -> str:
         """Define an array of structs of numbers and return its name."""
         rows = ["{" + ", ".join(map(_number, row)) + "}" for row in rows]
-        return self._define(ctype, name, len(rows), size * len(rows), _wrapped(rows), comment)
+        lines = ["    " + ", ".join(rows[i : i + 3]) for i in range(0, len(rows), 3)]
+        return self._define(ctype, name, len(rows), size * len(rows), ",\n".join(lines), comment)
 
     def struct(self, ctype: str, name: str, text: str, size: int, comment: str = "") -> str:
         """Define one struct from its initializer text; returns ``&name``."""

@@ -136,9 +136,7 @@ def softmax_exponents(beta: float, in_scale: float) -> np.ndarray:
     real = min(beta * in_scale * (1 << 26), (1 << 31) - 1.0)
     multiplier, shift = quantize_multiplier(real)
     radius = math.floor(1.0 * 31 * (1 << 26) / (1 << shift)) if shift >= 0 else 0
-    values = [
-        _exp_negative(fixed_product(wrap32(-d << shift), multiplier), 5) for d in range(min(radius, 255) + 1)
-    ]
+    values = [_exp_negative(fixed_product(wrap32(-d << shift), multiplier), 5) for d in range(min(radius, 255) + 1)]
     return np.array(values, np.int32)
 
 

@@ -278,9 +278,9 @@ def _broadcast(a: Tensor, b: Tensor, out: Tensor) -> list[tuple[int, int, int, i
         shape = (1,) * (rank - len(t.shape)) + t.shape
         return [0 if n == 1 else s for n, s in zip(shape, movement.strides(shape), strict=True)]
 
-    dims = [
-        d for d in zip(out.shape, steps(a), steps(b), movement.strides(out.shape), strict=True) if d[0] > 1
-    ] or [(1, 1, 1, 1)]
+    dims = [d for d in zip(out.shape, steps(a), steps(b), movement.strides(out.shape), strict=True) if d[0] > 1] or [
+        (1, 1, 1, 1)
+    ]
     joined = [dims[-1]]
     for n, sa, sb, so in reversed(dims[:-1]):
         m, a1, b1, o1 = joined[0]
@@ -317,7 +317,7 @@ def _movement(node: Node, name: str, constants: Constants) -> Step:
     pointers = {
         id(t): _constant_pointer(t, f"{name}_c{i}", constants)
         for i, t in enumerate(node.inputs)
-        if t is not None and t.data is not None and t.dtype == "int8"
+        if t is not None and t.data is not None and any(c.source is t for c in copies)
     }
     fill = None
     if node.op in ("PAD", "PADV2"):

@@ -1,4 +1,4 @@
-"""Operators that only move bytes (PAD, CONCATENATION, SPLIT, STRIDED_SLICE, PACK, UNPACK, TRANSPOSE) as strided copies."""
+"""Operators that only move bytes as strided copies: PAD, CONCATENATION, SPLIT, STRIDED_SLICE, PACK, TRANSPOSE."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def _bounds(size: int, start: int, extents: list[int], steps: list[int]) -> None
 
 def _merged(copy: Copy) -> Copy:
     """Drop single dimensions and join those that are contiguous in both tensors."""
-    dims = [
-        d for d in zip(copy.extents, copy.source_steps, copy.target_steps, strict=True) if d[0] > 1
-    ] or [(1, 1, 1)]
+    dims = [d for d in zip(copy.extents, copy.source_steps, copy.target_steps, strict=True) if d[0] > 1] or [(1, 1, 1)]
     out = [dims[-1]]
     for n, s, t in reversed(dims[:-1]):
         m, s1, t1 = out[0]

@@ -7,14 +7,13 @@ and DEQUANTIZE.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from cheep.compiler import fixedpoint
 from cheep.compiler.graph import Graph, Node, Tensor
 
 RELABELLING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+_WHOLE = ("CONCATENATION", "SPLIT", "SPLIT_V", "PACK", "UNPACK")
 
 
 def run_passes(graph: Graph) -> Graph:
@@ -83,9 +82,8 @@ def alias_relabellings(graph: Graph) -> None:
             and source.zero_point == out.zero_point
         ):
             node.op, node.inputs = "ALIAS", [source]
-        elif node.op in ("CONCATENATION", "SPLIT", "SPLIT_V", "PACK", "UNPACK") and len(node.variable_inputs) == 1:
-            if same:
-                node.op, node.inputs = "ALIAS", node.variable_inputs
+        elif node.op in _WHOLE and same and len(node.variable_inputs) == 1:
+            node.op, node.inputs = "ALIAS", node.variable_inputs
 
 
 def normalize_convolutions(graph: Graph) -> None:
@@ -297,13 +295,3 @@ def drop_unused(graph: Graph) -> None:
             kept.append(node)
             needed |= {id(t) for t in node.inputs if t is not None}
     graph.nodes = kept[::-1]
-
-
-def reduced_shape(shape: tuple[int, ...], axes: set[int]) -> list[int]:
-    """Return ``shape`` with the reduced axes as 1."""
-    return [1 if i in axes else n for i, n in enumerate(shape)]
-
-
-def elements(shape) -> int:
-    """Product of the dimensions."""
-    return math.prod(shape)

@@ -120,8 +120,7 @@ def _read(data: bytes, name: str) -> Graph:
     subgraph = model.Subgraphs(0)
     _bounded(model.BuffersLength(), limit)
     tensors = [
-        _tensor(schema, model, subgraph.Tensors(i), i, name)
-        for i in range(_bounded(subgraph.TensorsLength(), limit))
+        _tensor(schema, model, subgraph.Tensors(i), i, name) for i in range(_bounded(subgraph.TensorsLength(), limit))
     ]
     codes = _operator_names(schema, model, limit)
 
@@ -141,8 +140,7 @@ def _read(data: bytes, name: str) -> Graph:
             raise CheepError(f"{name}: operator {i} has no code {code}; the file is damaged")
         op = codes[code]
         ins = [
-            None if j == -1 else pick(int(j))
-            for j in _vector(operator.InputsLength(), operator.InputsAsNumpy, limit)
+            None if j == -1 else pick(int(j)) for j in _vector(operator.InputsLength(), operator.InputsAsNumpy, limit)
         ]
         outs = [pick(int(j)) for j in _vector(operator.OutputsLength(), operator.OutputsAsNumpy, limit)]
         if op not in SUPPORTED:
@@ -248,9 +246,7 @@ def _constant(model, source, shape, dtype: str, where: str) -> np.ndarray | None
     raw = np.asarray(buffer.DataAsNumpy())
     values = np.frombuffer(raw.tobytes(), _NUMPY[dtype])
     if values.size != math.prod(shape):
-        raise CheepError(
-            f"{where} has {values.size} constants for shape {list(shape)}; the file is damaged"
-        )
+        raise CheepError(f"{where} has {values.size} constants for shape {list(shape)}; the file is damaged")
     return values.reshape(shape)
 
 

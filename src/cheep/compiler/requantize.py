@@ -1,4 +1,4 @@
-"""From a layer's scales to the constants of its output channels: a fast form where it is exact, a general one elsewhere."""
+"""A layer's scales -> the constants of its output channels: a fast form where it is exact, a general one elsewhere."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def channels(node: Node, fold: bool = True) -> Channels:
     """
     a, source, out = node.attributes, node.inputs[0], node.output
     weights = a["weights"].astype(np.int64)
-    by_channel = weights.reshape(-1, weights.shape[-1]).T if node.op == "DEPTHWISE" else weights.reshape(len(weights), -1)
+    by_channel = weights.reshape(len(weights), -1)
+    if node.op == "DEPTHWISE":
+        by_channel = weights.reshape(-1, weights.shape[-1]).T
     sums, sizes = by_channel.sum(axis=1), np.abs(by_channel).sum(axis=1)
     low, high = fixedpoint.activation_range(a["activation"], out.scale, out.zero_point)
     limit = CLAMP
@@ -55,7 +57,8 @@ def channels(node: Node, fold: bool = True) -> Channels:
     for i, bias in enumerate(a["bias"].tolist()):
         multiplier, shift = fixedpoint.quantize_multiplier(_ratio(node, i))
         general.append((bias, multiplier, max(shift, 0), max(-shift, 0)))
-        row = _fast(bias, int(sums[i]) * source.zero_point if fold else 0, int(sizes[i]), multiplier, shift, out.zero_point)
+        folded = int(sums[i]) * source.zero_point if fold else 0
+        row = _fast(bias, folded, int(sizes[i]), multiplier, shift, out.zero_point)
         fast = None if row is None or fast is None else [*fast, row]
     return Channels(fast, general, limit, (low, high))
 

@@ -1,0 +1,235 @@
+"""The grid of small models on which the compiled C must give TFLM's bits: (name, .tflite bytes) pairs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from tflite_builder import Builder, T, constant, same_size
+
+_PADDING = {"SAME": 0, "VALID": 1}
+_ACTIVATION = {"NONE": 0, "RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
+
+
+def one(name: str, inputs: list[T], outputs: list[T], options: str | None = None, **values) -> bytes:
+    """A model of one operator; its inputs without data are the model's inputs."""
+    b = Builder()
+    ins = [b.tensor(t) for t in inputs]
+    outs = [b.tensor(t) for t in outputs]
+    b.op(name, ins, outs, options, **values)
+    return b.build([i for i, t in zip(ins, inputs, strict=True) if t.data is None], outs)
+
+
+def _bias(rng, n: int, scale) -> T:
+    return constant(rng.integers(-3000, 3000, n), scale, dtype="int32")
+
+
+def convolution(
+    rng, shape=(1, 7, 9, 3), out_channels=5, kernel=(3, 3), stride=(1, 1), dilation=(1, 1), padding="SAME",
+    activation="NONE", groups=1, per_channel=True, zeros=(-7, 4), out_scale=None, bias=True, multiplier=None,
+) -> bytes:  # fmt: skip
+    """CONV_2D, or DEPTHWISE_CONV_2D with a depth multiplier."""
+    depthwise = multiplier is not None
+    if depthwise:
+        out_channels = shape[3] * multiplier
+        w_shape, n_scales, axis = (1, *kernel, out_channels), out_channels, 3
+        terms = kernel[0] * kernel[1]
+    else:
+        w_shape, n_scales, axis = (out_channels, *kernel, shape[3] // groups), out_channels, 0
+        terms = kernel[0] * kernel[1] * shape[3] // groups
+    weights = rng.integers(-127, 128, w_shape)
+    scales = rng.uniform(0.002, 0.02, n_scales if per_channel else 1).astype(np.float32)
+    in_scale = 0.05
+    out_scale = out_scale or float(in_scale * scales.mean() * 73 * 40 * np.sqrt(terms) / 64)
+    out = (
+        1,
+        same_size(shape[1], kernel[0], stride[0], dilation[0], padding),
+        same_size(shape[2], kernel[1], stride[1], dilation[1], padding),
+        out_channels,
+    )
+    inputs = [T(shape, in_scale, zeros[0]), constant(weights, list(map(float, scales)), axis=axis)]
+    if bias:
+        inputs.append(_bias(rng, out_channels, list(map(float, scales * in_scale))))
+    window = {
+        "padding": _PADDING[padding], "strideH": stride[0], "strideW": stride[1], "dilationHFactor": dilation[0],
+        "dilationWFactor": dilation[1], "fusedActivationFunction": _ACTIVATION[activation],
+    }  # fmt: skip
+    if depthwise:
+        name, options = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"
+        window["depthMultiplier"] = multiplier
+    else:
+        name, options = "CONV_2D", "Conv2DOptions"
+    return one(name, inputs, [T(out, out_scale, zeros[1])], options, **window)
+
+
+def convolutions(rng) -> Iterator[tuple[str, bytes]]:
+    """Padding, stride, dilation, channels, groups, quantization, activations, saturation."""
+    for padding, stride, dilation in itertools.product(("SAME", "VALID"), ((1, 1), (2, 1), (2, 2), (3, 2)), ((1, 1), (2, 1), (2, 3))):
+        if max(stride) > 1 and max(dilation) > 1:
+            continue
+        shape = (1, 11, 10, 3)
+        yield f"conv {padding} {stride} {dilation}", convolution(rng, shape, stride=stride, dilation=dilation, padding=padding)
+        yield (
+            f"depthwise {padding} {stride} {dilation}",
+            convolution(rng, (1, 11, 10, 6), stride=stride, dilation=dilation, padding=padding, multiplier=1),
+        )
+    for kernel in ((1, 1), (1, 5), (5, 1), (2, 2), (4, 3)):
+        yield f"conv kernel {kernel}", convolution(rng, kernel=kernel)
+        yield f"depthwise kernel {kernel}", convolution(rng, kernel=kernel, multiplier=1)
+    for channels, out in ((1, 1), (1, 8), (2, 3), (4, 4), (7, 5), (8, 9), (16, 12), (33, 2)):
+        yield f"conv 1x1 {channels}->{out}", convolution(rng, (1, 5, 3, channels), out, (1, 1))
+        yield f"conv 3x3 {channels}->{out}", convolution(rng, (1, 5, 5, channels), out, (3, 3))
+    for channels, multiplier in ((1, 1), (1, 4), (3, 2), (4, 1), (5, 3), (9, 1)):
+        yield f"depthwise {channels}x{multiplier}", convolution(rng, (1, 6, 5, channels), multiplier=multiplier)
+    for channels, out, groups in ((4, 4, 4), (4, 8, 4), (6, 4, 2), (6, 9, 3), (8, 8, 8)):
+        yield f"groups {channels}->{out}/{groups}", convolution(rng, (1, 6, 5, channels), out, groups=groups)
+    for zeros in ((-128, -128), (127, 127), (-128, 127), (127, -128), (0, 0)):
+        for activation in _ACTIVATION:
+            yield f"conv zeros {zeros} {activation}", convolution(rng, zeros=zeros, activation=activation)
+            yield f"depthwise zeros {zeros} {activation}", convolution(rng, zeros=zeros, activation=activation, multiplier=1)
+    for kind in (None, 1):
+        for per_channel, bias in itertools.product((True, False), (True, False)):
+            data = convolution(rng, per_channel=per_channel, bias=bias, multiplier=kind)
+            yield f"conv {kind} per_channel={per_channel} bias={bias}", data
+        for out_scale in (1e-6, 1e-4, 2e-4, 5e-4, 1e-3, 0.01, 10.0, 1e6, 1e9):  # saturation, and nothing left
+            yield f"conv {kind} out_scale={out_scale}", convolution(rng, out_scale=out_scale, multiplier=kind)
+    yield "conv over one row", convolution(rng, (1, 1, 18, 16), 16, (1, 3), dilation=(1, 4))
+    yield "depthwise over one row", convolution(rng, (1, 1, 18, 16), kernel=(1, 3), dilation=(1, 4), multiplier=1)
+
+
+def dense(rng) -> Iterator[tuple[str, bytes]]:
+    """FULLY_CONNECTED: sizes, rows, scales per tensor and per channel, activations."""
+    cases = itertools.product(((1, 1, 1), (1, 32, 5), (1, 13, 7), (3, 16, 4), (2, 30, 1)), (False, True), ("NONE", "RELU"))
+    for (rows, depth, n), per_channel, activation in cases:
+        scales = rng.uniform(0.002, 0.02, n if per_channel else 1).astype(np.float32)
+        weights = constant(rng.integers(-127, 128, (n, depth)), list(map(float, scales)))
+        bias = constant(rng.integers(-2000, 2000, n), list(map(float, scales * 0.05)), dtype="int32")
+        out = T((rows, n), float(0.05 * scales.mean() * np.sqrt(depth) * 40), 11)
+        data = one("FULLY_CONNECTED", [T((rows, depth), 0.05, -9), weights, bias], [out], "FullyConnectedOptions",
+                   fusedActivationFunction=_ACTIVATION[activation])  # fmt: skip
+        yield f"dense {rows}x{depth}->{n} {per_channel} {activation}", data
+    weights = constant(rng.integers(-127, 128, (4, 6)), 0.7)
+    yield "dense scale above one", one("FULLY_CONNECTED", [T((1, 6), 0.9, 3), weights], [T((1, 4), 0.3, -5)],
+                                       "FullyConnectedOptions")  # fmt: skip
+
+
+def pools(rng) -> Iterator[tuple[str, bytes]]:
+    """MAX_POOL_2D and AVERAGE_POOL_2D."""
+    for name, padding, (kernel, stride), activation in itertools.product(
+        ("MAX_POOL_2D", "AVERAGE_POOL_2D"), ("SAME", "VALID"),
+        (((2, 2), (2, 2)), ((3, 3), (2, 2)), ((3, 2), (1, 1)), ((1, 4), (1, 3)), ((7, 9), (1, 1))), ("NONE", "RELU6"),
+    ):  # fmt: skip
+        out = (1, same_size(7, kernel[0], stride[0], 1, padding), same_size(9, kernel[1], stride[1], 1, padding), 5)
+        data = one(name, [T((1, 7, 9, 5), 0.03, -20)], [T(out, 0.03, -20)], "Pool2DOptions", padding=_PADDING[padding],
+                   strideH=stride[0], strideW=stride[1], filterHeight=kernel[0], filterWidth=kernel[1],
+                   fusedActivationFunction=_ACTIVATION[activation])  # fmt: skip
+        yield f"{name} {padding} {kernel} {stride} {activation}", data
+
+
+def reductions(rng) -> Iterator[tuple[str, bytes]]:
+    """MEAN and SUM over every set of axes."""
+    shape = (2, 5, 4, 3)
+    for name, axes in itertools.product(("MEAN", "SUM"), ([1, 2], [2, 1], [1], [3], [-1], [0, 2], [1, 3], [0, 1, 2, 3])):
+        for keep, (scale, zero) in itertools.product((True, False), ((0.02, 5), (0.3, -128))):
+            gone = {a % 4 for a in axes}
+            out = tuple(1 if i in gone else n for i, n in enumerate(shape) if keep or i not in gone)
+            axis = constant(axes, dtype="int32")
+            data = one(name, [T(shape, 0.05, -30), axis], [T(out, scale, zero)], "ReducerOptions", keepDims=keep)
+            yield f"{name} {axes} {keep} {scale}", data
+
+
+def binaries(rng) -> Iterator[tuple[str, bytes]]:
+    """ADD, SUB, MUL: broadcasts, constants, scales, zero points, activations."""
+    shapes = (
+        ((1, 4, 5, 3), (1, 4, 5, 3)), ((1, 4, 5, 3), (1, 1, 1, 3)), ((1, 4, 5, 3), (3,)), ((1, 1, 1, 3), (1, 4, 5, 3)),
+        ((1, 4, 1, 3), (1, 1, 5, 1)), ((2, 7), (1,)), ((1, 18, 4), (1, 1, 4)),
+    )  # fmt: skip
+    for name, options in (("ADD", "AddOptions"), ("SUB", "SubOptions"), ("MUL", "MulOptions")):
+        for (sa, sb), constant_b in itertools.product(shapes, (False, True)):
+            out = np.broadcast_shapes(sa, sb)
+            b = constant(rng.integers(-128, 128, sb), 0.031, 17) if constant_b else T(sb, 0.031, 17)
+            scale = 0.05 if name != "MUL" else 0.02
+            data = one(name, [T(sa, 0.02, -3), b], [T(out, scale, -40)], options)
+            yield f"{name} {sa} {sb} {constant_b}", data
+        for za, zb, zo, activation in ((-128, 127, 0, "NONE"), (127, -128, -128, "RELU"), (0, 0, 127, "RELU6"), (5, -5, 3, "RELU_N1_TO_1")):
+            for scales in ((0.01, 0.01, 0.01), (0.5, 0.001, 0.3), (0.001, 0.5, 0.02), (0.003, 0.004, 0.0001), (1.0, 1.0, 100.0)):
+                if name != "MUL" and 2 * max(scales[:2]) / scales[2] >= 2**20:
+                    continue
+                tensors = [T((2, 40), scales[0], za), T((2, 40), scales[1], zb)]
+                data = one(name, tensors, [T((2, 40), scales[2], zo)], options, fusedActivationFunction=_ACTIVATION[activation])
+                yield f"{name} {za} {zb} {zo} {activation} {scales}", data
+
+
+def unaries(rng) -> Iterator[tuple[str, bytes]]:
+    """One-byte functions over all 256 values; SOFTMAX."""
+    shape = (1, 256)
+    for scale, zero in ((0.001, 0), (0.02, -128), (0.05, 127), (0.0625, 3), (0.17, -20), (1.0, 5), (2.5, 0)):
+        x = T(shape, scale, zero)
+        yield f"LOGISTIC {scale} {zero}", one("LOGISTIC", [x], [T(shape, 1 / 256, -128)])
+        yield f"TANH {scale} {zero}", one("TANH", [x], [T(shape, 1 / 128, 0)])
+        for out_scale, out_zero in ((scale, zero), (scale * 0.7, -128), (scale * 2.9, 12)):
+            y = T(shape, out_scale, out_zero)
+            yield f"RELU {scale} {zero} {out_scale}", one("RELU", [x], [y])
+            yield f"QUANTIZE {scale} {zero} {out_scale}", one("QUANTIZE", [x], [y], "QuantizeOptions")
+            if scale / 128 / out_scale < 1:
+                yield f"HARD_SWISH {scale} {zero} {out_scale}", one("HARD_SWISH", [x], [y], "HardSwishOptions")
+        yield f"RELU6 {scale} {zero}", one("RELU6", [x], [x])
+        for rows, depth, beta in ((1, 2, 1.0), (3, 10, 1.0), (1, 1, 1.0), (2, 100, 0.5), (4, 5, 3.0)):
+            data = one("SOFTMAX", [T((rows, depth), scale, zero)], [T((rows, depth), 1 / 256, -128)], "SoftmaxOptions", beta=beta)
+            yield f"SOFTMAX {scale} {rows}x{depth} {beta}", data
+
+
+def movements(rng) -> Iterator[tuple[str, bytes]]:
+    """PAD, CONCATENATION, SPLIT, STRIDED_SLICE, PACK, UNPACK, RESHAPE, TRANSPOSE, DEQUANTIZE, QUANTIZE."""
+    q = (0.04, -11)
+    for pads in ([[0, 0], [1, 2], [3, 0], [0, 0]], [[0, 0], [0, 0], [0, 0], [2, 1]], [[1, 0], [0, 1], [1, 1], [0, 2]]):
+        out = tuple(n + a + b for n, (a, b) in zip((1, 4, 5, 3), pads, strict=True))
+        yield f"PAD {pads}", one("PAD", [T((1, 4, 5, 3), *q), constant(pads, dtype="int32")], [T(out, *q)], "PadOptions")
+        value = constant(np.array([77]), *q)
+        yield f"PADV2 {pads}", one("PADV2", [T((1, 4, 5, 3), *q), constant(pads, dtype="int32"), value], [T(out, *q)])
+    for axis in (1, 2, 3, -1):
+        shapes = [[1, 4, 5, 3] for _ in range(3)]
+        for i, s in enumerate(shapes):
+            s[axis] = i + 1
+        out = [1, 4, 5, 3]
+        out[axis] = 6
+        tensors = [T(tuple(s), *q) for s in shapes]
+        yield f"CONCATENATION {axis}", one("CONCATENATION", tensors, [T(tuple(out), *q)], "ConcatenationOptions", axis=axis)
+        part = [2, 4, 6, 8]
+        part[axis] //= 2
+        a = constant(axis, dtype="int32")
+        yield f"SPLIT {axis}", one("SPLIT", [a, T((2, 4, 6, 8), *q)], [T(tuple(part), *q)] * 2, "SplitOptions", numSplits=2)
+        sizes = constant([1, part[axis] * 2 - 1], dtype="int32")
+        parts = [list(part), list(part)]
+        parts[0][axis], parts[1][axis] = 1, part[axis] * 2 - 1
+        yield f"SPLIT_V {axis}", one("SPLIT_V", [T((2, 4, 6, 8), *q), sizes, a], [T(tuple(p), *q) for p in parts],
+                                     "SplitVOptions", numSplits=2)  # fmt: skip
+    slices = (
+        ([0, 1, 0, 0], [1, 4, 6, 3], [1, 1, 1, 1], {}, (1, 3, 6, 3)),
+        ([0, 0, 5, 0], [1, 5, 0, 3], [1, 2, -2, 1], {}, (1, 3, 3, 3)),
+        ([0, 2, -2, 1], [0, 0, 0, 2], [1, 1, 1, 1], {"beginMask": 1, "endMask": 7}, (1, 3, 2, 1)),
+        ([0, 3, 0, 0], [1, 4, 6, 3], [1, 1, 1, 1], {"shrinkAxisMask": 2}, (1, 6, 3)),
+    )
+    for begin, end, step, masks, out in slices:
+        operands = [constant(v, dtype="int32") for v in (begin, end, step)]
+        yield f"STRIDED_SLICE {begin} {masks}", one("STRIDED_SLICE", [T((1, 5, 6, 3), *q), *operands], [T(out, *q)],
+                                                    "StridedSliceOptions", **masks)  # fmt: skip
+    for axis, out in ((0, (3, 4, 5)), (1, (4, 3, 5)), (2, (4, 5, 3)), (-1, (4, 5, 3))):
+        yield f"PACK {axis}", one("PACK", [T((4, 5), *q)] * 3, [T(out, *q)], "PackOptions", valuesCount=3, axis=axis)
+        yield f"UNPACK {axis}", one("UNPACK", [T(out, *q)], [T((4, 5), *q)] * 3, "UnpackOptions", num=3, axis=axis)
+    for order in ([0, 1, 2, 3], [0, 2, 1, 3], [0, 3, 1, 2], [3, 2, 1, 0]):
+        out = tuple((1, 4, 5, 3)[i] for i in order)
+        data = one("TRANSPOSE", [T((1, 4, 5, 3), *q), constant(order, dtype="int32")], [T(out, *q)], "TransposeOptions")
+        yield f"TRANSPOSE {order}", data
+    reshape = one("RESHAPE", [T((1, 4, 5), *q), constant([5, 4], dtype="int32")], [T((5, 4), *q)], "ReshapeOptions")
+    yield "RESHAPE", reshape
+    yield "DEQUANTIZE", one("DEQUANTIZE", [T((1, 256), 0.0371, -77)], [T((1, 256), dtype="float32")], "DequantizeOptions")
+    yield "QUANTIZE float", one("QUANTIZE", [T((1, 256), dtype="float32")], [T((1, 256), 0.0371, -77)], "QuantizeOptions")
+
+
+def grid(seed: int = 0) -> list[tuple[str, bytes]]:
+    """Return all models."""
+    rng = np.random.default_rng(seed)
+    makers = (convolutions, dense, pools, reductions, binaries, unaries, movements)
+    return [pair for maker in makers for pair in maker(rng)]
