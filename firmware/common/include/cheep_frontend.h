@@ -58,6 +58,7 @@ typedef struct {
     float *smooth;       /* n_mels floats (PCEN), NULL for dB */
     uint32_t filled;     /* samples in history */
     uint32_t skip;       /* samples to drop before filling (hop > frame) */
+    bool chained;        /* the bank allows the faster of two equal ways to sum the bands */
     uint64_t columns;    /* columns made since init or reset */
 } cheep_frontend;
 

@@ -8,6 +8,8 @@
 #define CHEEP_INLINE __attribute__((always_inline))
 #define CHEEP_EACH16(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
 
+#define CHEEP_ORDER __asm__ volatile("" ::: "memory")
+
 #define LEAF_FLOATS 30u
 #define ODD_FLOATS 14u
 

@@ -90,21 +90,25 @@ static inline CHEEP_INLINE void FFT(complex16)(const REAL *re, const REAL *im, c
     TURNED(z8, 8);
     TURNED(z12, 12);
     BUTTERFLY4(a, z0, z4, z8, z12);
+    CHEEP_ORDER;
     TURNED(z1, 1);
     TURNED(z5, 5);
     TURNED(z9, 9);
     TURNED(z13, 13);
     BUTTERFLY4(b, z1, z5, z9, z13);
+    CHEEP_ORDER;
     TURNED(z2, 2);
     TURNED(z6, 6);
     TURNED(z10, 10);
     TURNED(z14, 14);
     BUTTERFLY4(c, z2, z6, z10, z14);
+    CHEEP_ORDER;
     TURNED(z3, 3);
     TURNED(z7, 7);
     TURNED(z11, 11);
     TURNED(z15, 15);
     BUTTERFLY4(d, z3, z7, z11, z15);
+    CHEEP_ORDER;
     {
         BUTTERFLY4(x, a0, b0, c0, d0);
         up[0] = POWER(x0r, x0i);
@@ -112,6 +116,7 @@ static inline CHEEP_INLINE void FFT(complex16)(const REAL *re, const REAL *im, c
         down[8 * r] = POWER(x2r, x2i);
         down[4 * r] = POWER(x3r, x3i);
     }
+    CHEEP_ORDER;
     {
         ROTATE(e1r, e1i, b1r, b1i, COS_PI_8, SIN_PI_8);
         const REAL e2r = (c1r + c1i) * SQRT_HALF, e2i = (c1i - c1r) * SQRT_HALF;
@@ -122,6 +127,7 @@ static inline CHEEP_INLINE void FFT(complex16)(const REAL *re, const REAL *im, c
         down[7 * r] = POWER(x2r, x2i);
         down[3 * r] = POWER(x3r, x3i);
     }
+    CHEEP_ORDER;
     {
         const REAL e1r = (b2r + b2i) * SQRT_HALF, e1i = (b2i - b2r) * SQRT_HALF;
         const REAL e2r = c2i, e2i = -c2r;
@@ -132,6 +138,7 @@ static inline CHEEP_INLINE void FFT(complex16)(const REAL *re, const REAL *im, c
         down[6 * r] = POWER(x2r, x2i);
         down[2 * r] = POWER(x3r, x3i);
     }
+    CHEEP_ORDER;
     {
         ROTATE(e1r, e1i, b3r, b3i, SIN_PI_8, COS_PI_8);
         const REAL e2r = (c3i - c3r) * SQRT_HALF, e2i = (c3r + c3i) * -SQRT_HALF;

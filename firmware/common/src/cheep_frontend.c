@@ -5,6 +5,29 @@
 #include "cheep_fft.h"
 #include "cheep_math.h"
 
+#define CHEEP_INLINE __attribute__((always_inline))
+#define CHEEP_FALLTHROUGH __attribute__((fallthrough))
+#define CHAINED_BINS 16
+#define CHEEP_OPAQUE(x) __asm__("" : "+r"(x)) /* the compiler takes the value as it is */
+
+/* 10 log10(x) = c[0] (exponent of x) + polynomial in the mantissa, see cheep_math.h. */
+typedef struct {
+    float c[7];
+    float floor;
+} decibel_scale;
+
+static inline CHEEP_INLINE decibel_scale make_decibel_scale(const cheep_frontend_spec *spec)
+{
+    const float scale = spec->spectrum == CHEEP_SPECTRUM_POWER ? 3.01029996f : 6.02059991f; /* 10, 20 log10(2) */
+    const decibel_scale by = {
+        .c = {scale, scale * CHEEP_LOG2_C1, scale * CHEEP_LOG2_C2, scale * CHEEP_LOG2_C3,
+              scale * CHEEP_LOG2_C4, scale * CHEEP_LOG2_C5, scale * CHEEP_LOG2_C6},
+        .floor = spec->log_floor,
+    };
+
+    return by;
+}
+
 static bool in_range(float x, float low, float high)
 {
     return x >= low && x <= high; /* false for NaN */
@@ -51,6 +74,25 @@ static bool values_are_valid(const cheep_frontend_spec *spec)
             in_range(spec->pcen_eps, 1e-30f, 1e6f));
 }
 
+/* Every band ends where the next but one begins, as triangles between successive mel points do, and no side of a
+ * triangle is longer than CHAINED_BINS. */
+static bool is_chained(const cheep_frontend_spec *spec)
+{
+    uint32_t n = 0; /* bins on the falling side of the band before */
+
+    for (uint32_t m = 0; m < spec->n_mels; m++) {
+        const uint32_t begin = spec->band_start[m];
+        const uint32_t end = begin + spec->band_count[m];
+        const uint32_t top = m + 1 < spec->n_mels ? spec->band_start[m + 1] : (m == 0 ? end : begin + n);
+
+        if (top < begin || top > end || (m > 0 && top - begin != n) || top - begin > CHAINED_BINS) {
+            return false;
+        }
+        n = end - top;
+    }
+    return true;
+}
+
 static size_t round_up(size_t bytes)
 {
     return (bytes + 7u) & ~(size_t)7u;
@@ -89,6 +131,7 @@ cheep_status cheep_frontend_init(cheep_frontend *fe, const cheep_frontend_spec *
     fe->history = (int16_t *)(void *)at;
     at += round_up(spec->frame_samples * sizeof(int16_t));
     fe->smooth = spec->compression == CHEEP_COMPRESSION_PCEN ? (float *)(void *)at : NULL;
+    fe->chained = is_chained(spec);
     cheep_frontend_reset(fe);
     return CHEEP_OK;
 }
@@ -100,7 +143,7 @@ void cheep_frontend_reset(cheep_frontend *fe)
     fe->columns = 0;
 }
 
-/* mel[n_mels] from the spectrum: sparse triangles, bins in rising order. */
+/* mel[n_mels] from the spectrum for any bank: bins of a band in rising order. */
 static void apply_bands(const cheep_frontend_spec *spec, const float *spectrum, float *mel)
 {
     const float *weight = spec->band_weight;
@@ -116,12 +159,78 @@ static void apply_bands(const cheep_frontend_spec *spec, const float *spectrum, 
     }
 }
 
+/* x in decibel, x >= 2^-126. */
+static inline CHEEP_INLINE float decibel(float x, const decibel_scale *by)
+{
+    const int32_t bits = cheep_bits_of(x);
+    const int32_t floor = cheep_bits_of(by->floor);
+    const int32_t kept = bits > floor ? bits : floor; /* x >= 0: ordered as integers */
+    int32_t exponent = (kept - CHEEP_LOG2_OFFSET) >> 23;
+    CHEEP_OPAQUE(exponent); /* one subtraction of a shifted register, not two shifts and a subtraction */
+    const float f = cheep_float_of((int32_t)((uint32_t)kept - ((uint32_t)exponent << 23))) - 1.0f;
+    float p = by->c[6];
+
+    p = p * f + by->c[5];
+    p = p * f + by->c[4];
+    p = p * f + by->c[3];
+    p = p * f + by->c[2];
+    p = p * f + by->c[1];
+    return p * f + (float)exponent * by->c[0];
+}
+
+/* The same sums as apply_bands in a chained bank, and their decibels: between two neighbouring mel points one band
+ * falls and the next one rises, so each bin is read once for both. */
+static void chained_bands_to_decibel(const cheep_frontend_spec *spec, const float *spectrum, float *db)
+{
+    const decibel_scale by = make_decibel_scale(spec);
+    const float zero = by.c[0] - by.c[0]; /* not a constant: kept in a register */
+    const uint16_t *count = spec->band_count;
+    const float *const last = db + spec->n_mels - 1;
+    const float *bin = spectrum + spec->band_start[0];
+    const float *weight = spec->band_weight; /* the next weight of the falling band */
+    uint32_t n = spec->n_mels > 1 ? (uint32_t)(spec->band_start[1] - spec->band_start[0]) : *count;
+    float falling = 0.0f;
+
+    for (uint32_t i = n; i > 0; i--) {
+        falling += *bin++ * *weight++;
+    }
+    while (db != last) {
+        float rising = zero;
+
+        n = *count++ - n; /* bins between the two mel points */
+        bin += n;
+        weight += n; /* the rising band's weights follow the falling one's */
+        const float *next = weight + n;
+#define BIN(i) \
+    case i: \
+        falling += bin[-(i)] * weight[-(i)]; \
+        rising += bin[-(i)] * next[-(i)]; \
+        CHEEP_FALLTHROUGH;
+        switch (n) { /* at most CHAINED_BINS */
+            BIN(16) BIN(15) BIN(14) BIN(13) BIN(12) BIN(11) BIN(10) BIN(9)
+            BIN(8) BIN(7) BIN(6) BIN(5) BIN(4) BIN(3) BIN(2) BIN(1)
+        case 0:
+            break;
+        default:
+            __builtin_unreachable();
+        }
+        weight = next;
+#undef BIN
+        *db++ = decibel(falling, &by);
+        falling = rising;
+    }
+    for (uint32_t i = *count - n; i > 0; i--) {
+        falling += *bin++ * *weight++;
+    }
+    *db = decibel(falling, &by);
+}
+
 static void to_decibel(const cheep_frontend_spec *spec, float *mel)
 {
-    const float scale = spec->spectrum == CHEEP_SPECTRUM_POWER ? 3.01029996f : 6.02059991f; /* 10, 20 log10(2) */
+    const decibel_scale by = make_decibel_scale(spec);
 
     for (uint32_t m = 0; m < spec->n_mels; m++) {
-        mel[m] = scale * cheep_log2(mel[m] > spec->log_floor ? mel[m] : spec->log_floor);
+        mel[m] = decibel(mel[m], &by);
     }
 }
 
@@ -154,13 +263,38 @@ static void make_column(cheep_frontend *fe, const int16_t *frame, float *column)
             fe->power[k] = cheep_sqrt(fe->power[k]);
         }
     }
-    apply_bands(spec, fe->power, column);
     if (spec->compression == CHEEP_COMPRESSION_PCEN) {
+        apply_bands(spec, fe->power, column);
         to_pcen(fe, column);
+    } else if (fe->chained) {
+        chained_bands_to_decibel(spec, fe->power, column);
     } else {
+        apply_bands(spec, fe->power, column);
         to_decibel(spec, column);
     }
     fe->columns++;
+}
+
+/* n samples, the regions apart or to below from. By words where both are aligned: a C library for small devices
+ * may copy by bytes. */
+static void copy_down(int16_t *to, const int16_t *from, size_t n)
+{
+    if ((((uintptr_t)to | (uintptr_t)from) & 3u) == 0) {
+        for (; n >= 16; n -= 16) {
+            memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 16);
+            memcpy(__builtin_assume_aligned(to + 8, 4), __builtin_assume_aligned(from + 8, 4), 16);
+            to += 16;
+            from += 16;
+        }
+        for (; n >= 2; n -= 2) {
+            memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 4);
+            to += 2;
+            from += 2;
+        }
+    }
+    for (; n > 0; n--) {
+        *to++ = *from++;
+    }
 }
 
 size_t cheep_frontend_push(cheep_frontend *fe, const int16_t *pcm, size_t n, float *column, bool *ready)
@@ -177,7 +311,7 @@ size_t cheep_frontend_push(cheep_frontend *fe, const int16_t *pcm, size_t n, flo
     const size_t missing = frame - fe->filled;
     const size_t taken = missing < n - used ? missing : n - used;
 
-    memcpy(fe->history + fe->filled, pcm + used, taken * sizeof(int16_t));
+    copy_down(fe->history + fe->filled, pcm + used, taken);
     fe->filled += (uint32_t)taken;
     used += taken;
     if (fe->filled == frame) {
@@ -185,7 +319,7 @@ size_t cheep_frontend_push(cheep_frontend *fe, const int16_t *pcm, size_t n, flo
         *ready = true;
         if (hop < frame) {
             fe->filled = frame - hop;
-            memmove(fe->history, fe->history + hop, fe->filled * sizeof(int16_t));
+            copy_down(fe->history, fe->history + hop, fe->filled);
         } else {
             fe->filled = 0;
             fe->skip = hop - frame;
@@ -209,14 +343,34 @@ size_t cheep_frontend_run(cheep_frontend *fe, const int16_t *pcm, size_t n, floa
     return made;
 }
 
+static inline CHEEP_INLINE uint8_t quantized(float x, float inverse_scale, float offset)
+{
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds half to even, into the low bits */
+    const uint32_t lowest = 0x4b400000u - 128u;
+    const float y = x * inverse_scale + offset;
+    uint32_t bits = (uint32_t)cheep_bits_of(y + magic);
+
+    if (bits - lowest > 255u) {
+        bits = y > 0.0f ? lowest + 255u : lowest; /* NaN: the lowest */
+    }
+    CHEEP_OPAQUE(bits); /* a byte store needs no masking */
+    return (uint8_t)bits;
+}
+
 void cheep_quantize(const float *x, size_t n, float inverse_scale, int32_t zero_point, int8_t *q)
 {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds half to even */
     const float offset = (float)zero_point;
+    uint8_t *low = (uint8_t *)q;
 
-    for (size_t i = 0; i < n; i++) {
-        const float y = x[i] * inverse_scale + offset;
-        const float clipped = y > -128.0f ? (y < 127.0f ? y : 127.0f) : -128.0f;
-        q[i] = (int8_t)(cheep_bits_of(clipped + magic) - cheep_bits_of(magic));
+    for (; n >= 4; n -= 4) {
+        low[0] = quantized(x[0], inverse_scale, offset);
+        low[1] = quantized(x[1], inverse_scale, offset);
+        low[2] = quantized(x[2], inverse_scale, offset);
+        low[3] = quantized(x[3], inverse_scale, offset);
+        x += 4;
+        low += 4;
+    }
+    for (; n > 0; n--) {
+        *low++ = quantized(*x++, inverse_scale, offset);
     }
 }

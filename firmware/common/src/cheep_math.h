@@ -19,21 +19,29 @@ static inline float cheep_float_of(int32_t bits)
     return x;
 }
 
-/* log2 of a positive normal number, error at most 3e-6 + half a unit of the result.
- * x = 2^e m with m in [sqrt(1/2), sqrt(2)); minimax polynomial of degree 6 in m - 1. */
+/* log2(x), x = 2^e m with m in [sqrt(1/2), sqrt(2)): e + minimax polynomial in m - 1, error at most 2.2e-6. */
+#define CHEEP_LOG2_OFFSET 0x3f3504f3 /* sqrt(1/2) */
+#define CHEEP_LOG2_C1 1.44271348f
+#define CHEEP_LOG2_C2 -0.721131857f
+#define CHEEP_LOG2_C3 0.479348008f
+#define CHEEP_LOG2_C4 -0.367489996f
+#define CHEEP_LOG2_C5 0.322154924f
+#define CHEEP_LOG2_C6 -0.20659182f
+
+/* log2 of a positive normal number. */
 static inline float cheep_log2(float x)
 {
-    const int32_t shifted = cheep_bits_of(x) - 0x3f3504f3;
-    const float exponent = (float)(shifted >> 23);
-    const float f = cheep_float_of((shifted & 0x007fffff) + 0x3f3504f3) - 1.0f;
-    float p = -0.20659182f;
+    const int32_t bits = cheep_bits_of(x);
+    const int32_t exponent = (int32_t)((uint32_t)(bits - CHEEP_LOG2_OFFSET) & 0xff800000u);
+    const float f = cheep_float_of(bits - exponent) - 1.0f;
+    float p = CHEEP_LOG2_C6;
 
-    p = p * f + 0.322154924f;
-    p = p * f - 0.367489996f;
-    p = p * f + 0.479348008f;
-    p = p * f - 0.721131857f;
-    p = p * f + 1.44271348f;
-    return p * f + exponent;
+    p = p * f + CHEEP_LOG2_C5;
+    p = p * f + CHEEP_LOG2_C4;
+    p = p * f + CHEEP_LOG2_C3;
+    p = p * f + CHEEP_LOG2_C2;
+    p = p * f + CHEEP_LOG2_C1;
+    return p * f + (float)exponent * 1.1920929e-7f; /* 2^-23 */
 }
 
 /* 2^x for any x that is not NaN, clamped to 2^-126 .. 2^127; relative error at most 2e-7.

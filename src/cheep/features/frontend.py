@@ -54,6 +54,7 @@ class FrontendState(ctypes.Structure):
         ("smooth", ctypes.POINTER(_F32)),
         ("filled", ctypes.c_uint32),
         ("skip", ctypes.c_uint32),
+        ("chained", ctypes.c_bool),
         ("columns", ctypes.c_uint64),
     ]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cheep.config import FeatureConfig
-from cheep.features.mel import mel_weights
+from cheep.features.mel import mel_points_hz, mel_weights
 
 log = logging.getLogger(__name__)
 
@@ -74,14 +74,11 @@ def frontend_spec_tables(config: FeatureConfig) -> FrontendTables:
     Bands narrower than the spacing of the bins are empty and give the floor; a warning says so.
     """
     weights = mel_weights(config).astype(np.float32)  # (n_mels, bins)
-    start = np.zeros(config.n_mels, np.uint16)
-    count = np.zeros(config.n_mels, np.uint16)
-    packed = []
-    for band, row in enumerate(weights):
-        used = np.flatnonzero(row)
-        if used.size:
-            start[band], count[band] = used[0], used[-1] - used[0] + 1
-            packed.append(row[used[0] : used[-1] + 1])
+    points = mel_points_hz(config)
+    bins = np.arange(weights.shape[1]) * (config.sample_rate_hz / config.fft_size)
+    edge = np.searchsorted(bins, points, side="right")  # first bin above each mel point
+    start, count = edge[:-2].astype(np.uint16), (edge[2:] - edge[:-2]).astype(np.uint16)
+    packed = [row[a:b] for row, a, b in zip(weights, edge[:-2], edge[2:], strict=True)]
     empty = int((count == 0).sum())
     if empty:
         log.warning(
@@ -93,7 +90,7 @@ def frontend_spec_tables(config: FeatureConfig) -> FrontendTables:
         twiddle=twiddle_table(config.fft_size),
         band_start=start,
         band_count=count,
-        band_weight=np.concatenate(packed) if packed else np.zeros(1, np.float32),
+        band_weight=np.concatenate(packed),
     )
     for name in tables.__dataclass_fields__:
         getattr(tables, name).setflags(write=False)
