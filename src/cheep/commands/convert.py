@@ -161,8 +161,8 @@ def print_result(result: dict[str, Any], output: Path) -> None:
     for v in result["variants"]:
         if v["channels"]:
             print(f"{v['name']}: channels " + ", ".join(f"{k} {a}->{b}" for k, (a, b) in v["channels"].items()))
-        for note in v["notes"]:
-            print(f"{v['name']}: {note}")
+    for note in dict.fromkeys(note for v in result["variants"] for note in v["notes"]):
+        print(f"note: {note}")
     for item in result["refused"]:
         print(f"{item['name']}: refused: {item['reason']}")
     if "sensitivity" in result:
@@ -184,7 +184,8 @@ def print_result(result: dict[str, Any], output: Path) -> None:
             )
         )
         print(report["advice"])
-    for name in result["files"]:
+    names = result["files"] if len(result["files"]) < 10 else sorted({name.split("/")[0] for name in result["files"]})
+    for name in names:
         print(f"wrote {output / name}")
 
 

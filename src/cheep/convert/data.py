@@ -209,16 +209,13 @@ def _load_table(path: Path, specs: dict[str, Any], seed: int) -> ConversionData:
     y, labels = _numbered(np.array(names), tuple(specs.get("labels", ())), path)
     given = specs.get("input", {})
     data = _split(values, y, labels, str(path), seed)
-    if "mean" in given and "std" in given:
-        mean, std = np.asarray(given["mean"], np.float32), np.asarray(given["std"], np.float32)
-    else:
-        mean, std = data.x["train"].mean(axis=0), data.x["train"].std(axis=0)
-        std = np.where(std > 0, std, 1).astype(np.float32)
-    if mean.shape not in ((), (width - 1,)) or not (std > 0).all():
+    if "mean" not in given or "std" not in given:
+        return data
+    mean, std = np.asarray(given["mean"], np.float32), np.asarray(given["std"], np.float32)
+    if mean.shape not in ((), (width - 1,)) or std.shape != mean.shape or not (std > 0).all():
         raise CheepError(f"{path}: specs.json input.mean/std must have {width - 1} values, std above 0")
     xs = {name: ((x - mean) / std).astype(np.float32) for name, x in data.x.items()}
-    scaling = tuple(np.ravel(mean).tolist()), tuple(np.ravel(std).tolist())
-    return dataclasses.replace(data, x=xs, standardize=scaling)
+    return dataclasses.replace(data, x=xs, standardize=(tuple(np.ravel(mean).tolist()), tuple(np.ravel(std).tolist())))
 
 
 def _number(text: str) -> float | None:

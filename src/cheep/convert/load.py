@@ -86,8 +86,7 @@ def _load_keras(file: Path, trust: bool) -> Source:
     config = _config_text(file)
     if not trust and '"class_name": "Lambda"' in config:
         raise CheepError(f"{file}: holds a Lambda layer, which is Python code; if you trust the file, add --trust")
-    three = '"module": "keras.' in config
-    if three:
+    if _keras_version(file).startswith("3"):
         return _load_keras3(file)
     try:
         with quiet_stderr():
@@ -123,6 +122,17 @@ def _config_text(file: Path) -> str:
         raise CheepError(f"{file}: holds no model (weights only?); save the whole model with model.save()") from None
     except Exception as error:
         raise CheepError(f"{file}: damaged or truncated ({_first_line(error)}); save the model again") from None
+
+
+def _keras_version(file: Path) -> str:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
+    import h5py
+
+    with h5py.File(file, "r") as handle:
+        version = handle.attrs.get("keras_version", "")
+    return version.decode() if isinstance(version, bytes) else str(version)
 
 
 def _load_keras3(file: Path) -> Source:

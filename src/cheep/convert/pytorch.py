@@ -1,0 +1,137 @@
+"""PyTorch: a factory function in a user's file plus a checkpoint -> ONNX, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from cheep.convert.load import Source
+from cheep.errors import CheepError
+
+_PROGRAM = """
+import importlib.util, os, sys, warnings
+warnings.filterwarnings("ignore")
+module_path, factory, checkpoint, onnx_path, inputs, outputs = sys.argv[1:]
+import torch
+torch.manual_seed(0)
+sys.path.insert(0, os.path.dirname(os.path.abspath(module_path)))
+spec = importlib.util.spec_from_file_location("cheep_user_model", module_path)
+module = importlib.util.module_from_spec(spec)
+sys.modules["cheep_user_model"] = module
+spec.loader.exec_module(module)
+if not hasattr(module, factory):
+    sys.exit(f"CHEEP: {module_path} has no function {factory}")
+net = getattr(module, factory)()
+if not isinstance(net, torch.nn.Module):
+    sys.exit(f"CHEEP: {factory}() must return a torch.nn.Module, not {type(net).__name__}")
+shape = getattr(net, "input_shape", getattr(module, "INPUT_SHAPE", None))
+if shape is None:
+    sys.exit("CHEEP: the network needs its input shape: set INPUT_SHAPE = (channels, height, width) in the module")
+if checkpoint:
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        sys.exit(f"CHEEP: {checkpoint}: cannot be read as weights ({str(error).splitlines()[0]}))")
+    state = state.get("state_dict", state.get("model", state)) if isinstance(state, dict) else state
+    try:
+        net.load_state_dict(state)
+    except Exception as error:
+        sys.exit(f"CHEEP: {checkpoint}: not the weights of this network ({' '.join(str(error).split())[:300]})")
+net.eval()
+import numpy as np
+if inputs:
+    x = torch.from_numpy(np.load(inputs)).reshape((-1, 1, *shape))
+    with torch.no_grad():
+        np.save(outputs, np.stack([net(row).reshape(-1).numpy() for row in x]))
+else:
+    example = torch.zeros((1, *shape))
+    try:
+        torch.onnx.export(net, (example,), onnx_path, input_names=["input"], output_names=["output"], dynamo=False,
+                          opset_version=17, do_constant_folding=True)
+    except Exception as error:
+        sys.exit("CHEEP: the network cannot be exported to ONNX: " + " ".join(str(error).split())[:300])
+"""
+
+
+def load_torch(path: str, checkpoint: Path | None) -> Source:
+    """Read ``MODULE.py:FACTORY``.
+
+    The factory takes nothing and returns a ``torch.nn.Module``; ``INPUT_SHAPE`` in the module (or ``input_shape``
+    of the network) gives (channels, height, width) or (features,). The module is the user's own code and is run.
+    """
+    module, _, factory = path.partition(".py:")
+    file = Path(module + ".py")
+    if not file.is_file():
+        raise CheepError(f"{file}: no such Python file; --input MODULE.py:FACTORY")
+    if not factory.isidentifier():
+        raise CheepError(f"{path}: {factory!r} is no function name; --input MODULE.py:FACTORY")
+    if checkpoint is not None and not checkpoint.is_file():
+        raise CheepError(f"{checkpoint}: no such checkpoint")
+    from cheep.convert.onnx_import import load_onnx
+
+    with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:
+        target = Path(folder) / "model.onnx"
+        _torch(file, factory, checkpoint, target)
+        source = load_onnx(target)
+        kept = target.read_bytes()
+    source.path, source.kind = path, "pytorch"
+    images = len(source.input_shape) == 3
+
+    def reference(x: np.ndarray) -> np.ndarray:
+        return _torch(file, factory, checkpoint, None, np.moveaxis(x, -1, 1) if images else x)
+
+    def exported(x: np.ndarray) -> np.ndarray:
+        from cheep.convert.onnx_import import run_onnx
+
+        with tempfile.TemporaryDirectory(prefix="cheep-torch-") as again:
+            onnx_file = Path(again) / "model.onnx"
+            onnx_file.write_bytes(kept)
+            shape = source.input_shape
+            first = (1, shape[-1], *shape[:-1]) if images else (1, *shape)
+            return run_onnx(onnx_file, "input", first, np.moveaxis(x, -1, 1) if images else x)
+
+    source.stages = [("PyTorch", reference), ("ONNX", exported)]
+    return source
+
+
+def _torch(
+    file: Path, factory: str, checkpoint: Path | None, onnx_path: Path | None, x: np.ndarray | None = None
+) -> np.ndarray:
+    """Export to ``onnx_path``, or run ``x`` (n, ...) float32, saying what went wrong."""
+    with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:
+        inputs = outputs = ""
+        if x is not None:
+            inputs, outputs = os.path.join(folder, "x.npy"), os.path.join(folder, "y.npy")
+            np.save(inputs, np.ascontiguousarray(x, np.float32))
+        child = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                _PROGRAM,
+                str(file),
+                factory,
+                str(checkpoint or ""),
+                str(onnx_path or ""),
+                inputs,
+                outputs,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        done = Path(outputs).is_file() if outputs else onnx_path is not None and onnx_path.is_file()
+        if not done or child.returncode:
+            lines = [line for line in child.stderr.strip().splitlines() if line.strip()]
+            said = next((line[len("CHEEP: ") :] for line in lines if line.startswith("CHEEP: ")), None)
+            if said:
+                raise CheepError(said)
+            if "No module named 'torch'" in child.stderr:
+                raise CheepError("PyTorch models need the package torch: pip install -r requirements-convert.txt")
+            reason = lines[-1][:300] if lines else f"the process ended with status {child.returncode}"
+            raise CheepError(f"{file}:{factory}: {reason}")
+        return np.load(outputs) if outputs else np.empty(0)
