@@ -44,7 +44,7 @@ def measure_ranges(graph: Graph, examples: np.ndarray) -> list[dict[str, Any]]:
                 values = interpreter.get_tensor(t.index)
             except ValueError:  # a tensor that no operator fills
                 continue
-            low[t.index], high[t.index] = min(low[t.index], values.min()), max(high[t.index], values.max())
+            low[t.index], high[t.index] = min(low[t.index], int(values.min())), max(high[t.index], int(values.max()))
             ends = _LIMITS[t.dtype]
             cut[t.index] += int(np.count_nonzero((values == ends[0]) | (values == ends[1])))
             seen[t.index] += values.size

@@ -146,7 +146,7 @@ def suspicious(graph: Graph) -> list[str]:
         same = [t for t in outs if t.shape == source.shape and t.dtype == source.dtype]
         if same and all((t.scales, t.zero_points) != (source.scales, source.zero_points) for t in same):
             found.append(
-                f"{source.name}: no output of its shape has its scale; a state fed back must be requantized in every step "
+                f"{source.name}: no output of its shape has its scale; a state fed back is requantized at each step "
                 f"(scale {source.scales[0]:.4g} in, {same[0].scales[0]:.4g} out)"
             )
     return found
