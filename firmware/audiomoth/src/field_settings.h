@@ -1,0 +1,72 @@
+/* SETTINGS.TXT: `name = value` lines, `#` begins a comment. A wrong line is refused with a note (its
+ * number, the value, the rule) and leaves the default of that setting; the others count. */
+#ifndef FIELD_SETTINGS_H
+#define FIELD_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cheep_detector.h"
+#include "cheep_text.h"
+
+#define FIELD_MAX_PERIODS 8
+#define FIELD_MAX_CLIP_S 10
+#define FIELD_LINE_BYTES 96
+
+typedef struct {
+    uint16_t start_min, stop_min; /* minutes of the UTC day; start > stop passes midnight */
+} field_period;
+
+typedef struct {
+    uint8_t gain;                /* 0 low .. 4 high, as AM_gainSetting_t */
+    bool led;
+    uint8_t clip_s;              /* WAV around a detection: 0 none, else 1..FIELD_MAX_CLIP_S */
+    uint8_t n_periods;           /* 0: always */
+    field_period periods[FIELD_MAX_PERIODS];
+    uint16_t low_battery_mv;      /* 0: never stop */
+    int16_t threshold_e4[CHEEP_MAX_CLASSES]; /* 0..10000, FIELD_OFF, or FIELD_MODEL */
+} field_settings;
+
+#define FIELD_MODEL (-1) /* the model's own threshold */
+#define FIELD_OFF (-2)   /* this label never makes an event */
+
+extern const char *const field_gain_names[5];
+
+/* One problem, one line of text without its newline. */
+typedef void (*field_note)(void *context, const char *text);
+
+typedef struct {
+    field_settings *settings;
+    const char *const *labels;
+    uint16_t n_labels;
+    field_note note;
+    void *context;
+    uint16_t line;
+    uint16_t length;
+    uint16_t problems;
+    bool too_long;
+    char text[FIELD_LINE_BYTES];
+} field_parser;
+
+void field_settings_default(field_settings *settings);
+
+/* Defaults into *settings, then feed the file in pieces of any length, then finish. */
+void field_parser_init(field_parser *p, field_settings *settings, const char *const *labels, uint16_t n_labels,
+                       field_note note, void *context);
+void field_parser_feed(field_parser *p, const char *data, size_t n);
+/* Returns the number of problems. */
+uint16_t field_parser_finish(field_parser *p);
+
+/* The commented file that is written where there is none, line by line through write (no newline in text). */
+void field_settings_write(const char *const *labels, uint16_t n_labels, field_note write, void *context);
+
+/* A class's threshold as sums, by Cheep's rule: on = ceil(smoothing * (t / scale + zero_point)); the
+ * distance to off_sum stays the model's. */
+cheep_class_threshold field_threshold(const cheep_class_threshold *model, int16_t threshold_e4, uint16_t smoothing,
+                                      float scale, int32_t zero_point);
+
+/* Is it time to listen? *seconds_left: until that changes (UINT32_MAX: never). */
+bool field_schedule(const field_settings *settings, uint32_t utc, uint32_t *seconds_left);
+
+#endif
