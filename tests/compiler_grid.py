@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 
 import numpy as np
+
+from cheep.compiler.codegen import kernel_parts
 from tflite_builder import Builder, T, constant, same_size
 
 _PADDING = {"SAME": 0, "VALID": 1}
@@ -65,15 +68,13 @@ def convolution(
 
 def convolutions(rng) -> Iterator[tuple[str, bytes]]:
     """Padding, stride, dilation, channels, groups, quantization, activations, saturation."""
-    for padding, stride, dilation in itertools.product(("SAME", "VALID"), ((1, 1), (2, 1), (2, 2), (3, 2)), ((1, 1), (2, 1), (2, 3))):
+    strides, dilations = ((1, 1), (2, 1), (2, 2), (3, 2)), ((1, 1), (2, 1), (2, 3))
+    for padding, stride, dilation in itertools.product(("SAME", "VALID"), strides, dilations):
         if max(stride) > 1 and max(dilation) > 1:
             continue
-        shape = (1, 11, 10, 3)
-        yield f"conv {padding} {stride} {dilation}", convolution(rng, shape, stride=stride, dilation=dilation, padding=padding)
-        yield (
-            f"depthwise {padding} {stride} {dilation}",
-            convolution(rng, (1, 11, 10, 6), stride=stride, dilation=dilation, padding=padding, multiplier=1),
-        )
+        window = {"stride": stride, "dilation": dilation, "padding": padding}
+        yield f"conv {window}", convolution(rng, (1, 11, 10, 3), **window)
+        yield f"depthwise {window}", convolution(rng, (1, 11, 10, 6), **window, multiplier=1)
     for kernel in ((1, 1), (1, 5), (5, 1), (2, 2), (4, 3)):
         yield f"conv kernel {kernel}", convolution(rng, kernel=kernel)
         yield f"depthwise kernel {kernel}", convolution(rng, kernel=kernel, multiplier=1)
@@ -86,8 +87,9 @@ def convolutions(rng) -> Iterator[tuple[str, bytes]]:
         yield f"groups {channels}->{out}/{groups}", convolution(rng, (1, 6, 5, channels), out, groups=groups)
     for zeros in ((-128, -128), (127, 127), (-128, 127), (127, -128), (0, 0)):
         for activation in _ACTIVATION:
-            yield f"conv zeros {zeros} {activation}", convolution(rng, zeros=zeros, activation=activation)
-            yield f"depthwise zeros {zeros} {activation}", convolution(rng, zeros=zeros, activation=activation, multiplier=1)
+            for kind in (None, 1):
+                data = convolution(rng, zeros=zeros, activation=activation, multiplier=kind)
+                yield f"conv {kind} zeros {zeros} {activation}", data
     for kind in (None, 1):
         for per_channel, bias in itertools.product((True, False), (True, False)):
             data = convolution(rng, per_channel=per_channel, bias=bias, multiplier=kind)
@@ -100,8 +102,8 @@ def convolutions(rng) -> Iterator[tuple[str, bytes]]:
 
 def dense(rng) -> Iterator[tuple[str, bytes]]:
     """FULLY_CONNECTED: sizes, rows, scales per tensor and per channel, activations."""
-    cases = itertools.product(((1, 1, 1), (1, 32, 5), (1, 13, 7), (3, 16, 4), (2, 30, 1)), (False, True), ("NONE", "RELU"))
-    for (rows, depth, n), per_channel, activation in cases:
+    sizes = ((1, 1, 1), (1, 32, 5), (1, 13, 7), (3, 16, 4), (2, 30, 1))
+    for (rows, depth, n), per_channel, activation in itertools.product(sizes, (False, True), ("NONE", "RELU")):
         scales = rng.uniform(0.002, 0.02, n if per_channel else 1).astype(np.float32)
         weights = constant(rng.integers(-127, 128, (n, depth)), list(map(float, scales)))
         bias = constant(rng.integers(-2000, 2000, n), list(map(float, scales * 0.05)), dtype="int32")
@@ -130,7 +132,8 @@ def pools(rng) -> Iterator[tuple[str, bytes]]:
 def reductions(rng) -> Iterator[tuple[str, bytes]]:
     """MEAN and SUM over every set of axes."""
     shape = (2, 5, 4, 3)
-    for name, axes in itertools.product(("MEAN", "SUM"), ([1, 2], [2, 1], [1], [3], [-1], [0, 2], [1, 3], [0, 1, 2, 3])):
+    sets = ([1, 2], [2, 1], [1], [3], [-1], [0, 2], [1, 3], [0, 1, 2, 3])
+    for name, axes in itertools.product(("MEAN", "SUM"), sets):
         for keep, (scale, zero) in itertools.product((True, False), ((0.02, 5), (0.3, -128))):
             gone = {a % 4 for a in axes}
             out = tuple(1 if i in gone else n for i, n in enumerate(shape) if keep or i not in gone)
@@ -152,12 +155,15 @@ def binaries(rng) -> Iterator[tuple[str, bytes]]:
             scale = 0.05 if name != "MUL" else 0.02
             data = one(name, [T(sa, 0.02, -3), b], [T(out, scale, -40)], options)
             yield f"{name} {sa} {sb} {constant_b}", data
-        for za, zb, zo, activation in ((-128, 127, 0, "NONE"), (127, -128, -128, "RELU"), (0, 0, 127, "RELU6"), (5, -5, 3, "RELU_N1_TO_1")):
-            for scales in ((0.01, 0.01, 0.01), (0.5, 0.001, 0.3), (0.001, 0.5, 0.02), (0.003, 0.004, 0.0001), (1.0, 1.0, 100.0)):
+        ends = ((-128, 127, 0, "NONE"), (127, -128, -128, "RELU"), (0, 0, 127, "RELU6"), (5, -5, 3, "RELU_N1_TO_1"))
+        ratios = ((0.01, 0.01, 0.01), (0.5, 0.001, 0.3), (0.001, 0.5, 0.02), (0.003, 0.004, 0.0001), (1.0, 1.0, 100.0))
+        for za, zb, zo, activation in ends:
+            for scales in ratios:
                 if name != "MUL" and 2 * max(scales[:2]) / scales[2] >= 2**20:
                     continue
                 tensors = [T((2, 40), scales[0], za), T((2, 40), scales[1], zb)]
-                data = one(name, tensors, [T((2, 40), scales[2], zo)], options, fusedActivationFunction=_ACTIVATION[activation])
+                out = [T((2, 40), scales[2], zo)]
+                data = one(name, tensors, out, options, fusedActivationFunction=_ACTIVATION[activation])
                 yield f"{name} {za} {zb} {zo} {activation} {scales}", data
 
 
@@ -176,7 +182,8 @@ def unaries(rng) -> Iterator[tuple[str, bytes]]:
                 yield f"HARD_SWISH {scale} {zero} {out_scale}", one("HARD_SWISH", [x], [y], "HardSwishOptions")
         yield f"RELU6 {scale} {zero}", one("RELU6", [x], [x])
         for rows, depth, beta in ((1, 2, 1.0), (3, 10, 1.0), (1, 1, 1.0), (2, 100, 0.5), (4, 5, 3.0)):
-            data = one("SOFTMAX", [T((rows, depth), scale, zero)], [T((rows, depth), 1 / 256, -128)], "SoftmaxOptions", beta=beta)
+            out = T((rows, depth), 1 / 256, -128)
+            data = one("SOFTMAX", [T((rows, depth), scale, zero)], [out], "SoftmaxOptions", beta=beta)
             yield f"SOFTMAX {scale} {rows}x{depth} {beta}", data
 
 
@@ -185,9 +192,9 @@ def movements(rng) -> Iterator[tuple[str, bytes]]:
     q = (0.04, -11)
     for pads in ([[0, 0], [1, 2], [3, 0], [0, 0]], [[0, 0], [0, 0], [0, 0], [2, 1]], [[1, 0], [0, 1], [1, 1], [0, 2]]):
         out = tuple(n + a + b for n, (a, b) in zip((1, 4, 5, 3), pads, strict=True))
-        yield f"PAD {pads}", one("PAD", [T((1, 4, 5, 3), *q), constant(pads, dtype="int32")], [T(out, *q)], "PadOptions")
-        value = constant(np.array([77]), *q)
-        yield f"PADV2 {pads}", one("PADV2", [T((1, 4, 5, 3), *q), constant(pads, dtype="int32"), value], [T(out, *q)])
+        tensors = [T((1, 4, 5, 3), *q), constant(pads, dtype="int32")]
+        yield f"PAD {pads}", one("PAD", tensors, [T(out, *q)], "PadOptions")
+        yield f"PADV2 {pads}", one("PADV2", [*tensors, constant(np.array([77]), *q)], [T(out, *q)])
     for axis in (1, 2, 3, -1):
         shapes = [[1, 4, 5, 3] for _ in range(3)]
         for i, s in enumerate(shapes):
@@ -195,11 +202,13 @@ def movements(rng) -> Iterator[tuple[str, bytes]]:
         out = [1, 4, 5, 3]
         out[axis] = 6
         tensors = [T(tuple(s), *q) for s in shapes]
-        yield f"CONCATENATION {axis}", one("CONCATENATION", tensors, [T(tuple(out), *q)], "ConcatenationOptions", axis=axis)
+        data = one("CONCATENATION", tensors, [T(tuple(out), *q)], "ConcatenationOptions", axis=axis)
+        yield f"CONCATENATION {axis}", data
         part = [2, 4, 6, 8]
         part[axis] //= 2
         a = constant(axis, dtype="int32")
-        yield f"SPLIT {axis}", one("SPLIT", [a, T((2, 4, 6, 8), *q)], [T(tuple(part), *q)] * 2, "SplitOptions", numSplits=2)
+        halves = [T(tuple(part), *q)] * 2
+        yield f"SPLIT {axis}", one("SPLIT", [a, T((2, 4, 6, 8), *q)], halves, "SplitOptions", numSplits=2)
         sizes = constant([1, part[axis] * 2 - 1], dtype="int32")
         parts = [list(part), list(part)]
         parts[0][axis], parts[1][axis] = 1, part[axis] * 2 - 1
@@ -224,8 +233,9 @@ def movements(rng) -> Iterator[tuple[str, bytes]]:
         yield f"TRANSPOSE {order}", data
     reshape = one("RESHAPE", [T((1, 4, 5), *q), constant([5, 4], dtype="int32")], [T((5, 4), *q)], "ReshapeOptions")
     yield "RESHAPE", reshape
-    yield "DEQUANTIZE", one("DEQUANTIZE", [T((1, 256), 0.0371, -77)], [T((1, 256), dtype="float32")], "DequantizeOptions")
-    yield "QUANTIZE float", one("QUANTIZE", [T((1, 256), dtype="float32")], [T((1, 256), 0.0371, -77)], "QuantizeOptions")
+    byte, real = T((1, 256), 0.0371, -77), T((1, 256), dtype="float32")
+    yield "DEQUANTIZE", one("DEQUANTIZE", [byte], [real], "DequantizeOptions")
+    yield "QUANTIZE float", one("QUANTIZE", [real], [byte], "QuantizeOptions")
 
 
 def grid(seed: int = 0) -> list[tuple[str, bytes]]:
@@ -233,3 +243,140 @@ def grid(seed: int = 0) -> list[tuple[str, bytes]]:
     rng = np.random.default_rng(seed)
     makers = (convolutions, dense, pools, reductions, binaries, unaries, movements)
     return [pair for maker in makers for pair in maker(rng)]
+
+
+def one_file(compiled: list) -> str:
+    """Return all networks as one C file with each kernel once (a tenth of the time of separate files)."""
+    parts = kernel_parts()
+    wrapper = re.compile(r"CHEEP_NOINLINE static void cheep_\w+_\w+\([^{]*\{\n    cheep_\w+\([^}]*\n\}\n")
+    used, wrappers, bodies = set(), {}, []
+    for c in compiled:
+        text = c.source
+        for name, (_, kernel) in parts.items():
+            if kernel in text:
+                used.add(name)
+                text = text.replace(kernel, "")
+        wrappers.update(dict.fromkeys(wrapper.findall(text)))
+        text = wrapper.sub("", text)
+        bodies.append(text)
+    kernels = "\n".join(parts[name][1] for name in parts if name in used)
+    includes = [f"#include <{name}.h>" for name in ("stdbool", "stdint", "string")]
+    return "\n".join([*includes, kernels, *wrappers, *bodies])
+
+
+class Network:
+    """A chain of layers with random weights, for the row pipeline."""
+
+    def __init__(self, rng, frames: int, mels: int, channels: int = 1):
+        self._rng, self._b = rng, Builder()
+        self.shape = (1, frames, mels, channels)
+        self._zero, self._scale = int(rng.integers(-30, 30)), 0.05
+        self._input = self._tensor = self._b.tensor(T(self.shape, self._scale, self._zero))
+
+    def conv(
+        self, out: int, kernel=(1, 1), stride=(1, 1), padding="SAME", activation="RELU", depthwise=False
+    ) -> Network:
+        """Add a convolution (``depthwise``: multiplier 1)."""
+        rng, n_in = self._rng, self.shape[3]
+        out = n_in if depthwise else out
+        weights = rng.integers(-127, 128, (1, *kernel, n_in) if depthwise else (out, *kernel, n_in))
+        scales = rng.uniform(0.004, 0.01, out).astype(np.float32)
+        terms = kernel[0] * kernel[1] * (1 if depthwise else n_in)
+        shape = tuple(same_size(n, k, s, 1, padding) for n, k, s in zip(self.shape[1:3], kernel, stride, strict=True))
+        w = self._b.tensor(constant(weights, list(map(float, scales)), axis=3 if depthwise else 0))
+        bias = self._b.tensor(
+            constant(rng.integers(-900, 900, out), list(map(float, scales * np.float32(self._scale))), dtype="int32")
+        )
+        scale = float(self._scale * scales.mean() * 73 * np.sqrt(terms) * 0.9)
+        zero = int(rng.choice([-128, -110, -3, 14])) if activation == "NONE" else int(rng.choice([-128, -119]))
+        window = {"padding": _PADDING[padding], "strideH": stride[0], "strideW": stride[1], "dilationHFactor": 1,
+                  "dilationWFactor": 1, "fusedActivationFunction": _ACTIVATION[activation]}  # fmt: skip
+        name, options = ("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions") if depthwise else ("CONV_2D", "Conv2DOptions")
+        if depthwise:
+            window["depthMultiplier"] = 1
+        return self._add(name, [w, bias], (1, *shape, out), scale, zero, options, **window)
+
+    def separable(self, out: int, kernel=(3, 3), stride=(1, 1), padding="SAME", activation="RELU") -> Network:
+        """Add a depthwise and a pointwise convolution."""
+        return self.conv(0, kernel, stride, padding, "NONE", depthwise=True).conv(out, activation=activation)
+
+    def pool(self, size=(2, 2), kind="MAX", padding="VALID") -> Network:
+        """Add pooling with stride = size."""
+        shape = (
+            1,
+            *(same_size(n, k, k, 1, padding) for n, k in zip(self.shape[1:3], size, strict=True)),
+            self.shape[3],
+        )
+        window = {"padding": _PADDING[padding], "strideH": size[0], "strideW": size[1], "filterHeight": size[0],
+                  "filterWidth": size[1]}  # fmt: skip
+        return self._add(f"{kind}_POOL_2D" if kind == "MAX" else "AVERAGE_POOL_2D", [], shape, self._scale, self._zero,
+                         "Pool2DOptions", **window)  # fmt: skip
+
+    def pad(self, time: int, mels: int) -> Network:
+        """Add zero padding on both sides."""
+        pads = self._b.tensor(constant([[0, 0], [time, time], [mels, mels], [0, 0]], dtype="int32"))
+        _, h, w, c = self.shape
+        return self._add("PAD", [pads], (1, h + 2 * time, w + 2 * mels, c), self._scale, self._zero, "PadOptions")
+
+    def mean(self) -> Network:
+        """Add global average pooling."""
+        axes = self._b.tensor(constant([1, 2], dtype="int32"))
+        return self._add("MEAN", [axes], (1, self.shape[3]), self._scale * 0.6, -100, "ReducerOptions", keepDims=False)
+
+    def dense(self, n: int) -> Network:
+        """Flatten and add a dense layer and LOGISTIC."""
+        size = int(np.prod(self.shape))
+        if len(self.shape) > 2:
+            target = self._b.tensor(constant([1, size], dtype="int32"))
+            self._add("RESHAPE", [target], (1, size), self._scale, self._zero, "ReshapeOptions")
+        w = self._b.tensor(constant(self._rng.integers(-127, 128, (n, size)), 0.01))
+        self._add("FULLY_CONNECTED", [w, -1], (1, n), self._scale * 0.01 * 73 * float(np.sqrt(size)), 9,
+                  "FullyConnectedOptions")  # fmt: skip
+        return self._add("LOGISTIC", [], (1, n), 1 / 256, -128)
+
+    def build(self) -> bytes:
+        """Return the file."""
+        return self._b.build([self._input], [self._tensor])
+
+    def _add(self, name, operands, shape, scale, zero, options=None, **values) -> Network:
+        out = self._b.tensor(T(shape, scale, zero))
+        self._b.op(name, [self._tensor, *operands], [out], options, **values)
+        self._tensor, self.shape, self._scale, self._zero = out, shape, scale, zero
+        return self
+
+
+def networks(seed: int = 0) -> list[tuple[str, bytes]]:
+    """Return detectors of every shape that the row pipeline takes, and some that it must leave alone."""
+    rng = np.random.default_rng(seed)
+
+    def new(frames=20, mels=12, channels=1) -> Network:
+        return Network(rng, frames, mels, channels)
+
+    v = {"padding": "VALID"}
+    return [
+        ("same", new().separable(8).pool().separable(12).pool().separable(16).mean().dense(3).build()),
+        ("valid", new().separable(8, **v).pool().separable(12, **v).separable(9, **v).mean().dense(2).build()),
+        ("odd", new(23, 13).separable(7, **v).pool().separable(5, **v).mean().dense(1).build()),
+        ("odd same", new(23, 15).separable(7).pool().separable(5).pool((2, 1)).mean().dense(1).build()),
+        ("strides", new(24, 16).separable(8, stride=(2, 2)).separable(16, stride=(2, 1)).mean().dense(2).build()),
+        ("valid strides", new(25, 16).separable(8, stride=(2, 2), **v).separable(6, stride=(1, 2), **v).mean().build()),
+        ("conv front", new().conv(8, (3, 3)).pool().separable(12).mean().dense(2).build()),
+        ("conv front valid", new().conv(6, (4, 3), (2, 1), "VALID").conv(9, (3, 3), **v).mean().dense(2).build()),
+        ("pools", new(24, 24).separable(8, **v).pool((1, 2)).separable(8).pool((2, 1), "AVERAGE").separable(4).build()),
+        ("average", new(24, 24).separable(6).pool((2, 2), "AVERAGE").conv(5).pool((2, 2), "AVERAGE").mean().build()),
+        ("pool of three", new(24, 24).separable(6, **v).pool((3, 1)).separable(6, **v).pool((1, 3)).dense(2).build()),
+        (
+            "big kernel",
+            new(20, 20).separable(6, (5, 5), **v).separable(7, (4, 2), **v).separable(5, (1, 7)).dense(2).build(),
+        ),
+        ("flatten", new(16, 10).separable(5, **v).pool().separable(4, **v).dense(3).build()),
+        ("padded bands", new(20, 12).pad(0, 1).separable(8, **v).pad(0, 1).separable(8, **v).mean().dense(2).build()),
+        ("channels", new(12, 9, 3).separable(8).separable(8, **v).mean().dense(2).build()),
+        ("activations", new().separable(8, activation="NONE").pool().separable(8, activation="RELU6").mean().build()),
+        (
+            "overlapping pool",
+            new().separable(8).pool((2, 2), padding="SAME").separable(5, stride=(3, 3)).mean().build(),
+        ),
+        ("short", new(4, 5).separable(3).separable(2).mean().build()),
+        ("single band", new(12, 1).conv(4, (3, 1), **v).conv(4, (3, 1), **v).mean().dense(2).build()),
+    ]

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import re
 
 import numpy as np
 import pytest
-from compiler_grid import grid
 
 from cheep.ccore import compile_shared
 from cheep.compiler import compile_bytes
-from cheep.compiler.codegen import kernel_parts
 from cheep.compiler.reader import read_graph
 from cheep.tflm import TflmModel
+from compiler_grid import grid, one_file
 
 ROUNDS = 6
-
-
-def one_file(compiled: list) -> str:
-    """Return all networks as one C file with each kernel once (a tenth of the time of separate files)."""
-    parts = kernel_parts()
-    wrapper = re.compile(r"CHEEP_NOINLINE static void cheep_\w+_\w+\([^{]*\{\n    cheep_\w+\([^}]*\n\}\n")
-    used, wrappers, bodies = set(), {}, []
-    for c in compiled:
-        text = c.source
-        for name, (_, kernel) in parts.items():
-            if kernel in text:
-                used.add(name)
-                text = text.replace(kernel, "")
-        wrappers.update(dict.fromkeys(wrapper.findall(text)))
-        text = wrapper.sub("", text)
-        bodies.append(text)
-    kernels = "\n".join(parts[name][1] for name in parts if name in used)
-    return "\n".join(["#include <stdbool.h>", "#include <stdint.h>", "#include <string.h>", kernels, *wrappers, *bodies])
 
 
 @pytest.fixture(scope="module")

@@ -254,17 +254,11 @@ def binary_spec(node: Node) -> dict:
     spec: dict = {"range": fixedpoint.activation_range(node.attributes["activation"], out.scale, out.zero_point)}
     if node.op == "MUL":
         spec["product"] = fixedpoint.quantize_multiplier(a.scale * b.scale / out.scale)
-    elif node.op == "ADD":
+    else:  # older TFLM computed SUB's ratios in single precision; the tflite-micro package computes both alike
         twice = 2 * max(a.scale, b.scale)
         spec["a"] = fixedpoint.quantize_multiplier(a.scale / twice)
         spec["b"] = fixedpoint.quantize_multiplier(b.scale / twice)
         spec["sum"] = fixedpoint.quantize_multiplier(twice / ((1 << 20) * out.scale))
-    else:  # SUB works in single precision
-        f = np.float32
-        twice = f(2) * max(f(a.scale), f(b.scale))
-        spec["a"] = fixedpoint.quantize_multiplier(float(f(a.scale) / twice))
-        spec["b"] = fixedpoint.quantize_multiplier(float(f(b.scale) / twice))
-        spec["sum"] = fixedpoint.quantize_multiplier(float(twice / (f(1 << 20) * f(out.scale))))
     return spec
 
 

@@ -1,0 +1,91 @@
+"""Whole networks: row pipeline, whole tensors and incremental mode all give TFLM's bytes."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from cheep.ccore import compile_shared
+from cheep.compiler import compile_bytes
+from cheep.compiler.reader import read_graph
+from cheep.tflm import TflmModel
+from compiler_grid import networks, one_file
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """Every network, with the row pipeline (``p``), without (``w``), in one library."""
+    folder = tmp_path_factory.mktemp("networks")
+    made = {}
+    for i, (name, data) in enumerate(networks()):
+        for letter, rows in (("p", True), ("w", False)):
+            compiled = compile_bytes(data, f"{letter}{i}", name, row_pipeline=rows)
+            (folder / f"{letter}{i}.h").write_text(compiled.header)
+            made[name, letter] = compiled
+    source = folder / "networks.c"
+    source.write_text(one_file(list(made.values())))
+    return ctypes.CDLL(str(compile_shared([source], [folder], ["-O1", "-Werror"], "networks"))), made
+
+
+def _call(function, *arrays):
+    return function(*(ctypes.c_void_p(a.ctypes.data) for a in arrays))
+
+
+@pytest.mark.parametrize("case", networks(), ids=lambda case: case[0])
+def test_window(library, case):
+    name, data = case
+    rng = np.random.default_rng(3)
+    graph, reference = read_graph(data), TflmModel(data)
+    for round_ in range(12):
+        shape = graph.inputs[0].shape
+        window = rng.integers(-128, 128, shape) if round_ > 1 else np.full(shape, (-128, 127)[round_])
+        window = window.astype(np.int8)
+        expected = reference.invoke(window).tobytes()
+        for letter in "pw":
+            compiled = library[1][name, letter]
+            memory = np.full(compiled.memory_bytes // 8 + 1, -1, np.int64)  # nothing may depend on what was there
+            scores = np.full(graph.outputs[0].shape, 99, np.int8)
+            _call(library[0][f"{compiled.prefix}_invoke"], memory, window, scores)
+            assert scores.tobytes() == expected, (name, letter, round_)
+            assert memory[-1] == -1, "wrote past its memory"
+
+
+def test_expected_pipelines(library):
+    made = library[1]
+    streaming = {name for (name, letter), c in made.items() if letter == "p" and c.stream}
+    assert {"valid", "odd", "valid strides", "conv front valid", "flatten", "padded bands", "single band"} <= streaming
+    assert not streaming & {"same", "odd same", "strides", "conv front", "short"}
+    assert made["valid", "p"].stream["stride_rows"] == 2
+    assert made["valid", "p"].memory_bytes < made["valid", "w"].memory_bytes / 2
+
+
+@pytest.mark.parametrize("case", networks(), ids=lambda case: case[0])
+def test_stream(library, case):
+    name, data = case
+    compiled = library[1][name, "p"]
+    if compiled.stream is None:
+        assert "_stream_push" not in compiled.source
+        return
+    graph, reference = read_graph(data), TflmModel(data)
+    frames, row = graph.inputs[0].shape[1], int(np.prod(graph.inputs[0].shape[2:]))
+    columns = np.random.default_rng(4).integers(-128, 128, (3 * frames + 7, row)).astype(np.int8)
+    stride = compiled.stream["stride_rows"]
+    memory = np.zeros(compiled.stream["memory_bytes"] // 8, np.int64)
+    scores = np.zeros(graph.outputs[0].shape, np.int8)
+    for _ in range(2):  # a reset replays
+        _call(library[0][f"{compiled.prefix}_stream_reset"], memory)
+        windows = 0
+        for i, column in enumerate(columns):
+            _call(library[0][f"{compiled.prefix}_stream_push"], memory, column)
+            start = i + 1 - frames
+            ready = _call(library[0][f"{compiled.prefix}_stream_scores"], memory, scores)
+            if start < 0:
+                assert not ready or (frames - i - 1) < stride
+            elif start % stride == 0:
+                assert ready
+                expected = reference.invoke(columns[start : i + 1].reshape(graph.inputs[0].shape))
+                assert scores.tobytes() == expected.tobytes(), (name, start)
+                windows += 1
+        assert windows >= 2 * frames // stride
