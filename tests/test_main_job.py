@@ -199,7 +199,7 @@ def test_augmentation_off_changes_nothing(trained):
 
     windows = stages.load_windows(trained, FEATURES, TRAIN).splits["train"]
     off = AugmentConfig(
-        gain_db=0, tilt_db=0, shift_frames=0, mix_probability=0, mask_frames=0, mask_bands=0, mixup_alpha=0
+        gain_db=0, tilt_db=0, band_db=0, shift_frames=0, mix_probability=0, mask_frames=0, mask_bands=0, mixup_alpha=0
     )
     index = np.arange(10)
     x, y = draw_epoch(windows, index, off, np.random.default_rng(0))

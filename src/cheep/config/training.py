@@ -14,6 +14,7 @@ class AugmentConfig(Settings):
 
     gain_db: float = Field(6.0, ge=0, le=40, description="level, standard deviation")
     tilt_db: float = Field(3.0, ge=0, le=20, description="smooth change over the bands, standard deviation")
+    band_db: float = Field(0.0, ge=0, le=40, description="level of each band, standard deviation")
     shift_frames: int = Field(8, ge=0, le=200, description="start of the window, plus or minus, inside the recording")
     mix_probability: float = Field(0.3, ge=0, le=1, description="add the energy of a background window")
     mix_snr_db: tuple[float, float] = (0.0, 20.0)

@@ -79,7 +79,8 @@ def _level(n: int, mels: int, config: AugmentConfig, rng: np.random.Generator) -
     gain = rng.normal(0, 1, (n, 1)) * config.gain_db
     place = np.linspace(-1, 1, mels)
     curve = rng.normal(0, 1, (n, 1)) * place + rng.normal(0, 1, (n, 1)) * (place**2 - 1 / 3)
-    return (gain + curve * config.tilt_db)[:, None, :].astype(np.float32)
+    bands = rng.normal(0, 1, (n, mels)) * config.band_db
+    return (gain + curve * config.tilt_db + bands)[:, None, :].astype(np.float32)
 
 
 def _mean_db(x: np.ndarray) -> np.ndarray:

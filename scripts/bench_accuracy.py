@@ -1,0 +1,325 @@
+"""Accuracy of the committed recipes on real recordings, through the int8 device path.
+
+  python scripts/bench_accuracy.py --task bird --train DIR              cross-validated by split_group (ESC-10: by fold)
+  python scripts/bench_accuracy.py --task esc10 --train DIR --test DIR2 --json
+
+DIR holds one folder per set (``esc10``, ``xc_species3``, ...) with ``LABEL/*.flac`` and ``metadata.csv``
+(file, label, split_group, fold, duration_s, win1s_snr_db, win1s_snr_lt4k_db, ...); for the bird task also
+``manifest_bird_vs_background.csv``. Every fold trains recipes/TASK.yaml from its seed: float, then
+quantization-aware, then int8; the scores are those of the int8 model in TensorFlow Lite Micro.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from cheep import runs, stages
+from cheep.commands._shared import load_yaml
+from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
+from cheep.datasets.manifest import Manifest
+from cheep.errors import CheepError
+from cheep.evaluate.windows import WindowScores, summarize
+from cheep.tflm import TflmModel
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's floor, 0.9-3.9 kHz
+GAP_SNR_DB = 6.0  # a window of a bird recording that stays below this is background (training only)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Where the windows come from, how folds are made, how many."""
+
+    windows: Callable[[Path], list[dict[str, Any]]]
+    folds: int
+    by_fold_column: bool = False
+
+
+def clip_windows(folder: str) -> Callable[[Path], list[dict[str, Any]]]:
+    """Return a reader of one set: every whole second of every clip is a window of the clip's label."""
+
+    def read(root: Path) -> list[dict[str, Any]]:
+        out = []
+        for row in _table(root / folder / "metadata.csv"):
+            for second in range(max(1, int(float(row["duration_s"])))):
+                out.append(_window(f"{folder}/{row['file']}", row["label"], second, row))
+        return out
+
+    return read
+
+
+def bird_windows(root: Path) -> list[dict[str, Any]]:
+    """Return bird and background windows of the joint manifest without the soundscapes, and gaps to train on."""
+    out = []
+    for row in _table(root / "manifest_bird_vs_background.csv"):
+        if row["set"] == "soundscapes":
+            continue
+        low, full = _levels(row, "win1s_snr_lt4k_db"), _levels(row, "win1s_snr_db")
+        for second in range(max(1, int(float(row["duration_s"])))):
+            if row["binary"] != "bird":
+                out.append(_window(row["file"], "background", second, row))
+            elif second < len(low) and low[second] >= BIRD_SNR_DB:
+                out.append(_window(row["file"], "bird", second, row))
+            elif second < len(low) and max(low[second], full[second]) <= GAP_SNR_DB:
+                out.append(_window(row["file"], "background", second, row) | {"reason": "gap"})
+    return out
+
+
+def jura_windows(root: Path) -> list[dict[str, Any]]:
+    """Return every second of the labelled soundscapes: the field test, never trained on."""
+    names = {"bird": "bird", "no_bird": "background"}
+    return [
+        _window(f"soundscapes/{row['file']}", names[row["label"]], second, row)
+        for row in _table(root / "soundscapes" / "metadata.csv")
+        if row["label"] in names
+        for second in range(int(float(row["duration_s"])))
+    ]
+
+
+TASKS = {
+    "bird": Task(bird_windows, 5),
+    "xc_species3": Task(clip_windows("xc_species3"), 5),
+    "esc10": Task(clip_windows("esc10"), 4, by_fold_column=True),
+    "fsdd_digits": Task(clip_windows("fsdd_digits"), 4),
+}
+
+
+def splits(manifest: Manifest, task: Task, seed: int) -> Iterator[Manifest]:
+    """Yield the manifest once per fold: one part is the test, the next one validation; groups stay whole."""
+    if task.by_fold_column:
+        names = manifest.column("fold")
+        part = np.array([sorted(set(names)).index(name) for name in names])
+        count = len(set(names))
+    else:
+        codes, _ = manifest.codes("group")
+        unique = np.unique(codes)
+        order = np.random.default_rng(seed).permutation(len(unique))
+        part = order[np.searchsorted(unique, codes)] % task.folds
+        count = task.folds
+    for fold in range(count):
+        yield manifest.with_column("split", _split_names(part, fold, (fold + 1) % count))
+
+
+def fixed_split(train: Manifest, test: Manifest, seed: int) -> Manifest:
+    """Return one manifest: a fifth of the groups of ``train`` validates, all of ``test`` is the test."""
+    codes, _ = train.codes("group")
+    unique = np.unique(codes)
+    order = np.random.default_rng(seed).permutation(len(unique))
+    names = np.where(order[np.searchsorted(unique, codes)] % 5 == 0, "val", "train").tolist()
+    rows = [
+        {**row, "path": str(train.folder / row["path"]), "split": s} for row, s in zip(train.rows(), names, strict=True)
+    ]
+    rows += [{**row, "path": str(test.folder / row["path"]), "split": "test"} for row in test.rows()]
+    return Manifest.from_rows(rows)
+
+
+def run_fold(
+    manifest: Manifest, recipe: dict[str, Any], folder: Path, cache: Path, field: Manifest | None
+) -> dict[str, Any]:
+    """Train the recipe on one split; return the metrics of float, QAT and int8, sizes, and field scores."""
+    folder.mkdir(parents=True)
+    cache.mkdir(exist_ok=True)
+    (folder / "features").symlink_to(cache, target_is_directory=True)
+    gap = np.array([reason == "gap" for reason in _column(manifest, "reason")])
+    test = np.array([split == "test" for split in manifest.column("split")])
+    manifest.select(~(gap & test)).write(folder / runs.DATASET)
+    begin = time.monotonic()
+    stages.train_stage(folder, recipe["features"], recipe["train"])
+    stages.qat_stage(folder, recipe["qat"])
+    result = json.loads((folder / stages.EVALUATION).read_text())
+    result["seconds"] = time.monotonic() - begin
+    result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE)
+    if field is not None:
+        result["field"] = summarize(field_scores(folder, field, recipe, cache))
+    return result
+
+
+def field_scores(folder: Path, field: Manifest, recipe: dict[str, Any], cache: Path) -> WindowScores:
+    """Return the int8 scores of recordings that are no part of the data set."""
+    windows = stages.load_windows(folder, recipe["features"], recipe["train"])
+    part = stages.window_set(field, stages.load_cache(field, recipe["features"], cache), windows.plan)
+    runtime = TflmModel(folder / runs.INT8_TFLITE)
+    outside = dataclasses.replace(windows, splits={"field": part})
+    return stages.int8_scores(runtime, outside)["field"]
+
+
+def forest_accuracy(manifest: Manifest, features: FeatureConfig, cache: Path) -> float:
+    """Return the clip accuracy of a random forest on log-mel statistics, fitted on the same split (train and val)."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    data = stages.load_cache(manifest, features.model_copy(update={"compression": "db"}), cache)
+    names = manifest.column("path")
+    _, first = np.unique(np.array(names), return_index=True)
+    x, y, test = [], [], []
+    labels, split = manifest.column("label"), manifest.column("split")
+    for row in first:
+        begin, count = data.spans[names[row]]
+        columns = data.columns[begin : begin + count]
+        statistics = [columns.mean(0), columns.std(0), *np.percentile(columns, [10, 50, 90], axis=0)]
+        x.append(np.concatenate(statistics))
+        y.append(labels[row])
+        test.append(split[row] == "test")
+    x, y, test = np.array(x), np.array(y), np.array(test)
+    forest = RandomForestClassifier(500, random_state=1, n_jobs=2).fit(x[~test], y[~test])
+    return float(forest.score(x[test], y[test]))
+
+
+def load_recipe(task: str, path: Path | None) -> dict[str, Any]:
+    """Return the typed settings of ``recipes/TASK.yaml`` or of another file."""
+    path = path or RECIPES / f"{task}.yaml"
+    values = load_yaml(path)
+    train = dict(values.get("train") or {})
+    train["augment"] = AugmentConfig.parse(values.get("augment") or {}, f"{path}: augment")
+    return {
+        "features": FeatureConfig.parse(values.get("features") or {}, f"{path}: features"),
+        "train": TrainConfig.parse(train, f"{path}: train"),
+        "qat": QatConfig.parse(values.get("qat") or {}, f"{path}: qat"),
+    }
+
+
+def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> list[dict[str, Any]]:
+    """Return the list of name, value, unit: means over folds of the int8 model, deviations, sizes."""
+    out = []
+
+    def add(name: str, values: list[float], unit: str) -> None:
+        values = [value for value in values if value is not None]
+        if values:
+            out.append({"name": f"{task}.{name}", "value": float(np.mean(values)), "unit": unit})
+            if len(values) > 1:
+                out.append({"name": f"{task}.{name}.std", "value": float(np.std(values, ddof=1)), "unit": unit})
+
+    for key, name in (("clip_accuracy", "clip_accuracy"), ("window_auc", "window_auc"), ("clip_auc", "clip_auc")):
+        for model, prefix in (("int8", ""), ("float", "float.")):
+            add(prefix + name, [r["metrics"][model]["test"][key] for r in results], "1")
+    if forests:
+        add("forest.clip_accuracy", forests, "1")
+    if "field" in results[0]:
+        add("jura.window_auc", [r["field"]["window_auc"] for r in results], "1")
+    add("model_bytes", [r["bytes"]["int8"] for r in results], "B")
+    add("arena_bytes", [r["bytes"]["arena"] for r in results], "B")
+    add("ram_bytes", [r["memory"] for r in results], "B")
+    add("train_seconds", [r["seconds"] for r in results], "s")
+    return out
+
+
+def main() -> int:
+    """Run the folds and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", required=True, choices=sorted(TASKS))
+    parser.add_argument("--train", required=True, type=Path, metavar="DIR", help="recordings to train on")
+    parser.add_argument("--test", type=Path, metavar="DIR", help="recordings to test on (default: cross-validation)")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="settings (default recipes/TASK.yaml)")
+    parser.add_argument("--folds", help="only these folds, from 0, such as 0,2")
+    parser.add_argument("--seed", type=int, default=1, help="of the folds (default 1)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the run folders here")
+    parser.add_argument("--json", action="store_true", help="print a list of name, value, unit")
+    args = parser.parse_args()
+    try:
+        return _run(args)
+    except CheepError as error:
+        print(f"bench_accuracy.py: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _run(args: argparse.Namespace) -> int:
+    task, recipe = TASKS[args.task], load_recipe(args.task, args.recipe)
+    root = args.train.resolve()
+    manifest = Manifest.from_rows(task.windows(root), root)
+    if args.test:
+        test = Manifest.from_rows(task.windows(args.test.resolve()), args.test.resolve())
+        parts = [fixed_split(manifest, test, args.seed)]
+    else:
+        parts = list(splits(manifest, task, args.seed))
+    chosen = [int(i) for i in args.folds.split(",")] if args.folds else range(len(parts))
+    field_root = (args.test or args.train).resolve()
+    field = None
+    if args.task == "bird" and (field_root / "soundscapes" / "metadata.csv").is_file():
+        field = Manifest.from_rows(jura_windows(field_root), field_root)
+    results, forests = [], []
+    with tempfile.TemporaryDirectory(prefix="cheep-bench-") as name:
+        work = args.keep or Path(name)
+        for fold in chosen:
+            result = run_fold(parts[fold], recipe, work / f"{args.task}-{fold}", work / "cache", field)
+            results.append(result)
+            if args.task == "xc_species3":
+                forests.append(forest_accuracy(parts[fold], recipe["features"], work / "cache"))
+            _show(args.task, fold, result, forests)
+    values = summary(args.task, results, forests)
+    if args.json:
+        print(json.dumps(values, indent=1))
+    else:
+        for value in values:
+            print(f"{value['name']:40} {value['value']:12.4f} {value['unit']}")
+    return 0
+
+
+def _show(task: str, fold: int, result: dict[str, Any], forests: list[float]) -> None:
+    test = result["metrics"]["int8"]["test"]
+    extra = f", field AUC {result['field']['window_auc']:.4f}" if "field" in result else ""
+    extra += f", forest {forests[-1]:.4f}" if forests else ""
+    print(
+        f"{task} fold {fold}: clip accuracy {test['clip_accuracy']:.4f}, window AUC {test['window_auc']:.4f}{extra}, "
+        f"{result['seconds']:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _compiled_memory(path: Path) -> int | None:
+    from cheep.compiler import CompiledModel
+
+    try:
+        return int(CompiledModel(path).memory_bytes)
+    except CheepError:
+        return None
+
+
+def _window(path: str, label: str, second: int, row: dict[str, str]) -> dict[str, Any]:
+    return {
+        "path": path,
+        "label": label,
+        "start_s": float(second),
+        "duration_s": 1.0,
+        "recording": path,
+        "group": row["split_group"],
+        "fold": row.get("fold", ""),
+        "licence": row.get("license", ""),
+        "attribution": row.get("author", ""),
+        "reason": "",
+    }
+
+
+def _levels(row: dict[str, str], name: str) -> list[float]:
+    return [float(value) for value in row[name].split(";") if value]
+
+
+def _column(manifest: Manifest, name: str) -> list[str]:
+    return manifest.column(name) if name in manifest.columns else [""] * len(manifest)
+
+
+def _split_names(part: np.ndarray, test: int, val: int) -> list[str]:
+    return np.where(part == test, "test", np.where(part == val, "val", "train")).tolist()
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise CheepError(f"{path}: no such file; --train and --test want a folder of sets with metadata.csv")
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
