@@ -78,84 +78,98 @@ static inline CHEEP_INLINE void FFT(columns)(REAL *x, uint32_t m)
     const REAL y##0r = y##sr + y##tr, y##0i = y##si + y##ti, y##2r = y##sr - y##tr, y##2i = y##si - y##ti; \
     const REAL y##1r = y##dr + y##ui, y##1i = y##di - y##ur, y##3r = y##dr - y##ui, y##3i = y##di + y##ur
 
-/* Input n of a block, turned by its twiddle. */
-#define TURNED(z, n) ROTATE(z##r, z##i, re[n], im[n], w[2 * (n) - 2], w[2 * (n) - 1])
+/* Four values of a block, n = i, i + 4, i + 8, i + 12, turned by their twiddles and transformed. */
+#define TURN_GROUP(y, z, i) \
+    ROTATE(z##p0r, z##p0i, z##0, z##4, w[8 * (i) - 2], w[8 * (i) - 1]); \
+    ROTATE(z##p1r, z##p1i, z##1, z##5, w[8 * (i)], w[8 * (i) + 1]); \
+    ROTATE(z##p2r, z##p2i, z##2, z##6, w[8 * (i) + 2], w[8 * (i) + 3]); \
+    ROTATE(z##p3r, z##p3i, z##3, z##7, w[8 * (i) + 4], w[8 * (i) + 5]); \
+    BUTTERFLY4(y, z##p0, z##p1, z##p2, z##p3); \
+    CHEEP_ORDER
 
-/* Block of residue k: power[k + r j], folded at N / 2. up = power + k, down = power - k. */
+/* A block of residue k gives power[k + r j], folded at N / 2. up = power + k, down = power - k.
+ * LOAD_GROUP(z, i) declares the values z0..z3 (real parts) and z4..z7 (imaginary parts). The order is kept so that few values leave the registers. */
+#define COMPLEX16 \
+    LOAD_GROUP(ta, 0); \
+    ROTATE(tap1r, tap1i, ta1, ta5, w[0], w[1]); \
+    ROTATE(tap2r, tap2i, ta2, ta6, w[2], w[3]); \
+    ROTATE(tap3r, tap3i, ta3, ta7, w[4], w[5]); \
+    const REAL tap0r = ta0, tap0i = ta4; \
+    BUTTERFLY4(a, tap0, tap1, tap2, tap3); \
+    CHEEP_ORDER; \
+    LOAD_GROUP(tb, 1); \
+    TURN_GROUP(b, tb, 1); \
+    LOAD_GROUP(tc, 2); \
+    TURN_GROUP(c, tc, 2); \
+    LOAD_GROUP(td, 3); \
+    TURN_GROUP(d, td, 3); \
+    { \
+        BUTTERFLY4(x, a0, b0, c0, d0); \
+        up[0] = POWER(x0r, x0i); \
+        up[4 * r] = POWER(x1r, x1i); \
+        down[8 * r] = POWER(x2r, x2i); \
+        down[4 * r] = POWER(x3r, x3i); \
+    } \
+    CHEEP_ORDER; \
+    { \
+        ROTATE(e1r, e1i, b1r, b1i, COS_PI_8, SIN_PI_8); \
+        const REAL e2r = (c1r + c1i) * SQRT_HALF, e2i = (c1i - c1r) * SQRT_HALF; \
+        ROTATE(e3r, e3i, d1r, d1i, SIN_PI_8, COS_PI_8); \
+        BUTTERFLY4(x, a1, e1, e2, e3); \
+        up[r] = POWER(x0r, x0i); \
+        up[5 * r] = POWER(x1r, x1i); \
+        down[7 * r] = POWER(x2r, x2i); \
+        down[3 * r] = POWER(x3r, x3i); \
+    } \
+    CHEEP_ORDER; \
+    { \
+        const REAL e1r = (b2r + b2i) * SQRT_HALF, e1i = (b2i - b2r) * SQRT_HALF; \
+        const REAL e2r = c2i, e2i = -c2r; \
+        const REAL e3r = (d2i - d2r) * SQRT_HALF, e3i = (d2r + d2i) * -SQRT_HALF; \
+        BUTTERFLY4(x, a2, e1, e2, e3); \
+        up[2 * r] = POWER(x0r, x0i); \
+        up[6 * r] = POWER(x1r, x1i); \
+        down[6 * r] = POWER(x2r, x2i); \
+        down[2 * r] = POWER(x3r, x3i); \
+    } \
+    CHEEP_ORDER; \
+    { \
+        ROTATE(e1r, e1i, b3r, b3i, SIN_PI_8, COS_PI_8); \
+        const REAL e2r = (c3i - c3r) * SQRT_HALF, e2i = (c3r + c3i) * -SQRT_HALF; \
+        ROTATE(e3r, e3i, d3r, d3i, -COS_PI_8, -SIN_PI_8); \
+        BUTTERFLY4(x, a3, e1, e2, e3); \
+        up[3 * r] = POWER(x0r, x0i); \
+        up[7 * r] = POWER(x1r, x1i); \
+        down[5 * r] = POWER(x2r, x2i); \
+        down[r] = POWER(x3r, x3i); \
+    }
+
+/* A block in two planes of 16. */
 static inline CHEEP_INLINE void FFT(complex16)(const REAL *re, const REAL *im, const float *w, REAL *up, REAL *down,
                                                 uint32_t r)
 {
-    const REAL z0r = re[0], z0i = im[0];
-    TURNED(z4, 4);
-    TURNED(z8, 8);
-    TURNED(z12, 12);
-    BUTTERFLY4(a, z0, z4, z8, z12);
-    CHEEP_ORDER;
-    TURNED(z1, 1);
-    TURNED(z5, 5);
-    TURNED(z9, 9);
-    TURNED(z13, 13);
-    BUTTERFLY4(b, z1, z5, z9, z13);
-    CHEEP_ORDER;
-    TURNED(z2, 2);
-    TURNED(z6, 6);
-    TURNED(z10, 10);
-    TURNED(z14, 14);
-    BUTTERFLY4(c, z2, z6, z10, z14);
-    CHEEP_ORDER;
-    TURNED(z3, 3);
-    TURNED(z7, 7);
-    TURNED(z11, 11);
-    TURNED(z15, 15);
-    BUTTERFLY4(d, z3, z7, z11, z15);
-    CHEEP_ORDER;
-    {
-        BUTTERFLY4(x, a0, b0, c0, d0);
-        up[0] = POWER(x0r, x0i);
-        up[4 * r] = POWER(x1r, x1i);
-        down[8 * r] = POWER(x2r, x2i);
-        down[4 * r] = POWER(x3r, x3i);
-    }
-    CHEEP_ORDER;
-    {
-        ROTATE(e1r, e1i, b1r, b1i, COS_PI_8, SIN_PI_8);
-        const REAL e2r = (c1r + c1i) * SQRT_HALF, e2i = (c1i - c1r) * SQRT_HALF;
-        ROTATE(e3r, e3i, d1r, d1i, SIN_PI_8, COS_PI_8);
-        BUTTERFLY4(x, a1, e1, e2, e3);
-        up[r] = POWER(x0r, x0i);
-        up[5 * r] = POWER(x1r, x1i);
-        down[7 * r] = POWER(x2r, x2i);
-        down[3 * r] = POWER(x3r, x3i);
-    }
-    CHEEP_ORDER;
-    {
-        const REAL e1r = (b2r + b2i) * SQRT_HALF, e1i = (b2i - b2r) * SQRT_HALF;
-        const REAL e2r = c2i, e2i = -c2r;
-        const REAL e3r = (d2i - d2r) * SQRT_HALF, e3i = (d2r + d2i) * -SQRT_HALF;
-        BUTTERFLY4(x, a2, e1, e2, e3);
-        up[2 * r] = POWER(x0r, x0i);
-        up[6 * r] = POWER(x1r, x1i);
-        down[6 * r] = POWER(x2r, x2i);
-        down[2 * r] = POWER(x3r, x3i);
-    }
-    CHEEP_ORDER;
-    {
-        ROTATE(e1r, e1i, b3r, b3i, SIN_PI_8, COS_PI_8);
-        const REAL e2r = (c3i - c3r) * SQRT_HALF, e2i = (c3r + c3i) * -SQRT_HALF;
-        ROTATE(e3r, e3i, d3r, d3i, -COS_PI_8, -SIN_PI_8);
-        BUTTERFLY4(x, a3, e1, e2, e3);
-        up[3 * r] = POWER(x0r, x0i);
-        up[7 * r] = POWER(x1r, x1i);
-        down[5 * r] = POWER(x2r, x2i);
-        down[r] = POWER(x3r, x3i);
-    }
+#define LOAD_GROUP(z, i) \
+    const REAL z##0 = re[i], z##1 = re[(i) + 4], z##2 = re[(i) + 8], z##3 = re[(i) + 12]; \
+    const REAL z##4 = im[i], z##5 = im[(i) + 4], z##6 = im[(i) + 8], z##7 = im[(i) + 12]
+    COMPLEX16
+#undef LOAD_GROUP
 }
+
+#ifdef CHEEP_LOAD8
+/* A block in the order in which it is read: group i at z + 8 i, four real parts, four imaginary parts. */
+static inline CHEEP_INLINE void FFT(packed16)(const REAL *z, const float *w, REAL *up, REAL *down, uint32_t r)
+{
+#define LOAD_GROUP(y, i) CHEEP_LOAD8(y, z + 8 * (i))
+    COMPLEX16
+#undef LOAD_GROUP
+}
+#endif
 
 /* Block B: (B[n] + i B[n + 8]) conj(W32^n), whose output j is the conjugate of X[r (4 j - 1)], r = R / 2.
  * The table holds the sines negated. */
-static inline CHEEP_INLINE void FFT(odd16)(const REAL *re, const float *w, REAL *power, uint32_t r)
+static inline CHEEP_INLINE void FFT(odd16)(const REAL *re, const REAL *im, const float *w, REAL *power, uint32_t r)
 {
-    const REAL *im = re + 8;
+#define TURNED(z, n) ROTATE(z##r, z##i, re[n], im[n], w[2 * (n) - 2], w[2 * (n) - 1])
     const REAL z0r = re[0], z0i = im[0];
     TURNED(z2, 2);
     TURNED(z4, 4);
@@ -165,6 +179,7 @@ static inline CHEEP_INLINE void FFT(odd16)(const REAL *re, const float *w, REAL 
     TURNED(z3, 3);
     TURNED(z5, 5);
     TURNED(z7, 7);
+#undef TURNED
     BUTTERFLY4(b, z1, z3, z5, z7);
     const REAL e1r = (b1r + b1i) * SQRT_HALF, e1i = (b1i - b1r) * SQRT_HALF;
     const REAL e3r = (b3i - b3r) * SQRT_HALF, e3i = (b3r + b3i) * -SQRT_HALF;
@@ -277,10 +292,11 @@ static void FFT(any)(REAL *x, uint32_t n, const float *twiddle, REAL *power)
         }
     }
     FFT(even16)(x, power, r);
-    FFT(odd16)(x + 16, twiddle + LEAF_FLOATS * (r / 2u - 1u), power, r / 2u);
+    FFT(odd16)(x + 16, x + 24, twiddle + LEAF_FLOATS * (r / 2u - 1u), power, r / 2u);
 }
 
 #undef POWER
 #undef ROTATE
 #undef BUTTERFLY4
-#undef TURNED
+#undef TURN_GROUP
+#undef COMPLEX16

@@ -280,11 +280,15 @@ static void make_column(cheep_frontend *fe, const int16_t *frame, float *column)
 static void copy_down(int16_t *to, const int16_t *from, size_t n)
 {
     if ((((uintptr_t)to | (uintptr_t)from) & 3u) == 0) {
-        for (; n >= 16; n -= 16) {
+        for (; n >= 32; n -= 32) {
+            memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 64);
+            to += 32;
+            from += 32;
+        }
+        for (; n >= 8; n -= 8) {
             memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 16);
-            memcpy(__builtin_assume_aligned(to + 8, 4), __builtin_assume_aligned(from + 8, 4), 16);
-            to += 16;
-            from += 16;
+            to += 8;
+            from += 8;
         }
         for (; n >= 2; n -= 2) {
             memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 4);

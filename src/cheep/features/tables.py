@@ -48,10 +48,16 @@ def hann_window(n: int) -> np.ndarray:
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
 
 
+def window_table(config: FeatureConfig) -> np.ndarray:
+    """Return the window / 32768, (frame_samples,) float32; for frames of 256 points in the order of the FFT's columns."""
+    window = (hann_window(config.frame_samples) / 32768).astype(np.float32)
+    return window.reshape(16, 16).T.ravel() if config.frame_samples == config.fft_size == 256 else window
+
+
 def twiddle_table(fft_size: int) -> np.ndarray:
     """Return the FFT's constants, (twiddle_count,) float32, layout in ``cheep_fft.c``."""
     residues = fft_size // 16
-    n = np.arange(1, 16)
+    n = np.arange(16).reshape(4, 4).T.ravel()[1:]  # 4, 8, 12, 1, 5, ...
     angles = [2 * np.pi * n * k / fft_size for k in range(1, residues // 2)]
     angles.append(-2 * np.pi * np.arange(1, 8) / 32)
     if fft_size != 256:
@@ -86,7 +92,7 @@ def frontend_spec_tables(config: FeatureConfig) -> FrontendTables:
             empty, config.n_mels,
         )  # fmt: skip
     tables = FrontendTables(
-        window=(hann_window(config.frame_samples) / 32768).astype(np.float32),
+        window=window_table(config),
         twiddle=twiddle_table(config.fft_size),
         band_start=start,
         band_count=count,
