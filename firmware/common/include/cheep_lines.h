@@ -1,6 +1,7 @@
 /* What a board says: one JSON object per line, the same characters on every board (docs/firmware.md
- * has the schema). Each function writes one line with its newline into line[capacity] and returns
- * its length; 512 bytes are enough for labels of up to 64 bytes. */
+ * has the schema). The last member is "crc", the CRC-32 of every byte before its comma, so that a
+ * reader on a bad serial line uses intact lines only. Each function writes one line with its newline
+ * into line[capacity] and returns its length; 512 bytes are enough for labels of up to 64 bytes. */
 #ifndef CHEEP_LINES_H
 #define CHEEP_LINES_H
 
