@@ -16,7 +16,7 @@ from pathlib import Path
 from cheep import runs
 from cheep.commands import _field
 from cheep.commands._shared import stage, table
-from cheep.errors import CheepError
+from cheep.errors import CheepError, GateError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="RATE",
         help="for each label: 0.5/h, 3/day, 2/week, or a number (per hour)",
+    )
+    parser.add_argument(
+        "--promise",
+        action="store_true",
+        help="the rate must hold with 95 %% confidence, not only be expected (exit 1 if the data are too few)",
     )
     _field.add_recordings(parser)
     parser.add_argument(
@@ -45,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Calibrate, print, write."""
     import numpy as np
 
-    from cheep.evaluate.calibration import Output, calibrate, parse_rate
-    from cheep.evaluate.streaming import ScoreTiming
+    from cheep.evaluate.calibration import calibrate, parse_rate
+    from cheep.evaluate.streaming import Output, ScoreTiming
 
     target = parse_rate(args.max_false_alarms)
     smoothing, hold_off = (
@@ -67,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         silent=silent,
         rng=np.random.default_rng(args.seed),
         collar_s=args.collar_s,
+        promise=args.promise,
     )
     detector = result.detector
     print(
@@ -94,9 +100,11 @@ def run(args: argparse.Namespace) -> int:
                 f"{item.label}: WARNING: almost nothing is found at this threshold; allow more false alarms "
                 "or train better"
             )
-    if args.dry_run:
-        return 0
-    _write(args, bundle, result)
+    broken = [item for item in result.labels if args.promise and not item.promised]
+    if broken:
+        raise GateError(f"nothing written: {broken[0].label}: {broken[0].note()}")
+    if not args.dry_run:
+        _write(args, bundle, result)
     return 0
 
 
@@ -122,7 +130,7 @@ def _rewrite_header(folder: Path | None, bundle) -> Path | None:
 
     folder = folder or generated_folder()
     model = folder / "model.h"
-    if not model.is_file() or bundle.model.sha256 not in model.read_text(encoding="utf-8").splitlines()[0]:
+    if not model.is_file() or bundle.model.sha256[:16] not in model.read_text(encoding="utf-8").splitlines()[0]:
         return None
     write_files(folder, {"detector_settings.h": render_detector_settings(load_export(bundle.path))})
     return folder / "detector_settings.h"

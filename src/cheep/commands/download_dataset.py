@@ -59,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, download, convert, write the lists; exit status 1 where recordings are missing."""
+    from cheep.datasets.bands import bandwidth_warnings
     from cheep.datasets.credits import licence_hints
-    from cheep.datasets.download import STATE, DownloadConfig, Downloader, bandwidth_warnings, choose
+    from cheep.datasets.download import STATE, DownloadConfig, Downloader, choose
     from cheep.datasets.web import Fetcher, Politeness
     from cheep.datasets.xeno_canto import XenoCantoQuery, read_key, search
     from cheep.errors import CheepError

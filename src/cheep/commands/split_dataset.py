@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--include", nargs="+", default=[], metavar="COLUMN=A,B", help="keep CSV rows with these values")
     add("--exclude", nargs="+", default=[], metavar="COLUMN=A,B", help="drop CSV rows with these values")
     add("--noise", nargs="+", type=Path, default=[], help="folders of recordings without the target species")
+    add("--target", nargs="+", default=[], metavar="LABEL", help="the others become background")
+    add("--box-labels", action="store_true", help="labels of annotations that no recording has become labels too")
     add(
         "--annotations",
         type=Path,
@@ -171,6 +173,11 @@ def _recordings(args: argparse.Namespace, source: Path, config: object) -> list:
     else:
         csv = source / "metadata.csv" if source.is_dir() else source
         found = recordings_in_csv(csv, args.audio_root, columns, args.labels, **options)
+    if args.target:
+        for label in args.target:
+            if label not in {recording.label for recording in found}:
+                raise CheepError(f"--target {label}: no recording has this label")
+        found = [_as_background(item, args.target, args.background) for item in found]
     rename = dict(_pair(text, "--rename") for text in args.rename)
     for label in rename:
         if label not in {recording.label for recording in found}:
@@ -179,6 +186,12 @@ def _recordings(args: argparse.Namespace, source: Path, config: object) -> list:
     for folder in args.noise:
         found += recordings_in_noise_folder(folder, args.background)
     return found
+
+
+def _as_background(item: object, targets: Sequence[str], background: str) -> object:
+    import dataclasses
+
+    return item if item.label in targets else dataclasses.replace(item, label=background)
 
 
 def _boxes(args: argparse.Namespace, recordings: Sequence) -> dict:
@@ -193,6 +206,7 @@ def _settings(args: argparse.Namespace) -> dict:
     return {
         "sample_rate_hz": args.sample_rate,
         "group_by": args.group_by or ("group" if args.group_column else ""),
+        "box_labels": args.box_labels,
         "skip_bad": args.skip_bad,
         "windows": {
             "window_s": args.window,

@@ -18,25 +18,12 @@ import numpy as np
 
 from cheep.config import DetectorConfig
 from cheep.errors import CheepError
-from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, dispersion
-from cheep.evaluate.matching import EventCounts, add_counts, count_events, match_events
-from cheep.evaluate.streaming import ScoredRecording, ScoreTiming, detect_at_levels
+from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap
+from cheep.evaluate.matching import EventCounts, add_counts
+from cheep.evaluate.streaming import Output, ScoredRecording
+from cheep.evaluate.sweep import LevelSweep
 
 MIN_EVENTS = 20  # fewer annotated events give no recall worth choosing by
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """The int8 output of a model: labels, and ``score = (q - zero_point) * scale``."""
-
-    labels: tuple[str, ...]
-    scale: float
-    zero_point: int
-    timing: ScoreTiming
-
-    def threshold_of(self, level: int, smoothing: int) -> float:
-        """Return the threshold that lets sums of at least ``level`` pass: midway to the next lower sum, 0..1."""
-        return float(np.clip(((level - 0.5) / smoothing - self.zero_point) * self.scale, 0.0, 1.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +48,7 @@ class LabelCalibration:
     met: bool
     promised: bool
     hours_needed: float
-    curve: dict[str, list[float]]
+    curve: dict[str, list[float | None]]
 
     def note(self) -> str:
         """Return one sentence on what can be promised."""
@@ -139,11 +126,12 @@ def calibrate(
     *,
     smoothing: Sequence[int] | None = None,
     hold_off: Sequence[int] | None = None,
-    silent: Sequence[str] = (),
+    silent: Sequence[str] | None = None,
     rng: np.random.Generator | None = None,
     draws: int = 500,
     confidence: float = CONFIDENCE,
     collar_s: float = 0.0,
+    promise: bool = False,
 ) -> Calibration:
     """Find thresholds, smoothing and hold-off for at most ``max_per_hour`` false alarms per hour and label.
 
@@ -154,7 +142,9 @@ def calibrate(
     base : stride, hysteresis and minimal windows are taken from it
     smoothing, hold_off : candidates in windows (default: those of ``base`` only). Among them the pair with the largest
         mean recall wins (of equals the first); with fewer than 20 annotated events the first pair is kept.
-    silent : labels that never make an event (background)
+    silent : labels that never make an event (default: those whose threshold in ``base`` is None)
+
+    promise : True: the upper end of the interval, not the expectation, must stay at or below the target
 
     Raises
     ------
@@ -167,6 +157,8 @@ def calibrate(
     if not max_per_hour > 0:
         raise CheepError(f"max_false_alarms={max_per_hour}: must be above 0 (for example 0.5/h or 3/day)")
     rng = np.random.default_rng(0) if rng is None else rng
+    if silent is None:
+        silent = [label for label, t in zip(output.labels, base.threshold, strict=False) if t is None]
     wanted = [label for label in output.labels if label not in silent]
     if not wanted:
         raise CheepError(f"labels {', '.join(output.labels)}: all are silent; nothing to calibrate")
@@ -179,7 +171,9 @@ def calibrate(
         if s * len(output.labels) > 512:
             continue
         config = base.model_copy(update={"smoothing_windows": s, "hold_off_windows": h})
-        choices = [_choose(recordings, output, config, label, max_per_hour, collar_s, confidence) for label in wanted]
+        choices = [
+            _choose(recordings, output, config, label, max_per_hour, promise, confidence, collar_s) for label in wanted
+        ]
         recalls = [choice.recall for choice in choices if choice.recall is not None]
         merit = float(np.mean(recalls)) if recalls else 0.0
         if best is None or merit > best[0] + 1e-12:
@@ -205,7 +199,7 @@ class _Choice:
     groups: list[str]
     recall: float | None
     spread: float
-    curve: dict[str, list[float]]
+    curve: dict[str, list[float | None]]
 
 
 def _choose(
@@ -214,97 +208,34 @@ def _choose(
     config: DetectorConfig,
     label: str,
     target: float,
-    collar_s: float,
+    promise: bool,
     confidence: float,
+    collar_s: float,
 ) -> _Choice:
-    column = output.labels.index(label)
-    hours = sum(item.duration_s for item in recordings) / 3600
-    smoothing = config.smoothing_windows
-    sums = np.concatenate([_smoothed(item.scores[:, column], smoothing) for item in recordings])
-    if not len(sums):
-        raise CheepError(
-            f"label {label}: every recording is shorter than {smoothing} windows "
-            f"({output.timing.window_s + (smoothing - 1) * output.timing.stride_s:.1f} s); give longer recordings"
-        )
-    lowest, highest = int(sums.min()), int(sums.max()) + 1
-    counts: dict[int, list[EventCounts]] = {}
+    sweep = LevelSweep(recordings, output, config, label, collar_s)
+    limit = target * (1 + 1e-12)
 
-    def measure(levels: Sequence[int]) -> None:
-        levels = [level for level in levels if level not in counts]
-        thresholds = [output.threshold_of(level, smoothing) for level in levels]
-        per_level: list[list[EventCounts]] = [[] for _ in levels]
-        for item in recordings:
-            found = detect_at_levels(
-                item.scores[:, column], thresholds, config, label, output.timing, output.scale, output.zero_point
-            )
-            truth = [a for a in item.annotations if a.label == label or a.label not in output.labels]
-            for row, detections in zip(per_level, found, strict=True):
-                matching = match_events(detections, truth, collar_s=collar_s)
-                row.append(count_events(matching, item.duration_s / 3600, label))
-        counts.update(zip(levels, per_level, strict=True))
+    def passes(level: int) -> bool:
+        alarms = sweep.false_alarms(level)
+        if promise:
+            high = inverse_rate(alarms, sweep.hours, sweep.spread(level), confidence).high
+            return high is not None and high <= limit
+        return (alarms + 1) / sweep.hours <= limit
 
-    # Coarse levels where the scores lie, then every level between the last that passes and the first that fails.
-    coarse = sorted({lowest, highest, *np.quantile(sums, 1 - np.geomspace(1 / len(sums), 1, 62)).astype(int).tolist()})
-    measure(coarse)
-    for _ in range(6):
-        chosen = _lowest_passing(counts, target, hours)
-        below = [level for level in sorted(counts) if level < chosen]
-        if not below or chosen - below[-1] <= 1:
-            break
-        step = max(1, (chosen - below[-1]) // 62)
-        measure(range(below[-1] + 1, chosen, step))
-    chosen = _lowest_passing(counts, target, hours)
-    total = add_counts(counts[chosen])
-    alarms = np.array([part.false_alarms for part in counts[chosen]])
-    spread = _spread(recordings, counts, chosen, alarms)
-    levels = sorted(counts)
-    sums_at = [add_counts(counts[level]) for level in levels]
-    curve = {
-        "threshold": [round(output.threshold_of(level, smoothing), 6) for level in levels],
-        "false_alarms_per_hour": [part.false_alarms / hours for part in sums_at],
-        "recall": [part.recall if part.recall is not None else float("nan") for part in sums_at],
-    }
+    chosen = sweep.lowest(passes)
+    if chosen is None:  # too few hours for the target: as silent as these recordings can make it
+        fewest = sweep.false_alarms(max(sweep.counts))
+        chosen = sweep.lowest(lambda level: sweep.false_alarms(level) <= fewest)
+    assert chosen is not None
     return _Choice(
         label,
-        output.threshold_of(chosen, smoothing),
-        counts[chosen],
+        sweep.threshold(chosen),
+        sweep.counts[chosen],
         [item.group for item in recordings],
-        total.recall,
-        spread,
-        curve,
+        add_counts(sweep.counts[chosen]).recall,
+        sweep.spread(chosen),
+        sweep.curve(),
     )
-
-
-def _lowest_passing(counts: dict[int, list[EventCounts]], target: float, hours: float) -> int:
-    """Return the lowest level at which, and above which, (false alarms + 1) / hours <= target; else the highest."""
-    best = None
-    for level in sorted(counts, reverse=True):
-        if (sum(part.false_alarms for part in counts[level]) + 1) / hours > target * (1 + 1e-12):
-            break
-        best = level
-    if best is not None:
-        return best
-    # Too few hours for the target: the lowest level of those with the fewest false alarms at and above it.
-    fewest = sum(part.false_alarms for part in counts[max(counts)])
-    best = max(counts)
-    for level in sorted(counts, reverse=True):
-        if sum(part.false_alarms for part in counts[level]) > fewest:
-            break
-        best = level
-    return best
-
-
-def _spread(
-    recordings: Sequence[ScoredRecording], counts: dict[int, list[EventCounts]], chosen: int, alarms: np.ndarray
-) -> float:
-    """Return the dispersion between groups at the chosen level, or at the next lower one with at least ten alarms."""
-    groups, inverse = np.unique([item.group for item in recordings], return_inverse=True)
-    hours = np.bincount(inverse, [item.duration_s / 3600 for item in recordings], len(groups))
-    for level in sorted((level for level in counts if level <= chosen), reverse=True):
-        alarms = np.array([part.false_alarms for part in counts[level]], float)
-        if alarms.sum() >= 10:
-            return dispersion(np.bincount(inverse, alarms, len(groups)), hours)
-    return dispersion(np.bincount(inverse, alarms, len(groups)), hours)
 
 
 def _result(
@@ -339,14 +270,6 @@ def _result(
         hours_needed=hours_to_promise(target, confidence, choice.spread),
         curve=choice.curve,
     )
-
-
-def _smoothed(column: np.ndarray, smoothing: int) -> np.ndarray:
-    """Return sums of ``smoothing`` successive scores, (windows - smoothing + 1,) int."""
-    if len(column) < smoothing:
-        return np.zeros(0, int)
-    total = np.cumsum(np.concatenate([[0], column.astype(int)]))
-    return total[smoothing:] - total[:-smoothing]
 
 
 def parse_rate(text: str) -> float:

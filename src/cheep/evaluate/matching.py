@@ -5,14 +5,18 @@ last one (windows are about a second long, so a detection is wider than the call
 annotation of its own label by more than ``min_overlap_s``, after the annotation has been widened by ``collar_s`` on
 both sides; otherwise it is a *false alarm*. An annotation is *found* when at least one right detection overlaps it.
 One detection may find several annotations (the detector joins calls that follow each other closely) and several
-detections may find the same one. Annotations whose label is :data:`IGNORE`, or is in ``ignore``, mark time that
-nobody could label: a detection that overlaps one and no annotation of its own label is left out of every count.
+detections may find the same one. A detection that lasts longer than ``max_event_s`` (10 s) counts again for every
+started 10 s, each piece on its own: a detector that never falls silent is no good detector with one event.
+Annotations whose label is :data:`IGNORE`, or is in ``ignore``, mark time that nobody could label: a detection that
+overlaps one and no annotation of its own label is left out of every count.
 """
 
 from __future__ import annotations
 
+import bisect
 import csv
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -25,6 +29,7 @@ from cheep.config import nearest_name
 from cheep.errors import CheepError
 
 IGNORE = "?"
+MAX_EVENT_S = 10.0
 _COLUMNS = ("file", "label", "start_s", "end_s")
 
 
@@ -79,12 +84,13 @@ def match_events(
     collar_s: float = 0.0,
     min_overlap_s: float = 0.0,
     ignore: Sequence[str] = (),
+    max_event_s: float = MAX_EVENT_S,
 ) -> Matching:
     """Match the detections of one recording with its annotations by the rule of this module.
 
     ``annotations`` in the result are those with a label to be found (ignored ones are dropped).
     """
-    detections = tuple(detections)
+    detections = tuple(piece for item in detections for piece in _pieces(item, max_event_s))
     annotations = tuple(annotations)
     skipped = [item for item in annotations if item.label == IGNORE or item.label in ignore]
     wanted = tuple(item for item in annotations if item not in skipped)
@@ -94,21 +100,17 @@ def match_events(
     by_label: dict[str, list[int]] = {}
     for index, item in enumerate(wanted):
         by_label.setdefault(item.label, []).append(index)
+    places = {label: _Places(wanted, indices, collar_s) for label, indices in by_label.items()}
+    unsure = _Places(skipped, range(len(skipped)), collar_s)
     for detection in detections:
-        hits = [
-            index
-            for index in by_label.get(detection.label, ())
-            if _overlap_s(detection, wanted[index], collar_s) > min_overlap_s
-        ]
-        all_hits.append(tuple(hits))
+        hits = places[detection.label].overlapping(detection, min_overlap_s) if detection.label in places else ()
+        all_hits.append(hits)
         for index in hits:
             found[index] = True
         if hits:
             right.append(True)
-        elif any(_overlap_s(detection, item, collar_s) > min_overlap_s for item in skipped):
-            right.append(None)
         else:
-            right.append(False)
+            right.append(None if unsure.overlapping(detection, min_overlap_s) else False)
     return Matching(wanted, detections, tuple(found), tuple(right), tuple(all_hits))
 
 
@@ -181,33 +183,19 @@ def add_counts(parts: Iterable[EventCounts], weights: Sequence[float] | np.ndarr
     return EventCounts(**total)
 
 
-def event_average_precision(matchings: Sequence[Matching], label: str) -> float | None:
-    """Return the average precision of events of ``label``, ranked by score over all recordings.
+def interpolated_average_precision(points: Iterable[EventCounts]) -> float | None:
+    """Return the area under precision over recall of one label's detector at several thresholds.
 
-    Recall counts found annotations, precision counts right detections, at each falling score; None without annotations.
-    Run the detector with a low threshold for the ranking to be long enough.
+    At each recall the best precision of the points with at least this recall counts (a detector's recall need not rise
+    steadily as its threshold falls, because events join); None without annotations.
     """
-    total = sum(item.label == label for matching in matchings for item in matching.annotations)
-    if not total:
+    known = [(point.recall, point.precision or 0.0) for point in points if point.recall is not None]
+    if not known:
         return None
-    ranked: list[tuple[float, bool, list[tuple[int, int]]]] = []
-    for number, matching in enumerate(matchings):
-        for detection, right, hits in zip(matching.detections, matching.right, matching.hits, strict=True):
-            if detection.label == label and right is not None:
-                ranked.append((detection.score, right, [(number, index) for index in hits]))
-    ranked.sort(key=lambda item: -item[0])
-    seen: set[tuple[int, int]] = set()
-    area, right_so_far, recall = 0.0, 0, 0.0
-    position = 0
-    while position < len(ranked):  # rows of one score count together
-        score = ranked[position][0]
-        while position < len(ranked) and ranked[position][0] == score:
-            right_so_far += ranked[position][1]
-            seen.update(ranked[position][2])
-            position += 1
-        new_recall = len(seen) / total
-        area += (new_recall - recall) * right_so_far / position
-        recall = new_recall
+    area, before = 0.0, 0.0
+    for recall in sorted({recall for recall, _ in known}):
+        area += (recall - before) * max(precision for other, precision in known if other >= recall)
+        before = recall
     return area
 
 
@@ -285,5 +273,29 @@ def _annotation(row: dict[str, str], where: str, labels: Sequence[str] | None) -
     return Annotation(label, times[0], times[1])
 
 
-def _overlap_s(detection: Detection, annotation: Annotation, collar_s: float) -> float:
-    return min(detection.end_s, annotation.end_s + collar_s) - max(detection.start_s, annotation.start_s - collar_s)
+def _pieces(detection: Detection, max_event_s: float) -> list[Detection]:
+    """Cut a detection that lasts longer than ``max_event_s`` into pieces of that length."""
+    n = max(1, math.ceil((detection.end_s - detection.start_s) / max_event_s - 1e-9))
+    if n == 1:
+        return [detection]
+    edges = [detection.start_s + i * max_event_s for i in range(n)] + [detection.end_s]
+    return [dataclasses.replace(detection, start_s=a, end_s=b) for a, b in itertools.pairwise(edges)]
+
+
+class _Places:
+    """Annotations by start, so that those near a detection are found without looking at all."""
+
+    def __init__(self, annotations: Sequence[Annotation], indices: Iterable[int], collar_s: float):
+        self._rows = sorted((annotations[i].start_s - collar_s, annotations[i].end_s + collar_s, i) for i in indices)
+        self._starts = [row[0] for row in self._rows]
+        self._longest = max((end - start for start, end, _ in self._rows), default=0.0)
+
+    def overlapping(self, detection: Detection, least_s: float) -> tuple[int, ...]:
+        """Return the indices of the annotations that ``detection`` overlaps by more than ``least_s``."""
+        first = bisect.bisect_left(self._starts, detection.start_s - self._longest)
+        last = bisect.bisect_right(self._starts, detection.end_s)
+        return tuple(
+            i
+            for start, end, i in self._rows[first:last]
+            if min(detection.end_s, end) - max(detection.start_s, start) > least_s
+        )

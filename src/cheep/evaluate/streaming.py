@@ -39,6 +39,20 @@ class ScoreTiming:
 
 
 @dataclasses.dataclass(frozen=True)
+class Output:
+    """The int8 output of a model: labels, and ``score = (q - zero_point) * scale``."""
+
+    labels: tuple[str, ...]
+    scale: float
+    zero_point: int
+    timing: ScoreTiming
+
+    def threshold_of(self, level: int, smoothing: int) -> float:
+        """Return the threshold that lets sums of at least ``level`` pass: midway to the next lower sum, 0..1."""
+        return float(np.clip(((level - 0.5) / smoothing - self.zero_point) * self.scale, 0.0, 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
 class ScoredRecording:
     """Scores of one recording.
 

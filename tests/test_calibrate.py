@@ -1,0 +1,258 @@
+"""Calibration keeps its promises on recordings that it never saw, and says what it cannot promise."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cheep.audio import write_wav
+from cheep.cli import main
+from cheep.config import DetectorConfig
+from cheep.detector import threshold_sum
+from cheep.errors import CheepError
+from cheep.evaluate.calibration import calibrate, hours_to_promise, inverse_rate, parse_rate
+from cheep.evaluate.matching import Annotation, add_counts, count_events, match_events
+from cheep.evaluate.streaming import Output, ScoredRecording, ScoreTiming, detect
+from cheep.live.bundle import load_bundle
+from tone_model import DETECTOR, tones, write_tone_run
+
+TIMING = ScoreTiming(0.25, 1.0)
+OUTPUT = Output(("background", "bird"), 1 / 256, -128, TIMING)
+BASE = DetectorConfig(smoothing_windows=2, hold_off_windows=2, threshold=(None, 0.5))
+
+
+def recording(rng, minutes, alarms_per_hour, calls_per_hour, name, quality=1.0):
+    """Scores with bumps of random height: false alarms, and annotated calls that reach higher."""
+    n = int(minutes * 240)
+    level = rng.normal(0.1, 0.05, n)
+    for _ in range(rng.poisson(alarms_per_hour * minutes / 60)):
+        at = int(rng.integers(0, n - 8))
+        level[at : at + 6] += rng.beta(1.2, 3) * 0.9
+    truth = []
+    for _ in range(rng.poisson(calls_per_hour * minutes / 60)):
+        at = int(rng.integers(0, n - 8))
+        level[at : at + 6] += rng.beta(5, 2) * 0.9 * quality
+        truth.append(Annotation("bird", at * 0.25 + 0.2, at * 0.25 + 2.0))
+    bird = np.clip(np.rint(level * 256) - 128, -128, 127).astype(np.int8)
+    return ScoredRecording(name, name, minutes * 60, np.stack([-bird, bird], axis=1), tuple(truth))
+
+
+def recordings(rng, n=8, minutes=30, alarms_per_hour=40, calls_per_hour=20, **more):
+    return [recording(rng, minutes, alarms_per_hour, calls_per_hour, f"r{i}", **more) for i in range(n)]
+
+
+def measure(detector, held_out):
+    """False alarms and hours of a detector on recordings."""
+    parts = [
+        count_events(
+            match_events(detect(item.scores, detector, OUTPUT.labels, TIMING, 1 / 256, -128), item.annotations),
+            item.duration_s / 3600,
+        )
+        for item in held_out
+    ]
+    return add_counts(parts)
+
+
+def test_the_promised_interval_holds_on_recordings_never_seen():
+    """The heart of it: over many draws, the true rate lies inside the interval about as often as it says."""
+    rng = np.random.default_rng(11)
+    field = recordings(rng, n=16, minutes=60)  # 16 hours stand for the truth
+    inside, rates = 0, []
+    for _ in range(20):
+        result = calibrate(recordings(rng), OUTPUT, BASE, 2.0, rng=rng, draws=20)
+        found = result.labels[0]
+        assert found.met
+        truth = measure(result.detector, field)
+        rates.append(truth.false_alarms_per_hour)
+        inside += found.rate.low <= truth.false_alarms_per_hour <= found.rate.high
+    assert inside >= 17  # 95 % of 20 is 19
+    assert 1.2 < np.mean(rates) <= 2.2  # the target is met in expectation, and not by silence
+
+
+def test_counting_plainly_would_promise_too_little():
+    """Without the '+ 1' the expected rate would exceed the target: the reason for inverse sampling."""
+    assert inverse_rate(0, 2.0).value == 0.5
+    assert inverse_rate(3, 8.0).value == 0.5
+    assert inverse_rate(0, 2.0).high == pytest.approx(3.6889 / 2, abs=1e-3)
+    wide, narrow = inverse_rate(9, 5.0, 4.0), inverse_rate(9, 5.0)
+    assert wide.low < narrow.low and wide.high > narrow.high and wide.value == narrow.value
+
+
+def test_too_few_hours_are_said(rng):
+    result = calibrate(recordings(rng, n=2, minutes=15), OUTPUT, BASE, 0.1, rng=rng, draws=20)
+    found = result.labels[0]
+    assert (found.met, found.promised, found.observed) == (False, False, 0)
+    assert found.hours_needed == pytest.approx(hours_to_promise(0.1, dispersion_=found.dispersion))
+    assert "0.50 h without a false alarm are too few to speak of 0.1 per hour" in found.note()
+    assert "a promise needs at least" in found.note()
+    assert hours_to_promise(0.1) == pytest.approx(36.9, abs=0.1)
+
+
+def test_hours_needed_are_enough_when_nothing_is_heard(rng):
+    hours = hours_to_promise(2.0) * 1.01
+    quiet = [recording(rng, hours * 15, 0, 0, f"q{i}") for i in range(4)]
+    found = calibrate(quiet, OUTPUT, BASE, 2.0, rng=rng, draws=20, promise=True).labels[0]
+    assert found.observed == 0
+    assert found.promised
+    assert "promised with 95%" in found.note()
+    less = [recording(rng, hours * 15 * 0.95, 0, 0, f"q{i}") for i in range(4)]
+    assert not calibrate(less, OUTPUT, BASE, 2.0, rng=rng, draws=20, promise=True).labels[0].promised
+
+
+def test_a_promise_is_stricter_than_an_expectation(rng):
+    data = recordings(rng)
+    expected, promised = (
+        calibrate(data, OUTPUT, BASE, 5.0, rng=rng, draws=20, promise=promise).labels[0] for promise in (False, True)
+    )
+    assert expected.met and not expected.promised and promised.promised
+    assert promised.threshold > expected.threshold
+    assert promised.rate.high <= 5.0 < expected.rate.high
+
+
+def test_the_threshold_is_the_lowest_that_keeps_the_rate(rng):
+    data = recordings(rng)
+    result = calibrate(data, OUTPUT, BASE, 3.0, rng=rng, draws=20)
+    found, detector = result.labels[0], result.detector
+    assert measure(detector, data).false_alarms == found.observed
+    on = threshold_sum(detector.threshold[1], detector.smoothing_windows, 1 / 256, -128)
+    lower = OUTPUT.threshold_of(on - 1, detector.smoothing_windows)
+    assert threshold_sum(lower, detector.smoothing_windows, 1 / 256, -128) == on - 1
+    looser = detector.model_copy(update={"threshold": (None, lower)})
+    hours = found.hours
+    assert (found.observed + 1) / hours <= 3.0 < (measure(looser, data).false_alarms + 1) / hours
+
+
+def test_more_false_alarms_allowed_means_more_found(rng):
+    data = recordings(rng)
+    recall = [calibrate(data, OUTPUT, BASE, rate, rng=rng, draws=20).labels[0].recall.value for rate in (0.5, 3, 20)]
+    assert recall[0] < recall[1] <= recall[2]
+    found = calibrate(data, OUTPUT, BASE, 3.0, rng=rng, draws=200).labels[0].recall
+    assert found.low < found.value < found.high
+
+
+def test_smoothing_that_finds_more_wins(rng):
+    data = recordings(rng, quality=0.8)
+    single = [
+        calibrate(data, OUTPUT, BASE, 2.0, smoothing=[s], rng=rng, draws=20).labels[0].recall.value for s in (1, 4)
+    ]
+    chosen = calibrate(data, OUTPUT, BASE, 2.0, smoothing=[1, 4], rng=rng, draws=20)
+    assert chosen.labels[0].recall.value == max(single)
+    assert chosen.detector.smoothing_windows == (1, 4)[int(np.argmax(single))]
+    few = recordings(rng, n=1, calls_per_hour=4)
+    assert calibrate(few, OUTPUT, BASE, 2.0, smoothing=[4, 1], rng=rng, draws=20).detector.smoothing_windows == 4
+
+
+def test_clusters_in_one_recording_widen_the_interval(rng):
+    even = recordings(rng, n=8, alarms_per_hour=60, calls_per_hour=0)
+    uneven = [recording(rng, 30, 480 if i == 0 else 0, 0, f"u{i}") for i in range(8)]
+    a, b = (calibrate(data, OUTPUT, BASE, 10.0, rng=rng, draws=20).labels[0] for data in (even, uneven))
+    assert b.dispersion > 5
+    assert 1 <= a.dispersion < 3
+    assert b.rate.high - b.rate.low > 1.5 * (a.rate.high - a.rate.low)
+    assert b.hours_needed > a.hours_needed
+
+
+@pytest.mark.parametrize(
+    ("text", "per_hour"), [("0.5/h", 0.5), ("3/day", 0.125), ("2 per hour", 2.0), ("1", 1.0), ("1/week", 1 / 168)]
+)
+def test_rates(text, per_hour):
+    assert parse_rate(text) == pytest.approx(per_hour)
+
+
+@pytest.mark.parametrize("text", ["0/h", "-1/h", "many", "1/fortnight", "", "nan", "1/"])
+def test_wrong_rates(text):
+    with pytest.raises(CheepError, match="--max-false-alarms"):
+        parse_rate(text)
+
+
+def test_impossible_calibrations_are_refused(rng):
+    with pytest.raises(CheepError, match="needs held-out recordings"):
+        calibrate([], OUTPUT, BASE, 1.0)
+    with pytest.raises(CheepError, match="all are silent"):
+        calibrate(recordings(rng, n=1), OUTPUT, BASE, 1.0, silent=("bird", "background"))
+    short = ScoredRecording("s", "s", 1.0, np.zeros((1, 2), np.int8))
+    with pytest.raises(CheepError, match="shorter than 2 windows"):
+        calibrate([short], OUTPUT, BASE, 1.0, silent=("background",))
+
+
+@pytest.fixture
+def field(tmp_path):
+    """A tone detector, and recordings with a call that nobody annotated."""
+    run = write_tone_run(tmp_path / "run")
+    lines = ["file,label,start_s,end_s"]
+    for i in range(6):
+        spans = [(2 + 4 * k + 0.3 * i, 3 + 4 * k + 0.3 * i, "low" if k % 2 else "high") for k in range(6)]
+        write_wav(tmp_path / f"f{i}.wav", tones(spans, 30.0, seed=i), 8000)
+        lines += [f"f{i}.wav,{label},{a},{b}" for a, b, label in spans[1 if i == 0 else 0 :]]
+    (tmp_path / "events.csv").write_text("\n".join(lines) + "\n")
+    return run, tmp_path / "events.csv"
+
+
+def test_calibrate_writes_the_manifest_and_nothing_else_changes(field, tmp_path, capsys):
+    run, events = field
+    before = json.loads((run / "manifest.json").read_text())
+    options = ["--model", str(run), "--recordings", str(events), "--headers", str(tmp_path / "none")]
+    assert main("calibrate", ["--max-false-alarms", "100/h", *options, "--dry-run"]) == 0
+    assert json.loads((run / "manifest.json").read_text()) == before
+    assert main("calibrate", ["--max-false-alarms", "100/h", *options]) == 0
+    text = capsys.readouterr().out
+    assert "target: at most 100 false alarms per hour" in text
+    after = json.loads((run / "manifest.json").read_text())
+    assert after["detector"]["threshold"][0] is None  # background stays silent
+    assert after["detector"]["threshold"] != before["detector"]["threshold"]
+    assert {k: v for k, v in after.items() if k not in ("detector", "calibration")} == {
+        k: v for k, v in before.items() if k != "detector"
+    }
+    assert [item["label"] for item in after["calibration"]["labels"]] == ["high", "low"]
+    bundle = load_bundle(run)  # the file is whole, hashes agree
+    assert bundle.detector.threshold == tuple(after["detector"]["threshold"])
+    assert bundle.detector.stride_frames == DETECTOR.stride_frames
+    details = json.loads((run / "calibration.json").read_text())
+    assert details["model_sha256"] == bundle.model.sha256
+    assert len(details["labels"][0]["curve"]["recall"]) == len(details["labels"][0]["curve"]["threshold"])
+
+
+def test_a_promise_that_cannot_be_given_writes_nothing(field, tmp_path, capsys):
+    run, events = field
+    before = (run / "manifest.json").read_bytes()
+    options = ["--model", str(run), "--recordings", str(events), "--max-false-alarms", "1/h", "--promise"]
+    assert main("calibrate", options) == 1
+    assert "nothing written: high: 0.05 h without a false alarm are too few" in capsys.readouterr().err
+    assert (run / "manifest.json").read_bytes() == before
+
+
+def test_calibrate_renews_the_header_of_the_same_model(field, tmp_path):
+    run, events = field
+    headers = tmp_path / "headers"
+    assert main("model_convert", ["--model", str(run), "--output", str(headers)]) == 0
+    before = (headers / "detector_settings.h").read_text()
+    model = (headers / "model.h").read_text()
+    options = [
+        "--model",
+        str(run),
+        "--recordings",
+        str(events),
+        "--headers",
+        str(headers),
+        "--max-false-alarms",
+        "100/h",
+    ]
+    assert main("calibrate", options) == 0
+    assert (headers / "detector_settings.h").read_text() != before
+    assert (headers / "model.h").read_text() == model
+    assert main("model_convert", ["--model", str(run), "--output", str(headers), "--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--max-false-alarms", "none"], "must be a number per hour or day"),
+        (["--max-false-alarms", "1/h", "--smoothing", "3,x"], "--smoothing 3,x: must be whole numbers"),
+        (["--max-false-alarms", "1/h", "--smoothing", "64"], "--smoothing 64: 64 must lie in 1..32"),
+        (["--max-false-alarms", "1/h", "--silent", "lwo"], "--silent lwo: not a label of the model"),
+    ],
+)
+def test_wrong_options(field, capsys, option, message):
+    run, events = field
+    assert main("calibrate", [*option, "--model", str(run), "--recordings", str(events)]) == 2
+    assert message in capsys.readouterr().err

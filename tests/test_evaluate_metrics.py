@@ -1,0 +1,169 @@
+"""Metrics against scikit-learn, intervals against known values and their own coverage, temperature against truth."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
+from cheep.errors import CheepError
+from cheep.evaluate.intervals import (
+    bootstrap,
+    dispersion,
+    prediction_interval,
+    proportion_interval,
+    rate_interval,
+)
+from cheep.evaluate.metrics import confusion_matrix, per_class, predicted_classes, score_curve
+from cheep.evaluate.temperature import apply_temperature, fit_temperature, reliability
+from cheep.evaluate.windows import WindowScores
+from cheep.report.content import REST, clip_confusion
+
+ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=2, max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ROWS)
+def test_curve_agrees_with_scikit_learn_also_with_ties(rows):
+    positive = np.array([row[0] for row in rows])
+    scores = np.array([row[1] / 12 for row in rows])
+    curve = score_curve(positive, scores)
+    if positive.all() or not positive.any():
+        assert curve is None
+        return
+    assert curve.roc_auc == pytest.approx(roc_auc_score(positive, scores))
+    assert curve.average_precision == pytest.approx(average_precision_score(positive, scores))
+    assert (np.diff(curve.true_positive_rate) >= 0).all() and (np.diff(curve.threshold) < 0).all()
+
+
+def test_row_weights_act_as_repeated_rows(rng):
+    positive, scores = rng.random(40) < 0.5, rng.integers(0, 9, 40) / 8
+    counts = rng.integers(0, 4, 40)
+    weighted = score_curve(positive, scores, counts)
+    repeated = score_curve(np.repeat(positive, counts), np.repeat(scores, counts))
+    assert weighted.roc_auc == pytest.approx(repeated.roc_auc)
+    assert weighted.average_precision == pytest.approx(repeated.average_precision)
+
+
+def test_equal_error_rate_of_two_overlapping_groups():
+    positive = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
+    scores = np.array([0.9, 0.8, 0.7, 0.3, 0.6, 0.2, 0.1, 0.0])
+    assert score_curve(positive, scores).equal_error_rate == pytest.approx(0.25)
+
+
+def test_nan_scores_are_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        score_curve(np.array([True, False]), np.array([0.5, np.nan]))
+    with pytest.raises(CheepError, match="NaN or infinity: the model is damaged"):
+        per_class(("a",), np.ones((2, 1)), np.array([[0.5], [np.nan]]))
+    with pytest.raises(CheepError, match=r"scores \(2, 1\), targets \(2, 1\), 2 labels"):
+        per_class(("a", "b"), np.ones((2, 1)), np.ones((2, 1)))
+
+
+def test_per_class_figures_are_those_of_scikit_learn(rng):
+    true = rng.integers(0, 3, 90)
+    scores = rng.random((90, 3)) + np.eye(3)[true] * 0.5
+    rows = per_class(("a", "b", "c"), np.eye(3)[true], scores)
+    expected = precision_recall_fscore_support(true, scores.argmax(axis=1))
+    for row, *values in zip(rows, *expected, strict=True):
+        assert [row.precision, row.recall, row.f1, row.rows] == pytest.approx(values)
+
+
+def test_a_class_that_never_occurs_has_no_recall():
+    row = per_class(("a", "b"), np.array([[1, 0], [1, 0]]), np.array([[0.9, 0.1], [0.2, 0.8]]))[1]
+    assert (row.rows, row.recall, row.f1, row.roc_auc) == (0, None, None, None)
+    assert row.precision == 0
+
+
+def test_rejection_sends_unsure_rows_out_of_distribution():
+    scores = np.array([[0.9, 0.1], [0.4, 0.45], [0.5, 0.5]])
+    assert predicted_classes(scores).tolist() == [0, 1, 0]
+    assert predicted_classes(scores, 0.5).tolist() == [0, 2, 0]
+    assert confusion_matrix([0, 1, 1], [0, 1, 2], 3).tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+
+
+def test_confusion_of_one_sigmoid_output_has_a_column_for_none():
+    clips = WindowScores(
+        ("bird",), "sigmoid", np.array([[1], [1], [0], [0]]), np.array([[0.9], [0.2], [0.1], [0.7]]), np.arange(4)
+    )
+    labels, table = clip_confusion(clips, None)
+    assert labels == ("bird", REST)
+    assert table.tolist() == [[1, 1], [1, 1]]
+
+
+def test_poisson_limits_are_the_tabulated_ones():
+    low, high = rate_interval(0, 1.0)
+    assert (low, high) == (0.0, pytest.approx(3.6889, abs=1e-3))
+    assert rate_interval(10, 2.0) == pytest.approx((4.7954 / 2, 18.3904 / 2), abs=1e-3)
+
+
+def test_clusters_widen_the_limits():
+    counts, hours = np.array([12, 0, 0, 0, 0, 0]), np.ones(6)
+    assert dispersion(np.array([2, 2, 2, 2]), np.ones(4)) == 1.0
+    spread = dispersion(counts, hours)
+    assert spread == pytest.approx(12.0)
+    narrow, wide = rate_interval(12, 6.0), rate_interval(12, 6.0, spread)
+    assert wide[0] < narrow[0] and wide[1] > narrow[1]
+
+
+def test_rate_interval_covers_the_truth(rng):
+    rate, hours = 1.7, 3.0
+    inside = 0
+    for _ in range(2000):
+        low, high = rate_interval(int(rng.poisson(rate * hours)), hours)
+        inside += low <= rate <= high
+    assert inside / 2000 >= 0.94
+
+
+def test_prediction_interval_covers_new_counts(rng):
+    inside = 0
+    for _ in range(500):
+        rate = rng.gamma(2.0, 1.0)
+        low, high = prediction_interval(int(rng.poisson(rate * 4)), 4, 2)
+        inside += low <= rng.poisson(rate * 2) <= high
+    assert 0.93 <= inside / 500 <= 1.0
+
+
+def test_bootstrap_draws_whole_recordings(rng):
+    groups = np.repeat(np.arange(20), 50)  # 50 identical rows per recording: 20 pieces of evidence, not 1000
+    values = np.repeat(rng.random(20) < 0.5, 50).astype(float)
+    found = bootstrap(lambda w: float((w * values).sum() / w.sum()), groups, rng, 600)
+    rows = bootstrap(lambda w: float((w * values).sum() / w.sum()), np.arange(1000), rng, 600)
+    assert found.value == rows.value
+    assert found.high - found.low > 4 * (rows.high - rows.low)
+
+
+def test_bootstrap_says_when_it_cannot(rng):
+    alone = bootstrap(lambda w: 1.0, ["a", "a"], rng, 10)
+    assert (alone.value, alone.low) == (1.0, None)
+    assert bootstrap(lambda w: None, ["a", "b"], rng, 10) is None
+    assert proportion_interval(10, 10).high == pytest.approx(1.0)
+    assert proportion_interval(10, 10).low == pytest.approx(0.7225, abs=1e-3)
+    with pytest.raises(ValueError, match="must be positive"):
+        rate_interval(1, 0)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_temperature_is_recovered(activation, temperature, rng):
+    logits = rng.normal(0, 1.5, (6000, 3))
+    if activation == "softmax":
+        true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        targets = np.eye(3)[[rng.choice(3, p=row) for row in true]]
+        sharp = np.exp(logits * temperature)
+        scores = sharp / sharp.sum(axis=1, keepdims=True)
+    else:
+        targets = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(float)
+        scores = 1 / (1 + np.exp(-logits * temperature))
+    found = fit_temperature(targets, scores, activation)
+    assert found == pytest.approx(temperature, rel=0.1)
+    before = reliability(targets, scores, activation).error
+    after = reliability(targets, apply_temperature(scores, found, activation), activation).error
+    assert after < 0.025
+    assert after <= before + 0.005
+
+
+def test_reliability_counts_every_row_once(rng):
+    scores = rng.random((50, 2))
+    assert reliability((scores > 0.5) * 1.0, scores, "sigmoid").rows.sum() == 100
+    assert reliability(np.eye(2)[[0] * 50], scores, "softmax").rows.sum() == 50
