@@ -17,7 +17,8 @@ import soundfile
 
 from cheep import cli
 from cheep.datasets import xeno_canto as xc
-from cheep.datasets.download import choose, share_above
+from cheep.datasets.bands import share_above
+from cheep.datasets.download import choose
 from cheep.errors import CheepError
 from xeno_canto_server import FAULTS, KEY, Server, audio
 

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class BuildConfig(Settings):
     windows: WindowConfig = WindowConfig()
     split: SplitConfig = SplitConfig()
     group_by: str = Field("", description=f"what stays together: {', '.join(GROUPINGS)}; empty: group, else recordist")
+    box_labels: bool = Field(False, description="labels of annotations that no recording has become labels too")
     skip_bad: bool = Field(False, description="leave out unreadable files (counted) instead of stopping at the first")
 
 
@@ -88,7 +90,8 @@ def build_manifest(
     """
     if not recordings:
         raise CheepError("no recordings: give a folder that holds one folder per label, or --csv")
-    boxes = boxes or {}
+    boxes, others = _known_labels(boxes or {}, recordings, config)
+    tainted = _naming_others(recordings, config)
     group_of = _grouping(recordings, config.group_by)
     by_file: dict[Path, list[Recording]] = {}
     for recording in recordings:
@@ -106,7 +109,10 @@ def build_manifest(
             log.warning("left out: %s", measured.error)
             continue
         for recording in by_file[path]:
-            for window in _windows(recording, measured, config, boxes.get(path, [])):
+            windows = _windows(recording, measured, config, boxes.get(path, []), others)
+            if recording.path in tainted:
+                windows = [_left_out(window, f"also names {tainted[recording.path]}") for window in windows]
+            for window in windows:
                 reasons[window.reason] += 1
                 row = _row(recording, window, measured, group_of(recording), folder)
                 (kept if window.label else out).append(row)
@@ -121,7 +127,52 @@ def build_manifest(
     return BuildResult(manifest, Manifest.from_rows(out, folder), dict(sorted(reasons.items())), bad)
 
 
-def _windows(recording: Recording, measured: _Measured, config: BuildConfig, boxes: list[Box]) -> list[Window]:
+def plain_name(text: str) -> str:
+    """Return ``text`` in the form in which names are compared: ``Turdus merula`` and ``turdus_merula`` are one."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def _known_labels(
+    boxes: dict[Path, list[Box]], recordings: Sequence[Recording], config: BuildConfig
+) -> tuple[dict[Path, list[Box]], frozenset[str]]:
+    """Give boxes the spelling of the recordings' labels; return also the labels that are none of theirs."""
+    names = {plain_name(name): item.label for item in recordings for name in (item.label, item.species) if name}
+    result = {
+        path: [dataclasses.replace(box, label=names.get(plain_name(box.label), box.label)) for box in items]
+        for path, items in boxes.items()
+    }
+    if config.box_labels:
+        return result, frozenset()
+    known = set(names.values())
+    return result, frozenset(
+        box.label for items in result.values() for box in items if box.label and box.label not in known
+    )
+
+
+def _naming_others(recordings: Sequence[Recording], config: BuildConfig) -> dict[Path, str]:
+    """Recordings that name, beside their own species, one that is a label here: no negatives for that label."""
+    targets = {
+        plain_name(name): item.label
+        for item in recordings
+        for name in (item.label, item.species)
+        if name and not config.windows.is_background(item.label)
+    }
+    named: dict[Path, str] = {}
+    for item in recordings:
+        for name in item.also:
+            label = targets.get(plain_name(name))
+            if label is not None and label != item.label:
+                named[item.path] = label
+    return named
+
+
+def _left_out(window: Window, reason: str) -> Window:
+    return dataclasses.replace(window, label="", reason=reason) if window.label else window
+
+
+def _windows(
+    recording: Recording, measured: _Measured, config: BuildConfig, boxes: list[Box], others: frozenset[str]
+) -> list[Window]:
     end_s = measured.duration_s if recording.end_s is None else min(recording.end_s, measured.duration_s)
     begin_s = recording.begin_s
     if begin_s >= end_s:
@@ -133,7 +184,15 @@ def _windows(recording: Recording, measured: _Measured, config: BuildConfig, box
         begin_s = max(0.0, min((begin_s + end_s - length) / 2, measured.duration_s - length))
         end_s = min(begin_s + length, measured.duration_s)
     return choose_windows(
-        measured.levels, recording.label, config.windows, begin_s, end_s, recording.strong, boxes, measured.speech
+        measured.levels,
+        recording.label,
+        config.windows,
+        begin_s,
+        end_s,
+        recording.strong,
+        boxes,
+        measured.speech,
+        others,
     )
 
 

@@ -28,6 +28,7 @@ from pydantic import Field
 from cheep.audio import Resampler, float_to_int16, int16_to_float, iter_audio, probe
 from cheep.config import Settings
 from cheep.datasets.activity import ActivityConfig, LevelMeter
+from cheep.datasets.bands import share_above
 from cheep.datasets.credits import notice_text
 from cheep.datasets.files import DiskError, sha256_of, write_text
 from cheep.datasets.web import Fetcher, Permanent, Transient
@@ -412,27 +413,6 @@ class Downloader:
         if boxes:
             header = ("file", "start_s", "end_s", "label", "low_hz", "high_hz")
             write_text(self.folder / "annotations.csv", _csv(header, sorted(boxes, key=lambda box: box[:4])))
-
-
-def share_above(edges_hz: Sequence[float], energy: Sequence[float], limit_hz: float) -> float:
-    """Return the share of ``energy`` (bands,) above ``limit_hz``; a band that is cut counts in proportion."""
-    edges = np.asarray(edges_hz, float)
-    part = np.clip((edges[1:] - limit_hz) / np.maximum(np.diff(edges), 1e-9), 0, 1)
-    return float(np.sum(part * np.asarray(energy, float)))
-
-
-def bandwidth_warnings(rows: Sequence[dict[str, Any]], sample_rate_hz: int, least: float = 0.2) -> list[str]:
-    """Return one sentence per label whose energy lies above half the rate by more than ``least`` in the mean."""
-    shares: dict[str, list[float]] = {}
-    for row in rows:
-        if row["energy_above"] != "":
-            shares.setdefault(row["label"], []).append(float(row["energy_above"]))
-    return [
-        f"{label}: {100 * np.mean(values):.0f} % of this species' energy is above {sample_rate_hz / 2000:g} kHz "
-        f"(mean of {len(values)} recordings): use --sample-rate {2 * sample_rate_hz}"
-        for label, values in sorted(shares.items())
-        if np.mean(values) > least
-    ]
 
 
 def _blocks(source: Path, from_hz: int, to_hz: int, channels: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:

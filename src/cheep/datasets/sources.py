@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cheep.config import nearest_name
+from cheep.datasets.audiomoth import read_card_header
 from cheep.datasets.files import csv_rows
 from cheep.datasets.numbers import number_field
 from cheep.errors import CheepError
@@ -32,6 +33,7 @@ AUDIO_SUFFIXES = (
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "begin_path", "begin path"),
     "label": ("label", "class", "category", "class_name", "target_name", "species"),
+    "species": ("species", "scientific_name"),
     "recording": ("recording", "recording_id", "source_id", "original", "src_file", "fsid"),
     "recordist": ("recordist", "author", "rec", "recorder"),
     "licence": ("licence", "license", "lic"),
@@ -46,6 +48,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "end_s": ("end_s", "end time (s)"),
 }
 FIELDS = tuple(ALIASES)
+_ESC_NAME = re.compile(r"(\d+)-(\d+)-[A-Z]+-\d+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Recording:
     site: str = ""
     date: str = ""
     also: tuple[str, ...] = ()
+    species: str = ""
     begin_s: float = 0.0
     end_s: float | None = None
     strong: bool = False  # the stretch was marked by a person: every window in it is an example
@@ -82,8 +86,8 @@ def recording_of(path: Path) -> str:
     stem = path.stem
     if match := re.match(r"(XC\d{2,})(?!\d)", stem, re.IGNORECASE):
         return match.group(1).upper()
-    if match := re.fullmatch(r"\d+-(\d+)-[A-Z]+-\d+", stem):
-        return match.group(1)
+    if match := _ESC_NAME.match(stem):
+        return match.group(2)
     return stem
 
 
@@ -113,9 +117,18 @@ def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list
                 f"{sub}: no audio in this label folder (known: {' '.join(AUDIO_SUFFIXES)}): fill or remove it"
             )
         for path in files:
-            fold = re.match(r"(\d+)-\d+-[A-Z]+-\d+$", path.stem)
+            fold = _ESC_NAME.match(path.stem)
+            site, date = _card(path)
             found.append(
-                Recording(path, sub.name, recording_of(path), fold=fold.group(1) if fold else "", source=folder.name)
+                Recording(
+                    path,
+                    sub.name,
+                    recording_of(path),
+                    fold=fold.group(1) if fold else "",
+                    source=folder.name,
+                    site=site,
+                    date=date,
+                )
             )
     if not found:
         raise CheepError(f"{folder}: no label folders with audio (expected {folder}/LABEL/*.wav)")
@@ -133,7 +146,22 @@ def recordings_in_noise_folder(folder: Path | str, label: str) -> list[Recording
     files = sorted(item for item in folder.rglob("*") if item.suffix.lower() in AUDIO_SUFFIXES and item.is_file())
     if not files:
         raise CheepError(f"{folder}: no audio in this noise folder (known: {' '.join(AUDIO_SUFFIXES)})")
-    return [Recording(path, label, recording_of(path), source=folder.name) for path in files]
+    found = []
+    for path in files:
+        site, date = _card(path)
+        fold = _ESC_NAME.match(path.stem)
+        found.append(
+            Recording(
+                path,
+                label,
+                recording_of(path),
+                fold=fold.group(1) if fold else "",
+                source=folder.name,
+                site=site,
+                date=date,
+            )
+        )
+    return found
 
 
 def recordings_in_csv(
@@ -197,6 +225,19 @@ def recordings_in_csv(
     return found
 
 
+def _card(path: Path) -> tuple[str, str]:
+    """(site, date) of an AudioMoth recording: the device and the day; empty for others."""
+    if path.suffix.lower() != ".wav":
+        return "", ""
+    try:
+        header = read_card_header(path)
+    except CheepError:
+        return "", ""
+    if header is None:
+        return "", ""
+    return header.device, header.time.date().isoformat() if header.time else ""
+
+
 def _recording(path: Path, line: int, root: Path, value: dict[str, str]) -> Recording:
     if not value["path"] or "\0" in value["path"]:
         raise CheepError(f"{path}:{line}: the file name is empty or malformed")
@@ -224,6 +265,7 @@ def _recording(path: Path, line: int, root: Path, value: dict[str, str]) -> Reco
         source=value.get("source", ""),
         site=value.get("site", ""),
         date=value.get("date", ""),
+        species=value.get("species", ""),
         also=tuple(name.strip() for name in value.get("also", "").split(";") if name.strip()),
         begin_s=begin_s,
         end_s=end_s,

@@ -80,6 +80,7 @@ def choose_windows(
     strong: bool = False,
     boxes: Sequence[Box] = (),
     speech: Sequence[tuple[float, float]] = (),
+    others: frozenset[str] = frozenset(),
 ) -> list[Window]:
     """Return every window of ``begin_s`` .. ``end_s`` with its fate.
 
@@ -93,12 +94,14 @@ def choose_windows(
         Annotations of the file. Where there are any, they decide: a window belongs to the box it overlaps most.
     speech
         Stretches that sound like an announcement, s.
+    others
+        Labels of boxes that are no label of this data set: their windows are left out.
     """
     windows = []
     for start in window_starts(begin_s, end_s, config):
         duration = min(config.window_s, end_s - start)
         snr = levels.window_db(start, duration, config.activity.active_frames) if levels is not None else math.nan
-        kept, reason = _fate(start, duration, snr, levels, label, config, strong, boxes, speech)
+        kept, reason = _fate(start, duration, snr, levels, label, config, strong, boxes, speech, others)
         windows.append(Window(start, round(duration, 6), kept, reason, round(snr, 1)))
     return _capped(windows, config)
 
@@ -113,15 +116,20 @@ def _fate(
     strong: bool,
     boxes: Sequence[Box],
     speech: Sequence[tuple[float, float]],
+    others: frozenset[str],
 ) -> tuple[str, str]:
     end = start + duration
     if boxes:
         best = max(boxes, key=lambda box: _overlap(start, end, box.start_s, box.end_s))
         part = _overlap(start, end, best.start_s, best.end_s) / max(min(duration, best.end_s - best.start_s), 1e-9)
         if part >= config.box_overlap:
+            if best.label in others:
+                return "", "annotated as another label"
             return best.label or label, "annotated"
         if part > 0:
             return "", "edge of an annotation"
+        if config.is_background(label):
+            return label, "not annotated"
         if config.gaps and _is_quiet(levels, start, end, config):
             return config.background, "quiet gap"
         return "", "not annotated"

@@ -1,0 +1,148 @@
+"""Look at a data set: inspect, sample, check for leaks, read AudioMoth cards, find doubtful windows.
+
+inspect MANIFEST     counts, hours, licences, recordists, levels, bands, duplicates, leaks
+sample MANIFEST      a small manifest: some examples of each label, recordings in turn
+card FOLDER          what AudioMoth recordings say of time, device, gain, battery and temperature, as CSV
+teacher MANIFEST     a cross-validated model doubts windows; a page to listen to them; a manifest without them
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+from cheep.errors import CheepError, GateError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    sub = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    inspect = sub.add_parser("inspect", help="what a manifest holds and what is wrong with it")
+    inspect.add_argument("manifest", type=Path, nargs="?", help="default: dataset.csv of the latest run")
+    inspect.add_argument("--listen", type=int, default=2000, help="audio files to open, 0: none (%(default)s)")
+    inspect.add_argument("--html", type=Path, help="write a page, too")
+    inspect.add_argument("--sample-rate", type=int, default=8000, help="of the detector to be, Hz (%(default)s)")
+    inspect.add_argument("--jobs", type=int)
+    sample = sub.add_parser("sample", help="some examples of each label")
+    sample.add_argument("manifest", type=Path)
+    sample.add_argument("-o", "--output", type=Path, required=True)
+    sample.add_argument("-n", "--per-label", type=int, default=100)
+    sample.add_argument("--seed", type=int, default=1)
+    card = sub.add_parser("card", help="AudioMoth headers as CSV")
+    card.add_argument("folder", type=Path)
+    teacher = sub.add_parser("teacher", help="find the windows whose label a cross-validated model doubts")
+    teacher.add_argument("manifest", type=Path, nargs="?", help="default: dataset.csv of the latest run")
+    teacher.add_argument(
+        "-o", "--output", type=Path, help="manifest without them (default: dataset.taught.csv beside it)"
+    )
+    teacher.add_argument("--page", type=Path, help="contact sheet (default: contact_sheet.html beside it)")
+    teacher.add_argument("--drop", type=float, default=0.05, help="largest share of each label to drop (%(default)s)")
+    teacher.add_argument("--below", type=float, default=0.2, help="plausibility that counts as doubtful (%(default)s)")
+    teacher.add_argument("--keep", type=Path, help="text file of the numbers to keep, as the page gives it")
+    teacher.add_argument("--sample-rate", type=int, default=8000)
+    teacher.add_argument("--seed", type=int, default=1)
+    teacher.add_argument("--jobs", type=int)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Dispatch to the subcommand."""
+    return {"inspect": _inspect, "sample": _sample, "card": _card, "teacher": _teacher}[args.action](args)
+
+
+def _manifest_path(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    from cheep.runs import DATASET, find_run
+
+    return find_run() / DATASET
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from cheep.datasets.files import write_text
+    from cheep.datasets.inspect import inspect_manifest
+    from cheep.datasets.inspect_report import inspection_html, inspection_text
+    from cheep.datasets.manifest import load_manifest
+
+    path = _manifest_path(args.manifest)
+    found = inspect_manifest(
+        load_manifest(path), args.listen, progress=_progress, jobs=args.jobs, sample_rate_hz=args.sample_rate
+    )
+    print(inspection_text(found), end="")
+    if args.html:
+        write_text(args.html, inspection_html(found, f"Data set {path.name}"))
+        print(f"page: {args.html}")
+    if found.leaks:
+        raise GateError(f"{path}: {len(found.leaks)} leak(s): training would hear what it is tested on")
+    return 0
+
+
+def _sample(args: argparse.Namespace) -> int:
+    from cheep.datasets.inspect import sample_manifest
+    from cheep.datasets.manifest import load_manifest
+
+    result = sample_manifest(load_manifest(args.manifest), args.per_label, args.seed)
+    result.write(args.output)
+    print(f"{args.output}: {len(result)} examples")
+    return 0
+
+
+def _card(args: argparse.Namespace) -> int:
+    from cheep.datasets.audiomoth import read_card_header
+
+    if not args.folder.is_dir():
+        raise CheepError(f"{args.folder}: no such folder")
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(["file", "time", "device", "deployment", "gain", "battery_v", "battery_bound", "temperature_c"])
+    others = 0
+    for path in sorted(args.folder.rglob("*")):
+        if path.suffix.lower() != ".wav":
+            continue
+        try:
+            header = read_card_header(path)
+        except CheepError as error:
+            print(error, file=sys.stderr)
+            continue
+        if header is None:
+            others += 1
+            continue
+        time = header.time.isoformat() if header.time else ""
+        values = [header.battery_v, header.battery_bound, header.temperature_c]
+        shown = ["" if value is None else value for value in values]
+        out.writerow(
+            [path.relative_to(args.folder).as_posix(), time, header.device, header.deployment, header.gain, *shown]
+        )
+    if others:
+        print(f"{others} WAV file(s) without an AudioMoth header", file=sys.stderr)
+    return 0
+
+
+def _teacher(args: argparse.Namespace) -> int:
+    from cheep.datasets.contact_sheet import contact_sheet
+    from cheep.datasets.files import write_text
+    from cheep.datasets.manifest import load_manifest
+    from cheep.datasets.teacher import TeacherConfig, read_kept, teach
+
+    path = _manifest_path(args.manifest)
+    config = TeacherConfig.parse(
+        {"drop": args.drop, "below": args.below, "seed": args.seed, "sample_rate_hz": args.sample_rate}, "options"
+    )
+    manifest = load_manifest(path)
+    result = teach(manifest, config, _progress, args.jobs)
+    kept = read_kept(args.keep, len(manifest)) if args.keep else frozenset()
+    dropped = [row for row in result.doubtful if row not in kept]
+    page = args.page or path.with_name("contact_sheet.html")
+    write_text(page, contact_sheet(manifest, result, args.sample_rate, kept))
+    output = args.output or path.with_name(path.stem + ".taught.csv")
+    result.without(manifest, dropped).write(output)
+    print(f"cross-validated accuracy of the teacher: {result.accuracy:.3f} over {len(set(result.fold.tolist()))} folds")
+    for label, (count, total) in result.counts(manifest, dropped).items():
+        print(f"  {label}: {count} of {total} training windows dropped")
+    print(f"listen: {page}\n{output}: {len(manifest) - len(dropped)} examples")
+    return 0
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty() and (done % 16 == 0 or done == total):
+        print(f"\r{done}/{total} files ", end="\n" if done == total else "", file=sys.stderr)
