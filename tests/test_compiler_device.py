@@ -1,0 +1,122 @@
+"""The same C on an emulated Cortex-M4F, through the DSP instructions: the same bytes as on this machine."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+
+import numpy as np
+import pytest
+
+from cheep.boards.compiled_bench import measure
+from cheep.boards.emulator import build_elf, run_elf
+from cheep.ccore import compile_shared
+from cheep.compiler import CompiledModel, compile_bytes
+from cheep.compiler.reader import read_graph
+from compiler_grid import grid, networks, one_file
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
+    reason="needs gcc-arm-none-eabi and qemu-system-arm (make setup installs them)",
+)
+ROUNDS = 3
+_HEAD = """
+#include "emulator.h"
+static _Alignas(8) unsigned char memory[{memory}];
+static _Alignas(8) unsigned char in[{size_in}], out[{size_out}];
+int main(void)
+{{
+    char buffer[400];
+    char *a = buffer + (emulator_arguments(buffer, sizeof buffer) - buffer), *b = a;
+    for (; *b != ' '; b++) {{
+    }}
+    *b++ = 0;
+    const int source = emulator_open_read(a), sink = emulator_open_write(b);
+    for (int i = 0; i < {rounds}; i++) {{
+"""
+
+
+def test_every_operator(tmp_path):
+    cases = grid() + networks()
+    made, calls, inputs, expected = [], [], [], []
+    sizes = []
+    for i, (name, data) in enumerate(cases):
+        compiled = compile_bytes(data, f"m{i}", name)
+        (tmp_path / f"m{i}.h").write_text(compiled.header)
+        made.append(compiled)
+        graph = read_graph(data)
+        size_in, size_out = (sum(-(-t.n_bytes // 8) * 8 for t in ts) for ts in (graph.inputs, graph.outputs))
+        sizes.append((compiled.memory_bytes, size_in, size_out, graph))
+        pointers, at = [], 0
+        for letter, tensors in (("in", graph.inputs), ("out", graph.outputs)):
+            at = 0
+            for t in tensors:
+                pointers.append(f"(void *)({letter} + {at})")
+                at += -(-t.n_bytes // 8) * 8
+        calls.append(
+            f"emulator_read(source, in, {size_in}); m{i}_invoke((void *)memory, {', '.join(pointers)}); "
+            f"emulator_write(sink, out, {size_out});"
+        )
+    text = one_file(made)
+    folder = tmp_path / "host"
+    folder.mkdir()
+    (folder / "grid.c").write_text(text)
+    library = ctypes.CDLL(str(compile_shared([folder / "grid.c"], [tmp_path], ["-O1"], "grid")))
+    rng = np.random.default_rng(5)
+    for _ in range(ROUNDS):
+        for i, (memory_bytes, size_in, size_out, graph) in enumerate(sizes):
+            raw = np.zeros(size_in // 8, np.uint64)
+            out = np.zeros(size_out // 8, np.uint64)
+            view, at = raw.view(np.uint8), 0
+            keep = np.zeros(memory_bytes // 8 + 1, np.uint64)
+            pointers = [keep.ctypes.data]
+            for t in graph.inputs:
+                values = rng.integers(-128, 128, t.size).astype(np.int8)
+                values = values.astype(np.float32) / 7 if t.dtype == "float32" else values
+                view[at : at + t.n_bytes] = np.frombuffer(values.tobytes(), np.uint8)
+                pointers.append(raw.ctypes.data + at)
+                at += -(-t.n_bytes // 8) * 8
+            at = 0
+            for t in graph.outputs:
+                pointers.append(out.ctypes.data + at)
+                at += -(-t.n_bytes // 8) * 8
+            library[f"m{i}_invoke"](*map(ctypes.c_void_p, pointers))
+            inputs.append(raw.tobytes())
+            expected.append(out.tobytes())
+    head = _HEAD.format(
+        memory=max(s[0] for s in sizes), size_in=max(s[1] for s in sizes), size_out=max(s[2] for s in sizes),
+        rounds=ROUNDS,
+    )  # fmt: skip
+    # zero the padding between outputs, so that only what a network writes is compared
+    body = "\n".join(f"        for (int k = 0; k < (int)sizeof out; k++) {{ out[k] = 0; }} {call}" for call in calls)
+    main = tmp_path / "main.c"
+    main.write_text(text + head + body + "\n    }\n    emulator_close(sink);\n    return 0;\n}\n")
+    (tmp_path / "in.bin").write_bytes(b"".join(inputs))
+    elf = build_elf([main], tmp_path / "grid.elf", include_dirs=[tmp_path], optimization="-O1", flash_bytes=1 << 22,
+                    ram_bytes=1 << 20)  # fmt: skip
+    run_elf(elf, [str(tmp_path / "in.bin"), str(tmp_path / "out.bin")], count=False)
+    got = (tmp_path / "out.bin").read_bytes()
+    assert len(got) == sum(map(len, expected))
+    wrong, at = set(), 0
+    for k, part in enumerate(expected):
+        if got[at : at + len(part)] != part:
+            wrong.add(cases[k % len(cases)][0])
+        at += len(part)
+    assert not wrong, f"{len(wrong)} of {len(cases)} differ on the device: {sorted(wrong)[:20]}"
+
+
+@pytest.mark.parametrize("name", ["valid", "odd same"])
+def test_measured(name):
+    data = dict(networks())[name]
+    compiled = compile_bytes(data)
+    window = np.random.default_rng(6).integers(-128, 128, (2, *read_graph(data).inputs[0].shape)).astype(np.int8)
+    measured = measure(compiled, window.tobytes(), 2)
+    assert measured.outputs == CompiledModel(data).scores(window).tobytes()
+    assert measured.ram_bytes == compiled.memory_bytes
+    assert compiled.constant_bytes < measured.flash_bytes < compiled.constant_bytes + 8192
+    assert compiled.macs / 3 < measured.instructions < compiled.macs * 8
+    if compiled.stream:
+        columns = window.reshape(-1, window.shape[-2] * window.shape[-1])
+        stream = measure(compiled, columns.tobytes(), len(columns), stream=True)
+        assert stream.instructions_mean < measured.instructions / 3
+        assert len(stream.outputs) > 0
