@@ -132,7 +132,7 @@ class TerminalView:
         yield self._spectrogram
         name_width = max((len(label) for label in self._labels), default=0)
         for label, value, threshold in zip(self._labels, self._scores, self._thresholds, strict=True):
-            yield _bar(label, value, threshold, name_width, max(10, width - name_width - 8))
+            yield score_bar(label, value, threshold, name_width, max(10, width - name_width - 8))
         yield Text("─" * width, style="dim")
         for line in self._log:
             yield Text(line, overflow="ellipsis", no_wrap=True)
@@ -182,7 +182,8 @@ def event_line(event: LiveEvent) -> str:
     return f"{event.start_s:9.2f} -           s  {event.label}  {event.score:.2f} …"
 
 
-def _bar(label: str, value: float, threshold: float | None, name_width: int, width: int) -> Text:
+def score_bar(label: str, value: float, threshold: float | None, name_width: int, width: int) -> Text:
+    """Return one line: name, bar with its threshold, value."""
     value = min(max(float(value), 0.0), 1.0)
     eighths = round(value * width * 8)
     bar = "█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")
