@@ -8,7 +8,7 @@
 
 #define SETTINGS_NAME "SETTINGS.TXT"
 #define LOG_NAME "CHEEP.LOG"
-#define STORE_BYTES 1024u
+#define STORE_BYTES 512u
 #define READ_BYTES 64u
 #define CLIP_SAMPLES 128u
 

@@ -97,7 +97,6 @@ struct cheep_app {
     cheep_event *events;       /* n_classes */
     float *column;             /* n_mels */
     int8_t *quantized;         /* n_mels */
-    int8_t *window;            /* window_frames * n_mels */
     uint32_t until_window;     /* columns left until the next window is run */
     uint64_t samples;          /* consumed or lost since boot */
     uint64_t origin;           /* sample at which the front end was last reset */

@@ -55,6 +55,15 @@ typedef struct {
 /* In place; saturates. Start with mean_q12 = 0. */
 void cheep_dc_remove(cheep_dc *dc, int16_t *pcm, size_t n);
 
+typedef struct {
+    int32_t mean_q8;    /* offset of the 24-bit samples times 256 */
+    uint8_t gain_bits;  /* 0..8: each doubles */
+} cheep_i2s24;
+
+/* A 24-bit microphone, left-justified in 32-bit slots (INMP441 and kin): takes away the offset, amplifies by
+ * 2^gain_bits, rounds to 16 bits, saturates. State: gain_bits set, the rest 0. in and out may be one memory. */
+void cheep_i2s24_to_pcm(cheep_i2s24 *state, const int32_t *in, size_t n, int16_t *out);
+
 #ifdef __cplusplus
 }
 #endif

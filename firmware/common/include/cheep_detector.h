@@ -18,7 +18,9 @@
 extern "C" {
 #endif
 
-#define CHEEP_MAX_CLASSES 64
+#ifndef CHEEP_MAX_CLASSES
+#define CHEEP_MAX_CLASSES 64 /* a firmware may lower it to save state: 48 bytes a class */
+#endif
 #define CHEEP_MAX_SMOOTHING 32
 #define CHEEP_MAX_SCORES 512 /* smoothing * n_classes */
 

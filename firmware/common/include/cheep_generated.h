@@ -43,7 +43,7 @@ CHEEP_ASSERT(CHEEP_MODEL_CLASSES <= CHEEP_MAX_CLASSES, "more classes than CHEEP_
 #define CHEEP_APP_MEMORY_BYTES                                                                             \
     (CHEEP_ALIGN8(CHEEP_MEL_FRONTEND_BYTES) + CHEEP_ALIGN8(CHEEP_MODEL_CLASSES * sizeof(cheep_event)) +    \
      CHEEP_ALIGN8(CHEEP_MODEL_MELS * sizeof(float)) + CHEEP_ALIGN8(CHEEP_MODEL_MELS) +                     \
-     2u * CHEEP_ALIGN8(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS))
+     CHEEP_ALIGN8(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS))
 
 extern const cheep_app_spec cheep_generated_app;
 

@@ -25,7 +25,7 @@ size_t cheep_app_memory_bytes(const cheep_app_spec *spec)
     size_t n_mels = spec->frontend->n_mels;
     size_t window = spec->window_frames * n_mels;
     return aligned(frontend) + aligned(spec->detector->n_classes * sizeof(cheep_event)) +
-           aligned(n_mels * sizeof(float)) + aligned(n_mels) + 2u * aligned(window);
+           aligned(n_mels * sizeof(float)) + aligned(n_mels) + aligned(window);
 }
 
 const char *cheep_stage_name(cheep_stage stage)
@@ -122,7 +122,6 @@ cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *me
     }
     uint8_t *at = memory;
     size_t n_mels = spec->frontend->n_mels;
-    size_t window = aligned(spec->window_frames * n_mels);
     size_t frontend = aligned(cheep_frontend_memory_bytes(spec->frontend));
     status = check_frontend(app, at, frontend);
     if (status != CHEEP_OK) {
@@ -135,8 +134,6 @@ cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *me
     at += aligned(n_mels * sizeof(float));
     app->quantized = (int8_t *)at;
     at += aligned(n_mels);
-    app->window = (int8_t *)at;
-    at += window;
     cheep_columns_init(&app->columns, (int8_t *)at, spec->window_frames, spec->frontend->n_mels);
     status = cheep_detector_init(&app->detector, spec->detector);
     if (status != CHEEP_OK) {
@@ -188,12 +185,34 @@ static void report_events(cheep_app *app, uint16_t n)
     }
 }
 
+static void reverse(int8_t *data, size_t n)
+{
+    for (size_t i = 0; i < n / 2u; i++) {
+        int8_t kept = data[i];
+        data[i] = data[n - 1u - i];
+        data[n - 1u - i] = kept;
+    }
+}
+
+/* Turn the full ring in place until its oldest column lies first: the window needs no second buffer. */
+static const int8_t *straight_window(cheep_columns *columns)
+{
+    size_t all = (size_t)columns->window_frames * columns->n_mels;
+    size_t older = (size_t)columns->next * columns->n_mels; /* bytes before the oldest column */
+    if (older > 0u) {
+        reverse(columns->data, older);
+        reverse(columns->data + older, all - older);
+        reverse(columns->data, all);
+        columns->next = 0;
+    }
+    return columns->data;
+}
+
 static void run_window(cheep_app *app)
 {
     int8_t scores[CHEEP_MAX_CLASSES];
     uint32_t begun = cheep_hal_clock_us();
-    cheep_columns_window(&app->columns, app->window);
-    cheep_status status = cheep_model_invoke(app->window, scores);
+    cheep_status status = cheep_model_invoke(straight_window(&app->columns), scores);
     keep_worst(&app->stats.model_us, begun);
     if (status != CHEEP_OK) {
         app->failed_stage = CHEEP_STAGE_MODEL;

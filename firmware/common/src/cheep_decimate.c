@@ -93,3 +93,14 @@ void cheep_dc_remove(cheep_dc *dc, int16_t *pcm, size_t n)
         pcm[i] = saturate(x - dc->mean_q12 / 4096);
     }
 }
+
+void cheep_i2s24_to_pcm(cheep_i2s24 *state, const int32_t *in, size_t n, int16_t *out)
+{
+    unsigned shift = 8u - (state->gain_bits > 8u ? 8u : state->gain_bits);
+    int32_t half = shift > 0u ? 1 << (shift - 1u) : 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t x = in[i] / 256; /* what lies below the 24 bits is undefined on some microphones */
+        state->mean_q8 += (int32_t)(((int64_t)x * 256 - state->mean_q8) / 1024);
+        out[i] = saturate((x - state->mean_q8 / 256 + half) >> shift);
+    }
+}

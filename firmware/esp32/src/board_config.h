@@ -1,0 +1,50 @@
+/* The one place for pins, microphone, gain and LED. Each can be set by a build flag (-D NAME=value). */
+#ifndef BOARD_CONFIG_H
+#define BOARD_CONFIG_H
+
+/* Which microphone: 0 = I2S, 24 bits in 32-bit slots (INMP441, ICS-43434, SPH0645), 1 = PDM (SPM1423, MP34DT01) */
+#ifndef CHEEP_MIC_PDM
+#define CHEEP_MIC_PDM 0
+#endif
+
+/* I2S: SCK (bit clock), WS (word select), SD (data). L/R of the microphone to GND: left slot. */
+#ifndef CHEEP_PIN_I2S_SCK
+#define CHEEP_PIN_I2S_SCK 14
+#endif
+#ifndef CHEEP_PIN_I2S_WS
+#define CHEEP_PIN_I2S_WS 15
+#endif
+#ifndef CHEEP_PIN_I2S_SD
+#define CHEEP_PIN_I2S_SD 13
+#endif
+#ifndef CHEEP_MIC_RIGHT_SLOT
+#define CHEEP_MIC_RIGHT_SLOT 0 /* 1: L/R to 3V3 */
+#endif
+
+/* PDM: clock and data */
+#ifndef CHEEP_PIN_PDM_CLK
+#define CHEEP_PIN_PDM_CLK 14
+#endif
+#ifndef CHEEP_PIN_PDM_DATA
+#define CHEEP_PIN_PDM_DATA 13
+#endif
+
+/* Each bit is 6 dB. 94 dB SPL is -26 dBFS at an INMP441: 3 bits leave 8 dB for a bird at one metre. */
+#ifndef CHEEP_MIC_GAIN_BITS
+#define CHEEP_MIC_GAIN_BITS 3
+#endif
+
+/* Lit while an event lasts; -1: none. */
+#ifndef CHEEP_PIN_LED
+#define CHEEP_PIN_LED 2
+#endif
+#ifndef CHEEP_LED_ON_LEVEL
+#define CHEEP_LED_ON_LEVEL 1
+#endif
+
+/* The ring between microphone and network: a power of two; 16384 samples are 2 s at 8 kHz. */
+#ifndef CHEEP_RING_SAMPLES
+#define CHEEP_RING_SAMPLES 16384
+#endif
+
+#endif

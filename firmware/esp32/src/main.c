@@ -1,0 +1,127 @@
+/* Cheep on an ESP32: one task takes samples from the microphone into the ring, the main task does the rest.
+ * Lines of JSON go to the serial port (docs/firmware.md has their schema). */
+#include <stdio.h>
+
+#include "driver/gpio.h"
+#include "esp_task_wdt.h"
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+
+#include "board_config.h"
+#include "cheep_app.h"
+#include "cheep_decimate.h"
+#include "cheep_generated.h"
+#include "cheep_lines.h"
+#include "cheep_model.h"
+#include "hal.h"
+#include "microphone.h"
+
+/* Microphones want at least 16 kHz or so: capture a multiple of the model's rate and decimate. */
+#define FACTOR (CHEEP_MEL_SAMPLE_RATE_HZ >= 16000 ? 1u : CHEEP_MEL_SAMPLE_RATE_HZ >= 8000 ? 2u : 3u)
+#define CAPTURE_HZ (FACTOR * CHEEP_MEL_SAMPLE_RATE_HZ)
+
+_Static_assert(CHEEP_MEL_SAMPLE_RATE_HZ >= 5334 && CHEEP_MEL_SAMPLE_RATE_HZ <= 48000,
+               "the microphone needs a model with a sample rate of 5334 to 48000 Hz");
+
+#define BLOCK 256
+#define CAPTURE_STACK 4096
+#define CAPTURE_PRIORITY 10
+
+static cheep_app app;
+static cheep_ring ring;
+static int16_t samples[CHEEP_RING_SAMPLES];
+static _Alignas(8) uint8_t memory[CHEEP_APP_MEMORY_BYTES];
+static TaskHandle_t main_task;
+
+static void write_line(const char *line, size_t length)
+{
+    fwrite(line, 1, length, stdout);
+    fflush(stdout);
+}
+
+static void set_led(bool on)
+{
+    if (CHEEP_PIN_LED >= 0) {
+        gpio_set_level((gpio_num_t)CHEEP_PIN_LED, on ? CHEEP_LED_ON_LEVEL : !CHEEP_LED_ON_LEVEL);
+    }
+}
+
+static void on_event(void *context, const cheep_app *from, const cheep_app_event *event)
+{
+    static char line[CHEEP_LINE_BYTES];
+    static unsigned running;
+    (void)context;
+    running += event->ended ? -1u : 1u;
+    set_led(running > 0u);
+    write_line(line, cheep_line_event(line, sizeof line, from->spec, event));
+}
+
+static void on_stats(void *context, const cheep_app *from, const cheep_app_stats *stats)
+{
+    static char line[CHEEP_LINE_BYTES];
+    (void)context;
+    write_line(line, cheep_line_stats(line, sizeof line, from->spec, stats, cheep_model_memory_bytes(),
+                                      cheep_hal_stack_bytes()));
+}
+
+/* The producer: reads, decimates, copies into the ring, wakes the main task. */
+static void capture(void *unused)
+{
+    static int16_t pcm[BLOCK + 1];
+    static cheep_decimator decimator;
+    (void)unused;
+    (void)cheep_decimate_init(&decimator, FACTOR);
+    for (;;) {
+        size_t got = 0;
+        if (microphone_read(pcm, BLOCK, &got) == ESP_OK && got > 0u) {
+            got = cheep_decimate(&decimator, pcm, got, pcm);
+            (void)cheep_ring_push(&ring, pcm, got);
+            xTaskNotifyGive(main_task);
+        }
+    }
+}
+
+/* Said again and again, so that a monitor opened later sees it. */
+static void refuse(const char *stage, const char *reason)
+{
+    static char line[CHEEP_LINE_BYTES];
+    for (;;) {
+        write_line(line, cheep_line_error(line, sizeof line, stage, reason));
+        for (unsigned blink = 0; blink < 20u; blink++) {
+            set_led(blink % 2u == 0u);
+            vTaskDelay(pdMS_TO_TICKS(250));
+        }
+    }
+}
+
+void app_main(void)
+{
+    static char line[CHEEP_LINE_BYTES];
+    const cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = on_stats, .scores = NULL};
+    if (CHEEP_PIN_LED >= 0) {
+        gpio_reset_pin((gpio_num_t)CHEEP_PIN_LED);
+        gpio_set_direction((gpio_num_t)CHEEP_PIN_LED, GPIO_MODE_OUTPUT);
+    }
+    set_led(false);
+    main_task = xTaskGetCurrentTaskHandle();
+    (void)cheep_ring_init(&ring, samples, CHEEP_RING_SAMPLES);
+    if (cheep_app_boot(&app, &cheep_generated_app, memory, sizeof memory, &ring, &handlers) != CHEEP_OK) {
+        refuse(cheep_stage_name(app.failed_stage), app.failure);
+    }
+    if (microphone_start(CAPTURE_HZ) != ESP_OK) {
+        refuse("microphone", "the I2S driver refuses pins or rate (src/board_config.h)");
+    }
+    write_line(line, cheep_line_boot(line, sizeof line, &cheep_generated_app, CONFIG_IDF_TARGET,
+                                     sizeof app + sizeof memory, cheep_model_memory_bytes()));
+    xTaskCreatePinnedToCore(capture, "capture", CAPTURE_STACK, NULL, CAPTURE_PRIORITY, NULL, 0);
+    ESP_ERROR_CHECK(esp_task_wdt_add(NULL));
+    for (;;) {
+        ESP_ERROR_CHECK(esp_task_wdt_reset());
+        if (cheep_app_poll(&app, CHEEP_RING_SAMPLES) == 0u) {
+            (void)ulTaskNotifyTake(pdTRUE, pdMS_TO_TICKS(1000));
+        }
+        if (app.failed_stage != CHEEP_STAGE_NONE) {
+            refuse(cheep_stage_name(app.failed_stage), app.failure);
+        }
+    }
+}

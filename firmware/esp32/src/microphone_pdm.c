@@ -1,0 +1,45 @@
+/* PDM microphones: the driver's filter makes 16-bit samples. */
+#include "board_config.h"
+
+#if CHEEP_MIC_PDM
+
+#include "driver/gpio.h"
+#include "driver/i2s_pdm.h"
+
+#include "cheep_decimate.h"
+#include "microphone.h"
+
+static i2s_chan_handle_t channel;
+static cheep_dc dc;
+
+esp_err_t microphone_start(uint32_t rate_hz)
+{
+    i2s_chan_config_t channel_config = I2S_CHANNEL_DEFAULT_CONFIG(I2S_NUM_0, I2S_ROLE_MASTER); /* PDM: only I2S 0 */
+    i2s_pdm_rx_config_t config = {
+        .clk_cfg = I2S_PDM_RX_CLK_DEFAULT_CONFIG(rate_hz),
+        .slot_cfg = I2S_PDM_RX_SLOT_DEFAULT_CONFIG(I2S_DATA_BIT_WIDTH_16BIT, I2S_SLOT_MODE_MONO),
+        .gpio_cfg = {.clk = (gpio_num_t)CHEEP_PIN_PDM_CLK, .din = (gpio_num_t)CHEEP_PIN_PDM_DATA},
+    };
+    channel_config.dma_desc_num = 8;
+    channel_config.dma_frame_num = 256;
+    esp_err_t status = i2s_new_channel(&channel_config, NULL, &channel);
+    if (status == ESP_OK) {
+        status = i2s_channel_init_pdm_rx_mode(channel, &config);
+    }
+    return status == ESP_OK ? i2s_channel_enable(channel) : status;
+}
+
+esp_err_t microphone_read(int16_t *pcm, size_t n, size_t *got)
+{
+    size_t bytes = 0;
+    esp_err_t status = i2s_channel_read(channel, pcm, n * sizeof pcm[0], &bytes, 1000);
+    *got = bytes / sizeof pcm[0];
+    cheep_dc_remove(&dc, pcm, *got);
+    for (size_t i = 0; i < *got; i++) {
+        int32_t x = pcm[i] * (1 << CHEEP_MIC_GAIN_BITS);
+        pcm[i] = (int16_t)(x > 32767 ? 32767 : x < -32768 ? -32768 : x);
+    }
+    return status;
+}
+
+#endif
