@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion")
 # Files of the core that need neither a board nor a model.
-CORE_FILES = ("cheep_columns.c", "cheep_detector.c", "cheep_fft.c", "cheep_frontend.c", "cheep_hdc*.c")
+CORE_FILES = ("cheep_columns.c", "cheep_detector.c", "cheep_fft.c", "cheep_frontend.c", "cheep_hdc*.c", "cheep_lanes.c")
 # The bits of a feature depend on -ffp-contract=off: a fused multiply-add rounds once where the core rounds twice.
 BASE_FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", *WARNINGS)
 
@@ -174,6 +174,18 @@ def compile_shared(
 
 
 @functools.cache
+def lane_flags() -> tuple[str, ...]:
+    """Return the flags that let the core compute several frames at once on this machine (the same bits)."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
+        return ()
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        flags = []
+    return ("-DCHEEP_LANES=8", "-mavx2") if "avx2" in flags else ("-DCHEEP_LANES=4",)
+
+
+@functools.cache
 def load_core() -> ctypes.CDLL:
     """Compile (once) and load the C core.
 
@@ -187,7 +199,8 @@ def load_core() -> ctypes.CDLL:
     CheepError
         See :func:`compile_shared`.
     """
-    return ctypes.CDLL(str(compile_shared(core_sources(), [include_dir()], name="cheep_core")))
+    library = compile_shared(core_sources(), [include_dir()], lane_flags(), name="cheep_core")
+    return ctypes.CDLL(str(library))
 
 
 def pointer(array: object, kind: type) -> object:

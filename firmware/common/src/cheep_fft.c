@@ -5,17 +5,9 @@
  */
 #include "cheep_fft.h"
 
-#define CHEEP_INLINE __attribute__((always_inline))
-#define CHEEP_EACH16(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
+#include "cheep_fft_constants.h"
 
 #define CHEEP_ORDER __asm__ volatile("" ::: "memory")
-
-#define LEAF_FLOATS 30u
-#define ODD_FLOATS 14u
-
-#define SQRT_HALF 0.707106781f
-#define COS_PI_8 0.923879533f
-#define SIN_PI_8 0.382683432f
 
 #if defined(__ARM_FP) && defined(__thumb__)
 #define CHEEP_LOAD8(y, from) \
@@ -51,6 +43,11 @@ uint32_t cheep_fft_twiddle_count(uint32_t fft_size)
     const uint32_t r = fft_size / 16u;
 
     return LEAF_FLOATS * (r / 2u - 1u) + ODD_FLOATS + (fft_size == 256u ? 0u : r);
+}
+
+uint32_t cheep_fft_window_index(const cheep_frontend_spec *spec, uint32_t i)
+{
+    return spec->fft_size == 256u && spec->frame_samples == 256u ? 16u * (i % 16u) + i / 16u : i;
 }
 
 /* 256 samples that fill the frame: windowed as the columns take them. */

@@ -2,31 +2,12 @@
 
 #include <string.h>
 
+#include "cheep_compress.h"
 #include "cheep_fft.h"
 #include "cheep_math.h"
 
-#define CHEEP_INLINE __attribute__((always_inline))
 #define CHEEP_FALLTHROUGH __attribute__((fallthrough))
 #define CHAINED_BINS 16
-#define CHEEP_OPAQUE(x) __asm__("" : "+r"(x)) /* the compiler takes the value as it is */
-
-/* 10 log10(x) = c[0] (exponent of x) + polynomial in the mantissa, see cheep_math.h. */
-typedef struct {
-    float c[7];
-    float floor;
-} decibel_scale;
-
-static inline CHEEP_INLINE decibel_scale make_decibel_scale(const cheep_frontend_spec *spec)
-{
-    const float scale = spec->spectrum == CHEEP_SPECTRUM_POWER ? 3.01029996f : 6.02059991f; /* 10, 20 log10(2) */
-    const decibel_scale by = {
-        .c = {scale, scale * CHEEP_LOG2_C1, scale * CHEEP_LOG2_C2, scale * CHEEP_LOG2_C3,
-              scale * CHEEP_LOG2_C4, scale * CHEEP_LOG2_C5, scale * CHEEP_LOG2_C6},
-        .floor = spec->log_floor,
-    };
-
-    return by;
-}
 
 static bool in_range(float x, float low, float high)
 {
@@ -159,30 +140,11 @@ static void apply_bands(const cheep_frontend_spec *spec, const float *spectrum, 
     }
 }
 
-/* x in decibel, x >= 2^-126. */
-static inline CHEEP_INLINE float decibel(float x, const decibel_scale *by)
-{
-    const int32_t bits = cheep_bits_of(x);
-    const int32_t floor = cheep_bits_of(by->floor);
-    const int32_t kept = bits > floor ? bits : floor; /* x >= 0: ordered as integers */
-    int32_t exponent = (kept - CHEEP_LOG2_OFFSET) >> 23;
-    CHEEP_OPAQUE(exponent); /* one subtraction of a shifted register, not two shifts and a subtraction */
-    const float f = cheep_float_of((int32_t)((uint32_t)kept - ((uint32_t)exponent << 23))) - 1.0f;
-    float p = by->c[6];
-
-    p = p * f + by->c[5];
-    p = p * f + by->c[4];
-    p = p * f + by->c[3];
-    p = p * f + by->c[2];
-    p = p * f + by->c[1];
-    return p * f + (float)exponent * by->c[0];
-}
-
 /* The same sums as apply_bands in a chained bank, and their decibels: between two neighbouring mel points one band
  * falls and the next one rises, so each bin is read once for both. */
 static void chained_bands_to_decibel(const cheep_frontend_spec *spec, const float *spectrum, float *db)
 {
-    const decibel_scale by = make_decibel_scale(spec);
+    const cheep_decibel_scale by = cheep_make_decibel_scale(spec);
     const float zero = by.c[0] - by.c[0]; /* not a constant: kept in a register */
     const uint16_t *count = spec->band_count;
     const float *const last = db + spec->n_mels - 1;
@@ -216,26 +178,26 @@ static void chained_bands_to_decibel(const cheep_frontend_spec *spec, const floa
         }
         weight = next;
 #undef BIN
-        *db++ = decibel(falling, &by);
+        *db++ = cheep_decibel(falling, &by);
         falling = rising;
     }
     for (uint32_t i = *count - n; i > 0; i--) {
         falling += *bin++ * *weight++;
     }
-    *db = decibel(falling, &by);
+    *db = cheep_decibel(falling, &by);
 }
 
 static void to_decibel(const cheep_frontend_spec *spec, float *mel)
 {
-    const decibel_scale by = make_decibel_scale(spec);
+    const cheep_decibel_scale by = cheep_make_decibel_scale(spec);
 
     for (uint32_t m = 0; m < spec->n_mels; m++) {
-        mel[m] = decibel(mel[m], &by);
+        mel[m] = cheep_decibel(mel[m], &by);
     }
 }
 
 /* (E / (eps + M)^gain + bias)^power - bias^power, M the running mean of E, which starts at the first E. */
-static void to_pcen(const cheep_frontend *fe, float *mel)
+void cheep_pcen_column(const cheep_frontend *fe, float *mel)
 {
     const cheep_frontend_spec *spec = fe->spec;
     const float offset =
@@ -265,7 +227,7 @@ static void make_column(cheep_frontend *fe, const int16_t *frame, float *column)
     }
     if (spec->compression == CHEEP_COMPRESSION_PCEN) {
         apply_bands(spec, fe->power, column);
-        to_pcen(fe, column);
+        cheep_pcen_column(fe, column);
     } else if (fe->chained) {
         chained_bands_to_decibel(spec, fe->power, column);
     } else {

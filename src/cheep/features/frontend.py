@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 from cheep.features.tables import FrontendTables, frontend_spec_tables, pcen_smoothing
 
-_F32, _U16, _I16, _I8 = ctypes.c_float, ctypes.c_uint16, ctypes.c_int16, ctypes.c_int8
+_F32, _U16, _I16 = ctypes.c_float, ctypes.c_uint16, ctypes.c_int16
+_LOCAL = threading.local()  # the front end last used by compute_features in this thread
 
 
 class FrontendSpec(ctypes.Structure):
@@ -69,10 +71,12 @@ def _library() -> ctypes.CDLL:
     core.cheep_frontend_init.restype = ctypes.c_int
     core.cheep_frontend_reset.argtypes = [state]
     core.cheep_frontend_reset.restype = None
-    core.cheep_frontend_run.argtypes = [
-        state, ctypes.c_void_p, size, ctypes.c_void_p, size, ctypes.POINTER(size),
-    ]  # fmt: skip
+    core.cheep_frontend_run.argtypes = [state, ctypes.c_void_p, size, ctypes.c_void_p, size, ctypes.POINTER(size)]
     core.cheep_frontend_run.restype = size
+    core.cheep_lanes_scratch_bytes.argtypes = [spec]
+    core.cheep_lanes_scratch_bytes.restype = size
+    core.cheep_lanes_run.argtypes = [state, ctypes.c_void_p, size, ctypes.c_void_p, size, ctypes.c_void_p]
+    core.cheep_lanes_run.restype = size
     core.cheep_quantize.argtypes = [ctypes.c_void_p, size, _F32, ctypes.c_int32, ctypes.c_void_p]
     core.cheep_quantize.restype = None
     return core
@@ -139,6 +143,7 @@ class FrontendStream:
         self._spec, self._tables = make_spec(config)
         self._memory_bytes = self._core.cheep_frontend_memory_bytes(self._spec)
         self._memory = np.zeros(self._memory_bytes // 8 + 1, np.float64)
+        self._scratch: np.ndarray | None = None
         self._state = FrontendState()
         status = self._core.cheep_frontend_init(
             self._state, self._spec, self._memory.ctypes.data, self._memory.nbytes
@@ -164,9 +169,10 @@ class FrontendStream:
         pcm = _as_pcm(pcm)
         room = pcm.size // self.config.hop_samples + 2  # one more than can be completed: all samples are taken
         columns = np.empty((room, self.config.n_mels), np.float32)
-        consumed = ctypes.c_size_t()
-        made = self._core.cheep_frontend_run(
-            self._state, pcm.ctypes.data, pcm.size, columns.ctypes.data, room, consumed
+        if self._scratch is None:
+            self._scratch = np.zeros(self._core.cheep_lanes_scratch_bytes(self._spec) // 8 + 1, np.float64)
+        made = self._core.cheep_lanes_run(
+            self._state, pcm.ctypes.data, pcm.size, columns.ctypes.data, room, self._scratch.ctypes.data
         )
         return columns[:made]
 
@@ -193,7 +199,12 @@ def compute_features(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
         (frames, n_mels) float32, ``frames = config.frames_of(n)``; dB (or PCEN units). Column ``t`` covers
         samples ``t * hop_samples`` to ``t * hop_samples + frame_samples``.
     """
-    return FrontendStream(config).push(pcm)
+    stream = getattr(_LOCAL, "stream", None)
+    if stream is None or stream.config != config:
+        stream = _LOCAL.stream = FrontendStream(config)
+    else:
+        stream.reset()
+    return stream.push(pcm)
 
 
 def quantize(x: np.ndarray, scale: float, zero_point: int) -> np.ndarray:

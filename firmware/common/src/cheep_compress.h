@@ -1,0 +1,48 @@
+/* From mel energies to decibel or PCEN. Internal to the front end. */
+#ifndef CHEEP_COMPRESS_H
+#define CHEEP_COMPRESS_H
+
+#include "cheep_frontend.h"
+#include "cheep_math.h"
+
+#define CHEEP_OPAQUE(x) __asm__("" : "+r"(x)) /* the compiler takes the value as it is */
+
+/* 10 log10(x) = c[0] (exponent of x) + polynomial in the mantissa, see cheep_math.h. */
+typedef struct {
+    float c[7];
+    float floor;
+} cheep_decibel_scale;
+
+/* c[1] f + ... + c[6] f^6 */
+#define CHEEP_HORNER(c, f) \
+    ((((((c)[6] * (f) + (c)[5]) * (f) + (c)[4]) * (f) + (c)[3]) * (f) + (c)[2]) * (f) + (c)[1]) * (f)
+
+static inline __attribute__((always_inline)) cheep_decibel_scale cheep_make_decibel_scale(const cheep_frontend_spec *spec)
+{
+    const float scale = spec->spectrum == CHEEP_SPECTRUM_POWER ? 3.01029996f : 6.02059991f; /* 10, 20 log10(2) */
+    const cheep_decibel_scale by = {
+        .c = {scale, scale * CHEEP_LOG2_C1, scale * CHEEP_LOG2_C2, scale * CHEEP_LOG2_C3, scale * CHEEP_LOG2_C4,
+              scale * CHEEP_LOG2_C5, scale * CHEEP_LOG2_C6},
+        .floor = spec->log_floor,
+    };
+
+    return by;
+}
+
+/* x in decibel, at least the floor; x is not a negative number. */
+static inline __attribute__((always_inline)) float cheep_decibel(float x, const cheep_decibel_scale *by)
+{
+    const int32_t bits = cheep_bits_of(x);
+    const int32_t floor = cheep_bits_of(by->floor);
+    const int32_t kept = bits > floor ? bits : floor; /* not negative: ordered as integers */
+    int32_t exponent = (kept - CHEEP_LOG2_OFFSET) >> 23;
+    CHEEP_OPAQUE(exponent); /* one subtraction of a shifted register, not two shifts and a subtraction */
+    const float f = cheep_float_of((int32_t)((uint32_t)kept - ((uint32_t)exponent << 23))) - 1.0f;
+
+    return CHEEP_HORNER(by->c, f) + (float)exponent * by->c[0];
+}
+
+/* In place: energies of the bands to PCEN units, with the running means in fe. */
+void cheep_pcen_column(const cheep_frontend *fe, float *mel);
+
+#endif
