@@ -111,6 +111,7 @@ def _window(node: Node, kernel_h: int, kernel_w: int) -> None:
         stride, dilation = a[f"stride_{axis}"], a.get(f"dilation_{axis}", 1)
         _need(1 <= stride <= 1024 and 1 <= dilation <= 1024, "stride and dilation must be 1 to 1024")
         reach = (kernel - 1) * dilation + 1
+        _need(reach <= _MAX_DIMENSION, f"the filter reaches over more than {_MAX_DIMENSION} cells")
         size = source.shape[i]
         expected = -(-size // stride) if a["padding"] == 0 else -(-(size - reach + 1) // stride)
         _need(expected == out.shape[i] and expected >= 1, f"output size {out.shape[i]} where {expected} is right")
@@ -135,6 +136,8 @@ def _convolution(node: Node) -> None:
         _need(source.shape[3] % group == 0 and channels % (source.shape[3] // group) == 0, "groups do not fit")
     _quantized_weights(weights, channels, 3 if depthwise else 0)
     _bias(node, channels)
+    _ratio(source, weights, out)
+    _need(weights.size // channels <= 4 * _MAX_DIMENSION, "the filter is too large")
     _window(node, weights.shape[1], weights.shape[2])
 
 
@@ -149,12 +152,19 @@ def _dense(node: Node) -> None:
     _need(source.size % depth == 0 and source.size // depth * channels == out.size, "sizes do not fit")
     _quantized_weights(weights, channels, weights.axis)
     _bias(node, channels)
+    _ratio(source, weights, out)
+    _need(depth <= 4 * _MAX_DIMENSION, "the filter is too large")
 
 
 def _quantized_weights(weights: Tensor, channels: int, axis: int) -> None:
     n = len(weights.scales)
     _need(n == 1 or (n == channels and weights.axis == axis), f"weights have {n} scales for {channels} channels")
     _need(not np.any(weights.zero_points), "weights must have zero point 0")
+
+
+def _ratio(source: Tensor, weights: Tensor, out: Tensor) -> None:
+    largest = source.scale * float(weights.scales.max()) / out.scale
+    _need(largest < 2**15, "the output's scale is too small for the input's and the weights'")
 
 
 def _bias(node: Node, channels: int) -> None:
@@ -208,6 +218,7 @@ def _reduce(node: Node) -> None:
         "the output's shape does not fit",
     )
     _need(source.size // out.size <= 1 << 20, "too many elements")
+    _need(source.scale / out.scale < 2**15, "the output's scale is too small")
 
 
 def _quantize(node: Node) -> None:
@@ -216,6 +227,7 @@ def _quantize(node: Node) -> None:
     _need(source.size == out.size, "shapes differ")
     if source.dtype == "int8":
         _int8(source)
+        _need(source.scale / out.scale < 2**22, "the output's scale is too small")
     else:
         _need(source.dtype == "float32", "its input must be float32 or int8")
 
@@ -230,6 +242,8 @@ def _unary(node: Node) -> None:
     source, out = node.inputs[0], node.output
     _int8(source, out)
     _need(source.size == out.size and source.data is None, "shapes differ")
+    if node.op == "RELU":
+        _need(source.scale / out.scale < 2**22, "the output's scale is too small")
     if node.op == "LOGISTIC":
         _need(out.zero_point == -128, "the output's zero point must be -128")
     if node.op in ("LOGISTIC", "TANH"):

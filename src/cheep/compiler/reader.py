@@ -16,6 +16,7 @@ from cheep.compiler.graph import Graph, Node, Tensor
 from cheep.errors import CheepError
 
 MAX_TENSOR_BYTES = 1 << 24
+MAX_TENSORS, MAX_OPERATORS = 16384, 4096
 _MAX_DIMENSIONS = 6
 _DTYPES = {"FLOAT32": "float32", "INT8": "int8", "INT32": "int32"}
 _NUMPY = {"float32": "<f4", "int8": "<i1", "int32": "<i4"}
@@ -119,6 +120,8 @@ def _read(data: bytes, name: str) -> Graph:
         )
     subgraph = model.Subgraphs(0)
     _bounded(model.BuffersLength(), limit)
+    if subgraph.TensorsLength() > MAX_TENSORS or subgraph.OperatorsLength() > MAX_OPERATORS:
+        raise CheepError(f"{name}: more than {MAX_TENSORS} tensors or {MAX_OPERATORS} operators; use a smaller model")
     tensors = [
         _tensor(schema, model, subgraph.Tensors(i), i, name) for i in range(_bounded(subgraph.TensorsLength(), limit))
     ]
@@ -229,8 +232,8 @@ def _tensor(schema, model, source, index: int, name: str) -> Tensor:
             given = np.array(_vector(quantization.ZeroPointLength(), quantization.ZeroPointAsNumpy, limit), np.int64)
             zeros = given if len(given) == len(scales) else np.full(len(scales), given[0])
         axis = quantization.QuantizedDimension()
-        if not np.all(np.isfinite(scales)) or np.any(scales <= 0) or np.any(scales < 1e-37):
-            raise CheepError(f"{where} has a scale that is not a positive number; convert the model again")
+        if dtype == "int8" and not (scales.min() >= 1e-18 and scales.max() <= 1e18):
+            raise CheepError(f"{where} has a scale outside 1e-18 to 1e18; convert the model again")
         if dtype == "int8" and (zeros.min() < -128 or zeros.max() > 127):
             raise CheepError(f"{where} has zero point {int(zeros[0])} outside int8; convert the model again")
     return Tensor(index, label, shape, dtype, scales, zeros, axis, _constant(model, source, shape, dtype, where))
