@@ -69,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cluster", type=int, default=0, metavar="N", help="distinct weights per layer")
     parser.add_argument("--compare", action="store_true", help="the usual variants in one table")
+    parser.add_argument(
+        "--streaming",
+        action="store_true",
+        help="PyTorch network with backbone, cell and head: two int8 models and state",
+    )
     parser.add_argument("--epochs", type=int, default=10, help="of each fine-tuning (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of each fine-tuning (%(default)s)")
     parser.add_argument("--calibration-examples", type=int, default=256, help="(%(default)s)")
@@ -99,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         "sensitivity": args.sensitivity,
         "max_loss": args.max_loss,
         "trust": args.trust,
+        "streaming": args.streaming,
     }
     result = run_isolated(job, args.output, None if args.json else stage)
     if args.json:
@@ -165,6 +171,8 @@ def print_result(result: dict[str, Any], output: Path) -> None:
         print(f"note: {note}")
     for item in result["refused"]:
         print(f"{item['name']}: refused: {item['reason']}")
+    if "streaming" in result:
+        _print_streaming(result)
     if "sensitivity" in result:
         report = result["sensitivity"]
         print(
@@ -187,6 +195,26 @@ def print_result(result: dict[str, Any], output: Path) -> None:
     names = result["files"] if len(result["files"]) < 10 else sorted({name.split("/")[0] for name in result["files"]})
     for name in names:
         print(f"wrote {output / name}")
+
+
+def _print_streaming(result: dict[str, Any]) -> None:
+    pair = result["streaming"]
+    print(
+        f"accuracy on {result['examples']} sequences ({result['judged']}): "
+        f"PyTorch {100 * pair['torch_accuracy']:.2f} %, int8 in TFLM {100 * pair['accuracy']:.2f} %, "
+        f"same class {100 * pair['agreement']:.1f} %"
+    )
+    size, compiled = pair["bytes"], pair["compiled"]
+    print(f"bytes: backbone {size['backbone']}, step {size['step']}, both {size['both']}; arenas {pair['arena_bytes']}")
+    print(
+        f"compiled: constants {compiled['constants']}, working memory {compiled['memory']}, "
+        f"state {compiled['state']} bytes"
+    )
+    first, last = pair["drift"][0], pair["drift"][-1]
+    print(
+        f"state against float: mean error {first['mean']:.4f} in the first {len(pair['drift'])}th of the steps, "
+        f"{last['mean']:.4f} in the last; largest {max(row['max'] for row in pair['drift']):.4f}"
+    )
 
 
 def _check_board(args: argparse.Namespace, result: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from cheep.convert.load import Source, beside, features_of, load_source
 from cheep.convert.runtime import accuracy, interpreter_outputs, quantize_as, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.convert.specs import extended_specs
+from cheep.convert.stages import FLOAT_TOLERANCE
 from cheep.errors import CheepError, GateError
 from cheep.tflite_model import read_model
 from cheep.tflm import TflmModel
@@ -154,12 +155,19 @@ def _changed(source: Source, data: ConversionData, config: ConvertConfig) -> tup
 
 
 def _measure(tflite: bytes, x: np.ndarray) -> tuple[str, int | None, np.ndarray]:
+    """Return whether TFLM runs the model (or why not), its arena, and the outputs: TFLM's where it runs."""
     try:
         runtime = TflmModel(tflite)
         outputs = tflm_outputs(tflite, x, runtime)
-        return "yes", runtime.arena_bytes, outputs
     except CheepError as error:
         return f"no: {str(error).split('cannot run it: ')[-1]}", None, interpreter_outputs(tflite, x)
+    reference = interpreter_outputs(tflite, x[:32])
+    info = read_model(tflite).outputs[0]
+    allowed = 1.5 * info.scale if info.scale else FLOAT_TOLERANCE * max(1.0, float(np.abs(reference).max()))
+    departs = float(np.abs(outputs[:32] - reference).max())
+    if departs > 4 * allowed:  # a kernel of TFLM that computes something else: seen with int16 SUM and SOFTMAX
+        return f"departs from TFLite by {departs:.3g} (an operator's kernel differs)", runtime.arena_bytes, outputs
+    return "yes", runtime.arena_bytes, outputs
 
 
 def _try_lookup(variant: Variant, x: np.ndarray) -> None:

@@ -16,6 +16,8 @@ from cheep.tf_runtime import import_tf, quiet_stderr
 
 SUPPORTED = ".h5, .keras, a SavedModel folder, .onnx, or MODULE.py:FACTORY with --checkpoint for PyTorch"
 
+RECURRENT = ("GRU", "LSTM", "SimpleRNN")
+
 
 @dataclasses.dataclass
 class Source:
@@ -105,7 +107,30 @@ def _load_keras(file: Path, trust: bool) -> Source:
         raise CheepError(
             f"{file}: input shape {shape} is not fixed; a device needs fixed sizes (set the shape in Input)"
         )
-    return Source(str(file), "keras", model, None, shape)
+    model, unrolled = unroll(model)
+    notes = [f"{', '.join(unrolled)}: unrolled, so that the steps become plain integer operators"] if unrolled else []
+    return Source(str(file), "keras", model, None, shape, notes=notes)
+
+
+def unroll(model: Any) -> tuple[Any, list[str]]:
+    """Return the model with recurrent layers unrolled and stateless, and the names of the layers that were not.
+
+    A loop would become a WHILE operator or a fused one that no integer runtime of a microcontroller has.
+    """
+    names = [layer.name for layer in model.layers if type(layer).__name__ in RECURRENT and not layer.unroll]
+    if not names:
+        return model, []
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config()
+        if layer.name in names:
+            config.update(unroll=True, stateful=False)
+            config.pop("batch_input_shape", None)
+        return type(layer).from_config(config)
+
+    copy = import_tf().keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy, names
 
 
 def _config_text(file: Path) -> str:

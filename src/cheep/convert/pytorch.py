@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from cheep.convert.load import Source
+from cheep.convert.streaming import Cell
 from cheep.errors import CheepError
 
 _PROGRAM = """
 import importlib.util, os, sys, warnings
 warnings.filterwarnings("ignore")
-module_path, factory, checkpoint, onnx_path, inputs, outputs = sys.argv[1:]
+module_path, factory, checkpoint, onnx_path, inputs, outputs, mode = sys.argv[1:]
 import torch
 torch.manual_seed(0)
 sys.path.insert(0, os.path.dirname(os.path.abspath(module_path)))
@@ -44,12 +47,45 @@ if checkpoint:
         sys.exit(f"CHEEP: {checkpoint}: not the weights of this network ({' '.join(str(error).split())[:300]})")
 net.eval()
 import numpy as np
-if inputs:
+if mode == "streaming":
+    for part in ("backbone", "cell", "head"):
+        if not hasattr(net, part):
+            sys.exit(f"CHEEP: a streaming network has backbone, cell (GRU or LSTM) and head (Linear): no {part}")
+    cell, head = net.cell, net.head
+    kind = type(cell).__name__.lower().removesuffix("cell")
+    if kind not in ("gru", "lstm") or getattr(cell, "num_layers", 1) != 1 or getattr(cell, "bidirectional", False):
+        sys.exit(f"CHEEP: cell is {cell}; it must be one GRU or LSTM layer in one direction")
+    end = "_l0" if hasattr(cell, "weight_ih_l0") else ""
+    if not cell.bias or not isinstance(head, torch.nn.Linear):
+        sys.exit("CHEEP: the cell needs its biases, and head must be torch.nn.Linear")
+if inputs and mode == "streaming":
+    x = torch.from_numpy(np.load(inputs))
+    out = []
+    with torch.no_grad():
+        flat = torch.cat([net.backbone(row[None]).reshape(1, -1) for row in x.reshape((-1, *shape))])
+        flat = flat.reshape((x.shape[0], x.shape[1], -1))
+        for sequence in flat:
+            if end:
+                result, _ = cell(sequence[None] if cell.batch_first else sequence[:, None])
+                last = result.reshape(len(sequence), -1)[-1:]
+            else:
+                state = None
+                for row in sequence:
+                    state = cell(row[None], state)
+                last = state[0] if kind == "lstm" else state
+            out.append(head(last).reshape(-1).numpy())
+    np.save(outputs, np.stack(out))
+elif inputs:
     x = torch.from_numpy(np.load(inputs)).reshape((-1, 1, *shape))
     with torch.no_grad():
         np.save(outputs, np.stack([net(row).reshape(-1).numpy() for row in x]))
 else:
     example = torch.zeros((1, *shape))
+    if mode == "streaming":
+        arrays = [getattr(cell, f"{n}{end}").detach().numpy() for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        np.savez(onnx_path + ".npz", kind=kind, w=arrays[0], u=arrays[1], b=arrays[2], c=arrays[3],
+                 out_w=head.weight.detach().numpy(), out_b=head.bias.detach().numpy())
+        net = net.backbone
     try:
         torch.onnx.export(net, (example,), onnx_path, input_names=["input"], output_names=["output"], dynamo=False,
                           opset_version=17, do_constant_folding=True)
@@ -64,14 +100,7 @@ def load_torch(path: str, checkpoint: Path | None) -> Source:
     The factory takes nothing and returns a ``torch.nn.Module``; ``INPUT_SHAPE`` in the module (or ``input_shape``
     of the network) gives (channels, height, width) or (features,). The module is the user's own code and is run.
     """
-    module, _, factory = path.partition(".py:")
-    file = Path(module + ".py")
-    if not file.is_file():
-        raise CheepError(f"{file}: no such Python file; --input MODULE.py:FACTORY")
-    if not factory.isidentifier():
-        raise CheepError(f"{path}: {factory!r} is no function name; --input MODULE.py:FACTORY")
-    if checkpoint is not None and not checkpoint.is_file():
-        raise CheepError(f"{checkpoint}: no such checkpoint")
+    file, factory = _parts(path, checkpoint)
     from cheep.convert.onnx_import import load_onnx
 
     with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:
@@ -99,8 +128,64 @@ def load_torch(path: str, checkpoint: Path | None) -> Source:
     return source
 
 
+def _parts(path: str, checkpoint: Path | None) -> tuple[Path, str]:
+    module, _, factory = path.partition(".py:")
+    file = Path(module + ".py")
+    if not file.is_file():
+        raise CheepError(f"{file}: no such Python file; --input MODULE.py:FACTORY")
+    if not factory.isidentifier():
+        raise CheepError(f"{path}: {factory!r} is no function name; --input MODULE.py:FACTORY")
+    if checkpoint is not None and not checkpoint.is_file():
+        raise CheepError(f"{checkpoint}: no such checkpoint")
+    return file, factory
+
+
+@dataclasses.dataclass
+class TorchStreaming:
+    """A streaming PyTorch network in parts: backbone as Keras, cell as weights, and the original to compare with.
+
+    ``reference`` maps (n, steps, *chunk) float32, channels last, to the logits of the last step (n, classes).
+    """
+
+    backbone: Source
+    cell: Cell
+    reference: Callable[[np.ndarray], np.ndarray]
+
+
+def load_torch_streaming(path: str, checkpoint: Path | None) -> TorchStreaming:
+    """Read ``MODULE.py:FACTORY`` whose network has the parts ``backbone``, ``cell`` and ``head``.
+
+    ``INPUT_SHAPE`` is that of one chunk. The backbone maps (1, *INPUT_SHAPE) to (1, features).
+    """
+    from cheep.convert.onnx_import import load_onnx
+
+    file, factory = _parts(path, checkpoint)
+    with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:
+        target = Path(folder) / "backbone.onnx"
+        _torch(file, factory, checkpoint, target, mode="streaming")
+        backbone = load_onnx(target)
+        with np.load(f"{target}.npz") as saved:
+            arrays = {key: saved[key] for key in saved.files}
+    backbone.path, backbone.kind, backbone.stages = path, "pytorch", []
+    cell = Cell(
+        str(arrays["kind"]), arrays["w"].T, arrays["u"].T, arrays["b"], arrays["c"], arrays["out_w"].T, arrays["out_b"]
+    )
+    images = len(backbone.input_shape) == 3
+
+    def reference(x: np.ndarray) -> np.ndarray:
+        first = np.moveaxis(x, -1, 2) if images else x
+        return _torch(file, factory, checkpoint, None, first, mode="streaming")
+
+    return TorchStreaming(backbone, cell, reference)
+
+
 def _torch(
-    file: Path, factory: str, checkpoint: Path | None, onnx_path: Path | None, x: np.ndarray | None = None
+    file: Path,
+    factory: str,
+    checkpoint: Path | None,
+    onnx_path: Path | None,
+    x: np.ndarray | None = None,
+    mode: str = "whole",
 ) -> np.ndarray:
     """Export to ``onnx_path``, or run ``x`` (n, ...) float32, saying what went wrong."""
     with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:
@@ -119,6 +204,7 @@ def _torch(
                 str(onnx_path or ""),
                 inputs,
                 outputs,
+                mode,
             ],
             capture_output=True,
             text=True,

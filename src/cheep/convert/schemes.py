@@ -32,9 +32,7 @@ def to_scheme(
     quantization_aware : the model carries its ranges (tfmot).
     """
     tf = import_tf()
-    function = tf.function(lambda x: model(x, training=False) if hasattr(model, "layers") else model(x))
-    concrete = function.get_concrete_function(tf.TensorSpec((1, *input_shape), tf.float32, name="input"))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model if hasattr(model, "layers") else None)
+    converter = concrete_converter(model, input_shape)
     if scheme == "none":
         return _run(converter)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -55,6 +53,15 @@ def to_scheme(
         if scheme == "int16x8":
             converter.inference_input_type = converter.inference_output_type = tf.int16
     return _run(converter)
+
+
+def concrete_converter(model: Any, input_shape: tuple[int, ...]) -> Any:
+    """Return a TFLite converter of a Keras model or a callable, batch 1."""
+    tf = import_tf()
+    layered = hasattr(model, "layers")
+    function = tf.function(lambda x: model(x, training=False) if layered else model(x))
+    concrete = function.get_concrete_function(tf.TensorSpec((1, *input_shape), tf.float32, name="input"))
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], model if layered else None)
 
 
 def check_calibration(examples: np.ndarray | None, input_shape: tuple[int, ...]) -> None:

@@ -88,6 +88,10 @@ def work(job: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
     from cheep.convert.config import ConvertConfig
 
     folder = Path(job["folder"])
+    if job.get("streaming"):
+        from cheep.convert.streaming_job import convert_pair
+
+        return convert_pair(job, folder, say)
     configs = [ConvertConfig.parse(values, "options") for values in job["configs"]]
     checkpoint = Path(job["checkpoint"]) if job.get("checkpoint") else None
     source, data, specs = jobs.load_all(job["input"], Path(job["dataset"]), configs[0].seed, checkpoint, job["trust"])
