@@ -165,6 +165,8 @@ class _Generator:
             ins = ", ".join(self._input_parameters())
             text += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs}) {{"]
             text += [declare] if uses_bytes else ["(void)memory;"]
+            unread = [f"input{i}" for i in range(len(graph.inputs)) if not any(f"input{i}" in line for line in code)]
+            text += [f"(void){name};" for name in unread]
             return [*text, *code, "}"]
         names = ", ".join(f"output{i}" for i in range(len(graph.outputs)))
         sums = "const int32_t *sums, " if pipe.mean else ""

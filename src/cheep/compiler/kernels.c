@@ -316,6 +316,40 @@ CHEEP_INLINE void cheep_single_max(int32_t v0, int32_t v1, int32_t v2, int32_t v
     } while (++channel != end);
 }
 
+/*@ image_max: base */
+/* Convolution 3x3 over one channel of bytes, then the maximum over 2 x 2 outputs, for every filter: the four rows of
+ * four bytes are unpacked once. taps: five words per filter, see cheep_depth3x3. */
+CHEEP_INLINE void cheep_image_max(const int8_t *in, int row_step, const uint32_t *taps, const cheep_channel *channel,
+                                  int channels, int8_t *out, int step, int limit, cheep_range range) {
+    uint32_t even[4], odd[4];
+    for (int y = 0; y < 4; ++y) {
+        const uint32_t v = cheep_load32(in + y * row_step);
+        even[y] = cheep_even(v);
+        odd[y] = cheep_odd(v);
+    }
+    const cheep_channel *const end = channel + channels;
+    do {
+        uint32_t sides0, sides1, middle01, sides2;
+        cheep_load64(taps, &sides0, &sides1);
+        cheep_load64(taps + 2, &sides2, &middle01);
+        const uint32_t middle2 = taps[4];
+        int32_t best = INT32_MIN;
+        for (int y = 0; y < 2; ++y) {
+            int32_t a = cheep_low_low(odd[y], middle01, cheep_dual(even[y], sides0, 0));
+            int32_t b = cheep_high_low(even[y], middle01, cheep_dual(odd[y], sides0, 0));
+            a = cheep_low_high(odd[y + 1], middle01, cheep_dual(even[y + 1], sides1, a));
+            b = cheep_high_high(even[y + 1], middle01, cheep_dual(odd[y + 1], sides1, b));
+            a = cheep_low_low(odd[y + 2], middle2, cheep_dual(even[y + 2], sides2, a));
+            b = cheep_high_low(even[y + 2], middle2, cheep_dual(odd[y + 2], sides2, b));
+            a = b > a ? b : a;
+            best = a > best ? a : best;
+        }
+        *out = (int8_t)cheep_requantize(channel->bias2 + best, channel, limit, range);
+        out += step;
+        taps += 5;
+    } while (++channel != end);
+}
+
 /*@ expand: base */
 /* 4 * fours bytes -> 16-bit values in the lane order 0 2 1 3. to is aligned to 8 bytes. */
 CHEEP_INLINE void cheep_expand(const int8_t *from, int fours, int16_t *to) {

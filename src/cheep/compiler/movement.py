@@ -32,6 +32,9 @@ def strides(shape: tuple[int, ...]) -> list[int]:
 
 def copies(node: Node) -> list[Copy]:
     """Return the copies that ``node`` stands for; raises :class:`Unfit`. PAD's fill is not among them."""
+    parts = node.inputs if node.op == "PACK" else node.outputs
+    if node.attributes.get("n", len(parts)) != len(parts):
+        raise Unfit(f"{len(parts)} parts where its options say {node.attributes['n']}")
     found = _MAKERS[node.op](node)
     for copy in found:
         _bounds(copy.source.size, copy.source_start, copy.extents, copy.source_steps)

@@ -105,6 +105,13 @@ class Stage:
         return self.depth is not None and self.source.shape[3] == 1 and self.pool_kind == "max"
 
     @property
+    def image(self) -> bool:
+        """Whether this is a 3x3 convolution over one channel, then a maximum over 2x2: a kernel of its own."""
+        a = self.front.attributes
+        plain = self.depth is None and self.source.shape[3] == 1 and a["stride_h"] == a["stride_w"] == 1
+        return plain and self.kernel == (3, 3) and self.pool_kind == "max" and self.pool_size == (2, 2)
+
+    @property
     def pool_kind(self) -> str:
         """ "max", "mean" or "" without pooling."""
         return "" if self.pool is None else "max" if self.pool.op == "MAX_POOL_2D" else "mean"

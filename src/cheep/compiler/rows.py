@@ -50,8 +50,8 @@ class Writer:
             "}",
             "int8_t *const bytes = (int8_t *)memory->words;",
             f"int8_t *const rows = bytes + {stage.ring};",
-            f"int8_t *const scratch = bytes + {self._p.n_bytes};",
         ]
+        lines += [] if stage.image else [f"int8_t *const scratch = bytes + {self._p.n_bytes};"]
         target = self._target(k)
         lines += target[0]
         lines += self._depth(k) if stage.depth else []
@@ -135,6 +135,8 @@ class Writer:
         sums = self._p.mean is not None and k + 1 == len(self._p.stages)
         if stage.single:
             return self._single(stage, name, rows, channels, n, columns, made, out, step, pixel_step)
+        if stage.image:
+            return self._image(stage, name, rows, channels, n, made, out, step, pixel_step)
         packed = pad_filters(point.attributes["weights"])
         w = self._constants.array("int8_t", f"{name}_weights", packed, f"[{n}][{packed.shape[1]}]")
         fours = packed.shape[1] // 4
@@ -170,6 +172,23 @@ class Writer:
             code.append(f"cheep_pixels({args}, {out} + x * {pixel_step}, {step}, {pixel_step}, {valid}, {limit});")
         return [*code, "}"]
 
+    def _image(self, stage, name, rows, channels, n, made, out, step, pixel_step) -> list[str]:
+        self.kernels.add("image_max")
+        words = taps(stage.point.attributes["weights"][..., 0].transpose(1, 2, 0))
+        w = self._constants.array("uint32_t", f"{name}_taps", words, f"[{n}][5]")
+        before = f"cheep_image_max(rows + 2 * x, {stage.row_bytes}, {w}, {rows}, {n}, "
+        after = f", {channels.limit}, {channels.range_text});"
+        return self._store(stage, f"for (int x = 0; x < {made}; ++x) {{", before, after, n, out, step, pixel_step)
+
+    def _store(
+        self, stage, loop: str, before: str, after: str, n: int, out: str, step: int, pixel_step: int
+    ) -> list[str]:
+        """A loop over columns whose kernel writes its bytes to the next stage, or to be summed by the MEAN."""
+        if self._p.mean is None or stage is not self._p.stages[-1]:
+            return [loop, f"{before}{out} + x * {pixel_step}, {step}{after}", "}"]
+        add = [f"for (int c = 0; c < {n}; ++c) {{", "memory->sums[c] += made[c];", "}"]
+        return [loop, f"int8_t made[{n}];", f"{before}made, 1{after}", *add, "}"]
+
     def _single(self, stage, name, rows, channels, n, columns, made, out, step, pixel_step) -> list[str]:
         self.kernels.add("single_max")
         weights = 2 * stage.point.attributes["weights"].astype(np.int64).reshape(-1)
@@ -179,18 +198,11 @@ class Writer:
         offsets = [(y, x) for y in range(pool_h) for x in range(pool_w)]
         offsets = [offsets[i % len(offsets)] for i in range(4)]
         values = ", ".join(f"v[{dy * columns + dx}]" for dy, dx in offsets)
-        sums = self._p.mean is not None and stage is self._p.stages[-1]
-        code = [f"for (int x = 0; x < {made}; ++x) {{", f"const int16_t *const v = values + {pool_w} * x;"]
-        to = f"{out} + x * {pixel_step}"
-        if sums:
-            code.append(f"int8_t made[{n}];")
-            to, step = "made", 1
-        code.append(
-            f"cheep_single_max({values}, {w}, {rows}, {n}, {to}, {step}, {channels.limit}, {channels.range_text});"
-        )
-        if sums:
-            code += [f"for (int c = 0; c < {n}; ++c) {{", "memory->sums[c] += made[c];", "}"]
-        return [*code, "}"]
+        loop = f"for (int x = 0; x < {made}; ++x) {{\nconst int16_t *const v = values + {pool_w} * x;"
+        before = f"cheep_single_max({values}, {w}, {rows}, {n}, "
+        after = f", {channels.limit}, {channels.range_text});"
+        first, *rest = self._store(stage, loop, before, after, n, out, step, pixel_step)
+        return [*first.split("\n"), *rest]
 
     def _pixels(self, stage: Stage, pixels: list[tuple[int, int]], first: str, columns: int) -> list[str]:
         """Declare ``p`` and ``at``: four pixels (row, column from ``first``) as 16-bit values."""
