@@ -1,0 +1,156 @@
+"""Onto a board: check the generated files, run PlatformIO, wait for the board's self-check."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cheep.ccore import firmware_root
+from cheep.config.base import nearest_name
+from cheep.errors import CheepError, GateError
+from cheep.export import ExportModel, check_files, generated_folder
+from cheep.live.monitor import check_boot
+from cheep.live.serial_lines import LineReader
+
+PROJECTS = ("esp32", "audiomoth")
+_MAKE = "python src/model_convert.py && python src/mel_filter_bank.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A PlatformIO environment of one of the firmware projects."""
+
+    name: str
+    project: Path
+    serial: bool
+    compiled: bool
+
+
+def targets() -> dict[str, Target]:
+    """Return every environment of the firmware projects by name."""
+    found = {}
+    for project in PROJECTS:
+        folder = firmware_root() / project
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        parser.read(folder / "platformio.ini", encoding="utf-8")
+        for section in parser.sections():
+            if section.startswith("env:"):
+                name = section[4:]
+                compiled = name.endswith("-compiled") or name == "audiomoth"
+                found[name] = Target(name, folder, serial=project != "audiomoth", compiled=compiled)
+    return found
+
+
+def find_target(name: str) -> Target:
+    """Return the environment ``name``; raises CheepError with the nearest one."""
+    known = targets()
+    if name not in known:
+        raise CheepError(f"board {name!r}: no such board{nearest_name(name, known)}; one of {', '.join(known)}")
+    return known[name]
+
+
+def expected_files(export: ExportModel, target: Target) -> dict[str, str]:
+    """Return the generated files that this target is built from, as they must be for the model."""
+    from cheep.boards.host import render_headers
+    from cheep.compiler import compile_bytes
+    from cheep.export import render_model_source
+
+    files = dict(render_headers(export))
+    if target.compiled:
+        compiled = compile_bytes(export.bundle.model.data, "model_compiled", str(export.bundle.path))
+        files |= {"model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
+    else:
+        files["model.cc"] = render_model_source(export)
+    return files
+
+
+def check_generated(export: ExportModel, target: Target) -> None:
+    """Compare the generated files with the model; raises GateError with the command that makes them again."""
+    check_files(generated_folder(), expected_files(export, target), _MAKE + (" && cheep compile" * target.compiled))
+
+
+def find_pio() -> list[str]:
+    """Return PlatformIO's command: ``$CHEEP_PIO``, ``pio`` beside this Python or in the path."""
+    given = os.environ.get("CHEEP_PIO")
+    if given:
+        return given.split()
+    beside = Path(sys.executable).with_name("pio")
+    found = str(beside) if beside.is_file() else shutil.which("pio")
+    if not found:
+        raise CheepError("pio: PlatformIO is not installed; run `make setup` (or pip install platformio)")
+    return [found]
+
+
+def run_platformio(target: Target, port: str | None) -> None:
+    """Build and upload; PlatformIO's own output goes to the terminal.
+
+    Raises
+    ------
+    GateError
+        It failed.
+    """
+    command = [*find_pio(), "run", "--project-dir", str(target.project), "-e", target.name, "-t", "upload"]
+    if port and target.serial:
+        command += ["--upload-port", port]
+    code = subprocess.run(command, check=False).returncode
+    if code != 0:
+        hint = (
+            "hold the board's BOOT button while it connects, close other programs on the port"
+            if target.serial
+            else "set the switch to USB/OFF, check that the `flash` tool is installed (AudioMoth-Flash)"
+        )
+        raise GateError(f"{target.name}: PlatformIO failed with status {code} (see above); if it built, {hint}")
+
+
+def wait_for_boot(
+    read: Callable[[], bytes], export: ExportModel, timeout_s: float = 20.0, clock: Callable[[], float] = time.monotonic
+) -> dict[str, Any]:
+    """Wait for the board's boot line and compare it with the model.
+
+    The board computes the columns of a test sound and the scores of a golden window before it listens, and compares
+    both with what this machine computed: a boot line means that they are equal.
+
+    Returns
+    -------
+    dict
+        The boot message.
+
+    Raises
+    ------
+    GateError
+        The self-check failed on the board (the stage is named), another model runs, or nothing was heard in time.
+    """
+    reader, deadline = LineReader(), clock() + timeout_s
+    while clock() < deadline:
+        for message in reader.feed(read()):
+            if message["type"] == "error":
+                raise GateError(
+                    f"the board refuses to listen: stage {message.get('stage')}: {message.get('reason')}"
+                    + {
+                        "frontend": "; its front end does not compute what this machine computes",
+                        "golden": "; its network does not give the scores that this machine gives",
+                    }.get(str(message.get("stage")), "")
+                )
+            if message["type"] == "boot":
+                problem = check_boot(message, export.sha256, export.features.hash32)
+                if problem:
+                    raise GateError(problem)
+                return message
+    heard = reader.counts
+    detail = (
+        "nothing was heard"
+        if not heard.other_bytes and not heard.damaged
+        else (f"{heard.other_bytes + heard.damaged} bytes or lines came that are none of Cheep's")
+    )
+    raise GateError(
+        f"no boot line within {timeout_s:.0f} s ({detail}): press the board's reset button, check --port, and look at "
+        "cheep monitor"
+    )
