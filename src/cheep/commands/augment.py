@@ -1,0 +1,54 @@
+"""Add augmented copies of the training recordings: other microphones, distance, background.
+
+  cheep augment --output runs/augmented && python src/train.py --run runs/augmented
+  cheep augment --mic board.json --output runs/augmented      with the response that cheep mic probe measured
+
+Level, time shift, SpecAugment and mixup need no copies: training draws them in every epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cheep.errors import CheepError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--run", type=Path, metavar="DIR", help="run folder with dataset.csv (default: runs/latest)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new run folder")
+    parser.add_argument("--copies", type=int, default=1, help="per training recording (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
+    parser.add_argument("--rate", type=int, default=8000, metavar="HZ", help="of the copies (%(default)s)")
+    parser.add_argument("--mic", type=Path, action="append", default=[], metavar="JSON", help="profile; may repeat")
+    for name in ("response", "distance", "mix"):
+        parser.add_argument(f"--{name}", type=float, metavar="P", help=f"probability of {name}, 0..1")
+    parser.add_argument("--background", default="background", help="label that is mixed in (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the copies and the new ``dataset.csv``."""
+    from cheep import runs
+    from cheep.audio.augment import WaveformAugment
+    from cheep.datasets.manifest import load_manifest
+    from cheep.live.probe import read_profile
+    from cheep.training.copies import add_copies
+
+    given = {f"{name}_probability": getattr(args, name) for name in ("response", "distance", "mix")}
+    for name, value in given.items():
+        if value is not None and not 0 <= value <= 1:
+            raise CheepError(f"--{name.split('_')[0]} {value:g}: must lie in 0..1 (a probability)")
+    responses = {path.stem: read_profile(path).response for path in args.mic}
+    settings = WaveformAugment(responses=responses, **{name: v for name, v in given.items() if v is not None})
+    run_folder = runs.find_run(args.run)
+    manifest = load_manifest(runs.needed(run_folder / runs.DATASET, "python src/split_dataset.py"))
+    if args.output.resolve() == run_folder.resolve():
+        raise CheepError(f"--output {args.output}: is the run that is read; give a new folder")
+    result = add_copies(
+        manifest, args.output / "augmented", args.rate, settings, args.copies, args.seed, args.background
+    )
+    result.write(args.output / runs.DATASET)
+    print(f"{args.output / runs.DATASET}: {len(result)} windows, {len(result) - len(manifest)} of them augmented")
+    print(f"next: python src/train.py --run {args.output}")
+    return 0
