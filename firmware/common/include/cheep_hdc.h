@@ -12,7 +12,7 @@
  *     cheep_hdc_learn(&hdc, index, embedding);             // per example
  *     cheep_hdc_save(&hdc, &storage);
  *
- * All memory is the caller's; not thread-safe for one cheep_hdc. At most about 200 bytes of stack.
+ * All memory is the caller's; not thread-safe for one cheep_hdc. At most about 300 bytes of stack.
  */
 #ifndef CHEEP_HDC_H
 #define CHEEP_HDC_H
@@ -44,12 +44,12 @@ enum {
 
 /* Elements of a hypervector. */
 enum {
-    CHEEP_HDC_INT8 = 0,         /* clip(round(x / 2^shift), -127, 127); prototypes int8 */
+    CHEEP_HDC_INT8 = 0,         /* clip(x >> shift, -128, 127) | 1, the odd numbers -127..127; prototypes int8 */
     CHEEP_HDC_BIPOLAR_FORM = 1, /* x >= 0 ? 1 : -1; prototypes int8 */
     CHEEP_HDC_BINARY = 2        /* x >= 0, one bit; prototypes one bit */
 };
 
-/* Scores: COSINE in 1/32768; DOT plain integer (int8 and bipolar forms), agreeing minus disagreeing elements
+/* Scores: COSINE in 1/32768 (to about 2 units, see cheep_hdc.c); DOT plain integer (int8 and bipolar forms), agreeing minus disagreeing elements
  * (binary); for binary hypervectors COSINE is that number over H, which is 1 - 2 hamming / H. */
 enum { CHEEP_HDC_COSINE = 0, CHEEP_HDC_DOT = 1 };
 
@@ -91,7 +91,7 @@ typedef struct {
     uint32_t *pairs;       /* normalized embedding, 2 words per 4 values: (b1, b3), (256 b0 - b1, 256 b2 - b3) */
     uint32_t *query;       /* the hypervector, coded as pairs (int8, bipolar) or bits (binary) */
     int16_t *scratch;      /* projection's own */
-    uint32_t *norm;        /* n_classes + n_slots: 16 |prototype|, rounded down */
+    uint32_t *inverse;     /* n_classes + n_slots: 2^38 / (16 |prototype|) */
     cheep_hdc_slot *slot;  /* n_slots */
     uint32_t query_norm2;  /* squared length of the query */
 } cheep_hdc;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cheep_hdc_internal.h"
+#include "cheep_hdc_kernels.h"
 
 static size_t aligned(size_t bytes)
 {
@@ -34,10 +35,11 @@ size_t cheep_hdc_memory_bytes(const cheep_hdc_spec *spec, uint16_t n_slots)
            aligned(n_slots * sizeof(cheep_hdc_slot)) + n_slots * slot;
 }
 
-uint32_t cheep_hdc_root(uint64_t x)
+/* floor(sqrt(x)), x < 2^36 */
+static uint32_t root(uint64_t x)
 {
     uint64_t result = 0;
-    for (uint64_t bit = (uint64_t)1 << 40; bit != 0u; bit >>= 2) {
+    for (uint64_t bit = (uint64_t)1 << 34; bit != 0u; bit >>= 2) {
         if (x >= result + bit) {
             x -= result + bit;
             result = (result >> 1) + bit;
@@ -48,19 +50,23 @@ uint32_t cheep_hdc_root(uint64_t x)
     return (uint32_t)result;
 }
 
-/* 16 |prototype| */
-static uint32_t length_of(const cheep_hdc_spec *spec, const uint32_t *prototype)
+uint32_t cheep_hdc_inverse(uint32_t norm2)
 {
-    if (spec->form == CHEEP_HDC_BINARY) {
-        return cheep_hdc_root((uint64_t)spec->hyper << 8);
-    }
+    uint32_t length = root((uint64_t)norm2 << 8);
+    length = length < 256u ? 256u : length; /* and below 2^18 */
+    uint32_t part = 0x80000000u / length;
+    return (part << 7) + ((0x80000000u % length) << 7) / length;
+}
+
+static uint32_t inverse_of(const cheep_hdc_spec *spec, const uint32_t *prototype)
+{
     uint32_t norm2 = 0;
-    for (uint32_t i = 0; i < spec->hyper / 4u; i++) {
+    for (uint32_t i = 0; spec->form != CHEEP_HDC_BINARY && i < spec->hyper / 4u; i++) {
         int32_t b[4];
         hdc_decode(prototype[i], b);
         norm2 += (uint32_t)(b[0] * b[0] + b[1] * b[1] + b[2] * b[2] + b[3] * b[3]);
     }
-    return cheep_hdc_root((uint64_t)norm2 << 8);
+    return cheep_hdc_inverse(norm2);
 }
 
 void cheep_hdc_clear(cheep_hdc *h)
@@ -93,7 +99,7 @@ cheep_status cheep_hdc_init(cheep_hdc *h, const cheep_hdc_spec *spec, uint16_t n
     at += aligned(query_bytes(spec));
     h->scratch = (int16_t *)(void *)at;
     at += aligned(cheep_hdc_scratch_bytes(spec));
-    h->norm = (uint32_t *)(void *)at;
+    h->inverse = (uint32_t *)(void *)at;
     at += aligned((size_t)(spec->n_classes + n_slots) * sizeof(uint32_t));
     h->slot = (cheep_hdc_slot *)(void *)at;
     at += aligned(n_slots * sizeof(cheep_hdc_slot));
@@ -106,7 +112,7 @@ cheep_status cheep_hdc_init(cheep_hdc *h, const cheep_hdc_spec *spec, uint16_t n
     cheep_hdc_clear(h);
     memset(h->query, 0, query_bytes(spec));
     for (uint16_t c = 0; c < spec->n_classes; c++) {
-        h->norm[c] = length_of(spec, spec->prototypes + c * hdc_vector_words(spec));
+        h->inverse[c] = inverse_of(spec, spec->prototypes + c * hdc_vector_words(spec));
     }
     return CHEEP_OK;
 }
@@ -169,13 +175,9 @@ static int32_t dot(const uint32_t *query, const uint32_t *prototype, uint32_t hy
     int32_t total = 0;
     for (uint32_t left = hyper; left > 0u;) {
         uint32_t now = left < 512u ? left : 512u;
-        int32_t sum = 0;
-        for (const uint32_t *end = prototype + now / 4u; prototype != end; prototype += 8, query += 16) {
-            for (unsigned i = 0; i < 8u; i++) {
-                sum = hdc_mac4(prototype[i], query[2u * i], query[2u * i + 1u], sum);
-            }
-        }
-        total += sum >> 8;
+        total += hdc_dot(query, prototype, now / 32u) >> 8;
+        query += now / 2u;
+        prototype += now / 4u;
         left -= now;
     }
     return total;
@@ -214,7 +216,9 @@ static uint32_t differing(const uint32_t *a, const uint32_t *b, uint32_t words)
     return total;
 }
 
-static int32_t score_of(const cheep_hdc *h, const uint32_t *prototype, uint32_t norm, uint32_t query_norm)
+/* Cosine in 1/32768 = dot / (|query| |prototype|), by two multiplications: every step rounds down, which takes off less
+ * than 2 units. */
+static int32_t score_of(const cheep_hdc *h, const uint32_t *prototype, uint32_t inverse, uint32_t query_inverse)
 {
     const cheep_hdc_spec *spec = h->spec;
     int32_t product = spec->form == CHEEP_HDC_BINARY
@@ -226,11 +230,8 @@ static int32_t score_of(const cheep_hdc *h, const uint32_t *prototype, uint32_t 
     if (spec->form == CHEEP_HDC_BINARY) {
         return product * 32768 / spec->hyper;
     }
-    uint64_t lengths = (uint64_t)norm * query_norm;
-    if (lengths == 0u) {
-        return 0;
-    }
-    int64_t cosine = (int64_t)product * ((int64_t)1 << 23) / (int64_t)lengths;
+    int64_t part = ((int64_t)product * query_inverse) >> 20;
+    int64_t cosine = (part * inverse) >> 33;
     return cosine > 32767 ? 32767 : (cosine < -32767 ? -32767 : (int32_t)cosine);
 }
 
@@ -247,19 +248,19 @@ static bool overridden(const cheep_hdc *h, uint16_t fixed_class)
 void cheep_hdc_compare(const cheep_hdc *h, int32_t *scores, cheep_hdc_result *result)
 {
     const cheep_hdc_spec *spec = h->spec;
-    uint32_t query_norm = cheep_hdc_root((uint64_t)h->query_norm2 << 8);
+    uint32_t query_inverse = cheep_hdc_inverse(h->query_norm2);
     cheep_hdc_result best = {CHEEP_HDC_UNKNOWN, CHEEP_HDC_UNKNOWN, CHEEP_HDC_NO_SCORE, CHEEP_HDC_NO_SCORE};
     uint16_t total = (uint16_t)(spec->n_classes + h->n_slots);
     for (uint16_t c = 0; c < total; c++) {
         int32_t score = CHEEP_HDC_NO_SCORE;
         if (c < spec->n_classes) {
             if (!overridden(h, c)) {
-                score = score_of(h, spec->prototypes + c * hdc_vector_words(spec), h->norm[c], query_norm);
+                score = score_of(h, spec->prototypes + c * hdc_vector_words(spec), h->inverse[c], query_inverse);
             }
         } else {
             const cheep_hdc_slot *slot = &h->slot[c - spec->n_classes];
             if (slot->used && slot->count > 0u) {
-                score = score_of(h, slot->prototype, h->norm[c], query_norm);
+                score = score_of(h, slot->prototype, h->inverse[c], query_inverse);
             }
         }
         if (scores != NULL) {

@@ -15,6 +15,14 @@
 
 _Static_assert((-3 >> 1) == -2, "right shifts of negative numbers must be arithmetic");
 
+#if defined(__GNUC__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NEVER_INLINE __attribute__((noinline, unused))
+#else
+#define ALWAYS_INLINE inline
+#define NEVER_INLINE
+#endif
+
 static inline int32_t hdc_low(uint32_t word)
 {
     return (int16_t)(uint16_t)(word & 0xFFFFu);
@@ -85,11 +93,47 @@ static inline int32_t hdc_mac2(uint32_t a, uint32_t b, int32_t sum)
 }
 #endif
 
-/* Four values as the two words that meet lane-coded bytes in hdc_mac4. */
-static inline void hdc_pair(int32_t b0, int32_t b1, int32_t b2, int32_t b3, uint32_t *pair)
+/* clip(x, -128, 127) | 1: never -128, so that a pair cannot overflow */
+static inline int32_t hdc_odd8(int32_t x)
 {
-    pair[0] = hdc_pack(b1, b3);
-    pair[1] = hdc_pack(256 * b0 - b1, 256 * b2 - b3);
+#if CHEEP_HDC_DSP
+    int32_t clipped; /* GCC's __ssat does not compile with -Wconversion */
+    __asm__("ssat %0, #8, %1" : "=r"(clipped) : "r"(x) : "cc");
+    return clipped | 1;
+#else
+    return (x > 127 ? 127 : (x < -128 ? -128 : x)) | 1;
+#endif
+}
+
+/* The same of both lanes. */
+static inline uint32_t hdc_odd8x2(uint32_t x)
+{
+#if CHEEP_HDC_DSP
+    uint32_t clipped;
+    __asm__("ssat16 %0, #8, %1" : "=r"(clipped) : "r"(x) : "cc");
+    return clipped | 0x00010001u;
+#else
+    return hdc_pack(hdc_odd8(hdc_low(x)), hdc_odd8(hdc_high(x)));
+#endif
+}
+
+/* The high halves of two words as lanes. */
+static inline uint32_t hdc_high_halves(int32_t low, int32_t high)
+{
+#if CHEEP_HDC_DSP
+    uint32_t both;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(both) : "r"(high), "r"(low));
+    return both;
+#else
+    return hdc_pack(low >> 16, high >> 16);
+#endif
+}
+
+/* Four values, given as lanes (b0, b2) and (b1, b3), as the two words that meet lane-coded bytes in hdc_mac4. */
+static inline void hdc_pair(uint32_t even, uint32_t odd, uint32_t *pair)
+{
+    pair[0] = odd;
+    pair[1] = hdc_sub2((even & 0x00FF00FFu) << 8, odd);
 }
 
 /* sum + 256 (w0 b0 + w1 b1 + w2 b2 + w3 b3): the lanes of `coded` are 256 w1 + w0 and 256 w3 + w2, so the first product
@@ -130,12 +174,12 @@ static inline uint32_t hdc_vector_words(const cheep_hdc_spec *spec)
     return spec->form == CHEEP_HDC_BINARY ? spec->hyper / 32u : spec->hyper / 4u;
 }
 
-/* slot->sum -> slot->prototype and its norm; forget all learned classes. */
+/* slot->sum -> slot->prototype and its inverse length; forget all learned classes. */
 void cheep_hdc_rebuild(cheep_hdc *h, uint16_t slot);
 void cheep_hdc_clear(cheep_hdc *h);
 
-/* floor(sqrt(x)) for x < 2^42. */
-uint32_t cheep_hdc_root(uint64_t x);
+/* 2^38 / floor(16 sqrt(norm2)), norm2 < 2^28; lengths below 16 count as 16. */
+uint32_t cheep_hdc_inverse(uint32_t norm2);
 
 /* Elements 4 group .. 4 group + 3 of the query: b[4]. */
 void cheep_hdc_query_group(const cheep_hdc *h, uint32_t group, int32_t *b);

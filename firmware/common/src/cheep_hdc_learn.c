@@ -34,7 +34,6 @@ void cheep_hdc_rebuild(cheep_hdc *h, uint16_t index)
 {
     const cheep_hdc_spec *spec = h->spec;
     cheep_hdc_slot *slot = &h->slot[index];
-    uint32_t *norm = &h->norm[spec->n_classes + index];
     if (spec->form == CHEEP_HDC_BINARY) {
         memset(slot->prototype, 0, spec->hyper / 8u);
         for (uint32_t i = 0; i < spec->hyper; i++) {
@@ -42,7 +41,6 @@ void cheep_hdc_rebuild(cheep_hdc *h, uint16_t index)
                 slot->prototype[i / 32u] |= 1u << (((i % 32u) >> 1) | ((i & 1u) << 4));
             }
         }
-        *norm = 0; /* not used: all binary vectors are equally long */
         return;
     }
     int32_t largest = 1;
@@ -59,7 +57,7 @@ void cheep_hdc_rebuild(cheep_hdc *h, uint16_t index)
         }
         slot->prototype[i] = hdc_code(b[0], b[1], b[2], b[3]);
     }
-    *norm = cheep_hdc_root((uint64_t)norm2 << 8);
+    h->inverse[spec->n_classes + index] = cheep_hdc_inverse(norm2);
 }
 
 static int16_t clip16(int32_t x)

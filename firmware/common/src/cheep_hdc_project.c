@@ -1,5 +1,6 @@
 /* Projections of the hyperdimensional head. Every table is a function of the seed through random_word. */
 #include "cheep_hdc_internal.h"
+#include "cheep_hdc_kernels.h"
 
 /* The lower 128 of 256 quantiles of a normal distribution of deviation 40: round(40 Phi^-1((i + 1/2) / 256)). */
 static const int8_t normal_quantile[128] = {
@@ -57,60 +58,48 @@ size_t cheep_hdc_scratch_bytes(const cheep_hdc_spec *spec)
     }
 }
 
-/* What becomes of four successive projections. */
+/* What becomes of four successive projections: EMIT_* is a constant in every loop, so that it costs no branch. */
+enum { EMIT_INT8, EMIT_INT8_BY_16, EMIT_BIPOLAR, EMIT_BINARY };
+
 typedef struct {
     uint32_t *query;
     uint32_t norm2;
-    int32_t half;
-    uint8_t shift;
-    uint8_t form;
+    uint32_t shift;
 } sink;
 
-static inline void emit_values(sink *to, uint32_t group, int32_t b0, int32_t b1, int32_t b2, int32_t b3)
+static ALWAYS_INLINE uint32_t put_lanes(uint32_t *pair, uint32_t norm2, uint32_t even, uint32_t odd)
 {
-    uint32_t *pair = to->query + 2u * group;
-    hdc_pair(b0, b1, b2, b3, pair);
-    to->norm2 = (uint32_t)(hdc_mac2(pair[0], pair[0], (int32_t)to->norm2) + b0 * b0 + b2 * b2);
+    hdc_pair(even, odd, pair);
+    return (uint32_t)hdc_mac2(even, even, hdc_mac2(odd, odd, (int32_t)norm2));
+}
+
+static ALWAYS_INLINE void emit_lanes(sink *to, uint32_t group, uint32_t even, uint32_t odd)
+{
+    to->norm2 = put_lanes(to->query + 2u * group, to->norm2, even, odd);
+}
+
+static inline int32_t sign_of(int32_t x)
+{
+    return (x >> 31) | 1;
 }
 
 /* Rows 4 group .. 4 group + 3. */
-static inline void emit(sink *to, uint32_t group, int32_t a0, int32_t a1, int32_t a2, int32_t a3)
+static ALWAYS_INLINE void emit(sink *to, unsigned mode, uint32_t group, int32_t a0, int32_t a1, int32_t a2, int32_t a3)
 {
-    if (to->form == CHEEP_HDC_INT8) {
-        emit_values(to, group, hdc_clip127((a0 + to->half) >> to->shift), hdc_clip127((a1 + to->half) >> to->shift),
-                    hdc_clip127((a2 + to->half) >> to->shift), hdc_clip127((a3 + to->half) >> to->shift));
-    } else if (to->form == CHEEP_HDC_BINARY) {
+    if (mode == EMIT_INT8_BY_16) {
+        emit_lanes(to, group, hdc_odd8x2(hdc_high_halves(a0, a2)), hdc_odd8x2(hdc_high_halves(a1, a3)));
+    } else if (mode == EMIT_INT8) {
+        emit_lanes(to, group, hdc_pack(hdc_odd8(a0 >> to->shift), hdc_odd8(a2 >> to->shift)),
+                   hdc_pack(hdc_odd8(a1 >> to->shift), hdc_odd8(a3 >> to->shift)));
+    } else if (mode == EMIT_BIPOLAR) {
+        emit_lanes(to, group, hdc_pack(sign_of(a0), sign_of(a2)), hdc_pack(sign_of(a1), sign_of(a3)));
+    } else {
         uint32_t at = (2u * group) % 16u;
         uint32_t negative = (((uint32_t)a0 >> 31) << at) | (((uint32_t)a1 >> 31) << (at + 16u)) |
                             (((uint32_t)a2 >> 31) << (at + 1u)) | (((uint32_t)a3 >> 31) << (at + 17u));
         uint32_t *word = to->query + group / 8u;
         *word = at == 0u ? ~negative : *word & ~negative;
-    } else {
-        emit_values(to, group, a0 >= 0 ? 1 : -1, a1 >= 0 ? 1 : -1, a2 >= 0 ? 1 : -1, a3 >= 0 ? 1 : -1);
     }
-}
-
-/* sum of 4 rows of the table over 16 columns at a time, each 256 x the product. */
-static void gaussian_rows(const uint32_t *table, const uint32_t *pairs, uint32_t quads, int32_t *sums)
-{
-    int32_t s0 = 0;
-    int32_t s1 = 0;
-    int32_t s2 = 0;
-    int32_t s3 = 0;
-    for (const uint32_t *end = pairs + 2u * quads; pairs != end; pairs += 8, table += 16) {
-        for (unsigned k = 0; k < 4u; k++) {
-            uint32_t pair0 = pairs[2u * k];
-            uint32_t pair1 = pairs[2u * k + 1u];
-            s0 = hdc_mac4(table[4u * k], pair0, pair1, s0);
-            s1 = hdc_mac4(table[4u * k + 1u], pair0, pair1, s1);
-            s2 = hdc_mac4(table[4u * k + 2u], pair0, pair1, s2);
-            s3 = hdc_mac4(table[4u * k + 3u], pair0, pair1, s3);
-        }
-    }
-    sums[0] = s0;
-    sums[1] = s1;
-    sums[2] = s2;
-    sums[3] = s3;
 }
 
 /* Rows 4 group .. 4 group + 3 of the table, from the seed. */
@@ -130,27 +119,74 @@ static void gaussian_table(const cheep_hdc_spec *spec, uint32_t key, uint32_t gr
     }
 }
 
-static void project_gaussian(cheep_hdc *h, sink *to)
+/* 64 columns and a table: the case that must be fast. */
+static ALWAYS_INLINE void gaussian_loop64(const uint32_t *table, const uint32_t *pairs, uint32_t groups, sink *to,
+                                          unsigned mode)
+{
+    int32_t a0;
+    int32_t a1;
+    int32_t a2;
+    int32_t a3;
+    if (mode == EMIT_INT8_BY_16) {
+        uint32_t norm2 = 0;
+        for (uint32_t *query = to->query, *end = query + 2u * groups; query != end; query += 2) {
+            table = hdc_rows64(table, pairs, &a0, &a1, &a2, &a3);
+            norm2 = put_lanes(query, norm2, hdc_odd8x2(hdc_high_halves(a0, a2)), hdc_odd8x2(hdc_high_halves(a1, a3)));
+        }
+        to->norm2 = norm2;
+        return;
+    }
+    for (uint32_t group = 0; group < groups; group++) {
+        table = hdc_rows64(table, pairs, &a0, &a1, &a2, &a3);
+        emit(to, mode, group, a0, a1, a2, a3);
+    }
+}
+
+static ALWAYS_INLINE void gaussian_loop(cheep_hdc *h, sink *out, unsigned mode)
 {
     const cheep_hdc_spec *spec = h->spec;
+    const uint32_t *pairs = h->pairs;
     uint32_t quads = cheep_hdc_padded_dims(spec) / 4u;
-    uint32_t key = stream_key(spec);
-    uint32_t *scratch = (uint32_t *)(void *)h->scratch;
+    uint32_t groups = spec->hyper / 4u;
+    sink to = *out; /* in registers */
+    int32_t sums[4];
+    if (spec->matrix == NULL) {
+        uint32_t key = stream_key(spec);
+        uint32_t *made = (uint32_t *)(void *)h->scratch;
+        for (uint32_t group = 0; group < groups; group++) {
+            gaussian_table(spec, key, group, quads, made);
+            hdc_rows(made, pairs, quads, sums);
+            emit(&to, mode, group, sums[0], sums[1], sums[2], sums[3]);
+        }
+    } else if (quads == 16u) {
+        gaussian_loop64(spec->matrix, pairs, groups, &to, mode);
+    } else {
+        const uint32_t *table = spec->matrix;
+        for (uint32_t group = 0; group < groups; group++) {
+            table = hdc_rows(table, pairs, quads, sums);
+            emit(&to, mode, group, sums[0], sums[1], sums[2], sums[3]);
+        }
+    }
+    out->norm2 = to.norm2;
+}
+
+static void project_gaussian(cheep_hdc *h, sink *to)
+{
+    uint32_t quads = cheep_hdc_padded_dims(h->spec) / 4u;
     for (uint32_t k = 0; k < quads; k++) {
         uint32_t *pair = h->pairs + 2u * k;
-        hdc_pair(hdc_low(pair[0]), hdc_high(pair[0]), hdc_low(pair[1]), hdc_high(pair[1]), pair);
+        uint32_t even = hdc_pack(hdc_low(pair[0]), hdc_low(pair[1]));
+        hdc_pair(even, hdc_pack(hdc_high(pair[0]), hdc_high(pair[1])), pair);
     }
-    to->shift = (uint8_t)(to->shift + 8u); /* the sums are 256 x the products */
-    to->half <<= 8;
-    for (uint32_t group = 0; group < spec->hyper / 4u; group++) {
-        int32_t sums[4];
-        const uint32_t *table = spec->matrix + group * 4u * quads;
-        if (spec->matrix == NULL) {
-            gaussian_table(spec, key, group, quads, scratch);
-            table = scratch;
-        }
-        gaussian_rows(table, h->pairs, quads, sums);
-        emit(to, group, sums[0], sums[1], sums[2], sums[3]);
+    to->shift += 8u; /* the sums are 256 x the products */
+    if (h->spec->form == CHEEP_HDC_BINARY) {
+        gaussian_loop(h, to, EMIT_BINARY);
+    } else if (h->spec->form == CHEEP_HDC_BIPOLAR_FORM) {
+        gaussian_loop(h, to, EMIT_BIPOLAR);
+    } else if (to->shift == 16u) {
+        gaussian_loop(h, to, EMIT_INT8_BY_16);
+    } else {
+        gaussian_loop(h, to, EMIT_INT8);
     }
 }
 
@@ -180,125 +216,193 @@ static void sign_sums(const cheep_hdc *h, uint32_t bytes)
     }
 }
 
-static void project_bipolar(cheep_hdc *h, sink *to)
+/* Row `row` of the bipolar projection. */
+static inline int32_t bipolar_row(const cheep_hdc *h, uint32_t key, uint32_t row, uint32_t bytes)
 {
-    const cheep_hdc_spec *spec = h->spec;
-    uint32_t bytes = (spec->n_dims + 7u) / 8u;
-    uint32_t words = (spec->n_dims + 31u) / 32u;
-    uint32_t key = stream_key(spec);
-    sign_sums(h, bytes);
-    for (uint32_t group = 0; group < spec->hyper / 4u; group++) {
+    uint32_t words = (bytes + 3u) / 4u;
+    uint32_t at = row * words;
+    const uint32_t *matrix = h->spec->matrix;
+    const int16_t *lut = h->scratch;
+    int32_t sum = 0;
+    for (; bytes >= 4u; bytes -= 4u, lut += 1024, at++) {
+        uint32_t signs = matrix != NULL ? matrix[at] : random_word(key, at);
+        sum += lut[signs & 0xFFu] + lut[256u + ((signs >> 8) & 0xFFu)] + lut[512u + ((signs >> 16) & 0xFFu)] +
+               lut[768u + (signs >> 24)];
+    }
+    if (bytes > 0u) {
+        uint32_t signs = matrix != NULL ? matrix[at] : random_word(key, at);
+        for (; bytes > 0u; bytes--, lut += 256, signs >>= 8) {
+            sum += lut[signs & 0xFFu];
+        }
+    }
+    return sum;
+}
+
+static ALWAYS_INLINE void bipolar_loop(cheep_hdc *h, sink *out, unsigned mode)
+{
+    sink to = *out;
+    uint32_t bytes = (h->spec->n_dims + 7u) / 8u;
+    uint32_t key = stream_key(h->spec);
+    for (uint32_t group = 0; group < h->spec->hyper / 4u; group++) {
         int32_t sums[4];
         for (uint32_t r = 0; r < 4u; r++) {
-            uint32_t first = (4u * group + r) * words;
-            int32_t sum = 0;
-            const int16_t *lut = h->scratch;
-            for (uint32_t k = 0; k < words; k++) {
-                uint32_t signs = spec->matrix != NULL ? spec->matrix[first + k] : random_word(key, first + k);
-                uint32_t here = bytes - 4u * k < 4u ? bytes - 4u * k : 4u;
-                for (uint32_t b = 0; b < here; b++, lut += 256, signs >>= 8) {
-                    sum += lut[signs & 0xFFu];
-                }
+            sums[r] = bipolar_row(h, key, 4u * group + r, bytes);
+        }
+        emit(&to, mode, group, sums[0], sums[1], sums[2], sums[3]);
+    }
+    out->norm2 = to.norm2;
+}
+
+static void project_bipolar(cheep_hdc *h, sink *to)
+{
+    sign_sums(h, (h->spec->n_dims + 7u) / 8u);
+    if (h->spec->form == CHEEP_HDC_BINARY) {
+        bipolar_loop(h, to, EMIT_BINARY);
+    } else if (h->spec->form == CHEEP_HDC_BIPOLAR_FORM) {
+        bipolar_loop(h, to, EMIT_BIPOLAR);
+    } else {
+        bipolar_loop(h, to, EMIT_INT8);
+    }
+}
+
+/* Two stages of a Walsh-Hadamard transform on four words. */
+#define BUTTERFLIES(a, b, c, d)          \
+    do {                                 \
+        uint32_t sum_ac = hdc_add2(a, c);  \
+        uint32_t sum_bd = hdc_add2(b, d);  \
+        uint32_t diff_ac = hdc_sub2(a, c); \
+        uint32_t diff_bd = hdc_sub2(b, d); \
+        (a) = hdc_add2(sum_ac, sum_bd);    \
+        (b) = hdc_sub2(sum_ac, sum_bd);    \
+        (c) = hdc_add2(diff_ac, diff_bd);  \
+        (d) = hdc_sub2(diff_ac, diff_bd);  \
+    } while (0)
+
+/* Word i of the embedding with the signs of its two values: bits 2 i % 32 and 2 i % 32 + 1, 0 for minus. */
+static inline uint32_t signed_word(const uint32_t *embedding, const uint32_t *signs, uint32_t i)
+{
+    static const uint32_t negate[4] = {0xFFFFFFFFu, 0xFFFF0000u, 0x0000FFFFu, 0u};
+    uint32_t mask = negate[(signs[i / 16u] >> (2u * (i % 16u))) & 3u];
+    return hdc_sub2(embedding[i] ^ mask, mask);
+}
+
+/* First two stages, from the embedding and its signs to x. */
+static void first_stages(const uint32_t *embedding, const uint32_t *signs, uint32_t *x, uint32_t n)
+{
+    uint32_t quarter = n / 4u;
+    for (uint32_t i = 0; i < quarter; i++) {
+        uint32_t a = signed_word(embedding, signs, i);
+        uint32_t b = signed_word(embedding, signs, i + quarter);
+        uint32_t c = signed_word(embedding, signs, i + 2u * quarter);
+        uint32_t d = signed_word(embedding, signs, i + 3u * quarter);
+        BUTTERFLIES(a, b, c, d);
+        x[i] = a;
+        x[i + quarter] = b;
+        x[i + 2u * quarter] = c;
+        x[i + 3u * quarter] = d;
+    }
+}
+
+/* The stages between the first two and the last three (which join neighbours of 8 values). */
+static void middle_stages(uint32_t *x, uint32_t n)
+{
+    uint32_t stride = n / 8u;
+    for (; stride >= 8u; stride /= 4u) {
+        uint32_t half = stride / 2u;
+        for (uint32_t base = 0; base < n; base += 2u * stride) {
+            for (uint32_t *at = x + base, *end = at + half; at != end; at++) {
+                BUTTERFLIES(at[0], at[half], at[stride], at[stride + half]);
             }
-            sums[r] = sum;
         }
-        emit(to, group, sums[0], sums[1], sums[2], sums[3]);
     }
-}
-
-/* Butterflies between words x[i] and x[i + stride]; two stages (stride, stride / 2) in one pass. */
-static void butterflies4(uint32_t *x, uint32_t n, uint32_t stride)
-{
-    uint32_t half = stride / 2u;
-    for (uint32_t base = 0; base < n; base += 2u * stride) {
-        for (uint32_t *at = x + base, *end = at + half; at != end; at++) {
-            uint32_t a = at[0];
-            uint32_t b = at[half];
-            uint32_t c = at[stride];
-            uint32_t d = at[stride + half];
-            uint32_t ac = hdc_add2(a, c);
-            uint32_t bd = hdc_add2(b, d);
-            uint32_t a_c = hdc_sub2(a, c);
-            uint32_t b_d = hdc_sub2(b, d);
-            at[0] = hdc_add2(ac, bd);
-            at[half] = hdc_sub2(ac, bd);
-            at[stride] = hdc_add2(a_c, b_d);
-            at[stride + half] = hdc_sub2(a_c, b_d);
+    if (stride == 4u) {
+        for (uint32_t *at = x, *end = x + n; at != end; at += 8) {
+            for (unsigned i = 0; i < 4u; i++) {
+                uint32_t a = at[i];
+                uint32_t b = at[i + 4u];
+                at[i] = hdc_add2(a, b);
+                at[i + 4u] = hdc_sub2(a, b);
+            }
         }
     }
 }
 
-static void butterflies2(uint32_t *x, uint32_t n, uint32_t stride)
+/* Last three stages of 8 values in 4 words. */
+static ALWAYS_INLINE void last_stages(const uint32_t *x, uint32_t *out)
 {
-    for (uint32_t base = 0; base < n; base += 2u * stride) {
-        for (uint32_t *at = x + base, *end = at + stride; at != end; at++) {
-            uint32_t a = at[0];
-            uint32_t b = at[stride];
-            at[0] = hdc_add2(a, b);
-            at[stride] = hdc_sub2(a, b);
-        }
-    }
+    uint32_t a = x[0];
+    uint32_t b = x[1];
+    uint32_t c = x[2];
+    uint32_t d = x[3];
+    BUTTERFLIES(a, b, c, d);
+    out[0] = hdc_cross(a);
+    out[1] = hdc_cross(b);
+    out[2] = hdc_cross(c);
+    out[3] = hdc_cross(d);
 }
 
-/* Walsh-Hadamard transform in natural order of 2 n values in n words, but for the last stage (hdc_cross). */
-static void transform(uint32_t *x, uint32_t n)
-{
-    uint32_t stride = n / 2u;
-    for (; stride >= 2u; stride /= 4u) {
-        butterflies4(x, n, stride);
-    }
-    if (stride == 1u) {
-        butterflies2(x, n, 1u);
-    }
-}
-
-/* Signs of 32 successive values: the last stage and the sign bits of 16 words. */
+/* 32 values in 16 words -> the word of their signs. */
 static uint32_t sign_bits(const uint32_t *x)
 {
     uint32_t negative = 0;
-    for (unsigned i = 0; i < 16u; i++) {
-        negative |= (hdc_cross(x[i]) & 0x80008000u) >> (15u - i);
+    for (unsigned i = 0; i < 4u; i++) {
+        uint32_t v[4];
+        last_stages(x + 4u * i, v);
+        negative >>= 4;
+        negative |= (v[0] & 0x80008000u) >> 3;
+        negative |= (v[1] & 0x80008000u) >> 2;
+        negative |= (v[2] & 0x80008000u) >> 1;
+        negative |= v[3] & 0x80008000u;
     }
     return ~negative;
 }
 
+static ALWAYS_INLINE void emit_block(sink *out, unsigned mode, uint32_t row, const uint32_t *x, uint32_t words)
+{
+    sink to = *out;
+    for (uint32_t i = 0, group = row / 4u; i < words; i += 4u, group += 2u) {
+        uint32_t v[4];
+        last_stages(x + i, v);
+        emit(&to, mode, group, hdc_low(v[0]), hdc_high(v[0]), hdc_low(v[1]), hdc_high(v[1]));
+        emit(&to, mode, group + 1u, hdc_low(v[2]), hdc_high(v[2]), hdc_low(v[3]), hdc_high(v[3]));
+    }
+    out->norm2 = to.norm2;
+}
+
 static void project_hadamard(cheep_hdc *h, sink *to)
 {
-    /* bit 0: the low lane is kept (else negated); bit 1: the high lane */
-    static const uint32_t negate[4] = {0xFFFFFFFFu, 0xFFFF0000u, 0x0000FFFFu, 0u};
     const cheep_hdc_spec *spec = h->spec;
     uint32_t words = block_size(spec) / 2u;
+    uint32_t sign_words = words / 16u;
     uint32_t key = stream_key(spec);
     uint32_t *x = (uint32_t *)(void *)h->scratch;
-    uint32_t sign_word = 0;
-    uint32_t group = 0;
-    for (uint32_t row = 0; row < spec->hyper; row += 2u * words) {
-        for (uint32_t i = 0; i < words; i += 16u, sign_word++) {
-            uint32_t signs = spec->matrix != NULL ? spec->matrix[sign_word] : random_word(key, sign_word);
-            for (uint32_t j = 0; j < 16u; j++, signs >>= 2) {
-                uint32_t mask = negate[signs & 3u];
-                x[i + j] = hdc_sub2(h->pairs[i + j] ^ mask, mask);
+    uint32_t made[CHEEP_HDC_MAX_DIMS / 32];
+    const uint32_t *signs = spec->matrix != NULL ? spec->matrix : made;
+    for (uint32_t row = 0, at = 0; row < spec->hyper; row += 2u * words, at += sign_words) {
+        if (spec->matrix == NULL) {
+            for (uint32_t i = 0; i < sign_words; i++) {
+                made[i] = random_word(key, at + i);
             }
         }
-        transform(x, words);
-        if (to->form == CHEEP_HDC_BINARY) {
+        first_stages(h->pairs, signs, x, words);
+        middle_stages(x, words);
+        if (spec->form == CHEEP_HDC_BINARY) {
             for (uint32_t i = 0; i < words; i += 16u) {
                 to->query[(row + 2u * i) / 32u] = sign_bits(x + i);
             }
-            continue;
+        } else if (spec->form == CHEEP_HDC_BIPOLAR_FORM) {
+            emit_block(to, EMIT_BIPOLAR, row, x, words);
+        } else {
+            emit_block(to, EMIT_INT8, row, x, words);
         }
-        for (uint32_t i = 0; i < words; i += 2u, group++) {
-            uint32_t low = hdc_cross(x[i]);
-            uint32_t high = hdc_cross(x[i + 1u]);
-            emit(to, group, hdc_low(low), hdc_high(low), hdc_low(high), hdc_high(high));
-        }
+        signs += spec->matrix != NULL ? sign_words : 0u;
     }
 }
 
 void cheep_hdc_project(cheep_hdc *h)
 {
     const cheep_hdc_spec *spec = h->spec;
-    sink to = {h->query, 0, spec->shift > 0u ? (int32_t)(1u << (spec->shift - 1u)) : 0, spec->shift, spec->form};
+    sink to = {h->query, 0, spec->shift};
     switch (spec->projection) {
     case CHEEP_HDC_BIPOLAR: project_bipolar(h, &to); break;
     case CHEEP_HDC_HADAMARD: project_hadamard(h, &to); break;

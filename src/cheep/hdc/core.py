@@ -60,7 +60,7 @@ class _Hdc(_c.Structure):
         ("pairs", _c.c_void_p),
         ("query", _c.c_void_p),
         ("scratch", _c.c_void_p),
-        ("norm", _c.c_void_p),
+        ("inverse", _c.c_void_p),
         ("slot", _c.POINTER(_Slot)),
         ("query_norm2", _c.c_uint32),
     ]

@@ -17,6 +17,7 @@ from cheep.hdc.projection import pack_bits, projection_matrix
 GAIN_SHIFT = 12
 EMBEDDING_DEVIATION = 32.0  # of the normalized embedding, in steps: +-127 is four deviations
 HYPER_DEVIATION = 32.0
+GAUSSIAN_SHIFT = 8
 NEVER_REJECT = -(2**31)
 
 
@@ -69,6 +70,8 @@ def fit_scaling(embedding: np.ndarray, config: HdcConfig) -> HdcScaling:
     accumulated = project(scaling.apply(embedding[:4096]), config)
     deviation = float(np.sqrt(np.mean(accumulated.astype(np.float64) ** 2)))
     shift = int(np.clip(round(math.log2(max(deviation, 1e-9) / HYPER_DEVIATION)), 0, 20))
+    if config.projection == "gaussian" and abs(shift - GAUSSIAN_SHIFT) <= 1:
+        shift = GAUSSIAN_SHIFT  # the shift that costs no instruction
     return dataclasses.replace(scaling, shift=shift)
 
 
@@ -87,11 +90,10 @@ def project(normalized: np.ndarray, config: HdcConfig) -> np.ndarray:
 
 
 def hypervectors(projected: np.ndarray, form: str, shift: int) -> np.ndarray:
-    """Turn projections (n, H) int32 into hypervectors (n, H) int8: -127..127, or +1/-1 (bipolar and binary)."""
+    """Turn projections (n, H) int32 into hypervectors (n, H) int8: odd numbers, or +1/-1 (bipolar and binary)."""
     if form != "int8":
         return np.where(projected >= 0, 1, -1).astype(np.int8)
-    half = (1 << shift) >> 1
-    return np.clip((projected + half) >> shift, -127, 127).astype(np.int8)
+    return (np.clip(projected >> shift, -128, 127) | 1).astype(np.int8)
 
 
 def isqrt(x: np.ndarray) -> np.ndarray:
@@ -101,10 +103,11 @@ def isqrt(x: np.ndarray) -> np.ndarray:
     return root + ((root + 1) * (root + 1) <= x)
 
 
-def length16(vectors: np.ndarray) -> np.ndarray:
-    """Return floor(16 |v|) of integer vectors (n, H), int64."""
+def inverse_length(vectors: np.ndarray) -> np.ndarray:
+    """Return 2^38 / floor(16 |v|) of integer vectors (n, H), int64; lengths below 16 count as 16."""
     v = vectors.astype(np.float64)
-    return isqrt(np.rint(np.einsum("nh,nh->n", v, v)).astype(np.int64) << 8)
+    length = isqrt(np.rint(np.einsum("nh,nh->n", v, v)).astype(np.int64) << 8)
+    return (1 << 38) // np.maximum(length, 256)
 
 
 def prototypes_of(sums: np.ndarray, form: str) -> np.ndarray:
@@ -203,7 +206,7 @@ def similarity(hv: np.ndarray, prototypes: np.ndarray, config: HdcConfig) -> np.
     Returns
     -------
     ndarray
-        (n, classes) int32: ``dot``: the sum of products; ``cosine``: in 1/32768, rounded towards zero; ``hamming``:
+        (n, classes) int32: ``dot``: the sum of products; ``cosine``: in 1/32768, at most 2 too low; ``hamming``:
         H minus twice the number of differing bits, over H, in 1/32768.
     """
     products = np.rint(hv.astype(np.float64) @ prototypes.T.astype(np.float64)).astype(np.int64)
@@ -211,9 +214,8 @@ def similarity(hv: np.ndarray, prototypes: np.ndarray, config: HdcConfig) -> np.
         return products.astype(np.int32)
     if config.form == "binary":
         return _divide(products * 32768, np.full((1, 1), config.hyper)).astype(np.int32)
-    lengths = length16(hv)[:, None] * length16(prototypes)[None, :]
-    cosine = _divide(products << 23, np.maximum(lengths, 1))
-    return np.where(lengths == 0, 0, np.clip(cosine, -32767, 32767)).astype(np.int32)
+    part = (products * inverse_length(hv)[:, None]) >> 20
+    return np.clip((part * inverse_length(prototypes)[None, :]) >> 33, -32767, 32767).astype(np.int32)
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:

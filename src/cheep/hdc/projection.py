@@ -117,7 +117,7 @@ def _signs(words: np.ndarray) -> np.ndarray:
 
 
 def lane_code(values: np.ndarray) -> np.ndarray:
-    """Code int8 values (..., 4 k) of -127..127 by fours: halves 256 b1 + b0 and 256 b3 + b2 of words (..., k) uint32."""
+    """Code int8 values (..., 4 k) of -127..127 as words (..., k) uint32: halves 256 b1 + b0 and 256 b3 + b2."""
     b = values.astype(np.int64).reshape(*values.shape[:-1], -1, 4)
     low = (256 * b[..., 1] + b[..., 0]) & 0xFFFF
     high = (256 * b[..., 3] + b[..., 2]) & 0xFFFF

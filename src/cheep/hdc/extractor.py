@@ -1,0 +1,148 @@
+"""The feature extractor: an int8 ``.tflite`` network cut at its embedding, the input of the last dense layer."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from cheep.errors import CheepError
+from cheep.hdc.config import MAX_DIMS
+from cheep.tflite_model import read_model, write_metadata
+
+_HEADS = ("FULLY_CONNECTED", "SOFTMAX", "LOGISTIC", "RESHAPE", "QUANTIZE", "DEQUANTIZE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """A network whose output is the embedding.
+
+    Attributes
+    ----------
+    data
+        The flatbuffer: the same operators and weights as the detector's, up to the embedding, so that the embedding
+        is bit for bit the one under the detector's scores.
+    n_dims
+        Size of the embedding.
+    scale, zero_point
+        Quantization of the embedding: ``real = (q - zero_point) * scale``.
+    head_bytes
+        Bytes of weights and biases of the layers cut off.
+    """
+
+    data: bytes
+    n_dims: int
+    scale: float
+    zero_point: int
+    head_bytes: int
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the flatbuffer, hexadecimal."""
+        return read_model(self.data).sha256
+
+    def embed(self, windows: np.ndarray) -> np.ndarray:
+        """Return the embeddings (n, n_dims) int8 of int8 windows (n, frames, mels).
+
+        Runs the compiled network, which has TFLM's bits; TFLM itself where the compiler does not know an operator.
+        """
+        return self._engine().scores(windows)
+
+    def _engine(self) -> Any:
+        from cheep.compiler import CompiledModel
+        from cheep.tflm import TflmModel
+
+        try:
+            return CompiledModel(self.data)
+        except CheepError:
+            return TflmModel(self.data)
+
+
+def cut_at_embedding(model: str | os.PathLike | bytes) -> Extractor:
+    """Cut an int8 classifier before its last dense layer.
+
+    Parameters
+    ----------
+    model : path or bytes
+        An int8 ``.tflite`` with one input and one output that ends in a dense layer (and softmax or sigmoid).
+
+    Raises
+    ------
+    CheepError
+        It does not end so, or its embedding is too wide or not int8.
+    """
+    import flatbuffers
+    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+    info = read_model(model)
+    name = "model" if isinstance(model, bytes) else str(model)
+    net = schema.ModelT.InitFromObj(schema.Model.GetRootAs(info.data, 0))
+    graph = net.subgraphs[0]
+    if len(net.subgraphs) != 1 or len(graph.outputs) != 1:
+        raise CheepError(
+            f"{name}: has several graphs or outputs; an extractor is cut from a classifier with one output"
+        )
+    dense = _last_dense(schema, net, graph, name)
+    embedding = int(graph.operators[dense].inputs[0])
+    head = graph.operators[dense:]
+    tensor = graph.tensors[embedding]
+    n_dims = int(np.prod(tensor.shape[1:]))
+    if tensor.type != schema.TensorType.INT8:
+        raise CheepError(f"{name}: its embedding is not int8; quantize the network first (python src/train_QAT.py)")
+    if n_dims > MAX_DIMS:
+        raise CheepError(f"{name}: its embedding has {n_dims} values; at most {MAX_DIMS} (choose a narrower network)")
+    head_bytes = sum(
+        len(net.buffers[graph.tensors[i].buffer].data)
+        for op in head
+        for i in op.inputs
+        if i >= 0 and net.buffers[graph.tensors[i].buffer].data is not None
+    )
+    graph.operators = graph.operators[:dense]
+    graph.outputs = np.array([embedding], np.int32)
+    _drop_unused(net, graph)
+    net.signatureDefs = []
+    builder = flatbuffers.Builder(len(info.data))
+    builder.Finish(net.Pack(builder), file_identifier=b"TFL3")
+    data = bytes(builder.Output())
+    if info.metadata is not None:
+        data = write_metadata(data, {**info.metadata, "cut_from_sha256": info.sha256})
+    out = read_model(data).outputs[0]
+    return Extractor(data, n_dims, out.scale, out.zero_point, head_bytes)
+
+
+def _last_dense(schema: Any, net: Any, graph: Any, name: str) -> int:
+    kinds = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    for i in reversed(range(len(graph.operators))):
+        code = net.operatorCodes[graph.operators[i].opcodeIndex]
+        kind = kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "?")
+        if kind == "FULLY_CONNECTED" and i > 0:
+            return i
+        if kind not in _HEADS:
+            break
+    raise CheepError(f"{name}: does not end in a dense layer; an extractor is the network before its last dense layer")
+
+
+def _drop_unused(net: Any, graph: Any) -> None:
+    """Drop tensors, buffers and operator codes that nothing refers to, and number the rest anew."""
+    used = {int(i) for op in graph.operators for i in [*op.inputs, *op.outputs] if i >= 0}
+    used |= {int(i) for i in [*graph.inputs, *graph.outputs]}
+    kept = sorted(used)
+    place = {old: new for new, old in enumerate(kept)} | {-1: -1}
+    for op in graph.operators:
+        op.inputs = np.array([place[int(i)] for i in op.inputs], np.int32)
+        op.outputs = np.array([place[int(i)] for i in op.outputs], np.int32)
+    graph.inputs = np.array([place[int(i)] for i in graph.inputs], np.int32)
+    graph.outputs = np.array([place[int(i)] for i in graph.outputs], np.int32)
+    graph.tensors = [graph.tensors[i] for i in kept]
+    net.metadata, net.metadataBuffer = [], None
+    buffers = sorted({0} | {t.buffer for t in graph.tensors})
+    slot = {old: new for new, old in enumerate(buffers)}
+    for t in graph.tensors:
+        t.buffer = slot[t.buffer]
+    net.buffers = [net.buffers[i] for i in buffers]
+    codes = sorted({op.opcodeIndex for op in graph.operators})
+    for op in graph.operators:
+        op.opcodeIndex = codes.index(op.opcodeIndex)
+    net.operatorCodes = [net.operatorCodes[i] for i in codes]
