@@ -39,7 +39,7 @@ typedef struct {
     uint8_t compression;    /* CHEEP_COMPRESSION_* */
     uint16_t weight_count;  /* length of band_weight */
     uint16_t twiddle_count; /* length of twiddle */
-    const float *window;        /* frame_samples values, 1/32768 folded in */
+    const float *window;        /* frame_samples values, 1/32768 folded in; order: see cheep_fft.c */
     const float *twiddle;       /* layout: see cheep_frontend.c */
     const uint16_t *band_start; /* n_mels: first FFT bin of the band */
     const uint16_t *band_count; /* n_mels: number of bins (0: an empty band) */

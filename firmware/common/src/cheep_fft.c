@@ -1,7 +1,10 @@
 /* Twiddle table of N points, R = N / 16, each a pair (cos a, sin a) of single precision:
- *   for k = 1..R/2-1, n = 4, 8, 12, 1, 5, 9, 13, 2, ... 15:  a =  2 pi n k / N     blocks of 16 complex values, residue k
+ *   for k = 1..R/2-1, n = 4, 8, 12, 1, 5, 9, 13, 2, ... 15:
+ *                                 a =  2 pi n k / N     blocks of 16 complex values, residue k
  *   for n = 1..7:                 a = -2 pi n / 32      the block of 16 real values, residue R/2
  *   for i = 0..R/2-1:             a =  2 pi i / R       rotations of the splits (not for N = 256)
+ * Window table: in the order of time; for frames of 256 points that fill the transform in the order of the columns,
+ * samples 0, 16, ... 240, 1, 17, ... 255.
  */
 #include "cheep_fft.h"
 
@@ -9,6 +12,7 @@
 
 #define CHEEP_ORDER __asm__ volatile("" ::: "memory")
 
+/* Eight floats in a row: one instruction on a Cortex-M4F. */
 #if defined(__ARM_FP) && defined(__thumb__)
 #define CHEEP_LOAD8(y, from) \
     float y##0, y##1, y##2, y##3, y##4, y##5, y##6, y##7; \

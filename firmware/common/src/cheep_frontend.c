@@ -237,23 +237,37 @@ static void make_column(cheep_frontend *fe, const int16_t *frame, float *column)
     fe->columns++;
 }
 
+/* Eight samples, aligned to 4 bytes; the regions may overlap. */
+static inline CHEEP_INLINE void copy_8(int16_t *to, const int16_t *from)
+{
+    uint32_t block[4];
+
+    memcpy(block, __builtin_assume_aligned(from, 4), sizeof block);
+    memcpy(__builtin_assume_aligned(to, 4), block, sizeof block);
+}
+
 /* n samples, the regions apart or to below from. By words where both are aligned: a C library for small devices
  * may copy by bytes. */
 static void copy_down(int16_t *to, const int16_t *from, size_t n)
 {
     if ((((uintptr_t)to | (uintptr_t)from) & 3u) == 0) {
         for (; n >= 32; n -= 32) {
-            memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 64);
+            copy_8(to, from);
+            copy_8(to + 8, from + 8);
+            copy_8(to + 16, from + 16);
+            copy_8(to + 24, from + 24);
             to += 32;
             from += 32;
         }
         for (; n >= 8; n -= 8) {
-            memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 16);
+            copy_8(to, from);
             to += 8;
             from += 8;
         }
         for (; n >= 2; n -= 2) {
-            memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 4);
+            int16_t pair[2];
+            memcpy(pair, __builtin_assume_aligned(from, 4), sizeof pair);
+            memcpy(__builtin_assume_aligned(to, 4), pair, sizeof pair);
             to += 2;
             from += 2;
         }

@@ -22,7 +22,7 @@ class FrontendTables:
     Attributes
     ----------
     window
-        (frame_samples,) float32: periodic Hann window / 32768.
+        (frame_samples,) float32: periodic Hann window / 32768, order in ``cheep_fft.c``.
     twiddle
         (twiddle_count,) float32, layout in ``cheep_fft.c``.
     band_start, band_count
@@ -49,7 +49,7 @@ def hann_window(n: int) -> np.ndarray:
 
 
 def window_table(config: FeatureConfig) -> np.ndarray:
-    """Return the window / 32768, (frame_samples,) float32; for frames of 256 points in the order of the FFT's columns."""
+    """Return the window / 32768, (frame_samples,) float32; frames of 256 points: in the order of the columns."""
     window = (hann_window(config.frame_samples) / 32768).astype(np.float32)
     return window.reshape(16, 16).T.ravel() if config.frame_samples == config.fft_size == 256 else window
 
