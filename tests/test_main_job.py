@@ -207,3 +207,18 @@ def test_augmentation_off_changes_nothing(trained):
     assert np.array_equal(y, windows.targets[:10])
     a, b = np.float32(-30), np.array([-30, -130, -20], np.float32)
     assert add_db(a, b) == pytest.approx(10 * np.log10(10 ** (a / 10) + 10 ** (b / 10)), abs=1e-4)
+
+
+def test_pcen_is_augmented_before_the_compression(rng):
+    from cheep.features import compute_features
+    from cheep.features.pcen import pcen_windows
+
+    pcen = FeatureConfig(n_mels=24, hop_samples=256, window_frames=31, compression="pcen", pcen_eps=1e-8)
+    pcm = (rng.standard_normal(16000) * 500).astype(np.int16)
+    level = compute_features(pcm, pcen.model_copy(update={"compression": "db"}))
+    both = np.stack([level, level - 20])
+    out = pcen_windows(10 ** (both / np.float32(10)), pcen)
+    assert np.abs(out[0] - compute_features(pcm, pcen)).max() < 1e-4
+    assert np.abs(out[1] - out[0]).max() < 0.2 * np.abs(out[0]).max()  # 20 dB less: nearly the same units
+    with pytest.raises(CheepError, match="'pcen'"):
+        pcen_windows(both, pcen.model_copy(update={"compression": "db"}))

@@ -59,6 +59,9 @@ def load_windows(run: Path, features: FeatureConfig, config: TrainConfig, on_fil
     plan = LabelPlan.of(manifest, config)
     cache = load_cache(manifest, features, run / "features", on_file)
     splits = {name: window_set(manifest.of_split(name), cache, plan) for name in ("train", "val", "test")}
+    if features.compression == "pcen":
+        levels = load_cache(manifest, features.model_copy(update={"compression": "db"}), run / "features")
+        splits["train"] = dataclasses.replace(splits["train"], levels=levels)
     for name in ("train", "val"):
         if not len(splits[name]):
             raise CheepError(f"{run / runs.DATASET}: no windows in split {name!r}; split again with {SPLIT_COMMAND}")

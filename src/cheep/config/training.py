@@ -10,7 +10,7 @@ from cheep.config.base import Settings
 
 
 class AugmentConfig(Settings):
-    """Random changes of training windows, all on mel columns in dB; 0 switches one off."""
+    """Random changes of training windows, on mel columns in dB (before PCEN); 0 switches one off."""
 
     gain_db: float = Field(6.0, ge=0, le=40, description="level, standard deviation")
     tilt_db: float = Field(3.0, ge=0, le=20, description="smooth change over the bands, standard deviation")

@@ -164,6 +164,16 @@ class FrontendStream:
         """Columns made since the start or the last :meth:`reset`."""
         return int(self._state.columns)
 
+    @property
+    def core(self) -> ctypes.CDLL:
+        """The loaded C core."""
+        return self._core
+
+    @property
+    def state(self) -> FrontendState:
+        """The C state, initialized for :attr:`config`."""
+        return self._state
+
     def push(self, pcm: np.ndarray) -> np.ndarray:
         """Take ``pcm`` (int16, any length) and return the columns it completes, (k, n_mels) float32, dB or PCEN."""
         pcm = _as_pcm(pcm)

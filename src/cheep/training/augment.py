@@ -1,4 +1,4 @@
-"""Random changes of training windows, on mel columns in dB.
+"""Random changes of training windows, on mel columns in dB, before PCEN where the front end ends in it.
 
 Adding energies of mel bands stands for adding waveforms (their cross terms average out over a band), a gain in dB is
 a level, a smooth curve over the bands is another microphone or distance; so no waveform is needed while training.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from cheep.config import AugmentConfig
+from cheep.features.pcen import pcen_windows
 from cheep.training.data import WindowSet
 
 
@@ -18,10 +19,12 @@ def draw_epoch(
     """Return augmented inputs (n, frames, mels, 1) float32 and targets (n, classes) float32 of rows ``index``."""
     n = len(index)
     shift = rng.integers(-config.shift_frames, config.shift_frames + 1, n)
-    x = windows.gather(index, shift)  # (n, frames, mels) dB
+    x = windows.gather_levels(index, shift)  # (n, context + frames, mels) dB
     y = windows.targets[index]
     x = mix_background(x, windows, config, rng)
     x = x + _level(n, x.shape[2], config, rng)
+    if windows.levels is not None:
+        x = pcen_windows(10 ** (x / np.float32(10)), windows.cache.config)[:, windows.context_frames :]
     x = spec_augment(x, config, rng)
     x, y = mixup(x, y, config.mixup_alpha, rng)
     return x[..., None].astype(np.float32), y
@@ -33,7 +36,7 @@ def mix_background(x: np.ndarray, windows: WindowSet, config: AugmentConfig, rng
     chosen = np.flatnonzero(rng.random(len(x)) < config.mix_probability)
     if not len(pool) or not len(chosen):
         return x
-    noise = windows.gather(rng.choice(pool, len(chosen)))
+    noise = windows.gather_levels(rng.choice(pool, len(chosen)))
     signal = x[chosen]
     snr_db = rng.uniform(*config.mix_snr_db, len(chosen))
     loudest = _mean_db(signal) - _mean_db(noise)  # what brings the noise to the signal's level

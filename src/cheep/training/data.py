@@ -14,7 +14,9 @@ from cheep.datasets.manifest import Manifest
 from cheep.errors import CheepError
 from cheep.features.cache import FeatureCache, build_feature_cache
 
+CONTEXT_S = 1.0
 log = logging.getLogger(__name__)
+LABEL_SEPARATOR = ";"  # between the labels of a window that has several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class LabelPlan:
     @classmethod
     def of(cls, manifest: Manifest, config: TrainConfig) -> LabelPlan:
         """Derive the plan from the labels of a manifest."""
-        names = manifest.labels
+        names = sorted({part for name in manifest.labels for part in name.split(LABEL_SEPARATOR)})
         background = config.background if config.background in names else None
         targets = [name for name in names if name != background]
         if not targets:
@@ -53,8 +55,9 @@ class LabelPlan:
         place = {label: i for i, label in enumerate(self.labels)}
         out = np.zeros((len(names), len(self.labels)), np.float32)
         for row, name in enumerate(names):
-            if name in place:
-                out[row, place[name]] = 1
+            for part in name.split(LABEL_SEPARATOR):
+                if part in place:
+                    out[row, place[part]] = 1
         return out
 
 
@@ -63,7 +66,8 @@ class WindowSet:
     """Windows of one split.
 
     ``first`` (n,) int64 is each window's first row in ``cache.columns``; ``low`` and ``high`` (n,) bound where it
-    may start inside its recording; ``targets`` (n, classes) float32; ``clip`` and ``recording`` (n,) int ids.
+    may start inside its recording; ``targets`` (n, classes) float32; ``clip`` (n,) int ids of the recording.
+    ``levels`` holds the same recordings' columns in dB where ``cache`` holds PCEN units (training only).
     """
 
     cache: FeatureCache
@@ -74,9 +78,26 @@ class WindowSet:
     label: np.ndarray
     clip: np.ndarray
     is_background: np.ndarray
+    levels: FeatureCache | None = None
 
     def __len__(self) -> int:
         return len(self.first)
+
+    @property
+    def context_frames(self) -> int:
+        """Columns before a window that :meth:`gather_levels` adds, for the running means of PCEN to settle."""
+        config = self.cache.config
+        return round(CONTEXT_S / config.hop_s) if self.levels is not None else 0
+
+    def gather_levels(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Return windows in dB, (len(index), context_frames + frames, mels) float32, as :meth:`gather`.
+
+        Where a recording starts too late for the context, its first column is repeated.
+        """
+        cache = self.levels or self.cache
+        start = np.clip(self.first[index] + shift, self.low[index], self.high[index])
+        rows = start[:, None] + np.arange(-self.context_frames, cache.config.window_frames)
+        return cache.columns[np.maximum(rows, self.low[index][:, None])]
 
     def gather(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
         """Return windows (len(index), frames, mels) float32, each moved by ``shift`` columns within its recording."""

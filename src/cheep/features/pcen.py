@@ -1,0 +1,43 @@
+"""PCEN of mel energies that training has changed, by the code that the front end runs."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+from cheep.config import FeatureConfig
+from cheep.errors import CheepError
+from cheep.features.frontend import FrontendStream
+
+
+def pcen_windows(energy: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """Return PCEN units of windows of mel energies (Wang et al. 2017), each window a new recording.
+
+    Parameters
+    ----------
+    energy : (n, frames, n_mels) float32
+        Mel energies, at least 0.
+    config : FeatureConfig
+        ``compression`` must be ``pcen``.
+
+    Returns
+    -------
+    (n, frames, n_mels) float32
+
+    Raises
+    ------
+    CheepError
+        Another compression, or a shape that does not fit.
+    """
+    if config.compression != "pcen" or energy.ndim != 3 or energy.shape[2] != config.n_mels:
+        raise CheepError(
+            f"energy {energy.shape}, compression={config.compression!r}: must be (n, frames, {config.n_mels}) and 'pcen'"
+        )
+    out = np.array(energy, np.float32, order="C")
+    stream = FrontendStream(config)
+    function = stream.core.cheep_pcen_windows
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+    function.restype = None
+    function(ctypes.byref(stream.state), out.ctypes.data, out.shape[0], out.shape[1])
+    return out
