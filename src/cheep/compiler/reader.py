@@ -227,10 +227,10 @@ def _tensor(schema, model, source, index: int, name: str) -> Tensor:
     if quantization is not None and quantization.ScaleLength():
         limit = max(shape, default=1)
         scales = np.array(_vector(quantization.ScaleLength(), quantization.ScaleAsNumpy, limit), np.float32)
-        zeros = np.zeros(len(scales), np.int64)
-        if quantization.ZeroPointLength():
-            given = np.array(_vector(quantization.ZeroPointLength(), quantization.ZeroPointAsNumpy, limit), np.int64)
-            zeros = given if len(given) == len(scales) else np.full(len(scales), given[0])
+        zeros = np.array(_vector(quantization.ZeroPointLength(), quantization.ZeroPointAsNumpy, limit), np.int64)
+        if dtype == "int8" and len(zeros) != len(scales):
+            raise CheepError(f"{where} has {len(scales)} scales and {len(zeros)} zero points; convert the model again")
+        zeros = zeros if len(zeros) == len(scales) else np.zeros(len(scales), np.int64)
         axis = quantization.QuantizedDimension()
         if dtype == "int8" and not (scales.min() >= 1e-18 and scales.max() <= 1e18):
             raise CheepError(f"{where} has a scale outside 1e-18 to 1e18; convert the model again")

@@ -1,0 +1,159 @@
+"""Does a detector fit a board? Exact memory where it can be computed, compared before anything is written.
+
+``check_network`` needs only the shape (before training), ``check_model`` a ``.tflite`` file, ``check_compiled`` a
+compiled network. Over budget is a :class:`GateError` that says which part is too big, and by how much.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from cheep.boards.data import Board, find_board
+from cheep.compiler import Compiled, compile_bytes
+from cheep.config import FeatureConfig
+from cheep.errors import CheepError, GateError
+from cheep.tflite_model import TfliteModel, read_model
+
+log = logging.getLogger(__name__)
+
+# Code beside constants of a compiled network: 3-6 KB in every network measured; and of front end and detector.
+COMPILED_CODE_BYTES = 6 * 1024
+CORE_FLASH_BYTES = 12 * 1024
+DETECTOR_RAM_BYTES = 3 * 1024
+# TFLM with CMSIS-NN at commit 90b983c2b, int8-only registrations, stripped strings, -Os: 54 KB with six operators.
+TFLM_CODE_BYTES = 54_000
+TFLM_OPERATOR_BYTES, TFLM_OPERATORS = 2_000, 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """What one backend needs: bytes by part."""
+
+    backend: str
+    flash: dict[str, int]
+    ram: dict[str, int]
+
+    @property
+    def flash_bytes(self) -> int:
+        """All flash."""
+        return sum(self.flash.values())
+
+    @property
+    def ram_bytes(self) -> int:
+        """All RAM."""
+        return sum(self.ram.values())
+
+
+def needs_compiled(compiled: Compiled, features: FeatureConfig | None) -> Need:
+    """Return what a detector with the compiled network needs."""
+    flash = {"network": compiled.constant_bytes + COMPILED_CODE_BYTES, "front end and detector": CORE_FLASH_BYTES}
+    return Need("compiled", flash, {"network": compiled.memory_bytes, **_core_ram(features)})
+
+
+def needs_tflm(model: TfliteModel, arena_bytes: int, features: FeatureConfig | None) -> Need:
+    """Return what a detector with TFLM needs (the runtime's code is an estimate, the arena is measured)."""
+    extra = max(0, len(model.operators) - TFLM_OPERATORS) * TFLM_OPERATOR_BYTES
+    flash = {"model": len(model.data), "TFLM": TFLM_CODE_BYTES + extra, "front end and detector": CORE_FLASH_BYTES}
+    return Need("tflm", flash, {"arena": arena_bytes, **_core_ram(features)})
+
+
+def _core_ram(features: FeatureConfig | None) -> dict[str, int]:
+    if features is None:
+        return {}
+    from cheep.features import FrontendStream
+
+    columns = 2 * features.window_frames * features.n_mels
+    return {"front end": FrontendStream(features).memory_bytes, "columns": columns, "detector": DETECTOR_RAM_BYTES}
+
+
+def check_need(need: Need, board: Board, what: str) -> None:
+    """Raise :class:`GateError` where ``need`` exceeds the board's flash or RAM."""
+    problems = []
+    for kind, used, free, parts in (
+        ("RAM", need.ram_bytes, board.free_ram_bytes, need.ram),
+        ("flash", need.flash_bytes, board.free_flash_bytes, need.flash),
+    ):
+        if used > free:
+            largest = max(parts, key=parts.get)
+            problems.append(
+                f"{kind}: {used} bytes needed, {free} free on {board.name}, {used - free} too many; "
+                f"largest is {largest} with {parts[largest]} bytes"
+            )
+    if problems:
+        advice = "choose a smaller network, fewer bands or a shorter window"
+        if need.backend == "tflm":
+            advice += ", or the compiled backend (cheep compile)"
+        raise GateError(f"{what} ({need.backend}): " + "; ".join(problems) + f"; {advice}")
+
+
+def check_compiled(compiled: Compiled, board: Board, features: FeatureConfig | None = None) -> None:
+    """Refuse a compiled network that does not fit."""
+    check_need(needs_compiled(compiled, features), board, "network")
+
+
+def check_model(board: str | Board, path: str | os.PathLike) -> None:
+    """Refuse a ``.tflite`` model that fits the board with neither backend.
+
+    Raises
+    ------
+    GateError
+        Neither the compiled network nor TFLM fits; both reasons are given.
+    """
+    board = find_board(board) if isinstance(board, str) else board
+    model = read_model(path)
+    features = features_of(model)
+    reasons = []
+    try:
+        check_need(needs_compiled(compile_bytes(model.data, name=str(path)), features), board, Path(path).name)
+        log.info("%s fits %s with the compiled backend", path, board.name)
+        return
+    except CheepError as error:
+        reasons.append(str(error))
+    from cheep.tflm import TflmModel
+
+    try:
+        check_need(needs_tflm(model, TflmModel(model.data).arena_bytes, features), board, Path(path).name)
+        log.info("%s fits %s with TFLM only: %s", path, board.name, reasons[0])
+    except CheepError as error:
+        raise GateError("\n".join([*reasons, str(error)])) from None
+
+
+def check_network(board: str | Board, name: str, features: FeatureConfig, plan: Any) -> None:
+    """Refuse a registry network that cannot fit, from its shape alone, before training.
+
+    ``plan`` is the label plan (``labels``, ``activation``) or the number of outputs. The untrained network is
+    converted on noise: its weights mean nothing, its sizes are those of the trained one.
+    """
+    board = find_board(board) if isinstance(board, str) else board
+    outputs, activation = (plan, "softmax") if isinstance(plan, int) else (len(plan.labels), plan.activation)
+    data = _untrained(name, features, outputs, activation)
+    check_need(needs_compiled(compile_bytes(data, name=name), features), board, f"network {name}")
+    log.info("network %s fits %s", name, board.name)
+
+
+def _untrained(name: str, features: FeatureConfig, outputs: int, activation: str) -> bytes:
+    import numpy as np
+
+    from cheep.models import build_model
+    from cheep.tf_runtime import import_tf
+
+    tf = import_tf()
+    shape = (features.window_frames, features.n_mels)
+    model = build_model(name, shape, outputs, activation)
+    noise = np.random.default_rng(0).normal(0, 1, (4, *shape, 1)).astype(np.float32)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([row[None]] for row in noise)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return converter.convert()
+
+
+def features_of(model: TfliteModel) -> FeatureConfig | None:
+    """Return the feature settings in a model's metadata, or None."""
+    values = (model.metadata or {}).get("features")
+    return FeatureConfig.parse(values, "the model") if isinstance(values, dict) else None
