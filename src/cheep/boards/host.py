@@ -72,8 +72,9 @@ def render_headers(export: ExportModel) -> dict[str, str]:
 
 
 def application_sources() -> list[Path]:
-    """Return the C files of ``firmware/common`` (no model)."""
-    return sorted((firmware_root() / "common" / "src").glob("cheep_*.c"))
+    """Return the C files of ``firmware/common`` that the application links (no model)."""
+    files = sorted((firmware_root() / "common" / "src").glob("cheep_*.c"))
+    return [path for path in files if not path.name.startswith("cheep_hdc")]
 
 
 def build_application(headers: Mapping[str, str], model_sources: list[Path] | None = None) -> Path:

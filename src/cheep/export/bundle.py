@@ -92,7 +92,7 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
 
 
 def default_golden_window(features: FeatureConfig) -> np.ndarray:
-    """Return a window that reaches every level: (frames, mels) int8, made by integers."""
+    """Return a window that spreads over the levels: (frames, mels) int8, made by integers."""
     n = np.arange(features.window_frames * features.n_mels, dtype=np.uint64)
     values = ((n * np.uint64(2654435761)) >> np.uint64(11)) & np.uint64(0xFF)
     return values.astype(np.uint8).view(np.int8).reshape(features.window_frames, features.n_mels)

@@ -1,0 +1,349 @@
+"""AudioMoth's field logic on this machine: settings, schedule, rows, WAV header, the store of waiting rows."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import datetime
+import io
+import math
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cheep.ccore import compile_shared, firmware_root, include_dir
+from cheep.detector import threshold_sum
+
+LABELS = ("background", "Erithacus rubecula", "wren, the")
+NOTE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
+MAX_CLASSES = 64
+
+
+class Period(ctypes.Structure):
+    _fields_ = [("start", ctypes.c_uint16), ("stop", ctypes.c_uint16)]
+
+
+class Settings(ctypes.Structure):
+    _fields_ = [
+        ("gain", ctypes.c_uint8),
+        ("led", ctypes.c_bool),
+        ("clip_s", ctypes.c_uint8),
+        ("n_periods", ctypes.c_uint8),
+        ("periods", Period * 8),
+        ("low_battery_mv", ctypes.c_uint16),
+        ("threshold_e4", ctypes.c_int16 * MAX_CLASSES),
+    ]
+
+
+class Detection(ctypes.Structure):
+    _fields_ = [
+        ("utc", ctypes.c_uint32),
+        ("utc_ms", ctypes.c_uint32),
+        ("label", ctypes.c_char_p),
+        ("score_e4", ctypes.c_int32),
+        ("duration_ms", ctypes.c_uint32),
+        ("temperature_mc", ctypes.c_int32),
+        ("battery_mv", ctypes.c_uint32),
+        ("clip", ctypes.c_char_p),
+    ]
+
+
+class Wav(ctypes.Structure):
+    _fields_ = [
+        ("utc", ctypes.c_uint32),
+        ("sample_rate_hz", ctypes.c_uint32),
+        ("samples", ctypes.c_uint32),
+        ("id_high", ctypes.c_uint32),
+        ("id_low", ctypes.c_uint32),
+        ("gain", ctypes.c_char_p),
+        ("battery_mv", ctypes.c_uint32),
+        ("temperature_mc", ctypes.c_int32),
+        ("label", ctypes.c_char_p),
+        ("score_e4", ctypes.c_int32),
+    ]
+
+
+class Store(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("capacity", ctypes.c_uint32),
+        ("length", ctypes.c_uint32),
+        ("dropped", ctypes.c_uint32),
+    ]
+
+
+class Session(ctypes.Structure):
+    _fields_ = [
+        ("begun_utc", ctypes.c_uint32),
+        ("listened_s", ctypes.c_uint32),
+        ("overruns", ctypes.c_uint32),
+        ("lost_rows", ctypes.c_uint32),
+        ("battery_mv", ctypes.c_uint32),
+        ("temperature_mc", ctypes.c_int32),
+    ]
+
+
+class Threshold(ctypes.Structure):
+    _fields_ = [("on_sum", ctypes.c_int32), ("off_sum", ctypes.c_int32)]
+
+
+class Date(ctypes.Structure):
+    _fields_ = [("year", ctypes.c_uint16)] + [(n, ctypes.c_uint8) for n in ("month", "day", "hour", "minute", "second")]
+
+
+@pytest.fixture(scope="module")
+def field():
+    source = firmware_root() / "audiomoth" / "src"
+    sources = [*sorted(source.glob("field_*.c")), firmware_root() / "common" / "src" / "cheep_text.c"]
+    library = ctypes.CDLL(str(compile_shared(sources, [include_dir(), source], flags=["-Werror"], name="cheep_field")))
+    library.field_date_of.argtypes = [ctypes.c_uint32]
+    library.field_date_of.restype = Date
+    library.field_schedule.argtypes = [ctypes.POINTER(Settings), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
+    library.field_schedule.restype = ctypes.c_bool
+    library.field_threshold.argtypes = [
+        ctypes.POINTER(Threshold), ctypes.c_int16, ctypes.c_uint16, ctypes.c_float, ctypes.c_int32,
+    ]  # fmt: skip
+    library.field_threshold.restype = Threshold
+    library.field_row.argtypes = [ctypes.c_char_p, ctypes.POINTER(Detection)]
+    library.field_row.restype = ctypes.c_size_t
+    for name in ("rows", "summary"):
+        getattr(library, f"field_name_{name}").argtypes = [ctypes.c_char_p, ctypes.c_uint32]
+    library.field_name_clip.argtypes = [ctypes.c_char_p, ctypes.c_uint32, ctypes.c_uint]
+    library.field_store_add.argtypes = [ctypes.POINTER(Store), ctypes.c_char_p, ctypes.c_size_t]
+    library.field_parser_feed.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+    library.field_parser_finish.argtypes = [ctypes.c_void_p]
+    library.field_parser_finish.restype = ctypes.c_uint16
+    return library
+
+
+def label_array(labels=LABELS):
+    return (ctypes.c_char_p * len(labels))(*[label.encode() for label in labels])
+
+
+def parse(field, text, pieces=None):
+    """Return (settings, problems as text)."""
+    found, notes = Settings(), []
+    note = NOTE(lambda _context, line: notes.append(line.decode("utf-8", "replace")))
+    parser = ctypes.create_string_buffer(512)
+    data = text if isinstance(text, bytes) else text.encode()
+    labels = label_array()
+    field.field_parser_init(parser, ctypes.byref(found), labels, len(LABELS), note, None)
+    step = pieces or max(1, len(data))
+    for at in range(0, len(data), step):
+        field.field_parser_feed(parser, data[at : at + step], len(data[at : at + step]))
+    assert field.field_parser_finish(parser) == len(notes)
+    return found, notes
+
+
+def test_the_default_file_gives_the_defaults(field):
+    lines = []
+    write = NOTE(lambda _context, line: lines.append(line.decode()))
+    field.field_settings_write(label_array(), len(LABELS), write, None)
+    text = "\r\n".join([*lines, ""])
+    found, notes = parse(field, text)
+    assert notes == []
+    expected = Settings()
+    field.field_settings_default(ctypes.byref(expected))
+    assert bytes(found) == bytes(expected)
+    assert "# threshold.Erithacus rubecula = 0.80" in lines
+    assert max(map(len, lines)) <= 95  # the parser's own limit
+    assert found.gain == 2 and found.led and found.clip_s == 0 and found.low_battery_mv == 3300
+
+
+@pytest.mark.parametrize("pieces", [None, 1, 7, 64])
+def test_every_setting_is_read(field, pieces):
+    text = (
+        "\ufeff# field site 3\r\ngain = medium-high # loud\r\n\r\n schedule= 04:30-08:00 , 19:00 - 22:00,23:30-00:15\n"
+        "led =off\nclip_seconds=10\nlow_battery_millivolts = 0\nthreshold.Erithacus rubecula = 0.8125\n"
+        "threshold.wren, the = off\nthreshold.background = 1"
+    )
+    found, notes = parse(field, text, pieces)
+    assert notes == []
+    assert (found.gain, found.led, found.clip_s, found.low_battery_mv, found.n_periods) == (3, False, 10, 0, 3)
+    assert [(p.start, p.stop) for p in found.periods[:3]] == [(270, 480), (1140, 1320), (1410, 15)]
+    assert list(found.threshold_e4[:4]) == [10000, 8125, -2, -1]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("gain = loud", "gain=loud: must be low, low-medium, medium, medium-high or high"),
+        ("schedule = 4-8", "schedule=4-8: must be always, or up to 8 periods"),
+        ("schedule = 04:30-04:30", "must be always"),
+        ("schedule = 24:00-01:00", "must be always"),
+        ("schedule = 04:60-05:00", "must be always"),
+        ("schedule = 25:00-26:00", "must be always"),
+        ("schedule = " + ",".join(["01:00-02:00"] * 7) + "," , "must be always"),
+        ("led = yes", "led=yes: must be on or off"),
+        ("clip_seconds = 11", "clip_seconds=11: must be 0 (no clips) to 10"),
+        ("clip_seconds = ", "clip_seconds=: must be 0"),
+        ("low_battery_millivolts = 100", "must be 0 (never stop) or 2500 to 5000"),
+        ("threshold.wren, the = 1.2", "must be a score between 0 and 1, or off"),
+        ("threshold.wren, the = 0,8", "must be a score between 0 and 1, or off"),
+        ("threshold.wren, the = .", "must be a score between 0 and 1, or off"),
+        ("threshold.robin = 0.5", "threshold.robin: the model has no such label"),
+        ("volume = 3", "volume: no such setting (gain, schedule, led"),
+        ("listen", "listen: not `name = value`"),
+        ("led = on" + " " * 100 + "x", "too long"),
+    ],
+)  # fmt: skip
+def test_a_wrong_line_is_refused_and_the_others_count(field, line, reason):
+    found, notes = parse(field, f"gain = high\n{line}\nclip_seconds = 3\n")
+    assert len(notes) == 1
+    assert notes[0].startswith("SETTINGS.TXT line 2: ") and reason in notes[0]
+    assert (found.gain, found.clip_s) == (4, 3)
+    assert found.led and found.n_periods == 0 and list(found.threshold_e4[:3]) == [-1, -1, -1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.binary(max_size=600), pieces=st.integers(1, 64))
+def test_no_bytes_upset_the_parser(field, data, pieces):
+    found, _ = parse(field, data, pieces)
+    assert found.gain <= 4 and found.clip_s <= 10 and found.n_periods <= 8
+    assert all(-2 <= value <= 10000 for value in found.threshold_e4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    periods=st.lists(st.tuples(st.integers(0, 1439), st.integers(0, 1440)).filter(lambda p: p[0] != p[1]), max_size=8),
+    utc=st.integers(0, 2**32 - 1 - 86400),
+)
+def test_schedule_against_a_walk_through_the_day(field, periods, utc):
+    text = ",".join(f"{a // 60:02d}:{a % 60:02d}-{b // 60:02d}:{b % 60:02d}" for a, b in periods) or "always"
+    found = Settings()
+    field.field_settings_default(ctypes.byref(found))
+    for i, (start, stop) in enumerate(periods):
+        found.periods[i] = Period(start, stop)
+    found.n_periods = len(periods)
+    if len(text) < 70:  # what fits into a line must parse to the same
+        parsed, notes = parse(field, f"schedule = {text}\n")
+        assert notes == [] and bytes(parsed.periods) == bytes(found.periods)
+
+    def active(second):
+        minute = second // 60 % 1440
+        inside = [a <= minute < b if a < b else minute >= a or minute < b for a, b in periods]
+        return any(inside) or not periods
+
+    left = ctypes.c_uint32()
+    now = field.field_schedule(ctypes.byref(found), utc, ctypes.byref(left))
+    assert now == active(utc)
+    changes = [s for s in range(60 - utc % 60, 86400 + 60, 60) if active(utc + s) != now]
+    assert left.value == (changes[0] if changes else 2**32 - 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(utc=st.integers(0, 2**32 - 1))
+def test_dates(field, utc):
+    expected = datetime.datetime.fromtimestamp(utc, datetime.timezone.utc)
+    d = field.field_date_of(utc)
+    assert (d.year, d.month, d.day, d.hour, d.minute, d.second) == expected.timetuple()[:6]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    e4=st.integers(0, 10000),
+    smoothing=st.integers(1, 32),
+    scale=st.sampled_from([1 / 256, 0.00390625, 0.0041234, 0.0038]),
+    zero=st.sampled_from([-128, 0, -100]),
+)
+def test_thresholds_follow_the_rule_of_the_python_side(field, e4, smoothing, scale, zero):
+    scale = ctypes.c_float(scale).value
+    model = Threshold(100, 40)
+    found = field.field_threshold(ctypes.byref(model), e4, smoothing, scale, zero)
+    assert found.on_sum == threshold_sum(e4 / 10000, smoothing, scale, zero)
+    assert found.on_sum - found.off_sum == 60
+    kept = field.field_threshold(ctypes.byref(model), -1, smoothing, scale, zero)
+    assert (kept.on_sum, kept.off_sum) == (100, 40)
+    assert field.field_threshold(ctypes.byref(model), -2, smoothing, scale, zero).on_sum == 2**31 - 1
+
+
+UTC = int(datetime.datetime(2026, 5, 20, 5, 30, 12, tzinfo=datetime.timezone.utc).timestamp())
+
+
+def test_names(field):
+    name = ctypes.create_string_buffer(32)
+    field.field_name_rows(name, UTC)
+    assert name.value == b"20260520.CSV"
+    field.field_name_summary(name, UTC)
+    assert name.value == b"20260520_SUMMARY.CSV"
+    field.field_name_clip(name, UTC, 0)
+    assert name.value == b"20260520_053012.WAV"
+    field.field_name_clip(name, UTC, 2)
+    assert name.value == b"20260520_053012_2.WAV"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.8765", "1.23", "22.6", "4.20", "20260520_053011.WAV"]),
+        ({"temperature_mc": -100000, "battery_mv": 0, "clip": b""},
+         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.8765", "1.23", "", "", ""]),
+        ({"temperature_mc": -49, "score_e4": 10000, "duration_ms": 3600000},
+         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "1.0000", "3600.00", "0.0", "4.20", "20260520_053011.WAV"]),
+        ({"temperature_mc": -12350},
+         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.8765", "1.23", "-12.4", "4.20", "20260520_053011.WAV"]),
+    ],
+)  # fmt: skip
+def test_rows(field, values, expected):
+    base = {
+        "utc": UTC, "utc_ms": 250, "label": b'wren, "the"', "score_e4": 8765, "duration_ms": 1234,
+        "temperature_mc": 22649, "battery_mv": 4200, "clip": b"20260520_053011.WAV",
+    }  # fmt: skip
+    detection = Detection(**{**base, **values})
+    row = ctypes.create_string_buffer(192)
+    n = field.field_row(row, ctypes.byref(detection))
+    text = row.value.decode()
+    assert len(text) == n and text.endswith("\n")
+    assert next(csv.reader([text])) == expected
+
+
+def test_a_row_of_an_endless_label_still_ends(field):
+    detection = Detection(UTC, 0, b"x" * 500, 1, 1, 1, 1, b"")
+    row = ctypes.create_string_buffer(192)
+    n = field.field_row(row, ctypes.byref(detection))
+    assert n == 191 and row.value.endswith(b"x\n")
+
+
+def test_wav_header_is_read_by_others_and_says_what_audiomoth_says(field):
+    import soundfile
+
+    wav = Wav(UTC, 8000, 4000, 0x24F31905, 0x5FDF2F5B, b"medium", 4249, 22600, b"Erithacus rubecula", 8765)
+    header = ctypes.create_string_buffer(488)
+    field.field_wav_header(header, ctypes.byref(wav))
+    samples = struct.pack("<4000h", *(int(8000 * math.sin(i / 3)) for i in range(4000)))
+    with soundfile.SoundFile(io.BytesIO(header.raw + samples)) as file:
+        assert (file.samplerate, file.channels, file.subtype, len(file)) == (8000, 1, "PCM_16", 4000)
+        assert file.comment == (
+            "Recorded at 05:30:12 20/05/2026 (UTC) by AudioMoth 24F319055FDF2F5B at medium gain while battery was 4.2V "
+            "and temperature was 22.6C. Cheep heard Erithacus rubecula with score 0.8765."
+        )
+        assert file.artist == "AudioMoth 24F319055FDF2F5B"
+        assert file.read(3, dtype="int16").tolist() == [0, 2617, 4946]
+    assert struct.unpack_from("<I", header.raw, 4)[0] == 480 + 8000
+
+
+def test_rows_wait_for_the_card_and_losses_are_counted(field):
+    memory = ctypes.create_string_buffer(20)
+    store = Store(ctypes.addressof(memory), 20, 0, 0)
+    for row in (b"12345678\n", b"abcdefgh\n", b"too much\n", b"xy"):
+        field.field_store_add(ctypes.byref(store), row, len(row))
+    assert memory.raw == b"12345678\nabcdefgh\nxy" and store.dropped == 1
+    field.field_store_clear(ctypes.byref(store))
+    assert store.length == 0 and store.dropped == 1
+
+
+def test_summary(field):
+    row = ctypes.create_string_buffer(512)
+    field.field_summary_header(row, ctypes.c_size_t(512), label_array(), 3)
+    names = next(csv.reader([row.value.decode()]))
+    session = Session(UTC, 3600, 1, 2, 3950, 15040)
+    counts = (ctypes.c_uint16 * 3)(0, 17, 65535)
+    field.field_summary_row(row, ctypes.c_size_t(512), ctypes.byref(session), UTC + 3600, counts, 3)
+    values = dict(zip(names, next(csv.reader([row.value.decode()])), strict=True))
+    assert values == {
+        "from_utc": "2026-05-20T05:30:12.000Z", "to_utc": "2026-05-20T06:30:12.000Z", "listened_s": "3600",
+        "overruns": "1", "lost_rows": "2", "temperature_c": "15.0", "battery_v": "3.95",
+        "background": "0", "Erithacus rubecula": "17", "wren, the": "65535",
+    }  # fmt: skip
