@@ -4,7 +4,8 @@
   cheep convert --input examples/pytorch_streaming/net.py:make --checkpoint digits/weights.pt \
       --dataset digits/sequences.npz --streaming -e --output digits/int8
 
-The CSV has the columns file, label and split_group (speaker); whole groups go to train, val or test.
+The CSV has the columns file, label, split_group (speaker) and fold. ``--split fold`` takes the rows of fold ``test`` to
+test on and a sixth of the others to validate; ``--split speaker`` keeps one speaker for each, which is harder.
 """
 
 import argparse
@@ -23,22 +24,27 @@ STEPS = 10
 FEATURES = FeatureConfig(hop_samples=100, window_frames=STEPS * INPUT_SHAPE[1])
 
 
-def sequences(path: Path, seed: int) -> dict[str, np.ndarray]:
+def sequences(path: Path, split: str, seed: int) -> dict[str, np.ndarray]:
     """Return x_train (n, columns, bands), y_train, ... scaled to about -1..1; clips are cut or padded with silence."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    groups = sorted({row["split_group"] for row in rows})
-    order = np.random.default_rng(seed).permutation(len(groups))
-    part = {groups[i]: ("test" if n == 0 else "val" if n == 1 else "train") for n, i in enumerate(order)}
+    rng = np.random.default_rng(seed)
+    if split == "speaker":
+        groups = sorted({row["split_group"] for row in rows})
+        order = rng.permutation(len(groups))
+        by_group = {groups[i]: ("test" if n == 0 else "val" if n == 1 else "train") for n, i in enumerate(order)}
+        part = [by_group[row["split_group"]] for row in rows]
+    else:
+        part = ["test" if row["fold"] == "test" else "val" if rng.random() < 1 / 6 else "train" for row in rows]
     labels = sorted({row["label"] for row in rows})
     if len(labels) != CLASSES:
         raise SystemExit(f"{path}: {len(labels)} labels, the network has {CLASSES}")
     found: dict[str, list] = {f"{kind}_{split}": [] for kind in "xy" for split in ("train", "val", "test")}
-    for row in rows:
+    for row, where in zip(rows, part, strict=True):
         pcm = read_audio(path.parent / row["file"], FEATURES.sample_rate_hz)
         pcm = np.pad(pcm, (0, max(0, FEATURES.window_samples - len(pcm))))[: FEATURES.window_samples]
-        found[f"x_{part[row['split_group']]}"].append(np.maximum(compute_features(pcm, FEATURES), -80) / 40 + 1)
-        found[f"y_{part[row['split_group']]}"].append(labels.index(row["label"]))
+        found[f"x_{where}"].append(np.maximum(compute_features(pcm, FEATURES), -80) / 40 + 1)
+        found[f"y_{where}"].append(labels.index(row["label"]))
     arrays = {key: np.array(value) for key, value in found.items()}
     return {**arrays, "labels": np.array(labels)}
 
@@ -48,11 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--split", choices=("fold", "speaker"), default="fold")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    data = sequences(args.csv, args.seed)
+    data = sequences(args.csv, args.split, args.seed)
     np.savez_compressed(args.output / "sequences.npz", **data)
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)

@@ -1,0 +1,1 @@
+"""Configured pipelines: one YAML file -> checked settings -> cached steps -> results and a report."""

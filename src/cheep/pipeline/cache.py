@@ -1,0 +1,74 @@
+"""Finished steps, kept by what went into them: an unchanged step is not run again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cheep import __version__
+from cheep.config import canonical_json
+
+log = logging.getLogger(__name__)
+
+
+def content_key(step: str, inputs: Any) -> str:
+    """Return the key of a step: SHA-256 of its name, Cheep's version and everything that decides its result."""
+    text = canonical_json({"step": step, "cheep": __version__, "inputs": inputs})
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class StepCache:
+    """A folder of results, ``STEP-KEY/`` each; a folder that is there is complete (it is renamed last)."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def place(self, step: str, key: str) -> Path:
+        """Return where the result of a step is kept (it may not exist yet)."""
+        return self.folder / f"{step}-{key}"
+
+    def build(self, step: str, key: str, make: Callable[[Path], None]) -> tuple[Path, bool]:
+        """Return the folder of a result and whether it was there; else ``make(folder)`` fills a new one."""
+        place = self.place(step, key)
+        if place.is_dir():
+            return place, True
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{step}-", suffix=".part"))
+        try:
+            make(part)
+            try:
+                os.replace(part, place)
+            except OSError:
+                if not place.is_dir():  # another process may have finished the same step meanwhile
+                    raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return place, False
+
+    def files(self, step: str, key: str, run: Path, names: Sequence[str], make: Callable[[], None]) -> bool:
+        """Bring the step's files ``names`` into the ``run`` folder, from here or by ``make()``; return whether cached.
+
+        Of ``names``, those that ``make`` does not write are left out.
+        """
+
+        def keep(folder: Path) -> None:
+            for name in names:
+                (run / name).unlink(missing_ok=True)
+            make()
+            for name in names:
+                if (run / name).is_file():
+                    shutil.copyfile(run / name, folder / name)
+
+        place, cached = self.build(step, key, keep)
+        if cached:
+            for name in names:
+                (run / name).unlink(missing_ok=True)
+            for path in place.iterdir():
+                shutil.copyfile(path, run / path.name)
+        return cached

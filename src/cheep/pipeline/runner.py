@@ -1,0 +1,279 @@
+"""Run a configuration: its chain of steps, its folds, its table, its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep import runs, stages
+from cheep.evaluate.windows import WindowScores
+from cheep.pipeline import steps
+from cheep.pipeline.cache import StepCache
+from cheep.pipeline.schema import PipelineConfig
+from cheep.pipeline.tracking import Tracker
+
+RESOLVED = "config_resolved.yaml"
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a pipeline left: its folder, one table row per model variant, steps run and steps taken from the cache."""
+
+    folder: Path
+    rows: list[dict[str, Any]]
+    executed: list[str]
+    cached: list[str]
+    files: list[Path]
+
+
+def run_pipeline(
+    config: PipelineConfig,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Run all steps of a checked configuration.
+
+    Results are written to the output folder: the resolved configuration, models, ``results.json``, ``report.html``.
+    """
+    folder = output_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_resolved(config, folder)
+    limit_gpu(config.general.gpu_memory_limit)
+    tracker = Tracker(config, folder)
+    try:
+        outcome = _cross_validated(config, folder, say, progress, tracker) if config.dataset.cross_validate else None
+        if outcome is None:
+            outcome = _one(config, folder, say, progress, tracker)
+        runs.write_json(folder / steps.RESULTS, {"rows": outcome.rows, "config_sha256": steps.config_sha256(config)})
+        tracker.finish(outcome.rows, folder)
+    except BaseException:
+        tracker.abort()
+        raise
+    return outcome
+
+
+def output_folder(config: PipelineConfig) -> Path:
+    """Return where results go: ``general.output_dir``, ``hydra.run.dir``, or ``runs/PROJECT``."""
+    chosen = config.general.output_dir or config.hydra.run.dir
+    return Path(chosen) if chosen else runs.runs_folder() / config.general.project_name
+
+
+def save_resolved(config: PipelineConfig, folder: Path) -> None:
+    """Write the configuration with every default filled in; it gives the same results when it is run."""
+    import yaml
+
+    values = json.loads(config.model_dump_json())
+    text = "# Every setting of this run, defaults included.\n" + yaml.safe_dump(values, sort_keys=False)
+    runs.write_bytes(folder / RESOLVED, text.encode())
+
+
+def limit_gpu(gib: float | None) -> None:
+    """Let TensorFlow take at most ``gib`` GiB of the first GPU, where there is one."""
+    if gib is None:
+        return
+    from cheep.tf_runtime import import_tf
+
+    tf = import_tf()
+    devices = tf.config.list_physical_devices("GPU")
+    if devices:
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=round(gib * 1024))
+        tf.config.set_logical_device_configuration(devices[0], [limit])
+
+
+def _one(config: PipelineConfig, folder: Path, say, progress, tracker: Tracker) -> Outcome:
+    cache = StepCache(Path(config.general.cache_dir).resolve())
+    context = steps.Context(config, folder, cache, say, progress, tracker.on_epoch)
+    plan = config.plan
+    files: list[Path] = []
+    results: dict[str, dict[str, Any]] = {}
+    if config.general.model_path is not None:
+        steps.use_model(context)
+    if any(step.split("_")[0] in ("training", "evaluation", "quantization") for step in plan):
+        steps.data_step(context)
+    for step in plan:
+        if step == "training":
+            steps.training_step(context)
+        elif step == "quantization":
+            steps.quantization_step(context)
+        elif step in ("evaluation", "evaluation_float"):
+            has_float = (folder / runs.FLOAT_MODEL).is_file()
+            has_int8 = step == "evaluation" and (folder / runs.INT8_TFLITE).is_file()
+            for int8 in ([False] if has_float else []) + ([True] if has_int8 else []):
+                name = "int8" if int8 else "float"
+                results.setdefault(name, {})["evaluation"] = steps.evaluation_step(context, int8)
+        elif step in ("benchmarking", "benchmarking_float"):
+            int8 = step == "benchmarking" and (folder / runs.INT8_TFLITE).is_file()
+            for name, values in steps.benchmarking_step(context, int8).items():
+                results.setdefault(name, {})["benchmark"] = values
+        elif step == "prediction":
+            steps.prediction_step(context)
+            files.append(folder / steps.PREDICTIONS)
+        elif step == "deployment":
+            files += steps.deployment_step(context)
+    rows = [_row(name, values, folder) for name, values in results.items()]
+    if (folder / stages.EVALUATION).is_file() and (folder / stages.TRAINING).is_file() and "data" in context.keys:
+        files += _report(config, folder, rows)
+    return Outcome(folder, rows, context.executed, context.cached, files)
+
+
+def _cross_validated(config: PipelineConfig, folder: Path, say, progress, tracker: Tracker) -> Outcome:
+    """Run the chain once per fold; the table has a row per fold and variant, and their mean."""
+    from cheep.pipeline.data import list_recordings
+
+    folds = sorted({item.recording.fold for item in list_recordings(config) if not item.split})
+    if len(folds) < 2 or "" in folds:
+        from cheep.errors import CheepError
+
+        raise CheepError(f"dataset.cross_validate=true: needs a column 'fold' with two folds or more; found {folds}")
+    rows: list[dict[str, Any]] = []
+    pooled: dict[str, list[WindowScores]] = {}
+    executed, cached = [], []
+    for fold in folds:
+        say(f"fold {fold} of {', '.join(folds)} is the test set")
+        data = config.dataset.model_copy(update={"cross_validate": False, "test_folds": (fold,)})
+        part = config.model_copy(update={"dataset": data})
+        target = folder / f"fold-{fold}"
+        target.mkdir(exist_ok=True)
+        outcome = _one(part, target, say, progress, tracker)
+        rows += [{"fold": fold, **row} for row in outcome.rows]
+        executed += [f"fold {fold}: {step}" for step in outcome.executed]
+        cached += [f"fold {fold}: {step}" for step in outcome.cached]
+        cache = StepCache(Path(config.general.cache_dir).resolve())
+        if (target / runs.INT8_TFLITE).is_file():
+            context = steps.Context(part, target, cache)
+            pooled.setdefault("int8", []).append(steps.model_scores(context, True)["test"])
+    rows += _means(rows)
+    files = _fold_report(config, folder, rows, pooled.get("int8", []))
+    return Outcome(folder, rows, executed, cached, files)
+
+
+def _row(name: str, values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"model": name}
+    evaluation, benchmark = values.get("evaluation"), values.get("benchmark", {})
+    if evaluation:
+        metrics = evaluation["metrics"][evaluation["split"]]
+        row.update(
+            split=evaluation["split"], clips=metrics["clips"], clip_accuracy=evaluation["clip_accuracy"]["value"],
+            clip_accuracy_interval=[evaluation["clip_accuracy"]["low"], evaluation["clip_accuracy"]["high"]],
+            patch_accuracy=evaluation["patch_accuracy"]["value"], patch_roc_auc=evaluation["patch_roc_auc"],
+        )  # fmt: skip
+    model = folder / (runs.INT8_TFLITE if name == "int8" else runs.FLOAT_TFLITE)
+    row["model_bytes"] = model.stat().st_size if model.is_file() else benchmark.get("model_bytes")
+    for key in ("ram_bytes", "flash_bytes", "instructions"):
+        row[key] = benchmark.get(key)
+    return row
+
+
+def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    out = []
+    for name in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in rows if row["model"] == name]
+        mean: dict[str, Any] = {"fold": "mean", "model": name}
+        for key in ("clip_accuracy", "patch_accuracy", "patch_roc_auc"):
+            present = [row[key] for row in mine if row.get(key) is not None]
+            mean[key] = float(np.mean(present)) if present else None
+        mean["clips"] = sum(row.get("clips") or 0 for row in mine)
+        for key in ("model_bytes", "ram_bytes", "flash_bytes", "instructions"):
+            present = [row[key] for row in mine if row.get(key) is not None]
+            mean[key] = round(max(present)) if present else None
+        out.append(mean)
+    return out
+
+
+def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the rows of an outcome as texts, header first."""
+    folds = any("fold" in row for row in rows)
+    out = [
+        [*(["fold"] if folds else []), "model", "clips", "clip accuracy", "patch accuracy", "patch ROC AUC", "bytes",
+         "RAM", "flash", "instructions"]
+    ]  # fmt: skip
+    for row in rows:
+        cells = [
+            row["model"],
+            _whole(row.get("clips")),
+            _share(row.get("clip_accuracy")),
+            _share(row.get("patch_accuracy")),
+            "-" if row.get("patch_roc_auc") is None else f"{row['patch_roc_auc']:.3f}",
+            *(_whole(row.get(key)) for key in ("model_bytes", "ram_bytes", "flash_bytes", "instructions")),
+        ]
+        out.append([*([str(row.get("fold", ""))] if folds else []), *cells])
+    return out
+
+
+def _report(config: PipelineConfig, folder: Path, rows: list[dict[str, Any]]) -> list[Path]:
+    from cheep.report import write_report
+    from cheep.report.collect import results_of_run
+
+    results = results_of_run(
+        folder, config.general.project_name, reproduce=(f"cheep run {folder / RESOLVED}",),
+        next_command="cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv",
+    )  # fmt: skip
+    int8 = next((row for row in rows if row["model"] == "int8"), {})
+    variants = tuple(
+        dataclasses.replace(
+            v,
+            ram_bytes=int8.get("ram_bytes"),
+            flash_bytes=int8.get("flash_bytes"),
+            instructions=int8.get("instructions"),
+        )
+        if v.name.startswith("int8")
+        else v
+        for v in results.variants
+    )
+    results = dataclasses.replace(
+        results, variants=variants, reject_below=config.evaluation.unknown_class_threshold,
+        settings={**results.settings, "pipeline": config.to_dict()["dataset"]},
+    )  # fmt: skip
+    return write_report(results, folder / runs.REPORT)
+
+
+def _fold_report(
+    config: PipelineConfig, folder: Path, rows: list[dict[str, Any]], scores: list[WindowScores]
+) -> list[Path]:
+    from cheep.report import RunResults, Variant, write_report
+
+    table = table_of(rows)
+    variants = tuple(
+        Variant(
+            row["model"], window_accuracy=row.get("patch_accuracy"), window_auc=row.get("patch_roc_auc"),
+            clip_accuracy=row.get("clip_accuracy"), model_bytes=row.get("model_bytes"), ram_bytes=row.get("ram_bytes"),
+            flash_bytes=row.get("flash_bytes"), instructions=row.get("instructions"),
+        )
+        for row in rows
+        if row.get("fold") == "mean"
+    )  # fmt: skip
+    test = None
+    if scores:
+        offsets = np.cumsum([0] + [int(part.clip.max()) + 1 for part in scores])
+        test = WindowScores(
+            scores[0].labels, scores[0].activation, np.concatenate([part.targets for part in scores]),
+            np.concatenate([part.scores for part in scores]),
+            np.concatenate([part.clip + offset for part, offset in zip(scores, offsets, strict=False)]),
+        )  # fmt: skip
+    results = RunResults(
+        title=config.general.project_name,
+        labels=test.labels if test else config.dataset.class_names,
+        summary=(f"Cross-validated: each of {len(scores)} folds was the test set once.",),
+        variants=variants,
+        variants_on="every fold once (means over folds; bytes and instructions: the largest)",
+        test=test,
+        reject_below=config.evaluation.unknown_class_threshold,
+        tables=(("Folds", tuple(table[0]), tuple(tuple(row) for row in table[1:])),),
+        settings={name: values for name, values in config.to_dict().items() if isinstance(values, dict)},
+        reproduce=(f"cheep run {folder / RESOLVED}",),
+    )
+    return write_report(results, folder / runs.REPORT)
+
+
+def _whole(value: float | None) -> str:
+    return "-" if value is None else f"{round(value):,}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
