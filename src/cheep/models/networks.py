@@ -106,6 +106,26 @@ def time_conv(k: Any, x: Any, units: Sequence[int], size: int = 5) -> Any:
     return _embed(k, x)
 
 
+def crnn(k: Any, x: Any, units: Sequence[int], hidden: int) -> Any:
+    """Streaming CRNN: convolutions down to one vector per four columns, then a GRU over them, unrolled.
+
+    Over a window it runs like any other network; ``cheep.convert.streaming`` takes it apart into a backbone over a
+    chunk and a recurrent step (``hidden`` must be the last of ``units``).
+    Convert it with ``--ptq``: tfmot has no quantization-aware recurrent layer.
+    """
+    x = _pool(k, _conv(k, x, units[0], 3), "max", 2)
+    for i, width in enumerate(units[1:]):
+        x = _conv(k, _depthwise(k, x, relu=False), width)
+        x = _pool(k, x, "max", 2) if i == 0 else x
+    x = _depthwise(k, x, (1, x.shape[2]), relu=False)
+    x = k.layers.Reshape((x.shape[1], x.shape[3]))(x)
+    # The zero state is computed (zero times the features): a constant one is folded into float operators.
+    zero = k.layers.Rescaling(0.0, name="zero_state")(k.layers.Cropping1D((0, x.shape[1] - 1))(x))
+    zero = k.layers.Reshape((x.shape[2],))(zero)
+    x = k.layers.GRU(hidden, unroll=True, name="recurrent")(x, initial_state=zero)
+    return k.layers.Reshape((1, 1, hidden), name="embedding")(x)
+
+
 SPECS: dict[str, ModelSpec] = {
     "sepconv_s": ModelSpec("separable convolutions 8/16/32, about 1 k parameters", sepconv, {"units": (8, 16, 32)}),
     "sepconv_m": ModelSpec(
@@ -123,5 +143,6 @@ SPECS: dict[str, ModelSpec] = {
     "inverted_residual": ModelSpec(
         "inverted residuals 12/16/24/24/32", inverted_residual, {"units": (12, 16, 24, 24, 32)}
     ),
+    "crnn": ModelSpec("convolutions 16/24/32 and a GRU of 32, unrolled", crnn, {"units": (16, 24, 32), "hidden": 32}),
     "time_conv": ModelSpec("1-D convolutions over time, 48/48/64/64", time_conv, {"units": (48, 48, 64, 64)}),
 }
