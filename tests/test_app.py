@@ -269,7 +269,7 @@ def test_too_little_memory_is_refused(export):
 
 def test_headers_of_other_features_do_not_compile(export):
     headers = changed(export, "mel_filter_bank.h", r"(FEATURE_HASH 0x)\w+u", r"\g<1>12345678u")
-    with pytest.raises(CheepError, match="different feature settings: run python src/mel_filter_bank.py"):
+    with pytest.raises(CheepError, match="different feature settings"):
         HostApplication(export, headers=headers)
 
 

@@ -1,0 +1,85 @@
+"""The firmware's application on the emulated Cortex-M4F, with the compiled model."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cheep.boards.emulator import build_elf, elf_sizes, emulator_dir, run_elf
+from cheep.boards.host import BootError, application_sources, render_headers
+from cheep.errors import CheepError
+from cheep.export import ExportModel
+
+_COSTS = ("frontend_instructions", "model_instructions", "detector_instructions", "stack_bytes")
+
+
+def run_emulated(export: ExportModel, blocks: Iterable[np.ndarray], optimization: str = "-O2") -> Iterator[str]:
+    """Yield the lines that the application writes, then one of type ``emulator`` with its costs.
+
+    Parameters
+    ----------
+    export : ExportModel
+        The model; it is compiled to C (:mod:`cheep.compiler`).
+    blocks : iterable of (n,) int16
+        Audio at the model's rate.
+    optimization : str
+        For the compiler.
+
+    Yields
+    ------
+    str
+        Lines as on a serial port. The last one is a JSON object: worst executed instructions of one column, one
+        inference and one row of scores, peak stack, static RAM (without the ring of samples) and flash, bytes.
+
+    Raises
+    ------
+    BootError
+        The application refused to start.
+    CheepError
+        Compiler or QEMU missing, or the program does not fit the regions of an AudioMoth.
+    """
+    from cheep.compiler import compile_bytes
+
+    with tempfile.TemporaryDirectory(prefix="cheep-") as name:
+        folder = Path(name)
+        generated = folder / "generated"
+        generated.mkdir()
+        compiled = compile_bytes(export.bundle.model.data, name=str(export.bundle.path))
+        texts = {**render_headers(export), "model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
+        for file_name, text in texts.items():
+            (generated / file_name).write_text(text, encoding="utf-8")
+        with open(folder / "in.pcm", "wb") as sink:
+            samples = 0
+            for block in blocks:
+                sink.write(np.ascontiguousarray(block, "<i2").tobytes())
+                samples += len(block)
+        elf = build_elf(
+            [*application_sources(), generated / "model_compiled.c", emulator_dir() / "main_application.c"],
+            folder / "application.elf",
+            include_dirs=[folder],
+            optimization=optimization,
+            flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_MAX_CLASSES=16"],
+        )
+        sizes = elf_sizes(elf)
+        seconds = samples / export.features.sample_rate_hz
+        try:
+            result = run_elf(elf, [str(folder / "in.pcm")], timeout_s=120 + 10 * seconds)
+        except CheepError as error:
+            raise _refusal(error) from None
+    yield from (line for line in result.text.splitlines() if line.startswith('{"type"'))
+    costs = {cost: result.values[cost] for cost in _COSTS}
+    costs["ram_bytes"] = sizes.ram - result.values["ring_bytes"]
+    costs["flash_bytes"] = sizes.flash
+    yield json.dumps({"type": "emulator", "board": "cortex-m4", "optimization": optimization, **costs})
+
+
+def _refusal(error: CheepError) -> CheepError:
+    for line in str(error).splitlines():
+        if line.startswith('{"type":"error"'):
+            message = json.loads(line)
+            return BootError(message["stage"], message["reason"])
+    return error
