@@ -14,7 +14,7 @@ _MAX_HEADER_BYTES = 1 << 16
 _TIME = re.compile(r"Recorded at (\S+) (\S+)(?: \(UTC([^)]*)\))?")
 _DEVICE = re.compile(r"by AudioMoth ([0-9A-Za-z]+)")
 _DEPLOYMENT = re.compile(r"during deployment ([0-9A-Za-z]+)")
-_GAIN = re.compile(r"at ((?:low|low-medium|medium|medium-high|high) gain|gain setting \d)", re.IGNORECASE)
+_GAIN = re.compile(r"at ((?:low|low-medium|medium|medium-high|high) gain|gain setting [0-9])", re.IGNORECASE)
 _BATTERY = re.compile(r"battery (?:state )?was (?:(greater|less) than )?(\S+?)V\b")
 _TEMPERATURE = re.compile(r"temperature was (\S+?)C\b")
 _GAINS = ("low", "low-medium", "medium", "medium-high", "high")
@@ -78,7 +78,7 @@ def _time(comment: str, path: Path | str) -> datetime.datetime | None:
     if not found:
         return None
     clock, day, zone = found.groups()
-    offset = re.fullmatch(r"([+-]\d{1,2})(?::(\d{2}))?", (zone or "").strip())
+    offset = re.fullmatch(r"([+-][0-9]{1,2})(?::([0-9]{2}))?", (zone or "").strip())
     if zone and not offset:
         raise CheepError(f"{path}:1: time zone 'UTC{zone[:20]}': must look like UTC, UTC+1 or UTC-3:30")
     minutes = 0
@@ -102,7 +102,7 @@ def _gain(text: str) -> str:
 
 
 def _number(text: str, path: Path | str, name: str, low: float, high: float) -> float:
-    if not re.fullmatch(r"-?\d{1,4}(\.\d{1,4})?", text) or not low <= float(text) <= high:
+    if not re.fullmatch(r"-?[0-9]{1,4}(\.[0-9]{1,4})?", text) or not low <= float(text) <= high:
         raise CheepError(f"{path}:1: {name} {text[:20]!r}: must be a number of {low} to {high}")
     return float(text)
 

@@ -120,7 +120,7 @@ def build_manifest(
             progress(number + 1, len(by_file))
     manifest = Manifest.from_rows(kept, folder)
     if kept:
-        _warn_of_lost(recordings, manifest)
+        _warn_of_lost(recordings, manifest, boxes if config.box_labels else {})
         manifest = assign_splits(manifest, config.split)
     else:
         assign_splits(manifest, config.split)  # raises: nothing to split
@@ -235,7 +235,11 @@ def _grouping(recordings: Sequence[Recording], group_by: str) -> Callable[[Recor
     return group_of
 
 
-def _warn_of_lost(recordings: Sequence[Recording], manifest: Manifest) -> None:
+def _warn_of_lost(recordings: Sequence[Recording], manifest: Manifest, boxes: dict[Path, list[Box]]) -> None:
+    # annotations that give a recording other labels may leave none of its own
+    recordings = [
+        item for item in recordings if not any(box.label not in ("", item.label) for box in boxes.get(item.path, ()))
+    ]
     lost = {recording.label for recording in recordings} - set(manifest.labels)
     for label in sorted(lost):
         raise CheepError(

@@ -276,7 +276,7 @@ class Downloader:
         with response:
             length = response.headers.get("Content-Length")
             if response.status == 206:
-                span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+                span = re.fullmatch(r"bytes ([0-9]+)-[0-9]+/([0-9]+)", response.headers.get("Content-Range", ""))
                 if not span or int(span.group(1)) != have:
                     part.unlink(missing_ok=True)
                     raise Transient("the server sent another part than asked for")

@@ -11,34 +11,38 @@ from collections.abc import Sequence
 
 import numpy as np
 
-RATE_HZ = 8000
-_FRAME = 512
-_HOP = 128
-_FAN_OUT = 4
+RATE_HZ = 16000
+_FRAME = 1024
+_HOP = 256
+_FAN_OUT = 6
+_COARSE = 3  # bins that count as one: a copy's peaks fall a little differently
 _MAX_DT = 63
 _MAX_HASHES = 3000  # per file
 
 
 def fingerprint(pcm: np.ndarray) -> np.ndarray:
-    """Return the hashes of int16 samples at 8 kHz: (n, 2) int64 of hash and frame."""
+    """Return the hashes of int16 samples at 16 kHz: (n, 2) int64 of hash and frame."""
     if len(pcm) < 2 * _FRAME:
         return np.zeros((0, 2), np.int64)
     frames = np.lib.stride_tricks.sliding_window_view(pcm, _FRAME)[::_HOP].astype(np.float32)
     level = np.log(np.abs(np.fft.rfft(frames * np.hanning(_FRAME).astype(np.float32), axis=1)) + 1.0)
-    level = level[:, 8:248]  # 125 Hz to 3.9 kHz
+    level = level[:, 8:500]  # 125 Hz to 7.8 kHz
+    level = level - np.median(level)
     top = level
     for shift in (1, 2, 4, 8):  # the greatest within 15 bins, 15 frames: by doubling
         top = np.maximum(top, np.maximum(_shifted(top, shift, 1), _shifted(top, -shift, 1)))
     for shift in (1, 2, 4):
         top = np.maximum(top, np.maximum(_shifted(top, shift, 0), _shifted(top, -shift, 0)))
-    peak = (level >= top) & (level > np.median(level) + 1.5)
+    peak = (level >= top) & (level > 1.5)
     at, band = np.nonzero(peak)
     hashes = []
     for step in range(1, _FAN_OUT + 1):
         gap = at[step:] - at[:-step]
         use = (gap >= 1) & (gap <= _MAX_DT)
         first, second = band[:-step][use], band[step:][use]
-        hashes.append(np.stack([(first * 256 + second) * 64 + gap[use], at[:-step][use]], axis=1))
+        hashes.append(
+            np.stack([(first // _COARSE * 256 + second // _COARSE) * 64 + gap[use] // 2, at[:-step][use]], axis=1)
+        )
     found = np.concatenate(hashes) if hashes else np.zeros((0, 2))
     found = found[np.lexsort((found[:, 0], found[:, 1]))]
     if len(found) > _MAX_HASHES:
@@ -79,7 +83,7 @@ def find_duplicates(prints: Sequence[np.ndarray], least: int = 12, part: float =
         by_pair[one, other][shift] = count
     found = []
     for (one, other), shifts in by_pair.items():
-        best = max(sum(shifts.get(shift + near, 0) for near in (-1, 0, 1)) for shift in shifts)
+        best = max(sum(shifts.get(shift + near, 0) for near in (-2, -1, 0, 1, 2)) for shift in shifts)
         share = best / max(min(sizes[one], sizes[other]), 1)
         if best >= least and share >= part:
             found.append((one, other, min(share, 1.0)))

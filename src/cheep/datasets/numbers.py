@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cheep.errors import CheepError
 
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 def number_field(text: str, path: Path, line: int, name: str) -> float:

@@ -48,7 +48,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "end_s": ("end_s", "end time (s)"),
 }
 FIELDS = tuple(ALIASES)
-_ESC_NAME = re.compile(r"(\d+)-(\d+)-[A-Z]+-\d+$")
+_ESC_NAME = re.compile(r"([0-9]+)-([0-9]+)-[A-Z]+-[0-9]+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ def recording_of(path: Path) -> str:
     the stem.
     """
     stem = path.stem
-    if match := re.match(r"(XC\d{2,})(?!\d)", stem, re.IGNORECASE):
+    if match := re.match(r"(XC[0-9]{2,})(?![0-9])", stem, re.IGNORECASE):
         return match.group(1).upper()
     if match := _ESC_NAME.match(stem):
         return match.group(2)

@@ -68,8 +68,7 @@ class XenoCantoQuery(Settings):
     @field_validator("box")
     @classmethod
     def _box(cls, value: str) -> str:
-        numbers = value.split(",")
-        if value and (len(numbers) != 4 or not all(re.fullmatch(r"-?\d+(\.\d+)?", item.strip()) for item in numbers)):
+        if value and not re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*(,\s*-?[0-9]+(\.[0-9]+)?\s*){3}", value):
             raise ValueError(f"box={value!r}: must be LAT_MIN,LON_MIN,LAT_MAX,LON_MAX in degrees")
         return value.replace(" ", "")
 
@@ -309,7 +308,7 @@ def parse_length(value: Any) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     parts = str(value).strip().split(":")
-    if len(parts) > 3 or not all(re.fullmatch(r"\d{1,6}(\.\d{1,6})?", part) for part in parts):
+    if len(parts) > 3 or not all(re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", part) for part in parts):
         return None
     seconds = 0.0
     for part in parts:
@@ -319,7 +318,7 @@ def parse_length(value: Any) -> float | None:
 
 def parse_date(value: Any) -> str:
     """Return the known part of a date: ``2004``, ``2004-05`` or ``2004-05-17``; empty for ``0000-00-00``."""
-    found = re.match(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", _plain(value))
+    found = re.match(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2}))?)?", _plain(value))
     if not found or found.group(1) == "0000":
         return ""
     known = found.group(1)
@@ -332,10 +331,10 @@ def parse_date(value: Any) -> str:
 
 def length_range(text: str) -> tuple[float, float] | None:
     """Return (least, most) seconds of ``5-120``, ``<30``, ``>10`` or ``20``."""
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", text):
+    if found := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)-([0-9]+(?:\.[0-9]+)?)", text):
         low, high = float(found.group(1)), float(found.group(2))
         return (low, high) if low <= high else None
-    if found := re.fullmatch(r"([<>]?)(\d+(?:\.\d+)?)", text):
+    if found := re.fullmatch(r"([<>]?)([0-9]+(?:\.[0-9]+)?)", text):
         value = float(found.group(2))
         return {"<": (0.0, value), ">": (value, float("inf")), "": (value, value)}[found.group(1)]
     return None
@@ -343,9 +342,9 @@ def length_range(text: str) -> tuple[float, float] | None:
 
 def licence_name(url: str) -> str:
     """Return ``CC-BY-NC-SA-4.0`` for the address of a Creative Commons licence; other text as it is."""
-    if found := re.search(r"creativecommons\.org/licenses/([a-z-]+)/(\d+\.\d+)", url, re.IGNORECASE):
+    if found := re.search(r"creativecommons\.org/licenses/([a-z-]+)/([0-9]+\.[0-9]+)", url, re.IGNORECASE):
         return f"CC-{found.group(1).upper()}-{found.group(2)}"
-    if found := re.search(r"creativecommons\.org/publicdomain/(zero|mark)/(\d+\.\d+)", url, re.IGNORECASE):
+    if found := re.search(r"creativecommons\.org/publicdomain/(zero|mark)/([0-9]+\.[0-9]+)", url, re.IGNORECASE):
         return f"{'CC0' if found.group(1).lower() == 'zero' else 'PDM'}-{found.group(2)}"
     return url
 
@@ -359,7 +358,7 @@ def licence_matches(name: str, wanted: str) -> bool:
     """Tell whether ``name`` is the licence ``wanted`` (``BY-NC-SA``, ``CC0``, ``CC-BY-4.0``), version optional."""
     if "CC0" in wanted.upper():
         return name.upper().startswith("CC0")
-    version = re.search(r"\d+\.\d+", wanted)
+    version = re.search(r"[0-9]+\.[0-9]+", wanted)
     same = licence_parts(name) == licence_parts(wanted) and not name.upper().startswith("CC0")
     return same and bool(licence_parts(name)) and (version is None or version.group() in name)
 
@@ -390,7 +389,7 @@ def _boxes(value: Any, depth: int) -> Iterable[Box]:
 
 def _seconds(value: Any) -> float | None:
     text = _plain(value)
-    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) else None
+    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
 
 
 def _plain(value: Any) -> str:

@@ -1,0 +1,198 @@
+"""What window selection, background gaps and the teacher pass are worth, on held-out recordists.
+
+    python scripts/bench_selection.py DIR/xc_species3/metadata.csv --field DIR/soundscapes --out table.json
+
+Cross-validated by recordist (column author, or --group-column). In each fold the same network is trained on five
+variants of the training data: nothing done, everything done, and everything but one. All variants are tested on the
+same windows: every window of the held-out recordings (clip accuracy: mean score of a clip's windows; window accuracy:
+windows with activity) and, for false alarms, windows of recordings without the species (--field: folders no_bird).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from cheep.config import TrainConfig
+from cheep.datasets.build import BuildConfig, build_manifest
+from cheep.datasets.manifest import Manifest
+from cheep.datasets.sources import Recording, recordings_in_csv, recordings_in_noise_folder
+from cheep.datasets.split import SplitConfig
+from cheep.datasets.teacher import TeacherConfig, teach, window_statistics
+from cheep.datasets.windows import WindowConfig
+
+VARIANTS = {
+    "nothing": (False, False, False),
+    "all three": (True, True, True),
+    "all but selection": (False, True, True),
+    "all but gaps": (True, False, True),
+    "all but teacher": (True, True, False),
+}
+
+
+def every_window(recordings: list[Recording], rate: int) -> Manifest:
+    """Return all windows of ``recordings`` with level, fate and reason, whatever the selection says."""
+    windows = WindowConfig(gaps=True, gaps_per_recording=1000)
+    config = BuildConfig(sample_rate_hz=rate, windows=windows, split=SplitConfig(val=0.1, test=0.1))
+    built = build_manifest(recordings, config)
+    return Manifest.from_rows([*built.manifest.rows(), *built.left_out.rows()])
+
+
+def true_label(manifest: Manifest, recordings: list[Recording]) -> np.ndarray:
+    """Return (n,) the label of each row's recording: gaps carry the background's in the manifest."""
+    label = {item.path.resolve(): item.label for item in recordings}
+    return np.array([label[manifest.audio_path(row).resolve()] for row in range(len(manifest))])
+
+
+def variant(windows: Manifest, species: np.ndarray, use: tuple[bool, bool, bool], statistics: np.ndarray, seed: int):
+    """Return ``(rows, labels)`` that one variant trains on."""
+    selection, gaps, teacher = use
+    reason = np.array(windows.column("reason"))
+    keep = np.ones(len(windows), bool) if not selection else reason == "active"
+    label = species.astype(object)
+    if gaps:
+        keep |= reason == "quiet gap"
+        label[reason == "quiet gap"] = "background"
+    elif selection:
+        keep &= reason == "active"
+    rows = np.flatnonzero(keep & (np.array(windows.column("split")) != "test"))
+    if teacher:
+        part = windows.select(rows).with_column("label", label[rows].tolist())
+        found = teach(part, TeacherConfig(seed=seed, trees=100), jobs=1, statistics=statistics[rows])
+        rows = np.delete(rows, found.doubtful)
+    return rows, label[rows]
+
+
+def main() -> int:
+    """Run the study and print the table."""
+    from cheep.models import build_model
+    from cheep.tf_runtime import import_tf
+    from cheep.training.data import LabelPlan, load_cache, window_set
+    from cheep.training.loop import fit
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--group-column", default="author")
+    parser.add_argument("--field", type=Path, help="folder with a folder no_bird of recordings")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--model", default="sepconv_m")
+    parser.add_argument("--sample-rate", type=int, default=8000)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    recordings = recordings_in_csv(args.csv, columns={"group": args.group_column})
+    windows = every_window(recordings, args.sample_rate)
+    species = true_label(windows, recordings)
+    features = TeacherConfig(sample_rate_hz=args.sample_rate).features()
+    statistics = window_statistics(windows, features)
+    names = sorted(set(species))
+    groups = np.unique(np.array(windows.column("group")), return_inverse=True)[1]
+    field = None
+    if args.field:
+        noise = recordings_in_noise_folder(args.field / "no_bird", "background")
+        field = Manifest.from_rows(
+            [
+                {"path": str(r.path), "label": "background", "start_s": s, "duration_s": 1.0}
+                for r in noise
+                for s in range(9)
+            ]
+        )
+    rows = []
+    tf = import_tf()
+    with tempfile.TemporaryDirectory() as folder:
+        cache = load_cache(windows, features, Path(folder) / "a")
+        field_cache = load_cache(field, features, Path(folder) / "b") if field is not None else None
+        y = np.searchsorted(names, species)
+        splitter = StratifiedGroupKFold(args.folds, shuffle=True, random_state=1)
+        for fold, (train, test) in enumerate(splitter.split(y, y, groups)):
+            inner = StratifiedGroupKFold(5, shuffle=True, random_state=2)
+            val = train[next(inner.split(y[train], y[train], groups[train]))[1]]
+            split = np.full(len(windows), "train", object)
+            split[val], split[test] = "val", "test"
+            here = windows.with_column("split", split.tolist())
+            for name, use in VARIANTS.items():
+                for seed in range(1, args.seeds + 1):
+                    begin = time.monotonic()
+                    chosen, labels = variant(here, species, use, statistics, seed)
+                    chosen_set = here.select(chosen).with_column("label", labels.tolist())
+                    config = TrainConfig(model=args.model, epochs=args.epochs, seed=seed)
+                    plan = LabelPlan.of(chosen_set, config)
+                    sets = [window_set(chosen_set.of_split(part), cache, plan) for part in ("train", "val")]
+                    tf.keras.utils.set_random_seed(seed)
+                    shape = (features.window_frames, features.n_mels)
+                    model = build_model(config.model, shape, len(plan.labels), plan.activation, config.dropout)
+                    fit(model, *sets, config)
+                    result = score(model, plan, here.select(test), species[test], names, cache, window_set)
+                    if field is not None:
+                        p = model.predict(
+                            window_set(field, field_cache, plan).all()[..., None], batch_size=512, verbose=0
+                        )
+                        at = [plan.labels.index(label) for label in names]
+                        result["field_alarms"] = float((p[:, at].max(axis=1) >= 0.5).mean())
+                    result |= {"fold": fold, "variant": name, "seed": seed, "windows": len(sets[0])}
+                    rows.append(result)
+                    print(f"{result} {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+                    tf.keras.backend.clear_session()
+                    if args.out:
+                        args.out.write_text(json.dumps(rows, indent=1))
+    show(rows)
+    return 0
+
+
+def score(model, plan, test: Manifest, species: np.ndarray, names: list[str], cache, window_set) -> dict[str, float]:
+    """Return clip and window accuracy on the same windows for every variant."""
+    shown = test.with_column("label", species.tolist())
+    scores = model.predict(window_set(shown, cache, plan).all()[..., None], batch_size=512, verbose=0)
+    scores = scores[:, [plan.labels.index(name) for name in names]]
+    truth = np.searchsorted(names, species)
+    active = np.array(test.column("reason")) == "active"
+    codes, _ = test.codes("path")
+    hits = []
+    for code in np.unique(codes):
+        mine = codes == code
+        hits.append(scores[mine].mean(axis=0).argmax() == truth[mine][0])
+    return {
+        "clip_accuracy": float(np.mean(hits)),
+        "clips": len(hits),
+        "window_accuracy": float((scores.argmax(axis=1) == truth)[active].mean()),
+        "gap_alarms": float((scores[np.array(test.column("reason")) == "quiet gap"].max(axis=1) >= 0.5).mean())
+        if (np.array(test.column("reason")) == "quiet gap").any()
+        else float("nan"),
+    }
+
+
+def show(rows: list[dict]) -> None:
+    """Print the means over folds and seeds, weighted by clips, with the deviation over folds of the difference."""
+    base = {(r["fold"], r["seed"]): r["clip_accuracy"] for r in rows if r["variant"] == "all three"}
+    print("variant             windows  clip accuracy  against all three      window accuracy  field alarms")
+    for name in VARIANTS:
+        mine = [r for r in rows if r["variant"] == name]
+        if not mine:
+            continue
+        weight = [r["clips"] for r in mine]
+        difference = np.array(
+            [r["clip_accuracy"] - base[r["fold"], r["seed"]] for r in mine if (r["fold"], r["seed"]) in base]
+        )
+        error = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else float("nan")
+        alarms = np.mean([r.get("field_alarms", np.nan) for r in mine])
+        print(
+            f"{name:<18}  {np.mean([r['windows'] for r in mine]):7.0f}  "
+            f"{np.average([r['clip_accuracy'] for r in mine], weights=weight):13.3f}  "
+            f"{difference.mean():+9.3f} +- {error:.3f}  "
+            f"{np.average([r['window_accuracy'] for r in mine], weights=weight):19.3f}  {alarms:12.3f}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
