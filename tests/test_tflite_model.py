@@ -68,7 +68,7 @@ def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(CheepError, match="no such model file"):
         read_model(tmp_path / "none.tflite")
     (tmp_path / "a.tflite").write_text("hello " * 100)
-    with pytest.raises(CheepError, match="not a .tflite file"):
+    with pytest.raises(CheepError, match=r"not a .tflite file"):
         TflmModel(tmp_path / "a.tflite")
 
 

@@ -32,7 +32,7 @@ def pcen_windows(energy: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """
     if config.compression != "pcen" or energy.ndim != 3 or energy.shape[2] != config.n_mels:
         raise CheepError(
-            f"energy {energy.shape}, compression={config.compression!r}: must be (n, frames, {config.n_mels}) and 'pcen'"
+            f"energy {energy.shape}, compression={config.compression!r}: need (n, frames, {config.n_mels}) and 'pcen'"
         )
     out = np.array(energy, np.float32, order="C")
     stream = FrontendStream(config)
