@@ -5,6 +5,7 @@ import pytest
 
 from cheep.audio.augment import (
     RESPONSES,
+    MicrophonePath,
     NoiseBank,
     WaveformAugment,
     apply_response,
@@ -99,3 +100,16 @@ def test_simple_changes():
     assert len({tuple(random_response(rng)) for _ in range(5)}) == 5
     with pytest.raises(CheepError, match="rising frequencies"):
         apply_response(tone(1000), RATE, [(1000, 0), (500, 0)])
+
+
+def test_a_microphone_path_gives_the_same_samples_in_any_blocks_and_the_stated_gain():
+    pcm = np.rint(tone(2000, 2) * 32768).astype(np.int16)
+    whole = MicrophonePath(RESPONSES["laptop"], RATE, -6, -70, 3).push(pcm)
+    path = MicrophonePath(RESPONSES["laptop"], RATE, -6, -70, 3)
+    parts = np.concatenate([path.push(pcm[i : i + 777]) for i in range(0, len(pcm), 777)])
+    assert np.array_equal(whole, parts) and whole.dtype == np.int16
+    assert level_db(whole / 32768) - level_db(pcm / 32768) == pytest.approx(-6 + 2, abs=0.3)
+    quiet = MicrophonePath([(100, 0), (1000, 0)], RATE, 0, -60).push(np.zeros(8000, np.int16))
+    assert level_db(quiet / 32768) == pytest.approx(-60, abs=0.3)
+    clean = MicrophonePath([(100, 0), (1000, 0)], RATE).push(pcm)
+    assert np.abs(clean.astype(int) - pcm).max() <= 1

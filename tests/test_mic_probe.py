@@ -193,3 +193,21 @@ def test_findings_are_plain_words(baseline):
     for words in ("raise the gain", "clock", "DC blocker", "cut off", "high sounds are missing"):
         assert words in text
     assert dataclasses.is_dataclass(baseline)
+
+
+def test_calibration_hears_through_a_profile(tmp_path):
+    from cheep.evaluate.field import load_recordings
+    from cheep.live import Engine
+    from tone_model import tones, write_tone_run
+
+    engine = Engine(write_tone_run(tmp_path / "run"))
+    sound = tones([(1, 2, "low")], 4)
+    soundfile.write(tmp_path / "a.wav", sound, 8000)
+    deaf = dataclasses.replace(analyse(float_to_int16(path(8000)), 8000), response=((100.0, -60.0), (4000.0, -60.0)))
+    scores = []
+    for microphone in (None, lambda: deaf.path(8000)):
+        found = load_recordings(
+            engine.bundle, engine._scorer, {}, tmp_path, [tmp_path / "a.wav"], microphone=microphone
+        )
+        scores.append(found[0].scores)
+    assert scores[0][:, 2].max() > 100 and scores[1][:, 2].max() < 0

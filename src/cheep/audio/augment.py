@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cheep.audio.samples import float_to_int16
 from cheep.errors import CheepError
 
 # Rough shapes of magnitude responses, (Hz, dB) corner points: what data sheets and measurements of such microphones
@@ -101,6 +102,47 @@ def time_shift(samples: np.ndarray, shift: int) -> np.ndarray:
 def gain(samples: np.ndarray, gain_db: float) -> np.ndarray:
     """Change the level."""
     return samples * np.float32(10 ** (gain_db / 20))
+
+
+class MicrophonePath:
+    """A microphone over a stream of int16 samples: response, level, own noise. The same samples in any blocks.
+
+    Parameters
+    ----------
+    points : sequence of (Hz, dB)
+        As :func:`apply_response`.
+    sample_rate_hz : int
+    gain_db : float
+        Level against the microphone that made the recording.
+    noise_floor_db : float, optional
+        RMS of the white noise it adds, dB of full scale.
+    seed : int
+        Of that noise.
+    """
+
+    def __init__(
+        self,
+        points: Sequence[tuple[float, float]],
+        sample_rate_hz: int,
+        gain_db: float = 0.0,
+        noise_floor_db: float | None = None,
+        seed: int = 0,
+    ):
+        impulse = _minimum_phase(_interpolate(points, sample_rate_hz)).astype(np.float64)
+        self._impulse = impulse * 10 ** (gain_db / 20)
+        self._noise = 0.0 if noise_floor_db is None else 10 ** (noise_floor_db / 20)
+        self._rng = np.random.default_rng(seed)
+        self._past = np.zeros(len(impulse) - 1)
+
+    def push(self, pcm: np.ndarray) -> np.ndarray:
+        """Return what the microphone makes of int16 samples (n,): int16, the same number."""
+        if not len(pcm):
+            return pcm
+        data = np.concatenate([self._past, pcm / 32768.0])
+        self._past = data[len(data) - len(self._past) :]
+        out = np.convolve(data, self._impulse, mode="valid")
+        out += self._noise * self._rng.standard_normal(len(out))
+        return float_to_int16(out)
 
 
 class NoiseBank:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from cheep.commands._shared import Progress, stage
@@ -33,6 +34,9 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--collar-s", type=float, default=0.0, metavar="S", help="widen annotations by this on both sides (default 0)"
     )
+    group.add_argument(
+        "--mic", type=Path, metavar="JSON", help="hear them through a microphone's profile (cheep mic probe --profile)"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the results as JSON")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
 
@@ -56,7 +60,14 @@ def load(args: argparse.Namespace):
         folder = args.audio or args.recordings.parent
     scorer, backend = best_scorer(bundle)
     stage(f"scoring held-out recordings through the device path ({backend})")
-    recordings = load_recordings(bundle, scorer, annotations, folder, args.background, groups, Progress("  recordings"))
+    microphone = None
+    if args.mic is not None:
+        from cheep.live.probe import read_profile
+
+        microphone = partial(read_profile(args.mic).path, bundle.features.sample_rate_hz, args.seed)
+    recordings = load_recordings(
+        bundle, scorer, annotations, folder, args.background, groups, Progress("  recordings"), microphone
+    )
     return bundle, scorer, recordings
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cheep.audio import float_to_int16, int16_to_float, read_audio
+from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, dispersion, rate_interval
 from cheep.evaluate.matching import (
@@ -138,10 +139,12 @@ def load_recordings(
     background: Sequence[Path] = (),
     groups: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    microphone: Callable[[], MicrophonePath] | None = None,
 ) -> list[ScoredRecording]:
     """Score the annotated recordings (paths relative to ``folder``) and background files (any event: false alarm).
 
     ``groups`` maps annotated names to what a bootstrap draws together (default: each recording on its own).
+    ``microphone`` makes the filter that each recording goes through first (a probed microphone's profile).
     """
     groups = groups or {}
     plan: list[tuple[Path, str, tuple[Annotation, ...]]] = [
@@ -150,7 +153,7 @@ def load_recordings(
     plan += [(path, str(path), ()) for item in background for path in audio_files(item)]
     out = []
     for done, (path, group, events) in enumerate(plan, 1):
-        out.append(score_recording(bundle, scorer, path, group=group, annotations=events))
+        out.append(score_recording(bundle, scorer, path, group=group, annotations=events, microphone=microphone))
         if progress:
             progress(done, len(plan))
     return out

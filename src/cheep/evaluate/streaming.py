@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cheep.audio import iter_audio
+from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
@@ -109,10 +110,17 @@ def score_recording(
     *,
     group: str | None = None,
     annotations: Sequence[Annotation] = (),
+    microphone: Callable[[], MicrophonePath] | None = None,
 ) -> ScoredRecording:
-    """Score an audio file (decoded block by block, so that its length does not matter)."""
+    """Score an audio file (decoded block by block, so that its length does not matter).
+
+    ``microphone`` makes a filter that the samples go through first.
+    """
     rate_hz = bundle.features.sample_rate_hz
-    scores, samples = score_blocks(bundle, scorer, iter_audio(path, rate_hz))
+    blocks = iter_audio(path, rate_hz)
+    if microphone is not None:
+        blocks = map(microphone().push, blocks)
+    scores, samples = score_blocks(bundle, scorer, blocks)
     name = str(path)
     return ScoredRecording(name, name if group is None else group, samples / rate_hz, scores, tuple(annotations))
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cheep.audio import resample
+from cheep.audio.augment import MicrophonePath
 from cheep.errors import CheepError
 from cheep.live import probe_signal as signal
 from cheep.runs import write_json
@@ -43,6 +44,13 @@ class ProbeResult:
     clipping_db: float | None
     response: tuple[tuple[float, float], ...]
     findings: tuple[Finding, ...]
+    gain_to_baseline_db: float | None = None
+
+    def path(self, sample_rate_hz: int, seed: int = 0) -> MicrophonePath:
+        """Return this microphone as a filter for recordings of another: response, level (if compared), noise."""
+        points = self.response or ((100.0, 0.0), (1000.0, 0.0))
+        gain_db = self.gain_to_baseline_db or 0.0
+        return MicrophonePath(points, sample_rate_hz, gain_db, self.noise_floor_db, seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values: the profile that augmentation and calibration read."""
@@ -103,6 +111,8 @@ def analyse(pcm: np.ndarray, sample_rate_hz: int, baseline: ProbeResult | None =
         response=_response(y - dc, sample_rate_hz),
         findings=(),
     )
+    if baseline is not None and baseline.gain_db is not None:
+        result = dataclasses.replace(result, gain_to_baseline_db=round(gain_db - baseline.gain_db, 2))
     return dataclasses.replace(result, findings=tuple(_judge(result, baseline)))
 
 
