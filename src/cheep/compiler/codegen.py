@@ -263,8 +263,8 @@ class _Generator:
         text += "\n" + "\n".join(parts[name][1] for name in needed)
         for kernel, limit in wrappers:
             parameters, arguments = lower.WRAPPERS[kernel]
-            text += f"\nCHEEP_NOINLINE static void {lower.wrapper_name(kernel, limit)}({parameters}) {{\n"
-            text += f"    cheep_{kernel}({arguments.format(limit=limit)});\n}}\n"
+            head = f"CHEEP_NOINLINE static void {lower.wrapper_name(kernel, limit)}({parameters}) {{"
+            text += "\n" + ctext.indented([head, f"cheep_{kernel}({arguments.format(limit=limit)});", "}"])
         text += "\n" + "\n\n".join(self._constants.texts) + "\n\n"
         text += ctext.indented(stage_text) + ctext.indented(body) + "\n"
         if not self._is_detector():
