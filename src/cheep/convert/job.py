@@ -19,7 +19,6 @@ from cheep.convert.load import Source, beside, features_of, load_source
 from cheep.convert.runtime import accuracy, interpreter_outputs, quantize_as, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.convert.specs import extended_specs
-from cheep.convert.stages import FLOAT_TOLERANCE
 from cheep.errors import CheepError, GateError
 from cheep.tflite_model import read_model
 from cheep.tflm import TflmModel
@@ -162,10 +161,10 @@ def _measure(tflite: bytes, x: np.ndarray) -> tuple[str, int | None, np.ndarray]
     except CheepError as error:
         return f"no: {str(error).split('cannot run it: ')[-1]}", None, interpreter_outputs(tflite, x)
     reference = interpreter_outputs(tflite, x[:32])
-    info = read_model(tflite).outputs[0]
-    allowed = 1.5 * info.scale if info.scale else FLOAT_TOLERANCE * max(1.0, float(np.abs(reference).max()))
+    # Kernels round differently by a step here and there; a departure by a tenth of the range is another result (seen
+    # with 16-bit SUM over a SOFTMAX).
     departs = float(np.abs(outputs[:32] - reference).max())
-    if departs > 4 * allowed:  # a kernel of TFLM that computes something else: seen with int16 SUM and SOFTMAX
+    if departs > 0.1 * max(float(np.ptp(reference)), 1e-3):
         return f"departs from TFLite by {departs:.3g} (an operator's kernel differs)", runtime.arena_bytes, outputs
     return "yes", runtime.arena_bytes, outputs
 
