@@ -354,7 +354,8 @@ class Checker:
                 ("general", "model_path"),
                 (f"general.model_path={path!r}: contradicts training, which makes a new model; remove one of the two"),
             )
-        if not trains and self._plan and path is None:
+        known = bool(self._plan) and all(step in _STEPS for step in self._plan)
+        if not trains and known and path is None:
             yield (
                 ("general", "model_path"),
                 (

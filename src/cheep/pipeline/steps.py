@@ -231,8 +231,7 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
 
 def deployment_step(context: Context) -> list[Path]:
     """Write the firmware's headers (and the compiled network) of the int8 model."""
-    from cheep.commands import mel_filter_bank, model_convert
-    from cheep.export import write_files
+    from cheep import export
 
     limit = context.config.deployment.unknown_class_threshold
     manifest_path = context.run / runs.MANIFEST
@@ -244,15 +243,20 @@ def deployment_step(context: Context) -> list[Path]:
         runs.write_json(manifest_path, manifest)
     target = Path(context.config.deployment.output_dir or context.run / "generated")
     target.mkdir(parents=True, exist_ok=True)
-    files: dict[str, str] = {}
-    for module in (model_convert, mel_filter_bank):
-        files.update(module.render(context.run)[0])
+    model = export.load_export(context.run)
+    files = {
+        "model.h": export.render_model_header(model),
+        "model.cc": export.render_model_source(model),
+        "detector_settings.h": export.render_detector_settings(model),
+        "golden_window.h": export.render_golden_window(model),
+        "mel_filter_bank.h": export.render_mel_filter_bank(model.features, model.bundle.model.sha256),
+    }
     if context.config.deployment.backend == "compiled":
         from cheep.compiler import DEFAULT_PREFIX, compile_bytes
 
         compiled = compile_bytes((context.run / runs.INT8_TFLITE).read_bytes(), DEFAULT_PREFIX, runs.INT8_TFLITE, True)
         files.update({f"{compiled.prefix}.c": compiled.source, f"{compiled.prefix}.h": compiled.header})
-    write_files(target, files)
+    export.write_files(target, files)
     context.note("deployment", False)
     return [target / name for name in sorted(files)]
 
