@@ -55,11 +55,16 @@ cheep_status prepare() {
     return refuse("this TensorFlow Lite Micro reads another version of the model format", CHEEP_ERROR_MODEL);
   }
   auto* resolver = new (resolver_memory) Resolver;
-#define CHEEP_ADD(name, registration)                                                        \
-  if (resolver->Add##name(tflite::Register_##registration()) != kTfLiteOk) {                 \
-    return refuse("operator " #registration " cannot be registered", CHEEP_ERROR_MODEL);     \
+#define CHEEP_ADD(name)                                                               \
+  if (resolver->Add##name() != kTfLiteOk) {                                           \
+    return refuse("operator " #name " cannot be registered", CHEEP_ERROR_MODEL);      \
   }
-  CHEEP_MODEL_OPERATORS(CHEEP_ADD)
+#define CHEEP_ADD_INT8(name, registration)                                            \
+  if (resolver->Add##name(tflite::Register_##registration()) != kTfLiteOk) {          \
+    return refuse("operator " #name " cannot be registered", CHEEP_ERROR_MODEL);      \
+  }
+  CHEEP_MODEL_OPERATORS(CHEEP_ADD, CHEEP_ADD_INT8)
+#undef CHEEP_ADD_INT8
 #undef CHEEP_ADD
 
   interpreter = new (interpreter_memory) tflite::MicroInterpreter(model, *resolver, arena, sizeof arena);

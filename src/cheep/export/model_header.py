@@ -59,9 +59,10 @@ def render_model_header(export: ExportModel) -> str:
         "",
         table("CHEEP_MODEL_LABELS", map(string, bundle.labels)),
         "",
-        "/* X(resolver method, registration) */",
+        "/* X(resolver method), or X_INT8(resolver method, registration) where there is a kernel for int8 alone */",
         f"#define CHEEP_MODEL_OPERATOR_COUNT {len(entries)}",
-        "#define CHEEP_MODEL_OPERATORS(X) " + " ".join(f"X({method}, {name})" for method, name in entries),
+        "#define CHEEP_MODEL_OPERATORS(X, X_INT8) "
+        + " ".join(f"X_INT8({method}, {name})" if name else f"X({method})" for method, name in entries),
         "",
         "#ifdef __cplusplus",
         'extern "C" {',

@@ -29,8 +29,8 @@ _INT8 = frozenset(
 )
 
 
-def resolver_entries(operators: Sequence[str]) -> list[tuple[str, str]]:
-    """Return ``(method, registration)`` per operator for ``CHEEP_MODEL_OPERATORS``.
+def resolver_entries(operators: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return ``(method, int8 registration or None)`` per operator for ``CHEEP_MODEL_OPERATORS``.
 
     Parameters
     ----------
@@ -54,5 +54,5 @@ def resolver_entries(operators: Sequence[str]) -> list[tuple[str, str]]:
                 f"{name}: an operator that the firmware cannot register in TensorFlow Lite Micro; "
                 "build the network from operators that TFLM supports"
             )
-        entries.append((method, f"{name}_INT8" if name in _INT8 else name))
+        entries.append((method, f"{name}_INT8" if name in _INT8 else None))
     return entries

@@ -1,0 +1,275 @@
+"""The board projects without their vendors' headers: configuration, what compiles everywhere, the C around it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cheep.boards.host import render_headers
+from cheep.ccore import compile_shared, firmware_root, include_dir
+from cheep.export import load_export, render_model_source
+from tone_model import tones, write_tone_run
+
+ROOT = firmware_root()
+SCHEMA = Path(__file__).parents[1] / "docs" / "serial-lines.schema.json"
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off")
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    return load_export(write_tone_run(tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture(scope="module")
+def generated(export, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("headers")
+    (folder / "generated").mkdir()
+    for name, text in {**render_headers(export), "model.cc": render_model_source(export)}.items():
+        (folder / "generated" / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+# PlatformIO
+
+
+def project_config(name, tmp_path):
+    command = [sys.executable, "-m", "platformio", "project", "config", "-d", str(ROOT / name), "--json-output"]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PLATFORMIO_CORE_DIR": str(tmp_path / "core")}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return {section: dict(options) for section, options in json.loads(result.stdout)}
+
+
+@pytest.mark.parametrize(
+    ("name", "environments"),
+    [
+        ("esp32", {"esp32", "esp32s3", "esp32-compiled", "esp32s3-compiled", "esp32s3-pdm"}),
+        ("audiomoth", {"audiomoth", "audiomoth-tflm"}),
+    ],
+)
+def test_platformio_reads_the_project(name, environments, tmp_path):
+    sections = project_config(name, tmp_path)
+    assert {section[4:] for section in sections if section.startswith("env:")} == environments
+    assert sections["platformio"]["default_envs"] == [name]
+    assert re.fullmatch(r"\w+@\d+\.\d+\.\d+", sections["env"]["platform"])  # pinned
+    for section, options in sections.items():
+        for dependency in options.get("lib_deps", []):
+            assert re.search(r"#[0-9a-f]{40}$", dependency), f"{section}: {dependency} is not pinned"
+
+
+def test_every_file_that_a_project_names_exists(tmp_path):
+    sections = project_config("audiomoth", tmp_path)
+    project = ROOT / "audiomoth"
+    named = [item for options in sections.values() for item in options.get("build_src_filter", [])]
+    ours = [m.group(1) for item in named if (m := re.search(r"<(\.\./\.\./common/[^*>]+)>", str(item)))]
+    assert len(ours) >= 3
+    for item in ours:
+        if "/generated/" not in item:
+            assert (project / "src" / item).is_file(), item
+    board = json.loads((project / "boards" / "audiomoth.json").read_text())
+    assert (project / board["build"]["ldscript"]).is_file()
+    script = (project / board["build"]["ldscript"]).read_text()
+    assert "ORIGIN = 0x00004000, LENGTH = 240K" in script and board["upload"]["maximum_size"] == 240 * 1024
+    assert "LENGTH = 32K" in script and board["upload"]["maximum_ram_size"] == 32 * 1024
+
+
+def test_esp32_partitions_fit_the_flash():
+    end = 0
+    for line in (ROOT / "esp32" / "partitions.csv").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            *_, offset, size = [field.strip() for field in line.split(",")]
+            assert int(offset, 0) >= end
+            end = int(offset, 0) + int(size, 0)
+    assert end <= 4 << 20
+
+
+# C that needs no vendor
+
+
+def portable_sources():
+    hdc = ROOT / "common" / "src" / "cheep_hdc_generated.c"  # needs the files of `cheep hdc`
+    files = [path for path in sorted((ROOT / "common" / "src").glob("cheep_*.c")) if path != hdc]
+    files = [*files, *sorted((ROOT / "audiomoth" / "src").glob("field_*.c"))]
+    return [*files, *sorted((ROOT / "host" / "src").glob("*.c"))]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_everything_portable_compiles_without_a_warning(compiler, generated):
+    includes = [f"-I{d}" for d in (generated, include_dir(), ROOT / "host" / "src")]
+    for source in portable_sources():
+        command = [compiler, *STRICT, "-fsyntax-only", *includes, str(source)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{source.name}: {result.stderr}"
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_headers_stand_alone_in_cplusplus(compiler, generated, tmp_path):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    for header in sorted(include_dir().glob("*.h")):
+        if header.name == "cheep_hdc_generated.h":  # needs the files of `cheep hdc`
+            continue
+        source = tmp_path / "one.cc"
+        source.write_text(f'#include "{header.name}"\n#include "{header.name}"\n')
+        command = [compiler, "-std=c++17", "-Wall", "-Wextra", "-fsyntax-only", f"-I{generated}", f"-I{include_dir()}"]
+        result = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{header.name}: {result.stderr}"
+
+
+# Decimation and microphones
+
+
+@pytest.fixture(scope="module")
+def core():
+    path = compile_shared(
+        [ROOT / "common" / "src" / "cheep_decimate.c"], [include_dir()], ["-Werror"], "cheep_decimate"
+    )
+    library = ctypes.CDLL(str(path))
+    library.cheep_decimate.restype = library.cheep_decimate8.restype = ctypes.c_size_t
+    for name in ("cheep_decimate", "cheep_decimate8"):
+        getattr(library, name).argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+    library.cheep_dc_remove.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+    library.cheep_i2s24_to_pcm.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+    return library
+
+
+def decimated(core, pcm, factor, chunks=None):
+    state, out = ctypes.create_string_buffer(512), np.empty(len(pcm) + 1, np.int16)
+    if factor == 8:
+        core.cheep_decimate8_init(state, ctypes.c_uint(0))
+    else:
+        assert core.cheep_decimate_init(state, ctypes.c_uint(factor)) == 0
+    call = core.cheep_decimate8 if factor == 8 else core.cheep_decimate
+    pcm, at, made = np.ascontiguousarray(pcm, np.int16), 0, 0
+    for n in chunks or [len(pcm)]:
+        n = min(n, len(pcm) - at)
+        made += call(state, pcm[at:].ctypes.data, n, out[made:].ctypes.data)
+        at += n
+    assert at == len(pcm)
+    return out[:made]
+
+
+def gain_db(core, factor, frequency, rate):
+    t = np.arange(rate) / rate
+    pcm = np.rint(12000 * np.sin(2 * np.pi * frequency * t)).astype(np.int16)
+    out = decimated(core, pcm, factor)[200:].astype(float)
+    return 20 * np.log10(np.sqrt(np.mean(out**2)) / (12000 / np.sqrt(2)) + 1e-9)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_the_low_pass_is_flat_below_and_quiet_above(core, factor):
+    rate = 8000 * factor
+    for frequency in (50, 1000, 2500, 3300):
+        assert abs(gain_db(core, factor, frequency, rate)) < 0.1
+    for frequency in (4700, 5000, 6000, rate / 2 - 100):
+        assert gain_db(core, factor, frequency, rate) < -54
+
+
+def test_the_triangle_over_16_samples(core):
+    for frequency in (100, 1000, 4000):
+        x = np.pi * frequency / 24000
+        expected = 40 * np.log10(abs(np.sin(x) / (8 * np.sin(x / 8))))
+        assert gain_db(core, 8, frequency, 192000) == pytest.approx(expected, abs=0.05)
+    assert gain_db(core, 8, 24000, 192000) < -60
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+def test_chunks_do_not_matter_and_full_scale_saturates(core, factor, rng):
+    pcm = rng.integers(-32768, 32768, 5000).astype(np.int16)
+    pcm[1000:2000] = 32767
+    pcm[2000:3000] = -32768
+    whole = decimated(core, pcm, factor)
+    assert len(whole) == len(pcm) // factor
+    chunks = [1, 2, 3, 500, 1, 7] + [64] * 100
+    np.testing.assert_array_equal(decimated(core, pcm, factor, chunks), whole)
+    assert whole[1500 // factor] == 32767 and whole[2500 // factor] == -32768
+
+
+def test_only_the_factors_that_exist(core):
+    state = ctypes.create_string_buffer(512)
+    assert core.cheep_decimate_init(state, ctypes.c_uint(4)) != 0
+    assert core.cheep_decimate_init(state, ctypes.c_uint(0)) != 0
+
+
+def test_a_12_bit_converter_gains_four_bits(core):
+    state, out = ctypes.create_string_buffer(64), np.empty(100, np.int16)
+    core.cheep_decimate8_init(state, ctypes.c_uint(4))
+    pcm = np.full(800, -2048, np.int16)
+    n = core.cheep_decimate8(state, pcm.ctypes.data, 800, out.ctypes.data)
+    assert n == 100 and out[50] == -32768
+
+
+def test_the_offset_goes_and_the_sound_stays(core):
+    t = np.arange(5 * 8000) / 8000
+    pcm = np.rint(3000 + 1000 * np.sin(2 * np.pi * 500 * t)).astype(np.int16)
+    core.cheep_dc_remove((ctypes.c_int32 * 1)(0), pcm.ctypes.data, len(pcm))
+    tail = pcm[-8000:].astype(float)
+    assert abs(tail.mean()) < 2
+    assert tail.std() == pytest.approx(1000 / np.sqrt(2), rel=0.01)
+
+
+@pytest.mark.parametrize("bits", [0, 3, 8])
+def test_24_bits_in_32_are_rounded_not_cut(core, bits):
+    n = 40000
+    low_bits = np.random.default_rng(5).integers(0, 256, n).astype(np.int32)
+    signal = np.rint(30000 * np.sin(np.arange(n) * np.pi / 8))  # 24-bit units
+    raw = (signal + 5000).astype(np.int32) * 256 + low_bits  # the low 8 bits mean nothing
+    state, out = struct.pack("<iBxxx", 0, bits), np.empty(n, np.int16)
+    core.cheep_i2s24_to_pcm(ctypes.create_string_buffer(state), raw.ctypes.data, n, out.ctypes.data)
+    exact = (signal * 2.0**bits / 256)[-8000:]
+    inside = np.abs(exact) < 32000
+    error = (out[-8000:] - np.clip(exact, -32768, 32767))[inside]
+    # half a step of rounding, and the ripple of the offset's running mean
+    assert np.abs(error).max() <= 1.5 + 100 * 2**bits / 256 and abs(error.mean()) < 0.1 + 2**bits / 50
+
+
+# What the boards say
+
+
+def test_lines_match_their_schema(export):
+    from cheep.boards.host import HostApplication
+
+    schema = json.loads(SCHEMA.read_text())
+    kinds = {kind["properties"]["type"]["const"]: kind for kind in schema["oneOf"]}
+    application = HostApplication(export)
+    lines = [*application.lines(), *application.run(tones([(2, 4, "low")], 61)), *application.finish()]
+    seen = set()
+    for line in lines:
+        message = json.loads(line)
+        kind = kinds[message["type"]]
+        seen.add(message["type"])
+        assert set(message) == set(kind["properties"]) == set(kind["required"])
+        for name, value in message.items():
+            rule = kind["properties"][name]
+            expected = {"string": str, "integer": int, "number": (int, float)}.get(rule.get("type"))
+            assert expected is None or isinstance(value, expected)
+            assert "enum" not in rule or value in rule["enum"]
+            assert "pattern" not in rule or re.fullmatch(rule["pattern"], value)
+    assert seen == {"boot", "event", "stats"}
+    assert set(kinds) == seen | {"error"}
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
+def test_the_emulated_board_says_the_same(export):
+    from cheep.boards.emulated_application import run_emulated
+    from cheep.boards.host import HostApplication
+
+    pcm = tones([(1, 2.5, "high"), (4, 5, "low")], 7)
+    application = HostApplication(export)
+    expected = [line for line in [*application.run(pcm), *application.finish()] if '"event"' in line]
+    *lines, costs = run_emulated(export, [pcm])
+    assert json.loads(lines[0])["board"] == "cortex-m4"
+    assert [line for line in lines if '"type":"event"' in line] == expected and len(expected) == 4
+    costs = json.loads(costs)
+    assert 0 < costs["stack_bytes"] < 3072  # what audiomoth.ld keeps free
+    assert costs["ram_bytes"] < 16384 and costs["frontend_instructions"] > 1000
