@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,22 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 RUNS = 3
 
 
-def frontend() -> list[dict]:
-    """Instructions per frame and RAM of the front end, over two seconds of noise."""
-    from cheep.boards.frontend_bench import build_frontend, run_frontend
-    from cheep.config import DetectorConfig, FeatureConfig
+def frontend(optimization: str) -> list[dict]:
+    """Instructions per frame and memory of the front end at its default settings."""
+    from cheep.boards.frontend_bench import measure_frontend
+    from cheep.config import FeatureConfig
 
-    features = FeatureConfig()
-    with tempfile.TemporaryDirectory(prefix="cheep-") as folder:
-        here = Path(folder)
-        elf = build_frontend(here, features, DetectorConfig(), n_classes=2, scale=0.35, zero_point=30)
-        pcm = np.random.default_rng(0).normal(0, 3000, 2 * features.sample_rate_hz).astype("<i2")
-        (here / "in.pcm").write_bytes(pcm.tobytes())
-        values = run_frontend(elf, here / "in.pcm", here / "out.bin").values
-    return [
-        _row("frontend.instructions_per_frame", values["instructions_mean"], "instructions"),
-        _row("frontend.ram_bytes", values["frontend_bytes"], "bytes"),
-    ]
+    measured = measure_frontend(FeatureConfig(), optimization)
+    return [_row(name, value, "bytes" if "bytes" in name else "instructions") for name, value in measured.items()]
 
 
 def compiled_network(path: Path, optimization: str) -> list[dict]:
@@ -117,7 +107,7 @@ def main() -> int:
     from cheep.errors import CheepError
 
     try:
-        rows = frontend()
+        rows = frontend(f"-O{args.optimization}")
         for path in args.models:
             rows += compiled_network(path, f"-O{args.optimization}")
             rows += detector(path, f"-O{args.optimization}")

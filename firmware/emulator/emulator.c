@@ -72,6 +72,11 @@ uint32_t emulator_stack_peak_bytes(void)
     return (uint32_t)((uintptr_t)emulator_stack_top - (uintptr_t)at);
 }
 
+uint32_t emulator_stack_depth_bytes(void)
+{
+    return (uint32_t)((uintptr_t)emulator_stack_top - (uintptr_t)__builtin_frame_address(0));
+}
+
 const char *emulator_arguments(char *buffer, size_t size)
 {
     const struct {

@@ -13,6 +13,8 @@ uint32_t emulator_elapsed(uint32_t since_ticks);
 
 /* Bytes of stack touched since the start (the stack is painted before main). */
 uint32_t emulator_stack_peak_bytes(void);
+/* Bytes of stack in use now. */
+uint32_t emulator_stack_depth_bytes(void);
 /* Paint the free stack again: the next peak is that of what runs from here. */
 void emulator_stack_paint(void);
 

@@ -11,6 +11,7 @@ import functools
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +141,16 @@ def elf_sizes(elf: Path | str) -> Sizes:
     lines = _checked([_tool("arm-none-eabi-size", "gcc-arm-none-eabi"), str(elf)], "size").splitlines()
     text, data, bss = (int(v) for v in lines[1].split()[:3])
     return Sizes(text, data, bss)
+
+
+def object_sizes(source: Path | str, optimization: str = "-O2", flags: Sequence[str] = ()) -> Sizes:
+    """Return the sizes of one C file compiled for the emulated core, before the linker drops anything, bytes."""
+    with tempfile.TemporaryDirectory(prefix="cheep-") as folder:
+        target = Path(folder) / "out.o"
+        include = f"-I{firmware_root() / 'common' / 'include'}"
+        arguments = [compiler(), *CPU_FLAGS, *C_FLAGS, optimization, *flags, include, "-c", str(source)]
+        _checked([*arguments, "-o", str(target)], Path(source).name)
+        return elf_sizes(target)
 
 
 def symbol_sizes(elf: Path | str) -> dict[str, int]:

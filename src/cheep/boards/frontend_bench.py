@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import struct
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cheep.boards.emulator import RunResult, build_elf, emulator_dir, run_elf
+from cheep.boards.emulator import RunResult, build_elf, emulator_dir, object_sizes, run_elf
 from cheep.ccore import firmware_root
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.detector import Detector, threshold_sums
@@ -85,6 +86,38 @@ def run_frontend(
 ) -> RunResult:
     """Run the program over a raw int16 file; the columns and events go to ``output``."""
     return run_elf(elf, [str(pcm_file), str(output), str(chunk)], count=count, timeout_s=timeout_s)
+
+
+def measure_frontend(config: FeatureConfig, optimization: str = "-O2") -> dict[str, int]:
+    """Return the front end's costs on the emulated core, over two seconds of noise in chunks of one hop.
+
+    Returns
+    -------
+    dict
+        ``frontend.instructions_per_frame`` (mean) and ``frontend.instructions_worst``: instructions of a column
+        from samples to int8 (copy, window, FFT, power, bands, logarithm, quantization);
+        ``frontend.ram_bytes``: state, and tables, which may lie in flash instead; ``frontend.table_bytes`` of it;
+        ``frontend.code_bytes``: all of the front end's code, for any setting; ``frontend.stack_bytes``.
+    """
+    pcm = np.random.default_rng(0).normal(0, 3000, 2 * config.sample_rate_hz).astype("<i2")
+    tables = frontend_spec_tables(config).size_bytes
+    with tempfile.TemporaryDirectory(prefix="cheep-") as folder:
+        work = Path(folder)
+        elf = build_frontend(
+            work, config, DetectorConfig(), n_classes=2, scale=0.42, zero_point=64, optimization=optimization
+        )
+        pcm.tofile(work / "in.pcm")
+        values = run_frontend(elf, work / "in.pcm", work / "out.bin", chunk=min(config.hop_samples, 4096)).values
+        sources = [firmware_root() / "common" / "src" / name for name in CORE_FILES[:2]]
+        code = sum(object_sizes(source, optimization).text for source in sources)
+    return {
+        "frontend.instructions_per_frame": values["instructions_mean"],
+        "frontend.instructions_worst": values["instructions_worst"],
+        "frontend.ram_bytes": values["frontend_bytes"] + tables,
+        "frontend.table_bytes": tables,
+        "frontend.code_bytes": code,
+        "frontend.stack_bytes": values["frontend_stack_bytes"],
+    }
 
 
 def host_output(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cheep.config import FeatureConfig
+from cheep.errors import CheepError
 from cheep.features.mel import mel_points_hz, mel_weights
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ def frontend_spec_tables(config: FeatureConfig) -> FrontendTables:
     start, count = edge[:-2].astype(np.uint16), (edge[2:] - edge[:-2]).astype(np.uint16)
     packed = [row[a:b] for row, a, b in zip(weights, edge[:-2], edge[2:], strict=True)]
     empty = int((count == 0).sum())
+    if empty == config.n_mels:
+        raise CheepError(
+            f"fmin_hz={config.fmin_hz}, fmax_hz={config.fmax_hz}: no FFT bin lies in any mel band "
+            f"(bins are {config.sample_rate_hz / config.fft_size:g} Hz apart: raise fft_size or widen the range)"
+        )
     if empty:
         log.warning(
             "%d of %d mel bands hold no FFT bin and stay at the floor (fewer n_mels, a larger fft_size or fmin_hz)",

@@ -1,0 +1,255 @@
+"""The front end against librosa, and against itself: streams, chunks, lanes, reset."""
+
+import ctypes
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cheep.config import FeatureConfig
+from cheep.errors import CheepError
+from cheep.features import (
+    FrontendStream,
+    compute_features,
+    frontend_spec_tables,
+    mel_weights,
+    quantize,
+)
+from cheep.features.tables import pcen_smoothing
+from frontend_reference import decibel, mel_energy, signals
+
+SCALE, ZERO_POINT = 0.42, 64  # about 107 dB in 256 steps
+
+GRID = [
+    {},
+    {"frame_samples": 200},
+    {"spectrum": "magnitude", "hop_samples": 80},
+    {"mel_scale": "htk", "mel_norm": "none"},
+    {"fft_size": 64, "frame_samples": 64, "n_mels": 12, "mel_norm": "none"},
+    {"fft_size": 128, "frame_samples": 100, "n_mels": 20, "mel_scale": "htk", "spectrum": "magnitude"},
+    {"fft_size": 512, "frame_samples": 512, "hop_samples": 128, "n_mels": 64},
+    {"fft_size": 512, "frame_samples": 400, "hop_samples": 700, "n_mels": 80, "fmin_hz": 0, "mel_scale": "htk"},
+    {"fft_size": 1024, "frame_samples": 1024, "n_mels": 128, "fmin_hz": 0},
+    {"fft_size": 2048, "frame_samples": 1500, "n_mels": 40, "spectrum": "magnitude", "mel_norm": "none"},
+    {"sample_rate_hz": 16000, "fft_size": 512, "frame_samples": 512, "fmax_hz": 8000, "n_mels": 40},
+    {"n_mels": 1, "fmin_hz": 900, "fmax_hz": 3900},
+    {"n_mels": 128, "fmin_hz": 0},
+]
+
+
+@pytest.mark.parametrize("changes", GRID, ids=lambda c: ",".join(f"{k}={v}" for k, v in c.items()) or "default")
+def test_columns_equal_librosa(changes, rng):
+    """Within 0.02 dB down to 85 dB below the frame's loudest band; at least 99.9 % the same after quantization.
+
+    Further down the rounding of single precision shows (the reference computes in double): the amplitude is within
+    2^-18 of the loudest band's.
+    """
+    config = FeatureConfig(**changes)
+    same = total = 0
+    for name, pcm in signals(rng, 6000).items():
+        ours = compute_features(pcm, config)
+        mel = mel_energy(pcm, config)
+        reference = decibel(mel, config)
+        assert ours.shape == reference.shape
+        amplitude = np.sqrt(mel) if config.spectrum == "power" else mel
+        loudest = amplitude.max(axis=1, keepdims=True)
+        error = np.abs(ours - reference)
+        level_db = 20 * np.log10(np.maximum(amplitude, 1e-30) / np.maximum(loudest, 1e-30))
+        judged = (mel > config.log_floor) & (level_db > -85)
+        assert error[judged].max(initial=0) < 0.02, name
+        our_amplitude = 10 ** (ours / 20.0)
+        deep = (mel > config.log_floor) & ~judged
+        assert (np.abs(our_amplitude - amplitude) / np.maximum(loudest, 1e-30))[deep].max(initial=0) < 2**-18, name
+        q, expected = quantize(ours, SCALE, ZERO_POINT), quantize(reference, SCALE, ZERO_POINT)
+        assert np.abs(q.astype(int) - expected).max() <= 1, name
+        same, total = same + (q == expected)[~deep].sum(), total + (~deep).sum()
+        assert (q == expected).mean() > 0.97, name
+    assert same / total >= 0.999
+
+
+def test_within_tolerance_everywhere_above_a_floor_of_80_db(rng):
+    """With a floor of 1e-8 even tones at full scale stay within 0.02 dB of librosa down to the floor."""
+    config = FeatureConfig(log_floor=1e-8)
+    for name, pcm in signals(rng, 24000).items():
+        mel = mel_energy(pcm, config)
+        error = np.abs(compute_features(pcm, config) - decibel(mel, config))
+        assert error[mel > config.log_floor].max(initial=0) < 0.02, name
+        assert error.max() < 0.05, name
+
+
+@pytest.mark.parametrize("changes", [{}, {"pcen_bias": 0.0, "pcen_gain": 0.8}, {"pcen_power": 0.25, "hop_samples": 80}])
+def test_pcen_equals_librosa(changes, rng):
+    """Librosa starts its mean anywhere; ours starts at the first frame, which ``zi`` reproduces."""
+    config = FeatureConfig(compression="pcen", **changes)
+    for name, pcm in signals(rng, 8000).items():
+        if config.pcen_bias == 0 and name not in ("noise", "bird-like"):
+            continue  # without a bias the root magnifies energies that are only rounding
+        mel = mel_energy(pcm, config)
+        s = pcen_smoothing(config)
+        expected = librosa.pcen(
+            mel.T,
+            gain=config.pcen_gain,
+            bias=config.pcen_bias,
+            power=config.pcen_power,
+            eps=config.pcen_eps,
+            b=s,
+            zi=(1 - s) * mel.T[:, :1],
+        ).T
+        ours = compute_features(pcm, config)
+        assert np.abs(ours - expected).max() < 1e-4 * max(1, np.abs(expected).max()), name
+
+
+def test_pcen_smoothing_is_librosas_formula():
+    config = FeatureConfig(pcen_time_constant_s=0.4)
+    frames = 0.4 * config.sample_rate_hz / config.hop_samples
+    assert pcen_smoothing(config) == pytest.approx((np.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2))
+
+
+@pytest.mark.parametrize("scale", ["slaney", "htk"])
+@pytest.mark.parametrize("norm", ["slaney", "none"])
+def test_mel_weights_are_librosas(scale, norm):
+    for n_mels, fft_size, fmin, fmax in ((40, 256, 100, 4000), (20, 512, 0, 3000), (128, 1024, 20, 4000)):
+        config = FeatureConfig(
+            n_mels=n_mels, fft_size=fft_size, fmin_hz=fmin, fmax_hz=fmax, mel_scale=scale, mel_norm=norm
+        )
+        expected = librosa.filters.mel(
+            sr=8000, n_fft=fft_size, n_mels=n_mels, fmin=fmin, fmax=fmax, htk=scale == "htk",
+            norm=norm if norm == "slaney" else None, dtype=np.float64,
+        )  # fmt: skip
+        assert np.abs(mel_weights(config) - expected).max() < 1e-12 * expected.max()
+
+
+@pytest.mark.parametrize("changes", GRID)
+def test_sparse_tables_hold_every_weight(changes):
+    config = FeatureConfig(**changes)
+    tables = frontend_spec_tables(config)
+    dense = np.zeros((config.n_mels, config.fft_size // 2 + 1), np.float32)
+    at = 0
+    for band, (start, count) in enumerate(zip(tables.band_start, tables.band_count, strict=True)):
+        dense[band, start : start + count] = tables.band_weight[at : at + count]
+        at += int(count)
+    assert at == tables.band_weight.size
+    assert np.array_equal(dense, mel_weights(config).astype(np.float32))
+
+
+def test_default_state_and_tables_fit_in_8_kilobytes():
+    config = FeatureConfig()
+    assert FrontendStream(config).memory_bytes + frontend_spec_tables(config).size_bytes + 64 <= 8192
+
+
+def _one_by_one(pcm, config):
+    """Columns by the code that a device runs (no lanes)."""
+    stream = FrontendStream(config)
+    columns = np.empty((config.frames_of(pcm.size) + 1, config.n_mels), np.float32)
+    consumed = ctypes.c_size_t()
+    made = stream._core.cheep_frontend_run(
+        stream._state, pcm.ctypes.data, pcm.size, columns.ctypes.data, len(columns), consumed
+    )
+    assert consumed.value == pcm.size
+    return columns[:made]
+
+
+@pytest.mark.parametrize("compression", ["db", "pcen"])
+@pytest.mark.parametrize("changes", GRID)
+def test_lanes_and_chunks_give_the_bits_of_the_device(changes, compression, rng):
+    config = FeatureConfig(**{**changes, "compression": compression})
+    pcm = signals(rng, 20011)["bird-like"]
+    device = _one_by_one(pcm, config)
+    assert len(device) == config.frames_of(pcm.size)
+    assert compute_features(pcm, config).tobytes() == device.tobytes()
+    stream = FrontendStream(config)
+    for _ in range(2):
+        parts, at = [], 0
+        while at < pcm.size:
+            n = int(rng.choice([1, 7, 100, 1000, 6000]))
+            parts.append(stream.push(pcm[at : at + n]))
+            at += n
+        assert np.concatenate(parts).tobytes() == device.tobytes()
+        assert stream.columns == len(device)
+        stream.reset()
+        assert stream.columns == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    chunks=st.lists(st.integers(0, 900), min_size=1, max_size=30),
+    hop=st.integers(1, 700),
+    frame=st.integers(16, 256),
+)
+def test_any_chunking_gives_the_same_bits(chunks, hop, frame):
+    config = FeatureConfig(frame_samples=frame, hop_samples=hop, n_mels=8)
+    pcm = np.random.default_rng(sum(chunks)).integers(-32768, 32768, sum(chunks)).astype(np.int16)
+    stream = FrontendStream(config)
+    parts = [stream.push(part) for part in np.split(pcm, np.cumsum(chunks)[:-1])]
+    assert np.concatenate(parts).tobytes() == compute_features(pcm, config).tobytes()
+
+
+def test_too_short_a_recording_gives_no_column():
+    assert compute_features(np.zeros(255, np.int16), FeatureConfig()).shape == (0, 40)
+    assert compute_features(np.zeros(0, np.int16), FeatureConfig()).shape == (0, 40)
+    assert compute_features(np.zeros(256, np.int16), FeatureConfig()).shape == (1, 40)
+
+
+def test_silence_is_the_floor():
+    columns = compute_features(np.zeros(2000, np.int16), FeatureConfig(log_floor=1e-8))
+    assert np.abs(columns + 80).max() < 1e-4
+
+
+def test_empty_bands_warn_and_give_the_floor(caplog, rng):
+    config = FeatureConfig(n_mels=128, fft_size=128, frame_samples=128, log_floor=1e-9)
+    frontend_spec_tables.cache_clear()
+    columns = compute_features(signals(rng, 2000)["noise"], config)
+    assert "mel bands hold no FFT bin" in caplog.text
+    empty = frontend_spec_tables(config).band_count == 0
+    assert empty.any() and np.abs(columns[:, empty] + 90).max() < 1e-4
+
+
+def test_a_bank_without_any_bin_is_refused():
+    with pytest.raises(CheepError, match=r"fmin_hz=1001.0, fmax_hz=1010.0: .*no FFT bin"):
+        compute_features(np.zeros(999, np.int16), FeatureConfig(n_mels=2, fmin_hz=1001, fmax_hz=1010))
+
+
+@pytest.mark.parametrize(
+    "pcm", [np.zeros(300, np.float32), np.zeros((300, 2), np.int16), [0] * 300], ids=["float", "stereo", "list"]
+)
+def test_only_int16_mono_is_taken(pcm):
+    with pytest.raises(CheepError, match="must be a one-dimensional int16 array"):
+        compute_features(pcm, FeatureConfig())
+
+
+def test_a_tiny_floor_is_refused():
+    with pytest.raises(CheepError, match="log_floor"):
+        compute_features(np.zeros(300, np.int16), FeatureConfig(log_floor=1e-35))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    x=st.lists(st.floats(width=32), min_size=1, max_size=9),
+    scale=st.floats(2**-10, 4, width=32),
+    zero_point=st.integers(-128, 127),
+)
+def test_quantize_rounds_half_to_even_and_clips(x, scale, zero_point):
+    x = np.array(x, np.float32)
+    factor = np.float32(1 / float(np.float32(scale)))
+    with np.errstate(all="ignore"):
+        expected = np.clip(np.rint(x * factor + np.float32(zero_point)), -128, 127)
+    expected = np.where(np.isnan(x), -128, expected)
+    assert np.array_equal(quantize(x, scale, zero_point), np.nan_to_num(expected, nan=-128).astype(np.int8))
+
+
+def test_quantize_keeps_the_shape_and_refuses_bad_settings():
+    assert quantize(np.zeros((3, 4)), 0.5, -7).tolist() == [[-7] * 4] * 3
+    with pytest.raises(CheepError, match="scale=0"):
+        quantize(np.zeros(3), 0, 0)
+    with pytest.raises(CheepError, match="zero_point=200"):
+        quantize(np.zeros(3), 0.5, 200)
+
+
+def test_features_do_not_import_tensorflow():
+    import subprocess
+    import sys
+
+    code = "import sys, cheep.features, cheep.detector; sys.exit(not {'tensorflow', 'librosa'}.isdisjoint(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
