@@ -204,7 +204,10 @@ def refine(sums: np.ndarray, hv: np.ndarray, target: np.ndarray, config: HdcConf
             cosine[np.arange(len(rows)), target[rows]] = -np.inf
             rival = cosine.argmax(axis=1)
             wrong = right - cosine.max(axis=1) < config.margin
-            np.add.at(now, target[rows[wrong]], step * x[rows[wrong]])
-            np.subtract.at(now, rival[wrong], step * x[rows[wrong]])
+            moves = np.zeros((len(now), int(wrong.sum())), np.float32)
+            columns = np.arange(moves.shape[1])
+            moves[target[rows[wrong]], columns] += 1
+            moves[rival[wrong], columns] -= 1
+            now += step * (moves @ x[rows[wrong]])
         total += now
     return np.rint(total * (4096 / config.epochs)).astype(np.int64)

@@ -23,7 +23,7 @@ PROTOTYPES_HEADER = "cheep_hdc_prototypes.h"
 METADATA = "hdc.json"
 
 # Where each part belongs, by what the board has. Read from flash: each word once per classification, in order.
-# State (query, scratch, sums of learned classes): read and written at random, so never behind the AudioMoth's 8-bit bus.
+# State (query, scratch, sums of learned classes): read and written at random, never behind the AudioMoth's 8-bit bus.
 PLACEMENT: dict[str, dict[str, str]] = {
     "audiomoth": {"matrix": "seed", "prototypes": "flash", "state": "internal_ram", "storage": "sd_card"},
     "esp32": {"matrix": "flash", "prototypes": "internal_ram", "state": "internal_ram", "storage": "flash_partition"},

@@ -117,11 +117,17 @@ def _last_dense(schema: Any, net: Any, graph: Any, name: str) -> int:
     for i in reversed(range(len(graph.operators))):
         code = net.operatorCodes[graph.operators[i].opcodeIndex]
         kind = kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "?")
-        if kind == "FULLY_CONNECTED" and i > 0:
+        if i > 0 and (kind == "FULLY_CONNECTED" or (kind == "CONV_2D" and _is_dense(graph, graph.operators[i]))):
             return i
         if kind not in _HEADS:
             break
     raise CheepError(f"{name}: does not end in a dense layer; an extractor is the network before its last dense layer")
+
+
+def _is_dense(graph: Any, op: Any) -> bool:
+    """A 1 x 1 convolution of one point, as the converter writes a dense layer after a global pooling."""
+    shapes = [list(graph.tensors[int(i)].shape) for i in (op.inputs[0], op.inputs[1], op.outputs[0])]
+    return all(list(shape[1:3]) == [1, 1] for shape in shapes)
 
 
 def _drop_unused(net: Any, graph: Any) -> None:
