@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import shutil
 
@@ -222,3 +223,26 @@ def test_pcen_is_augmented_before_the_compression(rng):
     assert np.abs(out[1] - out[0]).max() < 0.2 * np.abs(out[0]).max()  # 20 dB less: nearly the same units
     with pytest.raises(CheepError, match="'pcen'"):
         pcen_windows(both, pcen.model_copy(update={"compression": "db"}))
+
+
+def test_a_student_learns_from_teachers_on_levels_and_on_pcen(home, trained):
+    run = home / "runs" / "student"
+    run.mkdir()
+    shutil.copy(trained / "dataset.csv", run)
+    config = TRAIN.model_copy(update={"teacher_model": "sepconv_s", "teacher_epochs": 2, "epochs": 2})
+    stages.train_stage(run, FEATURES, config)
+    assert (run / "teacher_db.h5").is_file()
+    before = (run / "teacher_pcen.h5").stat().st_mtime_ns
+    windows = stages.load_windows(run, FEATURES, config)
+    teacher = stages.train_teachers(run, windows, config)
+    assert (run / "teacher_pcen.h5").stat().st_mtime_ns == before  # not trained again
+    assert [features.compression for _, features in teacher.members] == ["db", "pcen"]
+    levels = windows.splits["train"].gather_levels(np.arange(8))
+    assert levels.shape[1] == FEATURES.window_frames + teacher.context_frames
+    targets = teacher.targets(levels)
+    assert targets.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    single = dataclasses.replace(teacher, members=teacher.members[:1])
+    expected = teacher.members[0][0].predict(levels[:, teacher.context_frames :, :, None], verbose=0)
+    assert single.targets(levels) == pytest.approx(expected, abs=1e-3)
+    stages.qat_stage(run, QAT)
+    assert (run / "manifest.json").is_file()

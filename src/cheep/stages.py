@@ -28,6 +28,7 @@ from cheep.models import build_model
 from cheep.tf_runtime import import_tf, seed_everything
 from cheep.tflm import TflmModel
 from cheep.training.data import LabelPlan, WindowSet, load_cache, window_set
+from cheep.training.distill import Teacher
 from cheep.training.loop import TrainResult, fit
 from cheep.training.qat import fine_tune_config, quantization_aware
 
@@ -38,6 +39,8 @@ TRAIN_COMMAND = "python src/train.py"
 QAT_COMMAND = "python src/train_QAT.py"
 TRAINING = "training.json"
 EVALUATION = "evaluation.json"
+
+TEACHER_PCEN_EPS = 1e-8  # below the noise of quiet recordings, so that PCEN follows them too
 
 OnEpoch = Callable[[int, int, dict[str, float]], None]
 OnFile = Callable[[int, int], None]
@@ -59,9 +62,8 @@ def load_windows(run: Path, features: FeatureConfig, config: TrainConfig, on_fil
     plan = LabelPlan.of(manifest, config)
     cache = load_cache(manifest, features, run / "features", on_file)
     splits = {name: window_set(manifest.of_split(name), cache, plan) for name in ("train", "val", "test")}
-    if features.compression == "pcen":
-        levels = load_cache(manifest, features.model_copy(update={"compression": "db"}), run / "features")
-        splits["train"] = dataclasses.replace(splits["train"], levels=levels)
+    if features.compression == "pcen" or config.teacher_model:
+        splits["train"] = _with_levels(splits["train"], manifest, run)
     for name in ("train", "val"):
         if not len(splits[name]):
             raise CheepError(f"{run / runs.DATASET}: no windows in split {name!r}; split again with {SPLIT_COMMAND}")
@@ -83,12 +85,13 @@ def train_stage(
         The history, and the metrics of the float model by split.
     """
     windows = load_windows(run, features, config, on_file)
-    seed_everything(config.seed)
     plan = windows.plan
+    teacher = train_teachers(run, windows, config, on_epoch) if config.teacher_model else None
+    seed_everything(config.seed)
     model = build_model(
         config.model, (features.window_frames, features.n_mels), len(plan.labels), plan.activation, config.dropout
     )
-    result = fit(model, windows.splits["train"], windows.splits["val"], config, run / "checkpoint", on_epoch)
+    result = fit(model, windows.splits["train"], windows.splits["val"], config, run / "checkpoint", on_epoch, teacher)
     save_keras(model, run / runs.FLOAT_MODEL)
     runs.write_bytes(run / runs.FLOAT_TFLITE, to_tflite(model))
     metrics = evaluate_keras(model, windows)
@@ -108,6 +111,36 @@ def train_stage(
         },
     )
     return result, metrics
+
+
+def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: OnEpoch | None = None) -> Teacher:
+    """Train the teachers of a distillation, or load them: one network on levels (dB), one on PCEN.
+
+    They are kept as ``teacher_db.h5`` and ``teacher_pcen.h5`` with the settings that made them.
+    """
+    members = []
+    lessons = config.model_copy(
+        update={"model": config.teacher_model, "teacher_model": "", "epochs": config.teacher_epochs}
+    )
+    for compression in ("db", "pcen"):
+        changes = {"compression": compression} | ({"pcen_eps": TEACHER_PCEN_EPS} if compression == "pcen" else {})
+        features = windows.features.model_copy(update=changes)
+        path, about = run / f"teacher_{compression}.h5", run / f"teacher_{compression}.json"
+        made_by = {"features": features.to_dict(), "train": lessons.to_dict(), "data": describe_data(run, windows)}
+        if not (path.is_file() and about.is_file() and runs.read_json(about, TRAIN_COMMAND) == made_by):
+            about.unlink(missing_ok=True)
+            part = load_windows(run, features, lessons)
+            train = _with_levels(part.splits["train"], part.manifest, run)
+            seed_everything(config.seed)
+            shape, plan = (features.window_frames, features.n_mels), windows.plan
+            model = build_model(lessons.model, shape, len(plan.labels), plan.activation, lessons.dropout)
+            fit(model, train, part.splits["val"], lessons, run / f"checkpoint-{compression}", on_epoch)
+            save_keras(model, path)
+            runs.write_json(about, made_by)
+        members.append((path, features))
+    return Teacher(
+        tuple((load_keras(path), features) for path, features in members), windows.splits["train"].context_frames
+    )
 
 
 def qat_stage(
@@ -132,11 +165,12 @@ def qat_stage(
             f"{run / runs.DATASET}: labels {list(windows.plan.labels)} are not those of {runs.FLOAT_MODEL} "
             f"{training['labels']}; train again with {TRAIN_COMMAND}"
         )
+    teacher = train_teachers(run, windows, base) if base.teacher_model else None
     seed_everything(config.seed)
     model = load_keras(run / runs.FLOAT_MODEL)
     qat = quantization_aware(model)
     tuning = fine_tune_config(base, config)
-    result = fit(qat, windows.splits["train"], windows.splits["val"], tuning, run / "checkpoint-qat", on_epoch)
+    result = fit(qat, windows.splits["train"], windows.splits["val"], tuning, run / "checkpoint-qat", on_epoch, teacher)
     tflite = qat_to_int8(qat)
     runtime = TflmModel(tflite)
     scores = int8_scores(runtime, windows)
@@ -263,6 +297,11 @@ def describe_data(run: Path, windows: Windows) -> dict[str, Any]:
         "recordings": len(set(windows.manifest.column("recording"))),
         "hours": round(float(np.sum(windows.manifest.duration_s)) / 3600, 3),
     }
+
+
+def _with_levels(part: WindowSet, manifest: Manifest, run: Path) -> WindowSet:
+    levels = part.cache.config.model_copy(update={"compression": "db"})
+    return dataclasses.replace(part, levels=load_cache(manifest, levels, run / "features"))
 
 
 def _scores_of(part: WindowSet, plan: LabelPlan, scores: np.ndarray) -> WindowScores:

@@ -38,6 +38,9 @@ class TrainConfig(Settings):
     average_last: float = Field(0.25, ge=0, le=1, description="share of the last epochs whose weights are averaged")
     activation: Literal["auto", "softmax", "sigmoid"] = "auto"
     background: str = Field("background", description="label that is no target; ignored when absent")
+    teacher_model: str = Field("", description="network of the teachers to learn from (empty: labels only)")
+    teacher_epochs: int = Field(25, ge=1, le=10000)
+    teacher_weight: float = Field(0.7, ge=0, le=1, description="share of the teachers' judgement in the targets")
     augment: AugmentConfig = AugmentConfig()
     seed: int = Field(1, ge=0, lt=2**31)
 

@@ -9,22 +9,31 @@ from __future__ import annotations
 import numpy as np
 
 from cheep.config import AugmentConfig
-from cheep.features.pcen import pcen_windows
 from cheep.training.data import WindowSet
+from cheep.training.distill import Teacher, network_input
 
 
 def draw_epoch(
-    windows: WindowSet, index: np.ndarray, config: AugmentConfig, rng: np.random.Generator
+    windows: WindowSet,
+    index: np.ndarray,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    teacher: Teacher | None = None,
+    teacher_weight: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return augmented inputs (n, frames, mels, 1) float32 and targets (n, classes) float32 of rows ``index``."""
+    """Return augmented inputs (n, frames, mels, 1) float32 and targets (n, classes) float32 of rows ``index``.
+
+    With a teacher the targets are ``teacher_weight`` of its judgement of the changed sound, and the rest the labels.
+    """
     n = len(index)
     shift = rng.integers(-config.shift_frames, config.shift_frames + 1, n)
-    x = windows.gather_levels(index, shift)  # (n, context + frames, mels) dB
+    levels = windows.gather_levels(index, shift)  # (n, context + frames, mels) dB
     y = windows.targets[index]
-    x = mix_background(x, windows, config, rng)
-    x = x + _level(n, x.shape[2], config, rng)
-    if windows.levels is not None:
-        x = pcen_windows(10 ** (x / np.float32(10)), windows.cache.config)[:, windows.context_frames :]
+    levels = mix_background(levels, windows, config, rng)
+    levels = levels + _level(n, levels.shape[2], config, rng)
+    if teacher is not None:
+        y = (1 - np.float32(teacher_weight)) * y + np.float32(teacher_weight) * teacher.targets(levels)
+    x = network_input(levels, windows.cache.config, windows.context_frames)
     x = spec_augment(x, config, rng)
     x, y = mixup(x, y, config.mixup_alpha, rng)
     return x[..., None].astype(np.float32), y

@@ -67,7 +67,7 @@ class WindowSet:
 
     ``first`` (n,) int64 is each window's first row in ``cache.columns``; ``low`` and ``high`` (n,) bound where it
     may start inside its recording; ``targets`` (n, classes) float32; ``clip`` (n,) int ids of the recording.
-    ``levels`` holds the same recordings' columns in dB where ``cache`` holds PCEN units (training only).
+    ``levels`` holds the same recordings' columns in dB (training only): needed for PCEN, and for teachers that use it.
     """
 
     cache: FeatureCache

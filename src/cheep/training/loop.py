@@ -16,6 +16,7 @@ import numpy as np
 from cheep.config import Settings, TrainConfig
 from cheep.training.augment import draw_epoch
 from cheep.training.data import WindowSet, balanced_draw
+from cheep.training.distill import Teacher
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def fit(
     config: TrainConfig,
     state_folder: Path | None = None,
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainResult:
     """Train ``model`` in place and leave the weights with the lowest validation loss in it.
 
@@ -59,6 +61,8 @@ def fit(
         Where checkpoints are kept while training; a later call with the same settings and data goes on from there.
     on_epoch : callable, optional
         Called with (epoch from 1, epochs, numbers) after each epoch.
+    teacher : Teacher, optional
+        Whose judgement is ``config.teacher_weight`` of the targets.
     """
     from cheep.tf_runtime import import_tf
 
@@ -75,7 +79,7 @@ def fit(
         for epoch in range(len(history), config.epochs):
             rng = np.random.default_rng([config.seed, epoch])
             index = balanced_draw(train.label, size, rng)
-            x, y = draw_epoch(train, index, config.augment, rng)
+            x, y = draw_epoch(train, index, config.augment, rng, teacher, config.teacher_weight)
             fitted = model.fit(x, y, batch_size=config.batch_size, epochs=1, verbose=0, shuffle=False)
             numbers = {"epoch": epoch + 1, "loss": float(fitted.history["loss"][0])}
             numbers["val_loss"] = _loss(model, x_val, y_val)
