@@ -1,0 +1,131 @@
+"""Hyperdimensional head: classes that a device can learn from a few examples.
+
+  cheep hdc train                          cut the latest run's int8 network at its embedding, train a head on it
+  cheep hdc train --form binary --hyper 4096
+  cheep hdc export                         cheep_hdc_projection.h and cheep_hdc_prototypes.h for the firmware
+  cheep hdc export --check                 render again, show what differs, exit 1
+  cheep hdc report                         accuracy and bytes at each step, against H and the number of examples
+
+Needs a run with two or more labels, trained and quantized (python src/train.py, python src/train_QAT.py).
+Writes hdc/extractor_int8.tflite and hdc/hdc.json in the run folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cheep import runs
+from cheep.commands._shared import add_run, add_settings, settings_from, stage, table
+from cheep.errors import CheepError
+from cheep.hdc.config import HdcConfig
+
+EXTRACTOR = "extractor_int8.tflite"
+HYPER = (256, 512, 1024, 2048, 4096, 8192)
+EXAMPLES = (1, 5, 10, 20)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("action", choices=("train", "export", "report"))
+    add_run(parser)
+    parser.add_argument("--slots", type=int, default=None, metavar="N", help="classes the device can learn (default 4)")
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="print the projection as a table: needed for a fast Gaussian one, costs H x D bytes",
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="export: folder to write (default: the firmware's)")
+    parser.add_argument("--check", action="store_true", help="export: compare instead of writing")
+    parser.add_argument("--draws", type=int, default=10, metavar="N", help="report: random choices of examples")
+    add_settings(parser, HdcConfig, "head (train, report)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, export or report."""
+    folder = runs.find_run(args.run)
+    if args.action == "export":
+        return _export(args, folder)
+    config = settings_from(args, HdcConfig)
+    return _train(args, folder, config) if args.action == "train" else _report(args, folder, config)
+
+
+def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
+    from cheep.hdc.export import METADATA, metadata
+    from cheep.hdc.study import accuracies, load_study, train_head
+
+    slots = 4 if args.slots is None else args.slots
+    stage(f"embedding the windows of {folder}")
+    study = load_study(folder)
+    test = study.splits["test"]
+    stage(f"training a head: {study.extractor.n_dims} -> {config.hyper}, {config.projection}, {config.form}")
+    model = train_head(study, config)
+    data = study.extractor.data
+    described = {"file": EXTRACTOR, "bytes": len(data), "sha256": study.extractor.sha256}
+    values = metadata(model, described, study.features.hash32, slots, args.table)
+    runs.write_bytes(folder / "hdc" / EXTRACTOR, data)
+    runs.write_json(folder / "hdc" / METADATA, values)
+    rows = [["test split", "window accuracy", "clip accuracy"]]
+    for name, scores in (
+        ("float softmax", test.float_scores),
+        ("int8 softmax", test.scores),
+        (f"{config.form} HDC", model.scores(test.embedding)),
+    ):
+        found = accuracies(scores, test)
+        rows.append([name, f"{found['window_accuracy']:.4f}", f"{found['clip_accuracy']:.4f}"])
+    print(table(rows))
+    size = values["bytes"]
+    parts = ", ".join(f"{part} {size[part]}" for part in ("extractor", "matrix", "prototypes", "scaling"))
+    print(f"{size['total']} bytes of flash ({parts}); {size['ram']} bytes of RAM with {slots} learnable classes")
+    print(f"wrote {folder / 'hdc' / METADATA}\nnext: cheep hdc export")
+    return 0
+
+
+def _export(args: argparse.Namespace, folder: Path) -> int:
+    from cheep.export import check_files, generated_folder, write_files
+    from cheep.hdc.export import load_head, render_headers
+
+    model, values = load_head(folder / "hdc")
+    slots = values["learning"]["slots"] if args.slots is None else args.slots
+    if not 0 <= slots <= 64 - len(model.labels):
+        raise CheepError(f"--slots {slots}: must be 0..{64 - len(model.labels)} (64 classes in all)")
+    with_table = args.table or values["learning"]["with_table"]
+    files = render_headers(model, int(values["feature_hash"], 16), slots, with_table)
+    output = args.output or generated_folder()
+    if args.check:
+        check_files(output, files, "cheep hdc export")
+        print(f"{output}: {', '.join(files)} are those of the head")
+        return 0
+    changed = {path.name for path in write_files(output, files)}
+    for name in files:
+        print(f"  {output / name}{'' if name in changed else ' (unchanged)'}")
+    print("build the firmware with -DCHEEP_HDC; see docs/hdc.md")
+    return 0
+
+
+def _report(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
+    from cheep.hdc.study import against_examples, against_hyper, load_study, steps
+
+    stage(f"embedding the windows of {folder}")
+    study = load_study(folder)
+    found = {"steps": steps(study, config), "hyper": against_hyper(study, config, HYPER)}
+    train = study.splits["train"]
+    fewest = min(len(set(train.clip[train.target == c].tolist())) for c in range(len(study.labels)))
+    usable = [n for n in EXAMPLES if n <= fewest]
+    found["examples"] = against_examples(study, config, usable, args.draws) if usable else []
+    runs.write_json(folder / "hdc" / "report.json", found)
+    rows = [["step", "window accuracy", "clip accuracy", "bytes"]]
+    for row in found["steps"]:
+        scores = (f"{row['window_accuracy']:.4f}", f"{row['clip_accuracy']:.4f}")
+        rows.append([row["step"], *scores, str(row["bytes"] or "-")])
+    print(table(rows) + "\n")
+    rows = [["H", "int8", "1 bit"]]
+    for hyper in HYPER:
+        by_form = {r["form"]: r["clip_accuracy"] for r in found["hyper"] if r["hyper"] == hyper}
+        rows.append([str(hyper), f"{by_form['int8']:.4f}", f"{by_form['binary']:.4f}"])
+    print("clip accuracy against H\n" + table(rows) + "\n")
+    rows = [["clips per class", "clip accuracy", "spread"]]
+    rows += [[str(r["examples"]), f"{r['clip_accuracy']:.4f}", f"{r['spread']:.4f}"] for r in found["examples"]]
+    print(f"bundles of a few training clips, {args.draws} draws (at most {fewest} clips per class)\n" + table(rows))
+    print(f"wrote {folder / 'hdc' / 'report.json'}")
+    return 0
