@@ -37,6 +37,24 @@ def test_columns_and_events_are_the_same_bytes(changes, levels, tmp_path, rng):
             assert run.values["columns"] == config.frames_of(pcm.size)
 
 
+def test_a_build_for_256_points_alone(tmp_path, rng):
+    """CHEEP_FFT_256_ONLY: the same bytes from less flash; other settings are refused."""
+    only = ["-DCHEEP_FFT_256_ONLY"]
+    pcm = signals(rng, 4000)["bird-like"]
+    pcm.astype("<i2").tofile(tmp_path / "in.raw")
+    config = FeatureConfig()
+    all_sizes = build_frontend(tmp_path, config, DETECTOR, **QUANTIZATION)
+    flash = emulator.elf_sizes(all_sizes).flash
+    elf = build_frontend(tmp_path, config, DETECTOR, **QUANTIZATION, flags=only)
+    run_frontend(elf, tmp_path / "in.raw", tmp_path / "out.bin", count=False)
+    assert (tmp_path / "out.bin").read_bytes() == host_output(pcm, config, DETECTOR, **QUANTIZATION)
+    assert emulator.elf_sizes(elf).flash < flash - 4000
+    other = FeatureConfig(frame_samples=200)
+    elf = build_frontend(tmp_path, other, DETECTOR, **QUANTIZATION, flags=only)
+    with pytest.raises(CheepError, match="init refused"):
+        run_frontend(elf, tmp_path / "in.raw", tmp_path / "out.bin", count=False)
+
+
 def test_at_most_9000_instructions_a_column_and_8_kilobytes():
     measured = measure_frontend(FeatureConfig())
     assert measured["frontend.instructions_per_frame"] <= 9000

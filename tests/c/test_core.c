@@ -2,6 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
+
 #include "cheep_columns.h"
 #include "cheep_detector.h"
 #include "core_settings.h"
@@ -129,6 +133,39 @@ static void test_unchained_bank(void)
     CHECK(ready && memcmp(chained, general, 5 * sizeof(float)) == 0 && chained[5] != general[5]);
 }
 
+/* Sub-normal numbers flushed to zero, as some FPUs do: the same bits, on faint and on sparse signals. */
+static void test_flushing_changes_nothing(void)
+{
+#ifdef __SSE__
+    enum { SAMPLES = 4000, MELS = 40 };
+    static float kept[SAMPLES / 50][MELS], flushed[SAMPLES / 50][MELS];
+    static int16_t pcm[SAMPLES];
+    cheep_frontend fe;
+    size_t consumed;
+
+    for (uint32_t kind = 0; kind < 6; kind++) {
+        for (uint32_t i = 0; i < SAMPLES; i++) {
+            const int16_t full = (int16_t)(i / (kind + 4u) % 2u ? 32767 : -32768);
+            const int16_t faint = (int16_t)(sample(i) % 2);
+            pcm[i] = kind == 0 ? 0 : kind == 1 ? (int16_t)(i % 700 == 0) : kind == 2 ? faint : kind == 3 ? sample(i) : full;
+        }
+        for (uint8_t mode = 0; mode < 4; mode++) {
+            fill_settings(&settings, 256, 256, 100, MELS, 1);
+            settings.spec.spectrum = mode & 1u;
+            settings.spec.compression = mode >> 1;
+            CHECK(cheep_frontend_init(&fe, &settings.spec, memory[0], sizeof memory[0]) == CHEEP_OK);
+            const size_t n = cheep_frontend_run(&fe, pcm, SAMPLES, kept[0], SAMPLES / 50, &consumed);
+            const unsigned control = _mm_getcsr();
+            _mm_setcsr(control | 0x8040u); /* flush results and operands */
+            cheep_frontend_reset(&fe);
+            CHECK(cheep_frontend_run(&fe, pcm, SAMPLES, flushed[0], SAMPLES / 50, &consumed) == n && n > 30);
+            _mm_setcsr(control);
+            CHECK(memcmp(kept, flushed, n * sizeof kept[0]) == 0);
+        }
+    }
+#endif
+}
+
 static void test_quantize(void)
 {
     const float x[] = {0.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 126.4f, 126.6f, 1e9f, -1e9f, NAN, -NAN, INFINITY,
@@ -225,6 +262,7 @@ int main(int count, char **words)
     }
     test_refused_settings();
     test_unchained_bank();
+    test_flushing_changes_nothing();
     test_quantize();
     test_a_day(64, 8000, 2);
     printf("%d failures\n", failures);

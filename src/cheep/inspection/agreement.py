@@ -24,7 +24,7 @@ def load_runner(path: Path | str) -> Any:
                 f"{path}: has {len(graph.inputs)} inputs; verify compares models of one input (a recurrent "
                 "step: cheep.convert.streaming.check_drift)"
             )
-        support = tflm_support(graph.data)
+        support = tflm_support(graph.data, arena=False)
         run = tflm_outputs if support["runs"] else interpreter_outputs
         return lambda x: run(graph.data, x)
     from cheep.convert.load import load_source

@@ -171,14 +171,19 @@ def memory_over_time(graph: Graph) -> list[dict[str, Any]]:
     return rows
 
 
-def tflm_support(data: bytes, timeout_s: float = 120) -> dict[str, Any]:
-    """Run the model in TFLM in a child process; return {"runs", "arena_bytes", "reason"}: a crash is a reason too."""
+def tflm_support(data: bytes, timeout_s: float = 120, arena: bool = True) -> dict[str, Any]:
+    """Run the model in TFLM in a child process; return {"runs", "arena_bytes", "reason"}: a crash is a reason too.
+
+    ``arena=False`` only runs it once, which is quicker.
+    """
     program = (
         "import sys, json\n"
         "from cheep.tflm import TflmModel\n"
         "from cheep.errors import CheepError\n"
         "try:\n"
-        "    print(json.dumps({'runs': True, 'arena_bytes': TflmModel(sys.stdin.buffer.read()).arena_bytes}))\n"
+        "    model = TflmModel(sys.stdin.buffer.read())\n"
+        "    model._run_zeros()\n"
+        f"    print(json.dumps({{'runs': True, 'arena_bytes': model.arena_bytes if {arena} else None}}))\n"
         "except CheepError as error:\n"
         "    print(json.dumps({'runs': False, 'reason': str(error).split('cannot run it: ')[-1]}))\n"
     )
