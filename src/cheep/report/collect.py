@@ -118,7 +118,9 @@ def _variants(evaluation: dict[str, Any]) -> tuple[Variant, ...]:
     sizes = evaluation["bytes"]
     out = []
     for name in ("float", "qat", "int8"):
-        by_split = evaluation["metrics"][name]
+        by_split = evaluation["metrics"].get(name)
+        if by_split is None:  # calibrated after training: no QAT model
+            continue
         values = by_split.get("test") or by_split["val"]
         out.append(
             Variant(

@@ -1,0 +1,207 @@
+"""Hyperparameter search: accuracy on validation clips against instructions per second of audio, under a budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cheep import runs
+from cheep.config import DetectorConfig
+from cheep.errors import CheepError
+from cheep.pipeline.runner import run_pipeline
+from cheep.pipeline.schema import PipelineConfig
+from cheep.pipeline.validate import load_config
+
+log = logging.getLogger(__name__)
+
+#: Searched where no space is given.
+DEFAULT_SPACE: dict[str, Any] = {
+    "training.model.name": ["sepconv_s", "sepconv_m", "sepconv_l"],
+    "feature_extraction.n_mels": [24, 32, 40],
+    "feature_extraction.hop_length": [160, 200, 256],
+    "training.learning_rate": {"low": 5e-4, "high": 1e-2, "log": True},
+    "training.dropout": {"low": 0.0, "high": 0.4},
+}
+ACCURACY, COST = "validation clip accuracy (int8)", "instructions per second of audio"
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What a model may take, bytes; None: unlimited."""
+
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+
+    def excess(self, row: dict[str, Any]) -> list[str]:
+        """Return what is over budget and by how much."""
+        out = []
+        for key, name in (("ram_bytes", "RAM"), ("flash_bytes", "flash")):
+            limit, used = getattr(self, key), row.get(key)
+            if limit is not None and used is not None and used > limit:
+                out.append(f"{name} {used:,} bytes, {used - limit:,} over")
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One finished trial."""
+
+    number: int
+    settings: dict[str, Any]
+    accuracy: float
+    instructions_per_s: float
+    ram_bytes: int
+    best: bool  # on the Pareto front
+
+
+def read_space(path: Path | None) -> dict[str, Any]:
+    """Return the search space: setting -> list of values, or {low, high, [log], [step]}.
+
+    Raises
+    ------
+    CheepError
+        A missing file, or an entry that is neither.
+    """
+    if path is None:
+        return DEFAULT_SPACE
+    if not path.is_file():
+        raise CheepError(f"{path}: no such search space; leave --space out for the default one")
+    try:
+        space = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CheepError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(space, dict) or not space:
+        raise CheepError(f"{path}: must name settings, such as 'training.dropout: {{low: 0, high: 0.4}}'")
+    for name, choice in space.items():
+        numbers = isinstance(choice, dict) and {"low", "high"} <= set(choice) <= {"low", "high", "log", "step"}
+        if not (isinstance(choice, list) and choice) and not numbers:
+            raise CheepError(f"{path}: {name}={choice!r}: must be a list of values or {{low: ..., high: ...}}")
+        if numbers and not choice["low"] < choice["high"]:
+            raise CheepError(f"{path}: {name}: low={choice['low']} must be below high={choice['high']}")
+    return space
+
+
+def tune(
+    config_path: Path,
+    overrides: Sequence[str],
+    space: dict[str, Any],
+    *,
+    study: str,
+    storage: str,
+    trials: int,
+    folder: Path,
+    budget: Budget,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Trial]:
+    """Run ``trials`` more trials of a study (made where it does not exist) and return all finished ones.
+
+    Several processes, also on several machines, may work on one storage at the same time; a study goes on where it was.
+    """
+    optuna = import_optuna()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    config = load_config(config_path, overrides)
+    if "training" not in config.plan:
+        raise CheepError(f"{config_path}: operation_mode must train (chain_tqeb), for each trial trains a network")
+    for name, choice in space.items():  # every setting of the space must exist: found now, not after an hour
+        value = choice[0] if isinstance(choice, list) else choice["low"]
+        load_config(config_path, [*overrides, f"{name}={value}"])
+    seed = config.general.global_seed
+    search = optuna.create_study(
+        study_name=study, storage=storage, load_if_exists=True, directions=["maximize", "minimize"],
+        sampler=optuna.samplers.NSGAIISampler(population_size=12, seed=None if trials_of(storage, study) else seed),
+    )  # fmt: skip
+
+    def objective(trial: Any) -> tuple[float, float]:
+        chosen = {name: _suggest(trial, name, choice) for name, choice in space.items()}
+        texts = [f"{name}={yaml.safe_dump(value).splitlines()[0]}" for name, value in chosen.items()]
+        target = folder / f"trial-{trial.number:04d}"
+        extra = ["operation_mode=chain_tqeb", f"general.output_dir={target}", "dataset.cross_validate=false"]
+        settings = load_config(config_path, [*overrides, *texts, *extra])
+        outcome = run_pipeline(settings)
+        row = next(row for row in outcome.rows if row["model"] == "int8")
+        accuracy = runs.read_json(target / "evaluation_int8.json", "cheep tune")["metrics"]["val"]["clip_accuracy"]
+        cost = instructions_per_s(row["instructions"], settings)
+        trial.set_user_attr("ram_bytes", row["ram_bytes"])
+        over = budget.excess(row)
+        if over:
+            say(f"trial {trial.number}: over budget ({'; '.join(over)})")
+            raise optuna.TrialPruned("over budget: " + "; ".join(over))
+        say(f"trial {trial.number}: accuracy {accuracy:.3f}, {cost / 1e6:.2f} M instructions per second, {chosen}")
+        return accuracy, cost
+
+    search.optimize(objective, n_trials=trials, catch=(CheepError,))
+    return finished(search)
+
+
+def instructions_per_s(per_window: int, config: PipelineConfig) -> float:
+    """Return the network's instructions for each second of audio, at the detector's default stride."""
+    stride_s = DetectorConfig().stride_frames * config.feature_extraction.hop_length / config.preprocessing.target_rate
+    return per_window / stride_s
+
+
+def finished(study: Any) -> list[Trial]:
+    """Return the finished trials of a study; those on the Pareto front are marked."""
+    best = {trial.number for trial in study.best_trials}
+    return [
+        Trial(
+            t.number, dict(t.params), t.values[0], t.values[1], int(t.user_attrs.get("ram_bytes", 0)), t.number in best
+        )
+        for t in study.trials
+        if t.values is not None
+    ]
+
+
+def trials_of(storage: str, study: str) -> int:
+    """Return how many trials a study has (0 where it does not exist)."""
+    optuna = import_optuna()
+    try:
+        return len(optuna.load_study(study_name=study, storage=storage).trials)
+    except KeyError:
+        return 0
+
+
+def pareto_picture(trials: Sequence[Trial]) -> bytes:
+    """Return accuracy over instructions per second as PNG, the Pareto front joined."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    front = sorted((t for t in trials if t.best), key=lambda t: t.instructions_per_s)
+    axes.scatter([t.instructions_per_s / 1e6 for t in trials], [t.accuracy for t in trials], s=16, color="#99a")
+    axes.step([t.instructions_per_s / 1e6 for t in front], [t.accuracy for t in front], where="post", color="#0072B2")
+    axes.scatter([t.instructions_per_s / 1e6 for t in front], [t.accuracy for t in front], s=34, color="#0072B2")
+    for t in front:
+        axes.annotate(
+            str(t.number), (t.instructions_per_s / 1e6, t.accuracy), xytext=(4, 4), textcoords="offset points"
+        )
+    axes.set(xscale="log", xlabel="million instructions per second of audio", ylabel=ACCURACY)
+    axes.grid(color="#e4e6ea")
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=140, metadata={"Software": None})
+    return out.getvalue()
+
+
+def import_optuna() -> Any:
+    """Return the optuna module; CheepError where it is not installed."""
+    try:
+        import optuna
+    except ImportError:
+        raise CheepError("cheep tune needs optuna; run: pip install -r requirements-pipelines.txt") from None
+    return optuna
+
+
+def _suggest(trial: Any, name: str, choice: Any) -> Any:
+    if isinstance(choice, list):
+        return trial.suggest_categorical(name, choice)
+    low, high, step = choice["low"], choice["high"], choice.get("step")
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(name, low, high, step=step or 1, log=bool(choice.get("log")))
+    return trial.suggest_float(name, low, high, step=step, log=bool(choice.get("log")))
