@@ -17,7 +17,7 @@ class DetectorConfig(Settings):
     ``threshold - hysteresis``, and stays silent for ``hold_off_windows`` after an end.
     """
 
-    stride_frames: int = Field(10, ge=1, le=1024, description="columns between two network runs")
+    stride_frames: int = Field(8, ge=1, le=1024, description="columns between two network runs")
     smoothing_windows: int = Field(3, ge=1, le=32)
     min_windows: int = Field(1, ge=1, le=255)
     hold_off_windows: int = Field(2, ge=0, le=65535)
