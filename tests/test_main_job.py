@@ -138,6 +138,7 @@ def test_scripts_go_on_with_the_latest_run(home, trained, monkeypatch, capsys):
         ("train", ["--model", "sepcon_m"], "did you mean 'sepconv_m'"),
         ("train", ["--n-mels", "8"], "needs at least 24 frames and 24 bands"),
         ("train", ["--config", "none.yaml"], "no such settings file"),
+        ("train", ["--board", "audiomot"], "audiomoth"),
         ("train-qat", ["--learning-rate", "fast"], "learning_rate='fast'"),
     ],
 )
@@ -246,3 +247,13 @@ def test_a_student_learns_from_teachers_on_levels_and_on_pcen(home, trained):
     assert single.targets(levels) == pytest.approx(expected, abs=1e-3)
     stages.qat_stage(run, QAT)
     assert (run / "manifest.json").is_file()
+
+
+def test_a_network_that_cannot_fit_the_board_is_refused_before_training(home, trained, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
+    runs.create_run("one")
+    before = (trained / "model.h5").read_bytes()
+    wide = ["--sample-rate-hz", "16000", "--fmax-hz", "8000", "--n-mels", "128", "--window-frames", "120"]
+    assert main("train", ["--board", "audiomoth", *wide, "--frame-samples", "512", "--fft-size", "512"]) == 1
+    assert "too many; largest is columns" in capsys.readouterr().err
+    assert (trained / "model.h5").read_bytes() == before

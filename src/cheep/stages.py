@@ -56,6 +56,11 @@ class Windows:
     manifest: Manifest
 
 
+def plan_of(run: Path, config: TrainConfig) -> LabelPlan:
+    """Return what the outputs of a network trained on this run will mean."""
+    return LabelPlan.of(load_manifest(runs.needed(run / runs.DATASET, SPLIT_COMMAND)), config)
+
+
 def load_windows(run: Path, features: FeatureConfig, config: TrainConfig, on_file: OnFile | None = None) -> Windows:
     """Read ``dataset.csv`` of a run, compute (or reuse) the features, and return the windows by split."""
     manifest = load_manifest(runs.needed(run / runs.DATASET, SPLIT_COMMAND))

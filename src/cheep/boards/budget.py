@@ -138,19 +138,12 @@ def check_network(board: str | Board, name: str, features: FeatureConfig, plan: 
 def _untrained(name: str, features: FeatureConfig, outputs: int, activation: str) -> bytes:
     import numpy as np
 
+    from cheep.convert.tflite import calibrated_int8
     from cheep.models import build_model
-    from cheep.tf_runtime import import_tf
 
-    tf = import_tf()
     shape = (features.window_frames, features.n_mels)
-    model = build_model(name, shape, outputs, activation)
-    noise = np.random.default_rng(0).normal(0, 1, (4, *shape, 1)).astype(np.float32)
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([row[None]] for row in noise)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    return converter.convert()
+    noise = np.random.default_rng(0).normal(0, 1, (16, *shape)).astype(np.float32)
+    return calibrated_int8(build_model(name, shape, outputs, activation), noise)
 
 
 def features_of(model: TfliteModel) -> FeatureConfig | None:
