@@ -108,7 +108,8 @@ NETWORK = textwrap.dedent("""
             self.a = nn.Conv2d(1, 8, 3, stride=2, padding=1)
             self.b = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
             self.n = nn.BatchNorm2d(8)
-            self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 1), nn.Sigmoid())
+            gate = [nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 1), nn.Sigmoid()]
+            self.gate = nn.Sequential(*gate)
             self.out = nn.Linear(8, 3)
         def forward(self, x):
             x = nn.functional.relu6(self.a(x))
@@ -120,7 +121,8 @@ NETWORK = textwrap.dedent("""
     class Stream(nn.Module):
         def __init__(self):
             super().__init__()
-            self.backbone = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 2 * 14, 12), nn.ReLU())
+            parts = [nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 2 * 14, 12), nn.ReLU()]
+            self.backbone = nn.Sequential(*parts)
             self.cell = nn.GRU(12, 16, batch_first=True)
             self.head = nn.Linear(16, 3)
     def stream():

@@ -197,8 +197,12 @@ def write_exports(
 ) -> list[Path]:
     """Write ``STEM.tflite`` and ``specs.json``, and with ``export`` also C array, Python module and lookup form."""
     file = f"{stem}.tflite"
-    runs.write_bytes(folder / file, variant.model)
     written = [folder / file]
+    if "features" in specs and variant.config.scheme == "int8" and variant.tflm == "yes":
+        variant.model = _write_bundle(variant, data, specs, folder, file)  # now with its metadata
+        written.append(folder / runs.MANIFEST)
+    else:
+        runs.write_bytes(folder / file, variant.model)
     described = extended_specs(
         specs, variant.model, variant.config, data.labels, data.standardize, variant.arena_bytes, file
     )
@@ -221,6 +225,30 @@ def write_exports(
             written.append(folder / f"{stem}_lookup.tflite")
     runs.write_json(folder / "specs.json", described)
     return [*written, folder / "specs.json"]
+
+
+def _write_bundle(variant: Variant, data: ConversionData, specs: dict[str, Any], folder: Path, file: str) -> bytes:
+    """Write an audio detector with ``manifest.json``, as the headers of the firmware need it; return its bytes."""
+    from cheep.config import DetectorConfig
+    from cheep.convert.bundle import write_bundle
+
+    labels = tuple(specs.get("labels") or data.labels)
+    default = {"threshold": [None if label == "background" else 0.5 for label in labels]}
+    detector = DetectorConfig.parse(specs.get("detector", default), "detector beside the model")
+    golden = quantize_as(data.x["val"][:1], read_model(variant.model).inputs[0])[0].reshape(data.x["val"].shape[1:3])
+    features = features_of(specs)
+    conversion = {"convert": variant.config.to_dict(), "source": Path(data.source).name}
+    write_bundle(
+        folder,
+        file,
+        variant.model,
+        features=features,
+        labels=labels,
+        detector=detector,
+        golden=golden,
+        training=conversion,
+    )
+    return (folder / file).read_bytes()
 
 
 def check_loss(variant: Variant, max_loss: float | None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cheep.convert.runtime import dequantize_as, quantize_as
+from cheep.convert.runtime import dequantize_as, quantize_as, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.convert.tflite import _run
 from cheep.errors import CheepError
@@ -395,12 +395,13 @@ def convert_streaming(
         )
     float_logits = run_float(cell, _features(backbone, test))[0][:, -1]
     runtime, runner = TflmModel(model), StepRunner(step_model)
-    q = quantize_as(test, read_model(model).inputs[0])
+    chunks = test.reshape((-1, *chunk))
+    features = quantize_as(tflm_outputs(model, chunks, runtime), step_model.feature).reshape((*test.shape[:2], -1))
     logits = []
-    for sequence in q:
+    for sequence in features:
         runner.reset()
-        for piece in sequence:
-            last = runner.push(np.array(runtime.invoke(piece.reshape(runtime.input_shape))).reshape(-1))
+        for row in sequence:
+            last = runner.push(row)
         logits.append(dequantize_as(last, step_model.logits))
     found, expected = np.stack(logits).argmax(1), float_logits.argmax(1)
     long = np.concatenate(list(_features(backbone, test)))
