@@ -13,7 +13,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:1.5rem auto;padd
 body{color:#1a1a1a;background:#fff}h1{font-size:1.5rem}h2{font-size:1.15rem;margin:1.8rem 0 .4rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}
-th:first-child,td:first-child{text-align:left}.wrap{overflow-x:auto}
+th:first-child,td:first-child,td.text{text-align:left}.wrap{overflow-x:auto}
 .bar{display:inline-block;height:.7rem;background:#3a6ea5;vertical-align:middle}.bad{color:#a11}.ok{color:#165c26}
 li{overflow-wrap:anywhere}td.cell{min-width:3rem;color:#1a1a1a}
 """
@@ -97,7 +97,10 @@ def inspection_html(found: Inspection, title: str) -> str:
         ]
         parts.append(_table(["label", *_band_names()], rows))
     for name, table in (("Licences (recordings)", found.licences), ("Recordists (examples)", found.recordists)):
-        rows = [[e(label), e(", ".join(f"{key} {n}" for key, n in items.items()))] for label, items in table.items()]
+        rows = [
+            [e(label), "<td class='text'>" + e(", ".join(f"{key} {n}" for key, n in items.items())) + "</td>"]
+            for label, items in table.items()
+        ]
         parts.append(f"<h2>{name}</h2>" + _table(["label", ""], rows))
     return "\n".join(parts) + "</body></html>\n"
 
