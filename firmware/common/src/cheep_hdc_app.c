@@ -1,0 +1,312 @@
+#include "cheep_hdc_app.h"
+
+#include <string.h>
+
+#define LINE_BYTES 256u
+#define ADOPT_WEIGHT 10u
+
+/* A line under construction; what does not fit is left out whole. */
+typedef struct {
+    char text[LINE_BYTES];
+    size_t used;
+} line;
+
+static void put(line *to, const char *text)
+{
+    size_t n = strlen(text);
+    if (to->used + n + 1u <= LINE_BYTES) {
+        memcpy(to->text + to->used, text, n + 1u);
+        to->used += n;
+    }
+}
+
+/* A label as a JSON string; quotes, backslashes and control characters become '_'. */
+static void put_string(line *to, const char *text)
+{
+    char one[2] = {'\0', '\0'};
+    put(to, "\"");
+    for (; *text != '\0'; text++) {
+        one[0] = (unsigned char)*text < 32u || *text == '"' || *text == '\\' ? '_' : *text;
+        put(to, one);
+    }
+    put(to, "\"");
+}
+
+static void put_number(line *to, uint64_t value)
+{
+    char digits[21];
+    size_t at = sizeof digits - 1u;
+    digits[at] = '\0';
+    do {
+        digits[--at] = (char)('0' + (char)(value % 10u));
+        value /= 10u;
+    } while (value != 0u);
+    put(to, digits + at);
+}
+
+/* A cosine in 1/32768 with four decimals. */
+static void put_score(line *to, int32_t score)
+{
+    uint32_t size = (uint32_t)(score < 0 ? -score : score);
+    uint32_t part = (size % 32768u) * 10000u / 32768u;
+    put(to, score < 0 ? "-" : "");
+    put_number(to, size / 32768u);
+    put(to, part < 10u ? ".000" : part < 100u ? ".00" : part < 1000u ? ".0" : ".");
+    put_number(to, part);
+}
+
+static void say(const cheep_hdc_app *app, const line *text)
+{
+    if (app->io.line != NULL) {
+        app->io.line(app->io.context, text->text);
+    }
+}
+
+static void say_error(const cheep_hdc_app *app, const char *why)
+{
+    line out = {"", 0};
+    put(&out, "{\"type\":\"hdc_error\",\"why\":");
+    put_string(&out, why);
+    put(&out, "}");
+    say(app, &out);
+}
+
+static const char *name_of(const cheep_hdc_app *app, uint16_t class_index)
+{
+    uint16_t fixed = app->hdc.spec->n_classes;
+    if (class_index == CHEEP_HDC_UNKNOWN) {
+        return "unknown";
+    }
+    if (class_index < fixed) {
+        return app->labels[class_index];
+    }
+    const cheep_hdc_slot *slot = &app->hdc.slot[class_index - fixed];
+    return slot->overrides != CHEEP_HDC_UNKNOWN ? app->labels[slot->overrides] : slot->name;
+}
+
+/* Class of a name: a learned one (also one that replaces a fixed class), a fixed one, or CHEEP_HDC_UNKNOWN. */
+static uint16_t find(const cheep_hdc_app *app, const char *name)
+{
+    uint16_t fixed = app->hdc.spec->n_classes;
+    for (uint16_t i = 0; i < app->hdc.n_slots; i++) {
+        if (app->hdc.slot[i].used && strcmp(name_of(app, (uint16_t)(fixed + i)), name) == 0) {
+            return (uint16_t)(fixed + i);
+        }
+    }
+    for (uint16_t c = 0; c < fixed; c++) {
+        if (strcmp(app->labels[c], name) == 0) {
+            return c;
+        }
+    }
+    return CHEEP_HDC_UNKNOWN;
+}
+
+static bool save(const cheep_hdc_app *app)
+{
+    if (app->io.storage == NULL) {
+        return false;
+    }
+    if (cheep_hdc_save(&app->hdc, app->io.storage) != CHEEP_OK) {
+        say_error(app, "cannot save what was learned; it is lost with the power");
+        return false;
+    }
+    return true;
+}
+
+cheep_status cheep_hdc_app_boot(cheep_hdc_app *app, const cheep_hdc_spec *spec, const char *const *labels,
+                                uint16_t n_slots, void *memory, size_t memory_bytes, const cheep_hdc_app_io *io)
+{
+    memset(app, 0, sizeof *app);
+    app->labels = labels;
+    app->io = *io;
+    app->learning = app->last = app->reported = CHEEP_HDC_UNKNOWN;
+    cheep_status status = cheep_hdc_init(&app->hdc, spec, n_slots, memory, memory_bytes);
+    if (status != CHEEP_OK || io->storage == NULL) {
+        return status;
+    }
+    switch (cheep_hdc_load(&app->hdc, io->storage)) {
+    case CHEEP_OK: break;
+    case CHEEP_ERROR_MISMATCH: say_error(app, "what was learned belongs to another model; learn it again"); break;
+    case CHEEP_ERROR_CORRUPT: say_error(app, "what was learned is damaged; learn it again"); break;
+    default: say_error(app, "the storage cannot be read"); break;
+    }
+    return CHEEP_OK;
+}
+
+void cheep_hdc_app_learned(cheep_hdc_app *app)
+{
+    if (app->learning == CHEEP_HDC_UNKNOWN) {
+        return;
+    }
+    line out = {"", 0};
+    put(&out, "{\"type\":\"hdc_learned\",\"class\":");
+    put_string(&out, name_of(app, app->learning));
+    put(&out, ",\"windows\":");
+    put_number(&out, app->taken);
+    app->learning = CHEEP_HDC_UNKNOWN;
+    app->left = 0;
+    put(&out, save(app) ? ",\"saved\":true}" : ",\"saved\":false}");
+    say(app, &out);
+}
+
+void cheep_hdc_app_window(cheep_hdc_app *app, const int8_t *embedding, uint64_t sample)
+{
+    if (app->learning != CHEEP_HDC_UNKNOWN) {
+        if (cheep_hdc_learn(&app->hdc, app->learning, embedding) == CHEEP_OK) {
+            app->taken++;
+        }
+        if (--app->left == 0u) {
+            cheep_hdc_app_learned(app);
+        }
+        return;
+    }
+    cheep_hdc_result result;
+    cheep_hdc_classify(&app->hdc, embedding, &result);
+    uint16_t now = result.class_index;
+    if (now == app->last && now != app->reported) {
+        app->reported = now;
+        line out = {"", 0};
+        put(&out, "{\"type\":\"hdc_event\",\"class\":");
+        put_string(&out, name_of(app, now));
+        put(&out, ",\"score\":");
+        put_score(&out, result.score);
+        put(&out, ",\"sample\":");
+        put_number(&out, sample);
+        put(&out, "}");
+        say(app, &out);
+    }
+    app->last = now;
+}
+
+static bool good_name(const char *name)
+{
+    size_t n = 0;
+    for (; name[n] != '\0'; n++) {
+        char c = name[n];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+        if (!plain || n + 1u >= CHEEP_HDC_NAME_BYTES) {
+            return false;
+        }
+    }
+    return n > 0u;
+}
+
+cheep_status cheep_hdc_app_learn(cheep_hdc_app *app, const char *name, uint16_t windows)
+{
+    cheep_hdc_app_learned(app); /* one at a time */
+    uint16_t index = find(app, name);
+    cheep_status status = CHEEP_OK;
+    if (windows == 0u) {
+        status = CHEEP_ERROR_ARGUMENT;
+    } else if (index == CHEEP_HDC_UNKNOWN) {
+        status = good_name(name) ? cheep_hdc_add_class(&app->hdc, name, &index) : CHEEP_ERROR_ARGUMENT;
+    } else if (index < app->hdc.spec->n_classes) {
+        status = cheep_hdc_adopt(&app->hdc, index, ADOPT_WEIGHT, &index);
+    }
+    if (status != CHEEP_OK) {
+        say_error(app, status == CHEEP_ERROR_MEMORY
+                           ? "no class can be added; forget one first"
+                           : "learn NAME [WINDOWS]: a name of 1 to 15 letters, digits, '_' or '-', and 1 to 65535");
+        return status;
+    }
+    app->learning = index;
+    app->left = windows;
+    app->taken = 0;
+    return CHEEP_OK;
+}
+
+void cheep_hdc_app_button(cheep_hdc_app *app)
+{
+    char name[CHEEP_HDC_NAME_BYTES] = "new";
+    do {
+        app->pressed++;
+        uint16_t n = app->pressed;
+        size_t at = 3;
+        for (uint16_t unit = 10000; unit > 0u; unit = (uint16_t)(unit / 10u)) {
+            if (n >= unit || at > 3u) {
+                name[at++] = (char)('0' + (n / unit) % 10u);
+            }
+        }
+        name[at] = '\0';
+    } while (find(app, name) != CHEEP_HDC_UNKNOWN);
+    (void)cheep_hdc_app_learn(app, name, CHEEP_HDC_APP_WINDOWS);
+}
+
+static void say_classes(const cheep_hdc_app *app)
+{
+    line out = {"", 0};
+    uint16_t fixed = app->hdc.spec->n_classes;
+    uint32_t unused = 0;
+    bool first = true;
+    put(&out, "{\"type\":\"hdc_classes\",\"fixed\":");
+    put_number(&out, fixed);
+    put(&out, ",\"learned\":[");
+    for (uint16_t i = 0; i < app->hdc.n_slots; i++) {
+        const cheep_hdc_slot *slot = &app->hdc.slot[i];
+        unused += slot->used ? 0u : 1u;
+        /* what would not leave room for the end of the line is left out */
+        if (slot->used && out.used < LINE_BYTES - 96u) {
+            put(&out, first ? "{\"class\":" : ",{\"class\":");
+            put_string(&out, name_of(app, (uint16_t)(fixed + i)));
+            put(&out, ",\"windows\":");
+            put_number(&out, slot->count);
+            put(&out, "}");
+            first = false;
+        }
+    }
+    put(&out, "],\"free\":");
+    put_number(&out, unused);
+    put(&out, "}");
+    say(app, &out);
+}
+
+/* The next word of *text, "" at the end; one of more than size - 1 characters is "?". */
+static void next_word(const char **text, char *word, size_t size)
+{
+    size_t n = 0;
+    while (**text == ' ') {
+        (*text)++;
+    }
+    for (; **text != '\0' && **text != ' ' && **text != '\r' && **text != '\n'; (*text)++) {
+        if (n < size) {
+            word[n++] = **text;
+        }
+    }
+    if (n == size) {
+        n = 0;
+        word[n++] = '?'; /* no verb, name or number */
+    }
+    word[n] = '\0';
+}
+
+void cheep_hdc_app_command(cheep_hdc_app *app, const char *text)
+{
+    char verb[10];
+    char name[CHEEP_HDC_NAME_BYTES];
+    char number[6];
+    next_word(&text, verb, sizeof verb);
+    next_word(&text, name, sizeof name);
+    next_word(&text, number, sizeof number);
+    if (strcmp(verb, "classes") == 0) {
+        say_classes(app);
+    } else if (strcmp(verb, "learn") == 0) {
+        uint32_t windows = number[0] == '\0' ? CHEEP_HDC_APP_WINDOWS : 0u;
+        for (const char *c = number; *c != '\0'; c++) {
+            windows = *c >= '0' && *c <= '9' && windows <= 65535u ? windows * 10u + (uint32_t)(*c - '0') : 65536u;
+        }
+        (void)cheep_hdc_app_learn(app, name, windows > 65535u ? 0u : (uint16_t)windows);
+    } else if (strcmp(verb, "forget") == 0) {
+        uint16_t index = find(app, name);
+        if (index == app->learning) {
+            app->learning = CHEEP_HDC_UNKNOWN;
+        }
+        if (index == CHEEP_HDC_UNKNOWN || cheep_hdc_forget(&app->hdc, index) != CHEEP_OK) {
+            say_error(app, "forget NAME: no learned class of this name");
+        } else {
+            (void)save(app);
+            say_classes(app);
+        }
+    } else {
+        say_error(app, "commands: learn NAME [WINDOWS], forget NAME, classes");
+    }
+}
