@@ -65,7 +65,7 @@ class Browser:
         )
         self.events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not any(item["method"] == "Page.loadEventFired" for item in self.events):
             self._read(deadline)
         self.run("Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 1)")
@@ -113,7 +113,7 @@ class Browser:
         if session:
             message["sessionId"] = session
         os.write(self._out, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             answer = self._read(deadline)
             if answer.get("id") == self._number:

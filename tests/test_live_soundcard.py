@@ -14,7 +14,7 @@ import pytest
 
 from cheep.audio import read_audio
 from cheep.live import Engine
-from tone_model import DETECTOR, FEATURES, tones, write_tone_run
+from tone_model import DETECTOR, FEATURES, overloaded, tones, write_tone_run
 
 RATE = FEATURES.sample_rate_hz
 SPANS = [(1.0, 2.0, "high"), (3.5, 5.0, "low"), (6.5, 7.0, "high")]
@@ -124,11 +124,13 @@ class Listener:
                 return
             assert self.process.poll() is None, self.process.stderr.read()
             time.sleep(0.05)
+        if overloaded():
+            pytest.skip(overloaded())
         pytest.fail("no audio arrives")
 
     def end(self):
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(15)
+        code = self.process.wait(60)
         self.thread.join(5)
         return code, self.process.stderr.read()
 
@@ -138,12 +140,12 @@ class Listener:
 
 def play(pcm, environment):
     """Play in real time; return the moment of its first sample at the earliest (the card itself is later)."""
-    options = ["--raw", f"--rate={RATE}", "--channels=1", "--format=s16le", "--latency-msec=100", "--device=bird"]
+    options = ["--raw", f"--rate={RATE}", "--channels=1", "--format=s16le", "--latency-msec=1000", "--device=bird"]
     pcm = np.concatenate([np.zeros(LEAD, np.int16), pcm])  # the server may lose the first 30 ms of a stream
     player = subprocess.Popen([*SOON, "pacat", *options], env=environment, stdin=subprocess.PIPE)
     began = time.monotonic()
     for first in range(0, len(pcm), 400):
-        time.sleep(max(0.0, began + first / RATE - 0.4 - time.monotonic()))  # 0.4 s ahead, so that it never runs dry
+        time.sleep(max(0.0, began + first / RATE - 1.5 - time.monotonic()))  # 1.5 s ahead, so that it never runs dry
         player.stdin.write(pcm[first : first + 400].tobytes())
         player.stdin.flush()
     player.stdin.close()
@@ -178,7 +180,7 @@ def test_events_through_the_sound_card_equal_the_offline_ones(run, card, listen)
     pcm = tones(SPANS, SECONDS)
     offline = Engine(run).run(pcm)
     assert [event.label for event in offline] == ["high", "low", "high"]
-    for attempt in range(4):  # an attempt in which the busy machine's sound server lost samples shows nothing
+    for attempt in range(3):  # an attempt in which the busy machine's sound server lost samples shows nothing
         listeners, began = listen_once(listen, card, pcm, attempt)
         heard = [read_audio(listener.folder / "audio.wav", RATE) for listener in listeners]
         offsets = [locate(item, pcm) for item in heard]
@@ -188,8 +190,10 @@ def test_events_through_the_sound_card_equal_the_offline_ones(run, card, listen)
         on_time = all(listener.summary()["latency_worst_ms"] <= 1000 * LIMIT_S for listener in listeners)
         if np.array_equal(heard[0][offsets[0] : offsets[0] + len(pcm)], pcm) and on_time:
             break
+        if overloaded():
+            pytest.skip(overloaded())
     else:
-        pytest.fail("in four attempts the sound card never carried the samples unchanged and in time")
+        pytest.fail("in three attempts the sound card never carried the samples unchanged and in time")
 
     for listener, offset, events in zip(listeners, offsets, live, strict=True):
         # the file's own events, shifted by the start offset
@@ -211,7 +215,7 @@ def test_a_card_that_goes_away_in_the_middle(card, listen, tmp_path):
     listener = listen("heard", "--rate", str(RATE))
     listener.wait_until_listening()
     subprocess.run(["pactl", "exit"], env=card, check=True)
-    assert listener.process.wait(15) == 2
+    assert listener.process.wait(60) == 2
     listener.thread.join(5)
     message = listener.process.stderr.read()
     assert "unplugged, or the sound server stopped" in message and "Traceback" not in message

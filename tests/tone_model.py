@@ -6,6 +6,7 @@ spectrum; class ``background`` never makes an event. For tests of everything aro
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import flatbuffers
@@ -97,6 +98,12 @@ def tones(spans: list[tuple[float, float, str]], seconds: float, seed: int = 1, 
         inside = (t >= start) & (t < end)
         out[inside] += 0.05 * np.sin(2 * np.pi * CENTRES_HZ[label] * t[inside])
     return np.clip(np.rint(out * 32768), -32768, 32767).astype(np.int16)
+
+
+def overloaded() -> str:
+    """Return why this machine cannot run anything in real time just now, or an empty string."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return f"load {load:.0f} on {cores} cores: nothing runs in real time here now" if load > 2.5 * cores else ""
 
 
 def _buffer(values: np.ndarray | None):
