@@ -45,7 +45,7 @@ if [ ! -x .venv/bin/python ]; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || install_packages "$(basename "$(readlink -f "$(command -v "$python")")")-venv"
     "$python" -m venv .venv
 fi
-stamp=.venv/cheep-$level-$(cat requirements.txt "$requirements" scripts/setup.sh | sha256sum | cut -c1-16)
+stamp=.venv/cheep-$level-$(cat requirements*.txt scripts/setup.sh | sha256sum | cut -c1-16)
 if [ ! -e "$stamp" ]; then
     echo "setup: installing Python packages of $requirements"
     .venv/bin/python -m pip install -q --disable-pip-version-check -r "$requirements"
