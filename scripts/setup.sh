@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 level=${1:-all}
 main_packages=(gcc libc6-dev ffmpeg libportaudio2)
-test_packages=(clang lld make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm chromium pulseaudio pulseaudio-utils libasound2-plugins)
+test_packages=(g++ clang lld make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm chromium pulseaudio pulseaudio-utils libasound2-plugins)
 case $level in
     main) packages=("${main_packages[@]}"); requirements=requirements.txt ;;
     all) packages=("${main_packages[@]}" "${test_packages[@]}"); requirements=requirements-dev.txt ;;
@@ -35,6 +35,10 @@ install_packages() {
 }
 
 install_packages "${packages[@]}"
+if [ "$level" = all ] && command -v apt-cache >/dev/null; then  # clang's sanitizers, named after its version
+    version=$(apt-cache depends clang | sed -n 's/^ *Depends: clang-\([0-9]*\)$/\1/p')
+    [ -z "$version" ] || ! apt-cache show "libclang-rt-$version-dev" >/dev/null 2>&1 || install_packages "libclang-rt-$version-dev"
+fi
 python=$(find_python)
 if [ -z "$python" ]; then
     install_packages python3 python3-venv
