@@ -145,8 +145,8 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
     return bytes(out)
 
 
-def campaign(name: str, seconds: float, seed: int) -> tuple[str, int, int]:
-    """Fuzz one parser; return (name, inputs, of them refused)."""
+def campaign(name: str, seconds: float, seed: int, most: int = 1 << 60) -> tuple[str, int, int]:
+    """Fuzz one parser for some time or ``most`` inputs; return (name, inputs, of them refused)."""
     logging.disable(logging.CRITICAL)
     file_name, good, target = TARGETS[name]
     draw = random.Random(f"{name}-{seed}")
@@ -157,7 +157,7 @@ def campaign(name: str, seconds: float, seed: int) -> tuple[str, int, int]:
         path.write_bytes(good)
         target(path)  # the unchanged file is accepted
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and inputs < most:
             data = mutate(good, draw)
             path.write_bytes(data)
             inputs += 1
