@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from cheep.boards.host import BootError, HostApplication, render_headers
+from cheep.boards.host import BootError, HostApplication, application_sources, render_headers
 from cheep.ccore import find_compiler, firmware_root, include_dir
 from cheep.cli import main
 from cheep.detector import Detector
@@ -300,7 +300,17 @@ def test_simulate_needs_a_model(tmp_path, capsys, monkeypatch):
     assert "no run yet" in capsys.readouterr().err
 
 
-def test_the_host_program_reads_a_wav_and_a_pipe(run, wav, tmp_path, capsys, recording):
+@pytest.fixture(scope="module")
+def sanitizers(tmp_path_factory):
+    """Flags that let the program stop at any undefined behaviour or bad access, where the compiler has them."""
+    source = tmp_path_factory.mktemp("sanitize") / "empty.c"
+    source.write_text("int main(void) { return 0; }\n")
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = [*find_compiler(), *flags, str(source), "-o", str(source.with_suffix(""))]
+    return flags if subprocess.run(command, capture_output=True, check=False).returncode == 0 else []
+
+
+def test_the_host_program_reads_a_wav_and_a_pipe(run, wav, tmp_path, capsys, recording, sanitizers):
     generated = tmp_path / "generated"
     for command in ("model_convert", "mel_filter_bank"):
         assert main(command, ["--model", str(run), "--output", str(generated)]) == 0
@@ -308,11 +318,11 @@ def test_the_host_program_reads_a_wav_and_a_pipe(run, wav, tmp_path, capsys, rec
     assert main("simulate", ["--model", str(run), str(wav), "--events"]) == 0
     expected = [line for line in capsys.readouterr().out.splitlines() if line.startswith('{"type":"event"')]
     root = firmware_root()
-    sources = [*(root / "common" / "src").glob("cheep_*.c"), root / "host/src/host_api.c", root / "host/src/main.c"]
+    sources = [*application_sources(), root / "host/src/host_api.c", root / "host/src/main.c"]
     program = tmp_path / "cheep-host"
     subprocess.run(
-        [*find_compiler(), "-std=c11", "-O1", "-ffp-contract=off", "-DCHEEP_BACKEND_COMPILED", f"-I{tmp_path}",
-         f"-I{include_dir()}", f"-I{root / 'host/src'}", *map(str, sources), str(generated / "model_compiled.c"),
+        [*find_compiler(), "-std=c11", "-O1", *sanitizers, "-ffp-contract=off", "-DCHEEP_BACKEND_COMPILED",
+         f"-I{tmp_path}", f"-I{include_dir()}", f"-I{root / 'host/src'}", *map(str, sources), str(generated / "model_compiled.c"),
          "-o", str(program)],
         check=True,
     )  # fmt: skip
