@@ -14,6 +14,9 @@
 #include "cheep_lines.h"
 #include "cheep_model.h"
 #include "hal.h"
+#if defined(CHEEP_HDC)
+#include "hdc_esp32.h"
+#endif
 #include "microphone.h"
 
 /* Microphones want at least 16 kHz or so: capture a multiple of the model's rate and decimate. */
@@ -97,7 +100,10 @@ static void refuse(const char *stage, const char *reason)
 void app_main(void)
 {
     static char line[CHEEP_LINE_BYTES];
-    const cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = on_stats, .scores = NULL};
+    cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = on_stats, .scores = NULL};
+#if defined(CHEEP_HDC)
+    handlers.scores = hdc_window; /* the model gives an embedding, which makes no event of its own */
+#endif
     if (CHEEP_PIN_LED >= 0) {
         gpio_reset_pin((gpio_num_t)CHEEP_PIN_LED);
         gpio_set_direction((gpio_num_t)CHEEP_PIN_LED, GPIO_MODE_OUTPUT);
@@ -113,10 +119,16 @@ void app_main(void)
     }
     write_line(line, cheep_line_boot(line, sizeof line, &cheep_generated_app, CONFIG_IDF_TARGET,
                                      sizeof app + sizeof memory, cheep_model_memory_bytes()));
+#if defined(CHEEP_HDC)
+    hdc_start();
+#endif
     xTaskCreatePinnedToCore(capture, "capture", CAPTURE_STACK, NULL, CAPTURE_PRIORITY, NULL, 0);
     ESP_ERROR_CHECK(esp_task_wdt_add(NULL));
     for (;;) {
         ESP_ERROR_CHECK(esp_task_wdt_reset());
+#if defined(CHEEP_HDC)
+        hdc_poll();
+#endif
         if (cheep_app_poll(&app, CHEEP_RING_SAMPLES) == 0u) {
             (void)ulTaskNotifyTake(pdTRUE, pdMS_TO_TICKS(1000));
         }

@@ -13,6 +13,7 @@ Writes hdc/extractor_int8.tflite and hdc/hdc.json in the run folder.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from cheep import runs
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     from cheep.hdc.export import METADATA, metadata
+    from cheep.hdc.extractor import write_extractor
     from cheep.hdc.study import accuracies, load_study, train_head
 
     slots = 4 if args.slots is None else args.slots
@@ -60,10 +62,12 @@ def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     test = study.splits["test"]
     stage(f"training a head: {study.extractor.n_dims} -> {config.hyper}, {config.projection}, {config.form}")
     model = train_head(study, config)
-    data = study.extractor.data
-    described = {"file": EXTRACTOR, "bytes": len(data), "sha256": study.extractor.sha256}
+    stride = runs.read_json(folder / runs.MANIFEST, "python src/train_QAT.py")["detector"]["stride_frames"]
+    sha256 = write_extractor(folder / "hdc", EXTRACTOR, study.extractor, study.features, stride)
+    model = dataclasses.replace(model, extractor_sha256=sha256)
+    size = (folder / "hdc" / EXTRACTOR).stat().st_size
+    described = {"file": EXTRACTOR, "bytes": size, "sha256": sha256}
     values = metadata(model, described, study.features.hash32, slots, args.table)
-    runs.write_bytes(folder / "hdc" / EXTRACTOR, data)
     runs.write_json(folder / "hdc" / METADATA, values)
     rows = [["test split", "window accuracy", "clip accuracy"]]
     for name, scores in (
@@ -99,7 +103,9 @@ def _export(args: argparse.Namespace, folder: Path) -> int:
     changed = {path.name for path in write_files(output, files)}
     for name in files:
         print(f"  {output / name}{'' if name in changed else ' (unchanged)'}")
-    print("build the firmware with -DCHEEP_HDC; see docs/hdc.md")
+    print(
+        f"next: python src/model_convert.py --model {folder / 'hdc'}, and the same for mel_filter_bank.py; docs/hdc.md"
+    )
     return 0
 
 

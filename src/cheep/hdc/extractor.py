@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
 from cheep.hdc.config import MAX_DIMS
 from cheep.tflite_model import read_model, write_metadata
 
+MAX_FIRMWARE_DIMS = 64  # CHEEP_MAX_CLASSES: the embedding takes the place of the scores
 _HEADS = ("FULLY_CONNECTED", "SOFTMAX", "LOGISTIC", "RESHAPE", "QUANTIZE", "DEQUANTIZE")
 
 
@@ -110,6 +113,33 @@ def cut_at_embedding(model: str | os.PathLike | bytes) -> Extractor:
         data = write_metadata(data, {**info.metadata, "cut_from_sha256": info.sha256})
     out = read_model(data).outputs[0]
     return Extractor(data, n_dims, out.scale, out.zero_point, head_bytes)
+
+
+def write_extractor(folder: Path, name: str, extractor: Extractor, features: FeatureConfig, stride_frames: int) -> str:
+    """Write the extractor as a model that every tool and firmware of the project takes; return its sha256.
+
+    Its "labels" are the values of the embedding, ``e00``, ``e01``, ..., and none makes an event; the golden window of
+    the boot check covers it like any model. An embedding of more than 64 values, which the application cannot carry,
+    is written without a manifest.
+    """
+    from cheep.convert.bundle import write_bundle
+    from cheep.export.bundle import default_golden_window
+    from cheep.runs import write_bytes
+
+    n = extractor.n_dims
+    if n > MAX_FIRMWARE_DIMS:
+        write_bytes(folder / name, extractor.data)
+        return extractor.sha256
+    manifest = write_bundle(
+        folder,
+        name,
+        extractor.data,
+        features=features,
+        labels=[f"e{i:02d}" for i in range(n)],
+        detector=DetectorConfig(stride_frames=stride_frames, threshold=(None,) * n),
+        golden=default_golden_window(features),
+    )
+    return manifest["model"]["sha256"]
 
 
 def _last_dense(schema: Any, net: Any, graph: Any, name: str) -> int:
