@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from browser import chromium
 from cheep.boards.host import HostApplication
 from cheep.cli import main
 from cheep.config import DetectorConfig, FeatureConfig
@@ -20,6 +19,7 @@ from cheep.features import compute_features, quantize
 from cheep.live import Engine
 from cheep.web import build, build_page, build_wasm
 from cheep.web.serve import make_server
+from chromium_page import chromium
 from tone_model import overloaded, tones, write_tone_run
 
 # 62.5 columns a second: more than the 60 that must be kept up with
