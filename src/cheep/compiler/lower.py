@@ -329,30 +329,11 @@ def _movement(node: Node, name: str, constants: Constants) -> Step:
             code.append(f"memset({p(node.output)}, {fill & 255}, {node.output.size});")
         for copy in copies:
             source = pointers.get(id(copy.source)) or p(copy.source)
-            code += _copy_lines(copy, source, p(copy.target))
+            code += movement.copy_lines(copy, source, p(copy.target))
         return code
 
     reads = [t for t in node.inputs if t is not None and t.data is None]
     return Step(title(node), reads, list(node.outputs), lines, set())
-
-
-def _copy_lines(copy: movement.Copy, source: str, target: str) -> list[str]:
-    dims = list(zip(copy.extents, copy.source_steps, copy.target_steps, strict=True))
-    *outer, (n, ss, ts) = dims
-    start = [str(copy.source_start)] if copy.source_start else []
-    to = [str(copy.target_start)] if copy.target_start else []
-    code = []
-    for i, (m, s, t) in enumerate(outer):
-        code.append(f"for (int i{i} = 0; i{i} < {m}; ++i{i}) {{")
-        start.append(f"{s} * i{i}")
-        to.append(f"{t} * i{i}")
-    if ss == ts == 1:
-        code.append(f"memcpy({' + '.join([target, *to])}, {' + '.join([source, *start])}, {n});")
-    else:
-        code.append(f"for (int k = 0; k < {n}; ++k) {{")
-        at = " + ".join([*to, f"{ts} * k"])
-        code += [f"({target})[{at}] = ({source})[{' + '.join([*start, f'{ss} * k'])}];", "}"]
-    return [*code, "}" * len(outer)] if outer else code
 
 
 def _quantize_float(node: Node, name: str, constants: Constants) -> Step:

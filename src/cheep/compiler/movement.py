@@ -184,6 +184,26 @@ def _transpose(node: Node) -> list[Copy]:
     return [Copy(source, out, 0, 0, list(out.shape), [own[i] for i in order], strides(out.shape))]
 
 
+def copy_lines(copy: Copy, source: str, target: str) -> list[str]:
+    """Return C statements that do ``copy`` between the pointers ``source`` and ``target``."""
+    dims = list(zip(copy.extents, copy.source_steps, copy.target_steps, strict=True))
+    *outer, (n, ss, ts) = dims
+    start = [str(copy.source_start)] if copy.source_start else []
+    to = [str(copy.target_start)] if copy.target_start else []
+    code = []
+    for i, (m, s, t) in enumerate(outer):
+        code.append(f"for (int i{i} = 0; i{i} < {m}; ++i{i}) {{")
+        start.append(f"{s} * i{i}")
+        to.append(f"{t} * i{i}")
+    if ss == ts == 1:
+        code.append(f"memcpy({' + '.join([target, *to])}, {' + '.join([source, *start])}, {n});")
+    else:
+        code.append(f"for (int k = 0; k < {n}; ++k) {{")
+        at = " + ".join([*to, f"{ts} * k"])
+        code += [f"({target})[{at}] = ({source})[{' + '.join([*start, f'{ss} * k'])}];", "}"]
+    return [*code, "}" * len(outer)] if outer else code
+
+
 _MAKERS = {
     "PAD": _pad,
     "PADV2": _pad,
