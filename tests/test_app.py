@@ -322,8 +322,8 @@ def test_the_host_program_reads_a_wav_and_a_pipe(run, wav, tmp_path, capsys, rec
     program = tmp_path / "cheep-host"
     subprocess.run(
         [*find_compiler(), "-std=c11", "-O1", *sanitizers, "-ffp-contract=off", "-DCHEEP_BACKEND_COMPILED",
-         f"-I{tmp_path}", f"-I{include_dir()}", f"-I{root / 'host/src'}", *map(str, sources), str(generated / "model_compiled.c"),
-         "-o", str(program)],
+         f"-I{tmp_path}", f"-I{include_dir()}", f"-I{root / 'host/src'}", *map(str, sources),
+         str(generated / "model_compiled.c"), "-o", str(program)],
         check=True,
     )  # fmt: skip
     found = subprocess.run([program, wav], capture_output=True, text=True, check=True).stdout.splitlines()
