@@ -85,7 +85,7 @@ def test_counts_repeat_and_are_exact(tmp_path):
 
 def test_a_program_that_does_not_fit_or_fails(tmp_path):
     source = tmp_path / "main.c"
-    source.write_text('#include "emulator.h"\nint main(void) { static volatile char big[40000]; return big[4000] + 7; }\n')
+    source.write_text("int main(void) { static volatile char big[40000]; return big[4000] + 7; }\n")
     with pytest.raises(CheepError, match="RAM"):
         emulator.build_elf([source], tmp_path / "big.elf")
     elf = emulator.build_elf([source], tmp_path / "big.elf", ram_bytes=64 * 1024)

@@ -2,7 +2,11 @@
  *
  * The same code makes the training features (through Python) and the features on the device.
  * IEEE-754 single precision, no libm, no FMA contraction (-ffp-contract=off), a fixed order of
- * additions: the same bits on every platform.
+ * additions: the same bits on every platform. Nobody may make the FPU flush sub-normal numbers to zero
+ * (they hardly ever occur: a test runs with and without).
+ *
+ * Build options, for the whole core: CHEEP_FFT_256_ONLY drops the code for other frames than 256 samples in
+ * 256 points.
  *
  * All memory is the caller's. Nothing here is thread-safe for one cheep_frontend; several
  * instances are independent.

@@ -49,6 +49,16 @@ uint32_t cheep_fft_twiddle_count(uint32_t fft_size)
     return LEAF_FLOATS * (r / 2u - 1u) + ODD_FLOATS + (fft_size == 256u ? 0u : r);
 }
 
+bool cheep_fft_has(uint32_t fft_size, uint32_t frame_samples)
+{
+#ifdef CHEEP_FFT_256_ONLY
+    return fft_size == 256u && frame_samples == 256u;
+#else
+    return fft_size >= 64u && fft_size <= CHEEP_MAX_FFT && (fft_size & (fft_size - 1u)) == 0 && frame_samples >= 16u &&
+           frame_samples <= fft_size;
+#endif
+}
+
 uint32_t cheep_fft_window_index(const cheep_frontend_spec *spec, uint32_t i)
 {
     return spec->fft_size == 256u && spec->frame_samples == 256u ? 16u * (i % 16u) + i / 16u : i;
@@ -88,17 +98,19 @@ static void power_256(const cheep_frontend_spec *spec, const int16_t *pcm, float
 
 void cheep_fft_power(const cheep_frontend_spec *spec, const int16_t *pcm, float *work, float *power)
 {
+#ifndef CHEEP_FFT_256_ONLY
     const uint32_t frame = spec->frame_samples;
 
-    if (spec->fft_size == 256u && frame == 256u) {
-        power_256(spec, pcm, work, power);
+    if (spec->fft_size != 256u || frame != 256u) {
+        for (uint32_t i = 0; i < frame; i++) {
+            work[i] = (float)pcm[i] * spec->window[i];
+        }
+        for (uint32_t i = frame; i < spec->fft_size; i++) {
+            work[i] = 0.0f;
+        }
+        any_1(work, spec->fft_size, spec->twiddle, power);
         return;
     }
-    for (uint32_t i = 0; i < frame; i++) {
-        work[i] = (float)pcm[i] * spec->window[i];
-    }
-    for (uint32_t i = frame; i < spec->fft_size; i++) {
-        work[i] = 0.0f;
-    }
-    any_1(work, spec->fft_size, spec->twiddle, power);
+#endif
+    power_256(spec, pcm, work, power);
 }

@@ -8,6 +8,10 @@
 
 #define CHEEP_INLINE __attribute__((always_inline))
 
+/* Whether this build transforms frames of frame_samples in fft_size points. With CHEEP_FFT_256_ONLY defined for the
+ * whole core, only frames of 256 samples in 256 points, which saves flash. */
+bool cheep_fft_has(uint32_t fft_size, uint32_t frame_samples);
+
 /* Length of the twiddle table for a transform of fft_size points. */
 uint32_t cheep_fft_twiddle_count(uint32_t fft_size);
 

@@ -210,6 +210,8 @@ static inline CHEEP_INLINE void FFT(even16)(const REAL *a, REAL *power, uint32_t
     power[7 * r] = POWER(o[14], o[15]);
 }
 
+#ifndef CHEEP_FFT_256_ONLY
+
 /* Real block of 2 h values, residue 0: sums to the first half (residue 0), differences to the second. Where a later
  * split makes complex values B[n] - i B[n + h / 2] of the differences, their upper half is stored negated. */
 static void FFT(split_real)(REAL *x, uint32_t h)
@@ -294,6 +296,8 @@ static void FFT(any)(REAL *x, uint32_t n, const float *twiddle, REAL *power)
     FFT(even16)(x, power, r);
     FFT(odd16)(x + 16, x + 24, twiddle + LEAF_FLOATS * (r / 2u - 1u), power, r / 2u);
 }
+
+#endif
 
 #undef POWER
 #undef ROTATE

@@ -14,16 +14,10 @@ static bool in_range(float x, float low, float high)
     return x >= low && x <= high; /* false for NaN */
 }
 
-static bool is_power_of_two(uint32_t n)
-{
-    return n != 0 && (n & (n - 1)) == 0;
-}
-
 static bool sizes_are_valid(const cheep_frontend_spec *spec)
 {
-    return spec->fft_size >= 64 && spec->fft_size <= CHEEP_MAX_FFT && is_power_of_two(spec->fft_size) &&
-           spec->frame_samples >= 16 && spec->frame_samples <= spec->fft_size && spec->hop_samples >= 1 &&
-           spec->n_mels >= 1 && spec->n_mels <= CHEEP_MAX_MELS;
+    return cheep_fft_has(spec->fft_size, spec->frame_samples) && spec->hop_samples >= 1 && spec->n_mels >= 1 &&
+           spec->n_mels <= CHEEP_MAX_MELS;
 }
 
 static bool tables_are_valid(const cheep_frontend_spec *spec)
