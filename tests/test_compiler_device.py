@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import shutil
 
 import numpy as np
 import pytest
 
+from cheep import cli
 from cheep.boards.compiled_bench import measure
+from cheep.boards.detector_bench import measure_detector
 from cheep.boards.emulator import build_elf, run_elf
 from cheep.ccore import compile_shared
 from cheep.compiler import CompiledModel, compile_bytes
 from cheep.compiler.reader import read_graph
+from cheep.config import DetectorConfig, FeatureConfig
+from cheep.live.bundle import load_bundle
+from cheep.tflite_model import write_metadata
 from compiler_grid import grid, networks, one_file
 
 pytestmark = pytest.mark.skipif(
@@ -120,3 +126,28 @@ def test_measured(name):
         stream = measure(compiled, columns.tobytes(), len(columns), stream=True)
         assert stream.instructions_mean < measured.instructions / 3
         assert len(stream.outputs) > 0
+
+
+def test_size_measures_the_whole_detector(tmp_path, capsys):
+    features = FeatureConfig(n_mels=12, window_frames=20)
+    detector = DetectorConfig(stride_frames=4, threshold=(0.5, 0.5))
+    values = {"features": features.to_dict(), "detector": detector.to_dict(), "labels": ["a", "b"]}
+    data = write_metadata(dict(networks())["valid"], values)
+    path = tmp_path / "small.tflite"
+    path.write_bytes(data)
+    bundle, compiled = load_bundle(path), compile_bytes(data)
+    modes = {
+        stream: measure_detector(compiled, features, detector, bundle.input, 2, stream=stream)
+        for stream in (False, True)
+    }
+    assert np.array_equal(modes[True].scores, modes[False].scores)
+    assert len(modes[True].scores) >= 4 * 40 // 4
+    assert modes[True].per_second["network"] < modes[False].per_second["network"] / 2
+    assert modes[True].per_second["frontend"] == modes[False].per_second["frontend"]
+    assert cli.main("size", [str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["backends"]["compiled"]["fits"]
+    assert report["backends"]["compiled"]["ram"]["network"] == compiled.memory_bytes
+    assert set(report["load"]) == {"window", "incremental"}
+    assert cli.main("size", [str(path), "--board", "esp32"]) == 0
+    assert "assumptions and sources" in capsys.readouterr().out

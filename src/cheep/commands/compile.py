@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cheep.errors import CheepError
 
-NEXT = "make -C firmware/host, or pio run -e compiled in firmware/esp32 or firmware/audiomoth"
+NEXT = "make -C firmware/host; pio run in firmware/audiomoth, or pio run -e esp32-compiled in firmware/esp32"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
