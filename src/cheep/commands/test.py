@@ -18,8 +18,6 @@ from collections import Counter
 from pathlib import Path
 
 from cheep.commands import listen
-from cheep.live.events_csv import event_row, write_events
-from cheep.live.offline import detect_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.files:
         return listen.run(args)
     from cheep.live.engine import Engine
+    from cheep.live.events_csv import event_row, write_events
+    from cheep.live.offline import detect_file
 
     engine = Engine(args.model, backend=args.backend)
     labels = engine.bundle.labels
