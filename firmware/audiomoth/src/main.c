@@ -17,6 +17,9 @@
 #include "field_settings.h"
 #include "field_time.h"
 #include "hal_audiomoth.h"
+#if defined(CHEEP_HDC)
+#include "hdc_examples.h"
+#endif
 
 #define HOUR_S 3600u
 #define RETRY_S 60u
@@ -195,8 +198,11 @@ static void apply_thresholds(void)
 
 static bool boot(void)
 {
-    const cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = NULL, .scores = NULL};
+    cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = NULL, .scores = NULL};
     uint32_t utc = 0;
+#if defined(CHEEP_HDC)
+    handlers.scores = hdc_examples_window; /* the model gives an embedding, which makes no event of its own */
+#endif
     AudioMoth_getTime(&utc, NULL);
     if (!AudioMoth_enableExternalSRAM()) {
         card_log(utc, "this hardware has no external memory for the samples");
@@ -206,6 +212,12 @@ static bool boot(void)
     moth.has_clips = moth.settings.clip_s > 0u;
     apply_thresholds();
     cheep_status status = cheep_app_boot(&moth.app, &moth.spec, moth.memory, sizeof moth.memory, &moth.ring, &handlers);
+#if defined(CHEEP_HDC)
+    if (status == CHEEP_OK && hdc_examples_learn(&moth.app)) {
+        (void)cheep_ring_init(&moth.ring, (int16_t *)AM_EXTERNAL_SRAM_START_ADDRESS, RING_SAMPLES);
+        status = cheep_app_boot(&moth.app, &moth.spec, moth.memory, sizeof moth.memory, &moth.ring, &handlers);
+    }
+#endif
     if (status != CHEEP_OK) {
         char line[CHEEP_LINE_BYTES / 2];
         size_t n = cheep_line_error(line, sizeof line, cheep_stage_name(moth.app.failed_stage), moth.app.failure);
