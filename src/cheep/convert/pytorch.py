@@ -22,6 +22,7 @@ warnings.filterwarnings("ignore")
 module_path, factory, checkpoint, onnx_path, inputs, outputs, mode = sys.argv[1:]
 import torch
 torch.manual_seed(0)
+torch.set_num_threads(1)
 sys.path.insert(0, os.path.dirname(os.path.abspath(module_path)))
 spec = importlib.util.spec_from_file_location("cheep_user_model", module_path)
 module = importlib.util.module_from_spec(spec)
@@ -62,7 +63,7 @@ if inputs and mode == "streaming":
     x = torch.from_numpy(np.load(inputs))
     out = []
     with torch.no_grad():
-        flat = torch.cat([net.backbone(row[None]).reshape(1, -1) for row in x.reshape((-1, *shape))])
+        flat = torch.cat([net.backbone(part).flatten(1) for part in x.reshape((-1, *shape)).split(256)])
         flat = flat.reshape((x.shape[0], x.shape[1], -1))
         for sequence in flat:
             if end:
