@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from cheep.config import TrainConfig
+from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.build import BuildConfig, build_manifest
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording, recordings_in_csv, recordings_in_noise_folder
@@ -73,11 +73,6 @@ def variant(windows: Manifest, species: np.ndarray, use: tuple[bool, bool, bool]
 
 def main() -> int:
     """Run the study and print the table."""
-    from cheep.models import build_model
-    from cheep.tf_runtime import import_tf
-    from cheep.training.data import LabelPlan, load_cache, window_set
-    from cheep.training.loop import fit
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path)
     parser.add_argument("--group-column", default="author")
@@ -85,7 +80,7 @@ def main() -> int:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--model", default="sepconv_m")
+    parser.add_argument("--model", default="sepconv_m", help="a network, or forest: fast, and less noisy")
     parser.add_argument("--sample-rate", type=int, default=8000)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -109,11 +104,12 @@ def main() -> int:
             ]
         )
     rows = []
-    tf = import_tf()
+    y = np.searchsorted(names, species)
     with tempfile.TemporaryDirectory() as folder:
-        cache = load_cache(windows, features, Path(folder) / "a")
-        field_cache = load_cache(field, features, Path(folder) / "b") if field is not None else None
-        y = np.searchsorted(names, species)
+        if args.model == "forest":
+            learner = Forest(windows, field, features, statistics)
+        else:
+            learner = Network(windows, field, features, args.model, args.epochs, Path(folder))
         splitter = StratifiedGroupKFold(args.folds, shuffle=True, random_state=1)
         for fold, (train, test) in enumerate(splitter.split(y, y, groups)):
             inner = StratifiedGroupKFold(5, shuffle=True, random_state=2)
@@ -125,37 +121,93 @@ def main() -> int:
                 for seed in range(1, args.seeds + 1):
                     begin = time.monotonic()
                     chosen, labels = variant(here, species, use, statistics, seed)
-                    chosen_set = here.select(chosen).with_column("label", labels.tolist())
-                    config = TrainConfig(model=args.model, epochs=args.epochs, seed=seed)
-                    plan = LabelPlan.of(chosen_set, config)
-                    sets = [window_set(chosen_set.of_split(part), cache, plan) for part in ("train", "val")]
-                    tf.keras.utils.set_random_seed(seed)
-                    shape = (features.window_frames, features.n_mels)
-                    model = build_model(config.model, shape, len(plan.labels), plan.activation, config.dropout)
-                    fit(model, *sets, config)
-                    result = score(model, plan, here.select(test), species[test], names, cache, window_set)
+                    learner.learn(here, chosen, labels, seed)
+                    result = score(learner.scores(test, names), here.select(test), y[test])
                     if field is not None:
-                        p = model.predict(
-                            window_set(field, field_cache, plan).all()[..., None], batch_size=512, verbose=0
-                        )
-                        at = [plan.labels.index(label) for label in names]
-                        result["field_alarms"] = float((p[:, at].max(axis=1) >= 0.5).mean())
-                    result |= {"fold": fold, "variant": name, "seed": seed, "windows": len(sets[0])}
+                        result["field_alarms"] = float((learner.field_scores(names).max(axis=1) >= 0.5).mean())
+                    result |= {"fold": fold, "variant": name, "seed": seed, "windows": len(chosen)}
                     rows.append(result)
                     print(f"{result} {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-                    tf.keras.backend.clear_session()
                     if args.out:
                         args.out.write_text(json.dumps(rows, indent=1))
     show(rows)
     return 0
 
 
-def score(model, plan, test: Manifest, species: np.ndarray, names: list[str], cache, window_set) -> dict[str, float]:
+class Forest:
+    """A random forest on the log-mel statistics of a window."""
+
+    def __init__(self, windows: Manifest, field: Manifest | None, features: FeatureConfig, statistics: np.ndarray):
+        self._x = statistics
+        self._field = window_statistics(field, features) if field is not None else None
+
+    def learn(self, here: Manifest, rows: np.ndarray, labels: np.ndarray, seed: int) -> None:
+        """Fit on ``rows``; validation windows are training windows here."""
+        from sklearn.ensemble import RandomForestClassifier
+
+        self._model = RandomForestClassifier(200, class_weight="balanced", min_samples_leaf=2, random_state=seed)
+        self._model.fit(self._x[rows], labels.astype(str))
+
+    def _of(self, x: np.ndarray, names: list[str]) -> np.ndarray:
+        return self._model.predict_proba(x)[:, [self._model.classes_.tolist().index(name) for name in names]]
+
+    def scores(self, rows: np.ndarray, names: list[str]) -> np.ndarray:
+        """Return (n, names) probabilities of windows."""
+        return self._of(self._x[rows], names)
+
+    def field_scores(self, names: list[str]) -> np.ndarray:
+        """Return (n, names) probabilities of the field windows."""
+        return self._of(self._field, names)
+
+
+class Network:
+    """The project's float network and training loop."""
+
+    def __init__(
+        self, windows: Manifest, field: Manifest | None, features: FeatureConfig, model: str, epochs: int, folder: Path
+    ):
+        from cheep.training.data import load_cache
+
+        self._windows, self._field, self._features = windows, field, features
+        self._name, self._epochs = model, epochs
+        self._cache = load_cache(windows, features, folder / "a")
+        self._field_cache = load_cache(field, features, folder / "b") if field is not None else None
+
+    def learn(self, here: Manifest, rows: np.ndarray, labels: np.ndarray, seed: int) -> None:
+        """Train on the train windows among ``rows``; the val windows choose the epoch."""
+        from cheep.models import build_model
+        from cheep.tf_runtime import import_tf
+        from cheep.training.data import LabelPlan, window_set
+        from cheep.training.loop import fit
+
+        keras = import_tf().keras
+        keras.backend.clear_session()
+        chosen = here.select(rows).with_column("label", labels.tolist())
+        config = TrainConfig(model=self._name, epochs=self._epochs, seed=seed)
+        self._plan = LabelPlan.of(chosen, config)
+        sets = [window_set(chosen.of_split(part), self._cache, self._plan) for part in ("train", "val")]
+        keras.utils.set_random_seed(seed)
+        shape = (self._features.window_frames, self._features.n_mels)
+        self._model = build_model(self._name, shape, len(self._plan.labels), self._plan.activation, config.dropout)
+        fit(self._model, *sets, config)
+
+    def _of(self, part: Manifest, cache, names: list[str]) -> np.ndarray:
+        from cheep.training.data import window_set
+
+        x = window_set(part, cache, self._plan).all()[..., None]
+        return self._model.predict(x, batch_size=512, verbose=0)[:, [self._plan.labels.index(name) for name in names]]
+
+    def scores(self, rows: np.ndarray, names: list[str]) -> np.ndarray:
+        """Return (n, names) scores of windows."""
+        return self._of(self._windows.select(rows), self._cache, names)
+
+    def field_scores(self, names: list[str]) -> np.ndarray:
+        """Return (n, names) scores of the field windows."""
+        return self._of(self._field, self._field_cache, names)
+
+
+def score(scores: np.ndarray, test: Manifest, truth: np.ndarray) -> dict[str, float]:
     """Return clip and window accuracy on the same windows for every variant."""
-    shown = test.with_column("label", species.tolist())
-    scores = model.predict(window_set(shown, cache, plan).all()[..., None], batch_size=512, verbose=0)
-    scores = scores[:, [plan.labels.index(name) for name in names]]
-    truth = np.searchsorted(names, species)
     active = np.array(test.column("reason")) == "active"
     codes, _ = test.codes("path")
     hits = []

@@ -161,7 +161,7 @@ def campaign(name: str, seconds: float, seed: int, most: int = 1 << 60) -> tuple
             data = mutate(good, draw)
             path.write_bytes(data)
             inputs += 1
-            begin = time.monotonic()
+            begin = time.process_time()
             try:
                 target(path)
             except CheepError as error:
@@ -171,8 +171,8 @@ def campaign(name: str, seconds: float, seed: int, most: int = 1 << 60) -> tuple
                     raise AssertionError(f"{name}: the error does not name the file: {text!r} for {data!r}") from error
             except Exception as error:
                 raise AssertionError(f"{name}: {type(error).__name__}: {error} for {data!r}") from error
-            if time.monotonic() - begin > 5:
-                raise AssertionError(f"{name}: took {time.monotonic() - begin:.1f} s for {data!r}")
+            if time.process_time() - begin > 5:
+                raise AssertionError(f"{name}: took {time.process_time() - begin:.1f} s for {data!r}")
     return name, inputs, refused
 
 
