@@ -25,7 +25,7 @@ def compress(model: bytes) -> tuple[bytes, list[dict[str, object]]]:
     CheepError
         No tensor has few enough distinct values (cluster first: ``--cluster 16``).
     """
-    from tflite_micro.tensorflow.lite.micro.compression import compress as tflm
+    from tflite_micro.tensorflow.lite.micro.compression import compress
     from tflite_micro.tensorflow.lite.micro.compression import spec, spec_builder
     from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
@@ -68,7 +68,7 @@ def compress(model: bytes) -> tuple[bytes, list[dict[str, object]]]:
             "lookup tables: no layer has few enough distinct weights to gain; cluster first (--cluster 16)"
         )
     with contextlib.redirect_stderr(io.StringIO()):
-        return bytes(tflm.compress(model, builder.build())), rows
+        return bytes(compress(model, builder.build())), rows
 
 
 def _best_mode(weights: np.ndarray, channel_axis: int) -> tuple[int, int, int | None] | None:
