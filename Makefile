@@ -1,8 +1,12 @@
 # The two commands of the README: `make demo` (the main job, no network, no key) and `make test`.
 PYTHON := .venv/bin/python
 export PYTHONPATH := src
+AUDIO ?= datasets/demo
+MODELS ?= runs/latest/bird_detector_int8.tflite
+SECONDS ?= 600
 
-.PHONY: help setup setup-main demo test lint check clean
+.PHONY: help setup setup-main demo test lint clean bench-features bench-device bench-accuracy bit-identity \
+	check-reference fuzz-core fuzz-compiler fuzz-parsers simulate-day download-kills
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -22,8 +26,56 @@ demo: setup-main
 test: setup lint
 	$(PYTHON) -m pytest -n 2 --dist loadgroup
 
+## make lint             ruff
 lint:
 	$(PYTHON) -m ruff check src tests scripts
 
+## make clean            remove runs, builds and caches
 clean:
 	rm -rf runs build .cheep .pytest_cache .ruff_cache
+
+##
+## Campaigns, each on its own (their last results stand in the documents):
+## make bench-features   front end against librosa, as ratios
+bench-features:
+	$(PYTHON) scripts/bench_features.py --json
+
+## make bench-device     instructions, RAM and flash on the emulated Cortex-M4F   [MODELS="a.tflite b.tflite"]
+bench-device:
+	$(PYTHON) scripts/bench_device.py --json $(MODELS)
+
+## make bench-accuracy   a committed recipe, cross-validated   TASK=bird TRAIN=folder
+bench-accuracy:
+	$(PYTHON) scripts/bench_accuracy.py --task $(TASK) --train $(TRAIN) --json
+
+## make check-reference  int8 bytes of the latest run: TFLM, TFLite reference interpreter, compiled C
+check-reference:
+	$(PYTHON) scripts/check_reference.py
+
+## make bit-identity     an hour of recordings: x86-64 against the emulated core, -O0 to -O3   [AUDIO=folder]
+bit-identity:
+	$(PYTHON) scripts/check_bit_identity.py $(AUDIO) --minutes 60
+
+## make fuzz-core        the C core: any PCM, chunking and settings   [SECONDS=600]
+fuzz-core:
+	scripts/fuzz_core.sh $(SECONDS)
+
+## make fuzz-compiler    damaged and hostile .tflite files   [SECONDS=600]
+fuzz-compiler:
+	$(PYTHON) scripts/fuzz_compiler.py --seconds $(SECONDS)
+
+## make fuzz-parsers     label and metadata parsers   [SECONDS=600]
+fuzz-parsers:
+	$(PYTHON) scripts/fuzz_parsers.py --seconds $(SECONDS)
+
+## make download-kills   the downloader killed a hundred times
+download-kills:
+	$(PYTHON) scripts/check_download_kills.py
+
+## make simulate-day     24 hours of audio through front end and detector
+simulate-day:
+	mkdir -p build
+	cc -std=c11 -O2 -ffp-contract=off -Ifirmware/common/include tests/c/test_core.c \
+		firmware/common/src/cheep_frontend.c firmware/common/src/cheep_fft.c firmware/common/src/cheep_columns.c \
+		firmware/common/src/cheep_detector.c -lm -o build/day
+	build/day day
