@@ -23,7 +23,15 @@ log = logging.getLogger(__name__)
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion")
 # Files of the core that need neither a board nor a model.
-CORE_FILES = ("cheep_columns.c", "cheep_detector.c", "cheep_fft.c", "cheep_frontend.c", "cheep_hdc*.c", "cheep_lanes.c", "cheep_pcen_windows.c")
+CORE_FILES = (
+    "cheep_columns.c",
+    "cheep_detector.c",
+    "cheep_fft.c",
+    "cheep_frontend.c",
+    "cheep_hdc*.c",
+    "cheep_lanes.c",
+    "cheep_pcen_windows.c",
+)
 # The bits of a feature depend on -ffp-contract=off: a fused multiply-add rounds once where the core rounds twice.
 BASE_FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", *WARNINGS)
 

@@ -25,8 +25,7 @@ def compress(model: bytes) -> tuple[bytes, list[dict[str, object]]]:
     CheepError
         No tensor has few enough distinct values (cluster first: ``--cluster 16``).
     """
-    from tflite_micro.tensorflow.lite.micro.compression import compress
-    from tflite_micro.tensorflow.lite.micro.compression import spec, spec_builder
+    from tflite_micro.tensorflow.lite.micro.compression import compress, spec, spec_builder
     from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
     read_model(model)
