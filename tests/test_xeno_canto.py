@@ -176,7 +176,7 @@ def test_a_broken_off_file_goes_on_where_it_stopped(tmp_path):
         assert download(server, tmp_path / "set") == 0
         size = len(audio(1000)[0])
         assert server.whole == {1000: 1}
-        assert server.served_bytes < size + 20000  # the second half only
+        assert server.served_bytes < size // 2 + 20000  # the second half only
     # a file that was complete when the run was killed is not fetched again
     folder = tmp_path / "again"
     with Server(n=1) as server:
