@@ -136,7 +136,9 @@ def blobs_study(classes: int = 4, seed: int = 0) -> Study:
         x = centers[target] + rng.normal(size=(len(target), 32)) * 20
         q = np.clip(np.rint(x), -128, 127).astype(np.int8)
         scores = -((x[:, None] - centers[None, :classes]) ** 2).sum(axis=2)
-        splits[name] = Embedded(x.astype(np.float32), scores, q, scores, target, np.arange(len(target)) // 3)
+        splits[name] = Embedded(
+            x.astype(np.float32), scores, q, scores, target, np.arange(len(target)) // 3 + 1000 * number
+        )
 
     class FakeExtractor:
         data, sha256, scale, zero_point, n_dims = b"x" * 100, SHA, 1.0, 0, 32
@@ -155,7 +157,7 @@ def test_the_study_finds_what_it_should():
     assert [r["hyper"] for r in against_hyper(study, base, (256, 512))] == [256, 256, 512, 512]
     few, many = against_examples(study, base, (1, 10), draws=3)
     assert many["clip_accuracy"] >= few["clip_accuracy"] - 0.02 and many["clip_accuracy"] > 0.9
-    with pytest.raises(CheepError, match="12 training clips; 99 are asked for"):
+    with pytest.raises(CheepError, match="24 training clips; 99 are asked for"):
         against_examples(study, base, (99,), draws=1)
 
 

@@ -110,13 +110,13 @@ def _export(args: argparse.Namespace, folder: Path) -> int:
 
 
 def _report(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
-    from cheep.hdc.study import against_examples, against_hyper, load_study, steps
+    from cheep.hdc.study import against_examples, against_hyper, join, load_study, steps
 
     stage(f"embedding the windows of {folder}")
     study = load_study(folder)
     found = {"steps": steps(study, config), "hyper": against_hyper(study, config, HYPER)}
-    train = study.splits["train"]
-    fewest = min(len(set(train.clip[train.target == c].tolist())) for c in range(len(study.labels)))
+    drawn = join(study.splits["train"], study.splits["val"])
+    fewest = min(len(set(drawn.clip[drawn.target == c].tolist())) for c in range(len(study.labels)))
     usable = [n for n in EXAMPLES if n <= fewest]
     found["examples"] = against_examples(study, config, usable, args.draws) if usable else []
     runs.write_json(folder / "hdc" / "report.json", found)
@@ -132,6 +132,6 @@ def _report(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     print("clip accuracy against H\n" + table(rows) + "\n")
     rows = [["clips per class", "clip accuracy", "spread"]]
     rows += [[str(r["examples"]), f"{r['clip_accuracy']:.4f}", f"{r['spread']:.4f}"] for r in found["examples"]]
-    print(f"bundles of a few training clips, {args.draws} draws (at most {fewest} clips per class)\n" + table(rows))
+    print(f"bundles of a few clips, {args.draws} draws (at most {fewest} clips per class)\n" + table(rows))
     print(f"wrote {folder / 'hdc' / 'report.json'}")
     return 0

@@ -146,15 +146,25 @@ def accuracies(scores: np.ndarray, part: Embedded) -> dict[str, float]:
     }
 
 
-def train_head(study: Study, config: HdcConfig, rows: np.ndarray | None = None) -> HdcModel:
-    """Train a head on the int8 embeddings of the training split (or some rows of it)."""
-    part = study.splits["train"]
-    rows = np.arange(len(part.target)) if rows is None else rows
-    names = np.array(study.labels)[part.target[rows]]
-    classifier = HdcClassifier(**config.to_dict()).fit(part.embedding[rows], names)
+def train_head(study: Study, config: HdcConfig, part: Embedded | None = None) -> HdcModel:
+    """Train a head on the int8 embeddings of the training split, or of ``part``."""
+    part = study.splits["train"] if part is None else part
+    names = np.array(study.labels)[part.target]
+    classifier = HdcClassifier(**config.to_dict()).fit(part.embedding, names)
     fitted = classifier.model(study.extractor.sha256, study.extractor.scale, study.extractor.zero_point)
     order = [fitted.labels.index(label) for label in study.labels]  # the network's order
     return dataclasses.replace(fitted, prototypes=fitted.prototypes[order], labels=study.labels)
+
+
+def join(*parts: Embedded) -> Embedded:
+    """Return the windows of several splits as one."""
+    names = [field.name for field in dataclasses.fields(Embedded)]
+    return Embedded(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def rows_of(part: Embedded, rows: np.ndarray) -> Embedded:
+    """Return some windows of a split."""
+    return Embedded(*(getattr(part, field.name)[rows] for field in dataclasses.fields(Embedded)))
 
 
 def steps(study: Study, base: HdcConfig) -> list[dict[str, Any]]:
@@ -219,8 +229,11 @@ def draw_clips(part: Embedded, cls: int, n: int, rng: np.random.Generator) -> np
 
 
 def against_examples(study: Study, base: HdcConfig, values: Sequence[int], draws: int = 10) -> list[dict[str, Any]]:
-    """Return accuracy on the test split when prototypes are bundles of 1, 5, ... clips per class: mean and spread."""
-    part, test = study.splits["train"], study.splits["test"]
+    """Return accuracy on the test split when prototypes are bundles of 1, 5, ... clips per class: mean and spread.
+
+    Clips are drawn from training and validation split: bundling has nothing to validate.
+    """
+    part, test = join(study.splits["train"], study.splits["val"]), study.splits["test"]
     bundled = base.model_copy(update={"epochs": 0})
     rows = []
     for n in values:
@@ -228,7 +241,8 @@ def against_examples(study: Study, base: HdcConfig, values: Sequence[int], draws
         for draw in range(draws):
             rng = np.random.default_rng([base.seed, n, draw])
             chosen = np.concatenate([draw_clips(part, c, n, rng) for c in range(len(study.labels))])
-            found.append(accuracies(train_head(study, bundled, chosen).scores(test.embedding), test)["clip_accuracy"])
+            model = train_head(study, bundled, rows_of(part, chosen))
+            found.append(accuracies(model.scores(test.embedding), test)["clip_accuracy"])
         rows.append({"examples": n, "clip_accuracy": float(np.mean(found)), "spread": float(np.std(found))})
     return rows
 
