@@ -1,13 +1,14 @@
 """Does calibration keep its promise on real recordings? Calibrate on one half of the groups, measure on the other.
 
   python scripts/check_calibration.py --model runs/birds --data DIR --draws 100 --max-false-alarms 30/h
+  python scripts/check_calibration.py --model runs/fold-0 runs/fold-1 ... --data DIR    each fold's own held-out groups
 
 DIR holds one folder per set with ``LABEL/*.flac`` and ``metadata.csv`` (file, label, split_group, ...). Every set named
 by --background gives background recordings; ``bird_bg/bird`` gives calls. Groups that the run's dataset.csv trained on
-(or validated with) are left out. Whole groups are joined to recordings of about a minute, with a bird clip after every
-third background clip; a second of a bird clip counts as a call where its win1s_snr_lt4k_db is at least 12, else it is
-left out of all counts. The recordings are drawn into two halves again and again: thresholds come from one, false alarms
-per hour from the other.
+(or validated with) are left out. Whole groups are joined to recordings of half a minute or more, with a bird clip
+after every third background clip; a second of a bird clip counts as a call where its win1s_snr_lt4k_db is at least 12,
+else it is left out of all counts. The recordings are drawn into two halves again and again: thresholds come from one,
+false alarms per hour from the other.
 """
 
 from __future__ import annotations
@@ -33,17 +34,20 @@ from cheep.evaluate.streaming import Output, ScoredRecording, ScoreTiming, best_
 from cheep.live.bundle import ModelBundle, load_bundle
 
 CALL_SNR_DB = 12.0
-NO_BACKGROUND = {"bird", "rooster", "children_playing", "street_music"}  # may hold birds
+NO_BACKGROUND = {"bird", "rooster", "children_playing", "street_music", "unlabelled"}  # may hold birds
 
 
 def main() -> int:
     """Score once, then draw halves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="run folder of a detector with the label 'bird'")
+    parser.add_argument("--model", type=Path, nargs="+", required=True, help="run folders of detectors of 'bird'")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--background", nargs="+", default=["bird_bg", "esc10", "us8k_subset", "fsdd_digits"])
+    parser.add_argument(
+        "--background", nargs="+", default=["bird_bg", "esc10", "us8k_subset", "fsdd_digits", "soundscapes"]
+    )
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--max-false-alarms", default="30/h")
+    parser.add_argument("--smoothing", type=int, nargs="+", default=[1, 2, 3], help="candidates")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -55,9 +59,16 @@ def main() -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    bundle = load_bundle(args.model)
     target = parse_rate(args.max_false_alarms)
-    recordings = score_all(bundle, args.data, args.background, used_groups(args.model), args.seed)
+    recordings: list[ScoredRecording] = []
+    seen: set[str] = set()
+    bundles = [load_bundle(path) for path in args.model]
+    bundle = bundles[0]
+    for path, one in zip(args.model, bundles, strict=True):
+        same = (one.output.scale, one.output.zero_point) == (bundle.output.scale, bundle.output.zero_point)
+        if not same or one.labels != bundle.labels:
+            raise CheepError(f"{path}: its scores have another scale or other labels than those of {args.model[0]}")
+        recordings += score_all(one, args.data, args.background, used_groups(path) | seen, args.seed, seen)
     hours = sum(item.duration_s for item in recordings) / 3600
     calls = sum(a.label != IGNORE for item in recordings for a in item.annotations)
     print(f"{len(recordings)} recordings, {hours:.2f} h, {calls} calls, never trained on", file=sys.stderr)
@@ -68,7 +79,9 @@ def _run(args: argparse.Namespace) -> int:
     for _ in range(args.draws):
         order = rng.permutation(len(recordings))
         first, second = ([recordings[i] for i in part] for part in np.array_split(order, 2))
-        found = calibrate(first, output, bundle.detector, target, smoothing=[1, 2, 3], hold_off=[2], rng=rng, draws=100)
+        found = calibrate(
+            first, output, bundle.detector, target, smoothing=args.smoothing, hold_off=[2], rng=rng, draws=100
+        )
         label = found.labels[0]
         result = evaluate_field(
             second, bundle.labels, found.detector, timing, output.scale, output.zero_point, rng=rng, draws=10
@@ -107,15 +120,19 @@ def used_groups(run: Path) -> set[str]:
         return {row["group"] for row in csv.DictReader(stream) if row["split"] != "test"}
 
 
-def score_all(bundle: ModelBundle, data: Path, sets: list[str], used: set[str], seed: int) -> list[ScoredRecording]:
-    """Return scored recordings of about a minute, made of whole groups."""
+def score_all(
+    bundle: ModelBundle, data: Path, sets: list[str], used: set[str], seed: int, seen: set[str]
+) -> list[ScoredRecording]:
+    """Return scored recordings of half a minute or more, made of whole groups; ``seen`` takes their names."""
     rng = np.random.default_rng(seed)
     quiet, birds = defaultdict(list), []
     for name in sets:
         for row in _table(data / name / "metadata.csv"):
             if row["split_group"] in used:
                 continue
-            if row["label"] not in NO_BACKGROUND and not row.get("note"):
+            seen.add(row["split_group"])
+            doubtful = row.get("note") and row["label"] != "no_bird"
+            if row["label"] not in NO_BACKGROUND and not doubtful:
                 quiet[row["split_group"]].append((data / name / row["file"], None))
             elif name == "bird_bg" and row["label"] == "bird":
                 snr = [float(value) if value else -99.0 for value in row["win1s_snr_lt4k_db"].split(";")]
@@ -127,7 +144,7 @@ def score_all(bundle: ModelBundle, data: Path, sets: list[str], used: set[str], 
     for group in (groups[i] for i in rng.permutation(len(groups))):
         clips[-1] += quiet[group]
         length += sum(_seconds(path) for path, _ in quiet[group])
-        if length >= 60:
+        if length >= 30:
             clips.append([])
             length = 0.0
     scorer, _ = best_scorer(bundle)

@@ -2,10 +2,11 @@
 
 Method. For each label, the scores of held-out recordings are run through the device's detector at falling thresholds,
 and the false alarms are counted (rule of :mod:`cheep.evaluate.matching`). The chosen threshold is the lowest at which,
-and above which, ``(false alarms + 1) / hours`` stays at or below the target: the threshold then lies just above the
-mark of the next false alarm, and for independent false alarms the expected rate of such a threshold is exactly
-``(false alarms + 1) / hours`` (inverse sampling), where the plain count would promise too little. Its interval is that
-of a gamma distribution with ``false alarms + 1`` events, widened by the dispersion between recordings.
+and above which, ``(false alarms + d) / hours`` stays at or below the target, where ``d`` is the dispersion between
+recordings (1 for independent false alarms): the threshold then lies just above the mark of the next false alarm, or
+cluster of them, and the rate to expect of such a threshold is ``(false alarms + d) / hours`` (inverse sampling), where
+the plain count would promise too little. Its interval is that of a gamma distribution with ``false alarms / d + 1``
+clusters.
 """
 
 from __future__ import annotations
@@ -102,20 +103,20 @@ class Calibration:
 
 
 def inverse_rate(events: int, hours: float, dispersion_: float = 1.0, confidence: float = CONFIDENCE) -> Estimate:
-    """Return the rate to expect of a threshold chosen just above the ``events + 1``-th false alarm of ``hours``."""
+    """Return the rate to expect of a threshold chosen just above the next false alarm, or cluster of them."""
     from scipy.stats import gamma
 
-    shape = (events + 1) / dispersion_
+    shape = events / dispersion_ + 1
     tail = (1 - confidence) / 2
     low, high = (float(gamma.ppf(p, shape)) * dispersion_ / hours for p in (tail, 1 - tail))
-    return Estimate((events + 1) / hours, low, high, confidence)
+    return Estimate((events + dispersion_) / hours, low, high, confidence)
 
 
 def hours_to_promise(target: float, confidence: float = CONFIDENCE, dispersion_: float = 1.0) -> float:
     """Return the least hours that can promise ``target`` false alarms per hour (none at all may occur in them)."""
     from scipy.stats import gamma
 
-    return float(gamma.ppf((1 + confidence) / 2, 1 / dispersion_)) * dispersion_ / target
+    return float(gamma.ppf((1 + confidence) / 2, 1)) * dispersion_ / target
 
 
 def calibrate(
@@ -220,7 +221,7 @@ def _choose(
         if promise:
             high = inverse_rate(alarms, sweep.hours, sweep.spread(level), confidence).high
             return high is not None and high <= limit
-        return (alarms + 1) / sweep.hours <= limit
+        return (alarms + sweep.spread(level)) / sweep.hours <= limit
 
     chosen = sweep.lowest(passes)
     if chosen is None:  # too few hours for the target: as silent as these recordings can make it
