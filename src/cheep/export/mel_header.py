@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cheep.config import FeatureConfig
-from cheep.errors import CheepError
 from cheep.export.ctext import float32, guard, mark, table
 from cheep.export.selfcheck import frontend_memory_bytes
 from cheep.features import frontend_spec_tables, frontend_spec_values
@@ -28,10 +27,6 @@ def render_mel_filter_bank(config: FeatureConfig, model_sha256: str) -> str:
     """
     values = frontend_spec_values(config)
     tables = frontend_spec_tables(config)
-    if values["weight_count"] == 0:
-        raise CheepError(
-            f"fft_size={config.fft_size}, n_mels={config.n_mels}: no band holds an FFT bin (raise fft_size or fmax_hz)"
-        )
     lines = [
         f"/* {config.sample_rate_hz} Hz, frames of {config.frame_samples} every {config.hop_samples} samples, "
         f"{config.n_mels} {config.mel_scale} bands {config.fmin_hz:g}-{config.fmax_hz:g} Hz, {config.spectrum}, "
