@@ -117,10 +117,10 @@ def test_microphone_gives_the_bits_of_the_host_build(run, page, pcm, tmp_path):
     assert events == host_lines(run, heard)
 
     # the same events as the file itself gives, shifted by the start
-    if overloaded():
-        pytest.skip(overloaded())
     offline = Engine(run).run(pcm)
     found = [event for event in events if event["state"] == "end"]
+    if [event["label"] for event in found] != [event.label for event in offline] and overloaded():
+        pytest.skip(overloaded())  # the browser's microphone lost samples
     assert [event["label"] for event in found] == [event.label for event in offline] == ["high", "low", "high"]
     shift = found[0]["start_s"] - offline[0].start_s
     for event, expected in zip(found, offline, strict=True):
