@@ -6,7 +6,7 @@ MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-device bench-accuracy bit-identity \
-	check-reference fuzz-core fuzz-compiler fuzz-parsers simulate-day download-kills
+	check-reference fuzz-core fuzz-compiler fuzz-parsers simulate-day soak bench-hdc download-kills
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -71,6 +71,14 @@ fuzz-parsers:
 ## make download-kills   the downloader killed a hundred times
 download-kills:
 	$(PYTHON) scripts/check_download_kills.py
+
+## make soak             24 hours of compressed time through the application, gaps and clock wrap included
+soak:
+	$(PYTHON) scripts/soak_application.py --hours 24
+
+## make bench-hdc        the hyperdimensional head's accuracy study   DATA=folder
+bench-hdc:
+	$(PYTHON) scripts/bench_hdc.py --data $(DATA) --work build/hdc
 
 ## make simulate-day     24 hours of audio through front end and detector
 simulate-day:

@@ -75,14 +75,15 @@ _NEXT = f"python src/test.py {FOLDER / 'soundscape.wav'}    (then your own recor
 
 
 def _export(folder: Path, target: Path | None) -> list[Path]:
+    from cheep.commands import compile as compile_command
     from cheep.commands import mel_filter_bank, model_convert
     from cheep.export import generated_folder
 
     target = target or generated_folder()
-    for module in (model_convert, mel_filter_bank):
+    for module, model in ((model_convert, ["--model"]), (mel_filter_bank, ["--model"]), (compile_command, [])):
         parser = argparse.ArgumentParser()
         module.add_arguments(parser)
-        module.run(parser.parse_args(["--model", str(folder), "--output", str(target)]))
+        module.run(parser.parse_args([*model, str(folder), "--output", str(target)]))
     return sorted(target.glob("*.h"))
 
 
