@@ -39,7 +39,7 @@ _WIDTH, _HEIGHT = 4.6, 3.4  # inches: legible when shown 360 px wide
 def confusion_figure(labels: Sequence[str], table: np.ndarray) -> bytes:
     """Return the confusion matrix: counts written, shade = share of the row. ``table`` (rows, columns) int."""
     rows, columns = table.shape
-    size = min(9.0, max(_HEIGHT, 0.55 * columns + 1.8))
+    size = min(8.0, max(_HEIGHT, 0.36 * columns + 1.7))
     with _figure(size + 0.4, max(2.6, size * rows / columns)) as (figure, axes):
         share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")

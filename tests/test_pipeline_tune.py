@@ -1,0 +1,56 @@
+"""Search spaces, budgets and the cost that a search weighs; the search itself needs optuna (optional)."""
+
+import pytest
+
+from cheep.config import DetectorConfig
+from cheep.errors import CheepError
+from cheep.pipeline.tune import DEFAULT_SPACE, Budget, Trial, instructions_per_s, pareto_picture, read_space
+from cheep.pipeline.validate import parse_config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training.dropout: 0.3\n", r"training.dropout=0.3: must be a list of values or \{low"),
+        ("training.dropout: {low: 0.4, high: 0.1}\n", "low=0.4 must be below high=0.1"),
+        ("training.dropout: {low: 0.1, hihg: 0.4}\n", "must be a list of values"),
+        ("training.dropout: []\n", "must be a list of values"),
+        ("- 1\n", "must name settings"),
+        ("a: [1\n", "not valid YAML"),
+    ],
+)
+def test_wrong_spaces(tmp_path, text, message):
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    with pytest.raises(CheepError, match=message):
+        read_space(path)
+    with pytest.raises(CheepError, match="no such search space"):
+        read_space(tmp_path / "missing.yaml")
+
+
+def test_every_setting_of_the_default_space_exists():
+    for name, choice in DEFAULT_SPACE.items():
+        for value in choice if isinstance(choice, list) else (choice["low"], choice["high"]):
+            parse_config("steps: [prediction]\n", overrides=[
+                f"{name}={value}", "general.model_path=.", "prediction.test_files_path=.",
+            ])  # fmt: skip
+
+
+def test_budget_says_what_is_over_and_by_how_much():
+    row = {"ram_bytes": 5000, "flash_bytes": 20_000}
+    assert Budget().excess(row) == []
+    assert Budget(5000, 20_000).excess(row) == []
+    assert Budget(4096, 19_000).excess(row) == [
+        "RAM 5,000 bytes, 904 over", "flash 20,000 bytes, 1,000 over",
+    ]  # fmt: skip
+
+
+def test_cost_counts_runs_per_second():
+    config = parse_config("steps: [prediction]\n", overrides=["general.model_path=.", "prediction.test_files_path=."])
+    stride_s = DetectorConfig().stride_frames * 0.025  # columns of 25 ms
+    assert instructions_per_s(1_000_000, config) == pytest.approx(1_000_000 / stride_s)
+
+
+def test_picture_of_the_front():
+    trials = [Trial(i, {}, 0.5 + i / 10, 1e6 * (i + 1), 4000, i % 2 == 0) for i in range(4)]
+    assert pareto_picture(trials).startswith(b"\x89PNG")
