@@ -47,3 +47,13 @@ def int8_model(small_features):
     rng = np.random.default_rng(3)
     windows = (-60 + 8 * rng.standard_normal((64, *shape))).astype(np.float32)
     return calibrated_int8(build_model("sepconv_s", shape, 2), windows)
+
+
+@pytest.fixture(autouse=True)
+def _loggers_speak():
+    """Switch Cheep's loggers on again: packages that configure logging from a file silence those that exist."""
+    import logging
+
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("cheep") and isinstance(logger, logging.Logger):
+            logger.disabled = False

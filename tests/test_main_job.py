@@ -21,7 +21,7 @@ from cheep.tflm import TflmModel
 pytestmark = pytest.mark.xdist_group("main_job")
 
 FEATURES = FeatureConfig(n_mels=24, hop_samples=256, window_frames=31)
-TRAIN = TrainConfig(model="sepconv_s", epochs=3, batch_size=32, warmup_epochs=1)
+TRAIN = TrainConfig(model="sepconv_s", epochs=8, batch_size=16, warmup_epochs=1)
 QAT = QatConfig(epochs=1, batch_size=32)
 
 
@@ -115,7 +115,7 @@ def test_an_interrupted_training_keeps_its_best_and_goes_on(home, trained):
     assert (run / "checkpoint" / "state.json").is_file()
     result, _ = stages.train_stage(run, FEATURES, config)
     assert not result.interrupted
-    assert len(result.history) == 3
+    assert len(result.history) == 8
     for name in ("loss", "val_loss"):
         assert [h[name] for h in result.history] == pytest.approx([h[name] for h in expected.history], rel=1e-4)
 
