@@ -11,6 +11,7 @@ from cheep.errors import CheepError
 from cheep.tflite_model import read_model
 
 MAX_BITS = 7
+_OVERHEAD = 400  # operator, tensors, header and alignment of one table
 _WEIGHTS_INPUT = {"CONV_2D": 1, "FULLY_CONNECTED": 1, "DEPTHWISE_CONV_2D": 1}
 
 
@@ -47,7 +48,10 @@ def compress(model: bytes) -> tuple[bytes, list[dict[str, object]]]:
             continue
         done.add(index)
         weights = np.asarray(raw, np.uint8).view(np.int8).reshape(tensor.shape)
-        best = _best_mode(weights, 0 if name != "DEPTHWISE_CONV_2D" else weights.ndim - 1)
+        scales = (
+            0 if tensor.quantization is None or tensor.quantization.scale is None else len(tensor.quantization.scale)
+        )
+        best = _cheaper(weights, scales, 0 if name != "DEPTHWISE_CONV_2D" else weights.ndim - 1)
         if best is None:
             continue
         saved, bits, axis = best
@@ -67,19 +71,24 @@ def compress(model: bytes) -> tuple[bytes, list[dict[str, object]]]:
             "lookup tables: no layer has few enough distinct weights to gain; cluster first (--cluster 16)"
         )
     with contextlib.redirect_stderr(io.StringIO()):
-        return bytes(compress(model, builder.build())), rows
+        packed = bytes(compress(model, builder.build()))
+    if len(packed) >= len(model):
+        raise CheepError(
+            f"lookup tables: {len(packed)} bytes in place of {len(model)}: operators and tables cost more than "
+            "they save (layers of some thousand weights gain)"
+        )
+    return packed, rows
 
 
-def _best_mode(weights: np.ndarray, channel_axis: int) -> tuple[int, int, int | None] | None:
-    """Return (bytes saved, index bits, axis) of the cheaper mode, or None where none saves anything."""
-    header = 16 + 32  # ancillary header, operator and tensor entries
-    options = []
-    for axis in (None, channel_axis):
-        slices = [weights] if axis is None else list(np.moveaxis(weights, axis, 0))
-        widest = max(len(np.unique(part)) for part in slices)
-        bits = max(1, int(np.ceil(np.log2(widest)))) if widest > 1 else 1
-        if bits <= MAX_BITS:
-            cost = -(-weights.size * bits // 8) + len(slices) * widest + header
-            options.append((int(weights.size - cost), bits, axis))
-    best = max(options, default=None, key=lambda option: option[0])
-    return best if best is not None and best[0] > 0 else None
+def _cheaper(weights: np.ndarray, scales: int, channel_axis: int) -> tuple[int, int, int | None] | None:
+    """Return (bytes saved, index bits, axis of the tables), or None where nothing is saved.
+
+    Weights with a scale per channel need a table per channel: the runtime takes the number of tables from the scales,
+    and one table for all gives other values.
+    """
+    axis = channel_axis if scales > 1 else None
+    slices = [weights] if axis is None else list(np.moveaxis(weights, axis, 0))
+    widest = max(len(np.unique(part)) for part in slices)
+    bits = int(np.ceil(np.log2(widest))) if widest > 2 else 1
+    saved = weights.size - (-(-weights.size * bits // 8) + len(slices) * widest + _OVERHEAD)
+    return (int(saved), bits, axis) if bits <= MAX_BITS and saved > 0 else None
