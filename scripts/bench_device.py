@@ -69,7 +69,7 @@ def detector(path: Path, optimization: str) -> list[dict]:
     """Instructions per second of audio of the whole detector, for a model that carries its settings."""
     from cheep.boards.detector_bench import measure_detector
     from cheep.compiler import compile_model
-    from cheep.live.bundle import load_bundle
+    from cheep.device.bundle import load_bundle
     from cheep.tflite_model import read_model
 
     if read_model(path).metadata is None and not (path.parent / "manifest.json").is_file():

@@ -25,13 +25,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep.audio import read_audio
+from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.calibration import calibrate, parse_rate
 from cheep.evaluate.field import evaluate_field
 from cheep.evaluate.intervals import prediction_interval
 from cheep.evaluate.matching import IGNORE, Annotation
 from cheep.evaluate.streaming import Output, ScoredRecording, ScoreTiming, best_scorer, score_blocks
-from cheep.live.bundle import ModelBundle, load_bundle
 
 CALL_SNR_DB = 12.0
 NO_BACKGROUND = {"bird", "rooster", "children_playing", "street_music", "unlabelled"}  # may hold birds

@@ -9,11 +9,11 @@ from cheep.audio import write_wav
 from cheep.cli import main
 from cheep.config import DetectorConfig
 from cheep.detector import threshold_sum
+from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.calibration import calibrate, hours_to_promise, inverse_rate, parse_rate
 from cheep.evaluate.matching import Annotation, add_counts, count_events, match_events
 from cheep.evaluate.streaming import Output, ScoredRecording, ScoreTiming, detect
-from cheep.live.bundle import load_bundle
 from tone_model import DETECTOR, tones, write_tone_run
 
 TIMING = ScoreTiming(0.25, 1.0)

@@ -17,7 +17,7 @@ from cheep.ccore import compile_shared
 from cheep.compiler import CompiledModel, compile_bytes
 from cheep.compiler.reader import read_graph
 from cheep.config import DetectorConfig, FeatureConfig
-from cheep.live.bundle import load_bundle
+from cheep.device.bundle import load_bundle
 from cheep.tflite_model import write_metadata
 from compiler_grid import grid, networks, one_file
 

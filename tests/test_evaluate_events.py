@@ -9,6 +9,8 @@ from cheep.audio import write_wav
 from cheep.cli import main
 from cheep.config import DetectorConfig
 from cheep.detector import Detector
+from cheep.device.bundle import load_bundle
+from cheep.device.engine import Engine
 from cheep.errors import CheepError
 from cheep.evaluate.field import evaluate_field, robustness_table
 from cheep.evaluate.matching import (
@@ -32,8 +34,6 @@ from cheep.evaluate.streaming import (
     score_blocks,
     score_recording,
 )
-from cheep.live.bundle import load_bundle
-from cheep.live.engine import Engine
 from tone_model import DETECTOR, LABELS, tones, write_tone_run
 
 SPANS = [(3.0, 4.5, "low"), (8.0, 9.0, "high"), (15.0, 17.0, "low")]

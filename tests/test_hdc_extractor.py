@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
+from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.hdc.extractor import cut_at_embedding, write_extractor
-from cheep.live.bundle import load_bundle
 from cheep.tflite_model import read_model, write_metadata
 from cheep.tflm import TflmModel
 from tone_model import FEATURES, _buffer, _code, _operator, _tensor, tone_model

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from cheep.audio import read_audio, write_wav
 from cheep.cli import main
+from cheep.device import Engine
 from cheep.errors import CheepError
-from cheep.live import Engine
 from cheep.live.devices import find_input, list_inputs
 from cheep.live.recorder import GrowingWav, LastSeconds, read_session
 from cheep.live.session import Session, Status

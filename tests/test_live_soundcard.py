@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cheep.audio import read_audio
-from cheep.live import Engine
+from cheep.device import Engine
 from tone_model import DETECTOR, FEATURES, overloaded, tones, write_tone_run
 
 RATE = FEATURES.sample_rate_hz

@@ -196,8 +196,8 @@ def test_findings_are_plain_words(baseline):
 
 
 def test_calibration_hears_through_a_profile(tmp_path):
+    from cheep.device import Engine
     from cheep.evaluate.field import load_recordings
-    from cheep.live import Engine
     from tone_model import tones, write_tone_run
 
     engine = Engine(write_tone_run(tmp_path / "run"))

@@ -13,10 +13,10 @@ import soundfile
 from cheep.boards.host import HostApplication
 from cheep.cli import main
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.device import Engine
 from cheep.errors import CheepError
 from cheep.export import load_export
 from cheep.features import compute_features, quantize
-from cheep.live import Engine
 from cheep.web import build, build_page, build_wasm
 from cheep.web.serve import make_server
 from chromium_page import chromium

@@ -43,10 +43,10 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
 
 def load(args: argparse.Namespace):
     """Return (bundle, scored recordings); CheepError where nothing is named."""
+    from cheep.device.bundle import load_bundle
     from cheep.evaluate.field import load_recordings
     from cheep.evaluate.matching import read_annotations, read_groups
     from cheep.evaluate.streaming import best_scorer
-    from cheep.live.bundle import load_bundle
 
     if args.recordings is None and not args.background:
         raise CheepError(

@@ -39,7 +39,7 @@ def model_file(source: Path | None) -> Path:
         return source
     if source is not None and not source.exists():
         raise CheepError(f"{source}: no such model; give a run folder or a .tflite file")
-    from cheep.live.bundle import load_bundle
+    from cheep.device.bundle import load_bundle
 
     return load_bundle(source).path
 

@@ -88,8 +88,8 @@ def _export(folder: Path, target: Path | None) -> list[Path]:
 
 
 def _soundscape(folder: Path):
+    from cheep.device.engine import Engine
     from cheep.evaluate.matching import Annotation, Detection, count_events, match_events
-    from cheep.live.engine import Engine
     from cheep.report.collect import stream_soundscape
 
     with (FOLDER / "soundscape_events.csv").open(newline="", encoding="utf-8") as stream:

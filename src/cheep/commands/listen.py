@@ -63,7 +63,7 @@ def _list_devices() -> int:
 
 
 def _listen(args: argparse.Namespace) -> int:
-    from cheep.live.engine import Engine
+    from cheep.device.engine import Engine
     from cheep.live.keys import key_presses
     from cheep.live.recorder import LastSeconds, SessionRecorder
     from cheep.live.session import Session

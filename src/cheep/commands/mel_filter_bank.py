@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the header, or check it."""
+    from cheep.device.bundle import load_bundle
     from cheep.export import render_mel_filter_bank
-    from cheep.live.bundle import load_bundle
 
     bundle = load_bundle(args.model)
     features = bundle.features

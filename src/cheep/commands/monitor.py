@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     bundle = None
     if args.model:
-        from cheep.live.bundle import load_bundle
+        from cheep.device.bundle import load_bundle
 
         bundle = load_bundle(args.model)
     notes: list[str] = []

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from cheep.boards.data import find_board
-    from cheep.live.bundle import load_bundle
+    from cheep.device.bundle import load_bundle
 
     board = find_board(args.board)
     bundle = load_bundle(args.model)

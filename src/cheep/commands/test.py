@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the events of every file, or listen."""
     if not args.files:
         return listen.run(args)
-    from cheep.live.engine import Engine
+    from cheep.device.engine import Engine
+    from cheep.device.offline import detect_file
     from cheep.live.events_csv import event_row, write_events
-    from cheep.live.offline import detect_file
 
     engine = Engine(args.model, backend=args.backend)
     labels = engine.bundle.labels

@@ -12,6 +12,8 @@ import numpy as np
 from cheep.audio import float_to_int16, int16_to_float, read_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
+from cheep.device.bundle import ModelBundle
+from cheep.device.engine import Scorer
 from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, dispersion, rate_interval
 from cheep.evaluate.matching import (
     Annotation,
@@ -32,8 +34,6 @@ from cheep.evaluate.streaming import (
     score_blocks,
     score_recording,
 )
-from cheep.live.bundle import ModelBundle
-from cheep.live.engine import Scorer
 
 _LEVELS = tuple(1 - np.geomspace(0.004, 0.98, 64))  # denser towards 1, where good detectors work
 

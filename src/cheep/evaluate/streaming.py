@@ -17,10 +17,10 @@ import numpy as np
 from cheep.audio import iter_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
+from cheep.device.bundle import ModelBundle
+from cheep.device.engine import Scorer, make_scorer
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
-from cheep.live.bundle import ModelBundle
-from cheep.live.engine import Scorer, make_scorer
 
 log = logging.getLogger(__name__)
 _BATCH = 1024  # windows scored in one call: bounds the memory

@@ -13,8 +13,8 @@ import numpy as np
 
 from cheep import __version__
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
-from cheep.live.bundle import ModelBundle, load_bundle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
     Raises
     ------
     CheepError
-        See :func:`cheep.live.bundle.load_bundle`; a golden window of another size.
+        See :func:`cheep.device.bundle.load_bundle`; a golden window of another size.
     """
     bundle = load_bundle(source)
     manifest = _manifest(bundle)

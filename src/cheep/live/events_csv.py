@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cheep.live.engine import LiveEvent
+from cheep.device.engine import LiveEvent
 from cheep.runs import write_bytes
 
 COLUMNS = ("file", "start_s", "end_s", "label", "score")

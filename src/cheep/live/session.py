@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cheep.live.engine import Engine, LiveEvent, StepResult
+from cheep.device.engine import Engine, LiveEvent, StepResult
 from cheep.live.sources import Block
 
 

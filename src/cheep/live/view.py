@@ -18,7 +18,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from cheep.live.engine import Engine, LiveEvent, StepResult
+from cheep.device.engine import Engine, LiveEvent, StepResult
 from cheep.live.session import Status
 
 _LEVELS = 16

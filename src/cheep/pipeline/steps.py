@@ -189,6 +189,7 @@ def benchmarking_step(context: Context, int8: bool = True) -> dict[str, Any]:
 
 def prediction_step(context: Context) -> list[dict[str, Any]]:
     """Write ``predictions.csv``: for each file the best label by mean score (or unknown), its score, and the events."""
+    from cheep.device.bundle import load_bundle
     from cheep.evaluate.streaming import (
         ScoreTiming,
         audio_files,
@@ -196,7 +197,6 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
         detect,
         score_recording,
     )
-    from cheep.live.bundle import load_bundle
 
     bundle = load_bundle(context.run)
     scorer, _ = best_scorer(bundle)

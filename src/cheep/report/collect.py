@@ -13,9 +13,9 @@ from cheep import __version__, runs, stages
 from cheep.audio import iter_audio
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
+from cheep.device.engine import Engine
 from cheep.evaluate.matching import Annotation, Detection
 from cheep.evaluate.windows import WindowScores
-from cheep.live.engine import Engine
 from cheep.report.results import DataRow, DataSummary, History, Mistake, RunResults, Soundscape, Variant
 from cheep.tflm import TflmModel
 

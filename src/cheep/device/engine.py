@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
-from cheep.live.bundle import ModelBundle, load_bundle
 
 BACKENDS = ("tflm", "compiled")
 

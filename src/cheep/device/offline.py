@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cheep.audio import iter_audio
-from cheep.live.engine import Engine, StepResult
+from cheep.device.engine import Engine, StepResult
 
 
 def detect_file(engine: Engine, path: str | os.PathLike) -> Iterator[StepResult]:

@@ -13,9 +13,9 @@ from cheep.audio import write_wav
 from cheep.cli import main
 from cheep.config import DetectorConfig
 from cheep.detector import Detector
+from cheep.device import Engine, load_bundle
 from cheep.errors import CheepError
 from cheep.features import compute_features, quantize
-from cheep.live import Engine, load_bundle
 from cheep.tflm import TflmModel
 from tone_model import DETECTOR, FEATURES, LABELS, tones, write_tone_run
 
