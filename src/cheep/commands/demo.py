@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--seed", type=int, default=1, help="another seed makes other birds (default 1)")
     parser.add_argument("--size", choices=("small", "normal"), default="normal", help="small: a quick look")
-    parser.add_argument("--epochs", type=int, default=18, help="of the float training (default 18)")
-    parser.add_argument("--qat-epochs", type=int, default=5, help="of the fine-tuning (default 5)")
+    parser.add_argument("--epochs", type=int, default=24, help="of the float training (default 24)")
+    parser.add_argument("--qat-epochs", type=int, default=6, help="of the fine-tuning (default 6)")
     parser.add_argument(
         "--headers", type=Path, metavar="DIR", help="where the headers go (default: the firmware's folder)"
     )
@@ -42,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
     stage("2/6 windows and splits")
     parser = argparse.ArgumentParser()
     split_dataset.add_arguments(parser)
-    split_dataset.run(parser.parse_args([str(FOLDER), "--run", "demo", "--seed", str(args.seed)]))
+    split_dataset.run(
+        parser.parse_args([str(FOLDER), "--run", "demo", "--seed", str(args.seed), "--keep-announcements"])
+    )
     folder = runs.find_run(runs.runs_folder() / "demo")
 
     stage("3/6 training the float network")
