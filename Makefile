@@ -6,7 +6,7 @@ MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-device bench-accuracy bit-identity \
-	check-reference fuzz-core fuzz-compiler fuzz-parsers simulate-day soak bench-hdc download-kills
+	check-reference fuzz-core fuzz-compiler fuzz-parsers simulate-day soak bench-hdc convert-matrix download-kills
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ demo: setup-main
 
 ## make test             set up, lint, pass the tests
 test: setup lint
-	$(PYTHON) -m pytest -n 2 --dist loadgroup
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow"
 
 ## make lint             ruff
 lint:
@@ -79,6 +79,10 @@ soak:
 ## make bench-hdc        the hyperdimensional head's accuracy study   DATA=folder
 bench-hdc:
 	$(PYTHON) scripts/bench_hdc.py --data $(DATA) --work build/hdc
+
+## make convert-matrix   every cell of the conversion matrix
+convert-matrix:
+	$(PYTHON) -m pytest tests/test_convert_matrix.py
 
 ## make simulate-day     24 hours of audio through front end and detector
 simulate-day:

@@ -257,3 +257,14 @@ def test_a_network_that_cannot_fit_the_board_is_refused_before_training(home, tr
     assert main("train", ["--board", "audiomoth", *wide, "--frame-samples", "512", "--fft-size", "512"]) == 1
     assert "too many; largest is columns" in capsys.readouterr().err
     assert (trained / "model.h5").read_bytes() == before
+
+
+def test_the_emulated_board_prints_the_host_s_events_on_the_soundscape(home, trained, capsys):
+    """The whole application with the compiled network, in regions of the AudioMoth's size."""
+    sound = str(home / "demo" / "soundscape.wav")
+    lines = {}
+    for board in ("host", "cortex-m4"):
+        assert main("simulate", ["--model", str(trained), "--board", board, sound]) == 0
+        lines[board] = [line for line in capsys.readouterr().out.splitlines() if '"type":"event"' in line]
+    assert len(lines["host"]) > 2
+    assert lines["cortex-m4"] == lines["host"]

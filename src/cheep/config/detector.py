@@ -17,10 +17,10 @@ class DetectorConfig(Settings):
     ``threshold - hysteresis``, and stays silent for ``hold_off_windows`` after an end.
     """
 
-    stride_frames: int = Field(8, ge=1, le=1024, description="columns between two network runs")
-    smoothing_windows: int = Field(3, ge=1, le=32)
+    stride_frames: int = Field(20, ge=1, le=1024, description="columns between two network runs")
+    smoothing_windows: int = Field(2, ge=1, le=32)
     min_windows: int = Field(1, ge=1, le=255)
-    hold_off_windows: int = Field(2, ge=0, le=65535)
+    hold_off_windows: int = Field(1, ge=0, le=65535)
     hysteresis: float = Field(0.1, ge=0, le=1)
     threshold: tuple[float | None, ...] = Field((0.5,), min_length=1, max_length=64)
 
