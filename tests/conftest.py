@@ -54,6 +54,7 @@ def _loggers_speak():
     """Switch Cheep's loggers on again: packages that configure logging from a file silence those that exist."""
     import logging
 
+    logging.disable(logging.NOTSET)  # the parsers' fuzzer, which a test calls, switches logging off
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("cheep") and isinstance(logger, logging.Logger):
             logger.disabled = False

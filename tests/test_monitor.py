@@ -160,8 +160,13 @@ def test_the_command_reads_a_port_and_reconnects(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines = []
-    reader = threading.Thread(target=lambda: lines.extend(process.stdout))
-    reader.start()
+    said = []
+    readers = [
+        threading.Thread(target=lambda: lines.extend(process.stdout)),
+        threading.Thread(target=lambda: said.extend(iter(process.stderr.readline, ""))),
+    ]
+    for reader in readers:
+        reader.start()
 
     def wait_for(count):
         deadline = time.monotonic() + 60
@@ -179,14 +184,18 @@ def test_the_command_reads_a_port_and_reconnects(tmp_path):
         board.unplug()
         time.sleep(0.5)
         board.plug()
-        time.sleep(1.5)
+        deadline = time.monotonic() + 60
+        while "back" not in "".join(said):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
         board.say(BOOT, event(2), event(3))
         wait_for(5)
     finally:
         process.send_signal(2)
         process.wait(60)
-        reader.join()
-    message = process.stderr.read()
+        for reader in readers:
+            reader.join()
+    message = "".join(said)
     assert process.returncode == 0
     assert "connection lost" in message and "back" in message and "5 lines" in message
     assert sum("bird" in line for line in lines) == 3
