@@ -84,7 +84,7 @@ def test_the_sum_is_the_least_whose_mean_reaches_the_threshold(threshold, smooth
 
 
 def test_one_threshold_serves_all_classes():
-    assert threshold_sums(DetectorConfig(threshold=(0.5,)), 3, SCALE, ZERO_POINT) == [(0, -76)] * 3
+    assert threshold_sums(DetectorConfig(threshold=(0.5,), smoothing_windows=3), 3, SCALE, ZERO_POINT) == [(0, -76)] * 3
 
 
 @pytest.mark.parametrize(
