@@ -49,7 +49,7 @@ def render_mel_filter_bank(config: FeatureConfig, model_sha256: str) -> str:
         f"#define CHEEP_MEL_PCEN_POWER {float32(values['pcen_power'])}",
         f"#define CHEEP_MEL_PCEN_EPS {float32(values['pcen_eps'])}",
         "",
-        "/* Periodic Hann window with 1/32768 folded in. */",
+        "/* Periodic Hann window with 1/32768 folded in, in the order that cheep_fft.c reads it: no curve to plot. */",
         table("CHEEP_MEL_WINDOW", map(float32, tables.window)),
         "",
         "/* Constants of the FFT, in the order that cheep_fft.c reads them. */",
