@@ -180,7 +180,7 @@ def test_a_crash_of_the_converter_is_an_error_of_ours(tmp_path, monkeypatch):
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import sys, os\n"
-        "if 'cheep.convert.worker' in ' '.join(sys.orig_argv):\n"
+        "if 'cheep.isolated' in ' '.join(sys.orig_argv):\n"
         "    print('about to crash', file=sys.stderr, flush=True)\n"
         "    os.abort()\n"
     )

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from cheep import runs
+from cheep.isolated import call_isolated
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, help="real examples (.npz, CSV, dataset.csv): ranges and saturation on them"
     )
     parser.add_argument("--examples", type=int, default=100, help="at most so many of them (%(default)s)")
+    parser.add_argument(
+        "--state", nargs="+", default=[], metavar="IN:OUT", help="input and output, by number, that carry a state"
+    )
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write memory over time as a picture")
     parser.add_argument("--no-tflm", action="store_true", help="do not run the model in TFLM")
@@ -28,21 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Inspect and print."""
-    from cheep.inspection.graph import read_graph
     from cheep.inspection.report import inspect_model, render_memory_svg, render_text
 
-    examples = None
     if args.data:
-        from cheep.convert.data import load_data
-        from cheep.convert.job import fit_shape
-        from cheep.convert.load import beside, features_of
-
-        graph = read_graph(args.model)
-        specs = beside(str(args.model))
-        data = load_data(args.data, features_of(specs), specs)
-        data = fit_shape(data, graph.tensors[graph.inputs[0]].shape[1:])
-        examples = data.x["val"][: args.examples]
-    report = inspect_model(args.model, examples, not args.no_tflm)
+        job = {"model": str(args.model), "data": str(args.data), "examples": args.examples, "states": args.state}
+        job["tflm"] = not args.no_tflm
+        report = call_isolated("cheep.inspection.jobs:inspect_on_data", job, f"running {args.model}")
+    else:
+        report = inspect_model(args.model, None, not args.no_tflm)
     if args.svg:
         runs.write_bytes(args.svg, render_memory_svg(report).encode())
     print(json.dumps(report, indent=2) if args.json else render_text(report, args.tensors))

@@ -1,25 +1,19 @@
 """Conversions in a process of their own: a converter that crashes takes nothing of the user's with it.
 
-``python -m cheep.convert.worker JOB.json`` works in a folder beside the output; the parent moves finished files into
-place, and turns a crash into an error that names the signal.
+The child works in a folder beside the output; the parent moves finished files into place.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cheep.errors import CheepError, GateError
-
-RESULT = "result.json"
+from cheep.isolated import call_isolated
 
 
 def run_isolated(job: dict[str, Any], output: Path, on_line: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -32,48 +26,14 @@ def run_isolated(job: dict[str, Any], output: Path, on_line: Callable[[str], Non
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".part", dir=output.parent) as folder:
-        work_folder = Path(folder)
-        (work_folder / "job.json").write_text(json.dumps({**job, "folder": folder}), encoding="utf-8")
-        environment = dict(os.environ)
-        source = str(Path(__file__).resolve().parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH", "")]))
-        command = [sys.executable, "-m", "cheep.convert.worker", str(work_folder / "job.json")]
-        with tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") as errors:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
-            try:
-                for line in child.stdout or ():
-                    if on_line and line.startswith("cheep: "):
-                        on_line(line[len("cheep: ") :].rstrip())
-                status = child.wait()
-            except BaseException:
-                child.terminate()
-                child.wait()
-                raise
-            errors.seek(0)
-            tail = [line for line in errors.read().splitlines() if line.strip()][-3:]
-        if not (work_folder / RESULT).is_file():
-            raise CheepError(
-                f"the conversion of {job['input']} crashed ({_status(status)}); nothing was written. "
-                f"Last words: {' | '.join(tail)[-600:] or 'none'}"
-            )
-        result = json.loads((work_folder / RESULT).read_text(encoding="utf-8"))
-        if "error" in result:
-            raise (GateError if result.get("gate") else CheepError)(result["error"])
+        subject = f"the conversion of {job['input']}"
+        result = call_isolated("cheep.convert.worker:work", {**job, "folder": folder}, subject, on_line)
         output.mkdir(parents=True, exist_ok=True)
         for name in result["files"]:
             target = output / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(str(work_folder / name), str(target))
+            shutil.move(str(Path(folder) / name), str(target))
         return result
-
-
-def _status(status: int) -> str:
-    if status < 0:
-        try:
-            return signal.Signals(-status).name
-        except ValueError:
-            return f"signal {-status}"
-    return f"exit status {status}"
 
 
 def work(job: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
@@ -153,23 +113,3 @@ def stage_rows(source: Any, data: Any) -> list[dict[str, Any]]:
 
     x = data.x["val"][:32]
     return check_stages([*source.stages, ("TensorFlow", source.predict)], x)
-
-
-def main() -> int:
-    """Run the job file named on the command line; leave ``result.json`` beside it."""
-    path = Path(sys.argv[1])
-    job = json.loads(path.read_text(encoding="utf-8"))
-    try:
-        result = work(job, lambda text: sys.stdout.write(f"cheep: {text}\n") and sys.stdout.flush())
-    except CheepError as error:
-        result = {"error": str(error), "gate": isinstance(error, GateError)}
-    except MemoryError:
-        result = {"error": f"{job['input']}: needs more memory than this machine has; the file may be damaged"}
-    temporary = path.with_name(RESULT + ".part")
-    temporary.write_text(json.dumps(result), encoding="utf-8")
-    temporary.replace(path.with_name(RESULT))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cheep.errors import CheepError
+from cheep.inspection.runners import Trace, find_ports, run_trace
+from cheep.tflite_model import read_model
 
 
-def load_runner(path: Path | str) -> Any:
-    """Return a function from (n, ...) float32 to (n, outputs) float32: ``.tflite`` runs in TFLM."""
+def load_runner(path: Path | str, pairs: Sequence[str] = ()) -> Callable[[np.ndarray], Trace]:
+    """Return a function from examples float32 to a trace: a ``.tflite`` runs in TFLM, or else in TFLite."""
     path = str(path)
     if Path(path).is_file() and path.endswith(".tflite"):
-        from cheep.convert.runtime import interpreter_outputs, tflm_outputs
-        from cheep.inspection.graph import read_graph
-        from cheep.inspection.report import tflm_support
+        model = read_model(path)
+        ports = find_ports(model, pairs, path)
 
-        graph = read_graph(path)
-        if len(graph.inputs) != 1:
-            raise CheepError(
-                f"{path}: has {len(graph.inputs)} inputs; verify compares models of one input (a recurrent "
-                "step: cheep.convert.streaming.check_drift)"
-            )
-        support = tflm_support(graph.data, arena=False)
-        run = tflm_outputs if support["runs"] else interpreter_outputs
-        return lambda x: run(graph.data, x)
+        def run(x: np.ndarray) -> Trace:
+            try:
+                return run_trace(model, ports, x, "tflm")
+            except CheepError:
+                return run_trace(model, ports, x, "tflite")
+
+        return run
     from cheep.convert.load import load_source
 
     source = load_source(path)
-    return lambda x: source.predict(x.reshape((len(x), *source.input_shape)))
+
+    def predict(x: np.ndarray) -> Trace:
+        out = source.predict(x.reshape((len(x), *source.input_shape))).reshape(len(x), 1, -1)
+        return Trace(out, np.empty((len(x), 1, 0), np.float32))
+
+    return predict
 
 
 def agreement(
@@ -43,7 +48,7 @@ def agreement(
     dict
         ``same_class`` (share), ``cosine`` (mean over examples), ``mse``, ``max_difference`` with ``worst_example``,
         and ``classes``: per class of ``y`` (or of model A) the number, the share of the same class, the largest
-        difference, and both accuracies where ``y`` is known.
+        difference, and both accuracies where ``y`` is known and the outputs are the classes.
     """
     if a.shape != b.shape:
         raise CheepError(
@@ -58,6 +63,7 @@ def agreement(
     norms = np.linalg.norm(wide[0], axis=1) * np.linalg.norm(wide[1], axis=1)
     difference = np.abs(a64 - b64)
     known = y is not None
+    judged = known and (not labels or a.shape[1] == len(labels) or (a.shape[1] == 1 and len(labels) <= 2))
     truth = np.asarray(y) if known else class_a
     rows = []
     for value in np.unique(truth):
@@ -68,7 +74,7 @@ def agreement(
             "same_class": float(np.mean(class_a[at] == class_b[at])),
             "max_difference": float(difference[at].max()),
         }
-        if known:
+        if judged:
             row |= {
                 "accuracy_a": float(np.mean(class_a[at] == value)),
                 "accuracy_b": float(np.mean(class_b[at] == value)),
@@ -83,18 +89,45 @@ def agreement(
         "worst_example": int(difference.max(axis=1).argmax()),
         "classes": rows,
     }
-    if known:
+    if judged:
         result |= {"accuracy_a": float(np.mean(class_a == truth)), "accuracy_b": float(np.mean(class_b == truth))}
     return result
 
 
-def shape_of(path: str) -> tuple[int, ...]:
-    """Return the input shape of a model, without batch."""
-    if path.endswith(".tflite"):
-        from cheep.inspection.graph import read_graph
+def along(a: Trace, b: Trace) -> dict[str, Any]:
+    """Compare two traces at every step, and their states: what a difference at the last step may hide.
 
-        graph = read_graph(path)
-        return graph.tensors[graph.inputs[0]].shape[1:]
+    Returns
+    -------
+    dict
+        ``steps``, ``same_class`` and ``max_difference`` over all steps, and, where the states have one size, the mean
+        difference of the states in the first and in the last tenth of the steps, and the largest.
+    """
+    if a.answers.shape != b.answers.shape:
+        raise CheepError(
+            f"{a.answers.shape[1]} and {b.answers.shape[1]} steps: both models must carry a state, or none"
+        )
+    result: dict[str, Any] = {
+        "steps": int(a.answers.shape[1]),
+        "same_class": float(np.mean(a.answers.argmax(2) == b.answers.argmax(2))),
+        "max_difference": float(np.abs(a.answers - b.answers).max()),
+    }
+    if a.states.shape == b.states.shape and a.states.shape[2]:
+        difference, part = np.abs(a.states - b.states), max(1, a.states.shape[1] // 10)
+        result["state"] = {
+            "first": float(difference[:, :part].mean()),
+            "last": float(difference[:, -part:].mean()),
+            "max": float(difference.max()),
+        }
+    return result
+
+
+def takes(path: str, pairs: Sequence[str] = ()) -> tuple[tuple[int, ...], bool]:
+    """Return the shape of one example (without batch) of a model, and whether it takes sequences of them."""
+    if path.endswith(".tflite"):
+        model = read_model(path)
+        ports = find_ports(model, pairs, path)
+        return model.inputs[ports.data].shape[1:], bool(ports.states)
     from cheep.convert.load import load_source
 
-    return load_source(path).input_shape
+    return load_source(path).input_shape, False

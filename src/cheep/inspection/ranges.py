@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from cheep.convert.runtime import quantize_as
+from cheep.convert.runtime import dequantize_as, quantize_as
 from cheep.inspection.graph import Graph
+from cheep.inspection.runners import find_ports, zero_state
 from cheep.tf_runtime import import_tf, quiet_stderr
-from cheep.tflite_model import read_model
+from cheep.tflite_model import TfliteModel, read_model
 
 _LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767), "uint8": (0, 255)}
 _BOUNDED = ("LOGISTIC", "SOFTMAX", "TANH", "RELU", "RELU6", "HARD_SWISH")
+_PASSES = ("MAX_POOL_2D", "RESHAPE", "MEAN", "AVERAGE_POOL_2D", "STRIDED_SLICE", "PAD")
 
 
-def measure_ranges(graph: Graph, examples: np.ndarray) -> list[dict[str, Any]]:
+def measure_ranges(graph: Graph, examples: np.ndarray, states: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return one row per quantized activation: real range, share of the type's range used, share that saturates.
 
     ``bounded``: the values are cut by design (a rectifier, a sigmoid), so values at an end are no sign of trouble.
@@ -34,11 +37,7 @@ def measure_ranges(graph: Graph, examples: np.ndarray) -> list[dict[str, Any]]:
     low = {t.index: np.inf for t in wanted}
     high = {t.index: -np.inf for t in wanted}
     cut, seen = dict.fromkeys(low, 0), dict.fromkeys(low, 0)
-    q = quantize_as(examples, info.inputs[0]).reshape((len(examples), *info.inputs[0].shape))
-    source = interpreter.get_input_details()[0]["index"]
-    for row in q:
-        interpreter.set_tensor(source, row)
-        interpreter.invoke()
+    for _ in _runs(interpreter, info, examples, states):
         for t in wanted:
             try:
                 values = interpreter.get_tensor(t.index)
@@ -54,9 +53,7 @@ def measure_ranges(graph: Graph, examples: np.ndarray) -> list[dict[str, Any]]:
             continue
         ends, op = _LIMITS[t.dtype], makers.get(t.index)
         fused = op.options.get("fusedActivationFunction", "NONE") if op else "NONE"
-        ahead = makers.get(op.inputs[0]) if op and op.inputs else None
-        passes = op is not None and op.name in ("MAX_POOL_2D", "RESHAPE", "MEAN", "AVERAGE_POOL_2D", "STRIDED_SLICE")
-        bounded = fused != "NONE" or (op is not None and op.name in _BOUNDED) or (passes and ahead is not None)
+        bounded = (op is not None and op.name in _BOUNDED) or fused != "NONE" or _rectified(t.index, makers)
         rows.append(
             {
                 "tensor": t.index,
@@ -70,3 +67,35 @@ def measure_ranges(graph: Graph, examples: np.ndarray) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _rectified(index: int, makers: dict[int, Any], depth: int = 20) -> bool:
+    """Whether zeros of a rectifier or of a bounded function arrive at a tensor, so that many values lie at an end."""
+    op = makers.get(index)
+    if op is None or depth == 0:
+        return False
+    if op.options.get("fusedActivationFunction", "NONE") != "NONE" or op.name.startswith("RELU"):
+        return True
+    if op.name == "MUL":  # a gate times a rectified value
+        return any(_rectified(k, makers, depth - 1) for k in op.inputs)
+    return op.name in _PASSES and _rectified(op.inputs[0], makers, depth - 1)
+
+
+def _runs(interpreter: Any, info: TfliteModel, examples: np.ndarray, states: Sequence[str]) -> Iterator[None]:
+    """Run every example, or every step of every sequence from the zero state; yield after each run."""
+    ports = find_ports(info, states)
+    details = interpreter.get_input_details(), interpreter.get_output_details()
+    sources, targets = ([d["index"] for d in side] for side in details)
+    tensor = info.inputs[ports.data]
+    steps = examples.shape[1] if ports.states else 1
+    for sequence in quantize_as(examples, tensor).reshape((len(examples), steps, *tensor.shape)):
+        for a, _ in ports.states:
+            interpreter.set_tensor(sources[a], zero_state(info.inputs[a]))
+        for row in sequence:
+            interpreter.set_tensor(sources[ports.data], row)
+            interpreter.invoke()
+            yield
+            for a, b in ports.states:
+                one, two = info.inputs[a], info.outputs[b]
+                value = dequantize_as(interpreter.get_tensor(targets[b]), two)
+                interpreter.set_tensor(sources[a], quantize_as(value, one).reshape(one.shape))

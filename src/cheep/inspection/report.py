@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ _WIDE_REASONS = {
 }
 
 
-def inspect_model(path: Path | str, calibration: np.ndarray | None = None, run_tflm: bool = True) -> dict[str, Any]:
+def inspect_model(
+    path: Path | str, calibration: np.ndarray | None = None, run_tflm: bool = True, states: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the report on a ``.tflite``.
 
     Parameters
     ----------
     calibration : (n, ...) float32, optional
         Real examples: every activation's range and saturation is measured on them (needs TensorFlow's interpreter).
+        (n, steps, ...) for a model with a state, whose inputs and outputs ``states`` may name.
     run_tflm : bool
         Run the model in TFLM, in a process of its own, for support and arena.
     """
@@ -50,7 +54,7 @@ def inspect_model(path: Path | str, calibration: np.ndarray | None = None, run_t
     if calibration is not None:
         from cheep.inspection.ranges import measure_ranges
 
-        report["ranges"] = measure_ranges(graph, calibration)
+        report["ranges"] = measure_ranges(graph, calibration, states)
         report["suspicious"] += [
             f"{row['name']}: {100 * row['saturated']:.1f} % of its values saturate on the examples"
             for row in report["ranges"]
