@@ -1,11 +1,7 @@
 """A virtual sound card (a PulseAudio null sink's monitor) carries a soundscape into the real program."""
 
-import json
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -16,14 +12,15 @@ from cheep.audio import read_audio
 from cheep.device import Engine
 from tone_model import DETECTOR, FEATURES, overloaded, tones, write_tone_run
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from soundcard import Listener, NoSound, locate, play, sound_card
+
 RATE = FEATURES.sample_rate_hz
 SPANS = [(1.0, 2.0, "high"), (3.5, 5.0, "low"), (6.5, 7.0, "high")]
 SECONDS = 9.0
-LEAD = RATE // 2
-SOON = ["nice", "-n", "-15"]  # as desktops run their sound servers; without the right to it, nice goes on without
 STRIDE_S = DETECTOR.stride_frames * FEATURES.hop_s
 LIMIT_S = STRIDE_S + 0.150
-SCRIPT = Path(__file__).parents[1] / "src" / "test.py"
 
 
 @pytest.fixture(scope="module")
@@ -42,122 +39,24 @@ def listen(run, card, tmp_path):
 
     yield start
     for listener in started:
-        if listener.process.poll() is None:
-            listener.process.kill()
-        listener.process.wait()
-        listener.thread.join()
+        listener.kill()
 
 
 @pytest.fixture
 def card(tmp_path):
-    """A sound server of our own with one silent output whose monitor is the microphone; yields its environment."""
-    folder = tmp_path / "pulse"
-    folder.mkdir(mode=0o700)
-    config = folder / "default.pa"
-    config.write_text(
-        f"load-module module-null-sink sink_name=bird rate={RATE} channels=1 format=s16le\n"
-        f"load-module module-native-protocol-unix socket={folder}/native auth-anonymous=1\n"
-        "set-default-sink bird\nset-default-source bird.monitor\n"
-    )
-    own = {"XDG_RUNTIME_DIR": str(folder), "PULSE_RUNTIME_PATH": str(folder), "HOME": str(folder)}
-    environment = {**os.environ, **own, "PULSE_SERVER": f"unix:{folder}/native"}
-    command = [
-        *SOON,
-        "pulseaudio",
-        "-n",
-        "--daemonize=no",
-        "--exit-idle-time=-1",
-        "--disable-shm=true",
-        "-F",
-        str(config),
-    ]
-    server_environment = {**os.environ, **own}
-    server_environment.pop("PULSE_SERVER", None)
-    log = (folder / "log").open("w")
-    server = subprocess.Popen(command, env=server_environment, stdout=log, stderr=log)
-    try:
-        for _ in range(100):
-            if subprocess.run(["pactl", "info"], env=environment, capture_output=True, check=False).returncode == 0:
-                break
-            time.sleep(0.1)
-        else:
-            pytest.fail(f"the sound server does not start: {(folder / 'log').read_text()}")
+    """A sound card of our own; yields the environment of its users."""
+    with sound_card(tmp_path / "pulse", RATE) as environment:
         yield environment
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(10)
-        log.close()
 
 
-class Listener:
-    """``python src/test.py`` on the card; collects its event lines with the moment at which each arrived."""
-
-    def __init__(self, run, environment, folder, *options):
-        command = [
-            *SOON,
-            sys.executable,
-            str(SCRIPT),
-            "--model",
-            str(run),
-            "--json-lines",
-            "--record",
-            str(folder),
-            *options,
-        ]
-        self.folder = folder
-        self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.lines: list[tuple[float, dict]] = []
-        self.thread = threading.Thread(target=self._read)
-        self.thread.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.append((time.monotonic(), json.loads(line)))
-
-    def wait_until_listening(self):
-        deadline = time.monotonic() + 90  # importing takes a while on a busy machine
-        while time.monotonic() < deadline:
-            path = self.folder / "audio.wav"
-            if path.is_file() and path.stat().st_size > 8000:
-                return
-            assert self.process.poll() is None, self.process.stderr.read()
-            time.sleep(0.05)
+def wait_until_listening(listener):
+    """Wait; a machine too busy for sound shows nothing."""
+    try:
+        listener.wait_until_listening()
+    except NoSound:
         if overloaded():
             pytest.skip(overloaded())
-        pytest.fail("no audio arrives")
-
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(60)
-        self.thread.join(5)
-        return code, self.process.stderr.read()
-
-    def summary(self):
-        return json.loads((self.folder / "session.json").read_text())
-
-
-def play(pcm, environment):
-    """Play in real time; return the moment of its first sample at the earliest (the card itself is later)."""
-    options = ["--raw", f"--rate={RATE}", "--channels=1", "--format=s16le", "--latency-msec=1000", "--device=bird"]
-    pcm = np.concatenate([np.zeros(LEAD, np.int16), pcm])  # the server may lose the first 30 ms of a stream
-    player = subprocess.Popen([*SOON, "pacat", *options], env=environment, stdin=subprocess.PIPE)
-    began = time.monotonic()
-    for first in range(0, len(pcm), 400):
-        time.sleep(max(0.0, began + first / RATE - 1.5 - time.monotonic()))  # 1.5 s ahead, so that it never runs dry
-        player.stdin.write(pcm[first : first + 400].tobytes())
-        player.stdin.flush()
-    player.stdin.close()
-    player.wait(10)
-    return began + LEAD / RATE
-
-
-def locate(heard, pcm):
-    """Offset of ``pcm`` in ``heard``, in samples, by correlation (robust against another rate's rounding)."""
-    size = 1 << (len(heard) + len(pcm)).bit_length()
-    spectrum = np.fft.rfft(heard.astype(float), size) * np.conj(np.fft.rfft(pcm.astype(float), size))
-    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(heard)]))
+        raise
 
 
 def listen_once(listen, card, pcm, attempt):
@@ -167,8 +66,8 @@ def listen_once(listen, card, pcm, attempt):
         listen(f"other{attempt}", "--rate", "44100"),
     ]
     for listener in listeners:
-        listener.wait_until_listening()
-    began = play(pcm, card)
+        wait_until_listening(listener)
+    began = play(pcm, RATE, card)
     time.sleep(1.5)
     for listener in listeners:
         code, message = listener.end()
@@ -184,7 +83,7 @@ def test_events_through_the_sound_card_equal_the_offline_ones(run, card, listen)
         listeners, began = listen_once(listen, card, pcm, attempt)
         heard = [read_audio(listener.folder / "audio.wav", RATE) for listener in listeners]
         offsets = [locate(item, pcm) for item in heard]
-        live = [[event for _, event in listener.lines if event["state"] == "end"] for listener in listeners]
+        live = [listener.ended_events() for listener in listeners]
         for events, samples in zip(live, heard, strict=True):  # what was heard decides, exactly and always
             assert events == [{"type": "event", **event.to_dict()} for event in Engine(run).run(samples)]
         on_time = all(listener.summary()["latency_worst_ms"] <= 1000 * LIMIT_S for listener in listeners)
@@ -213,7 +112,7 @@ def test_events_through_the_sound_card_equal_the_offline_ones(run, card, listen)
 
 def test_a_card_that_goes_away_in_the_middle(card, listen, tmp_path):
     listener = listen("heard", "--rate", str(RATE))
-    listener.wait_until_listening()
+    wait_until_listening(listener)
     subprocess.run(["pactl", "exit"], env=card, check=True)
     assert listener.process.wait(60) == 2
     listener.thread.join(5)
