@@ -147,7 +147,7 @@ def test_size_measures_the_whole_detector(tmp_path, capsys):
     assert cli.main("size", [str(path), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["backends"]["compiled"]["fits"]
-    assert report["backends"]["compiled"]["ram"]["network"] == compiled.memory_bytes
+    assert report["backends"]["compiled"]["ram"]["network"] == compiled.stream["memory_bytes"]
     assert set(report["load"]) == {"window", "incremental"}
     assert cli.main("size", [str(path), "--board", "esp32"]) == 0
     assert "assumptions and sources" in capsys.readouterr().out

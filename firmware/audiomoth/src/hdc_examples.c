@@ -89,9 +89,7 @@ static bool play(cheep_app *app, const char *path)
     uint32_t left = find_samples(&file);
     bool good = left > 0u;
     const cheep_app_handlers handlers = {.context = NULL, .event = NULL, .stats = NULL, .scores = hdc_examples_window};
-    cheep_frontend_reset(&app->frontend);
-    cheep_columns_reset(&app->columns);
-    app->until_window = app->spec->window_frames;
+    cheep_app_forget(app);
     app->handlers = handlers;
     while (good && left >= sizeof samples[0]) {
         UINT got = 0;

@@ -20,6 +20,7 @@
 #include "cheep_columns.h"
 #include "cheep_detector.h"
 #include "cheep_frontend.h"
+#include "cheep_model.h"
 #include "cheep_ring.h"
 #include "cheep_status.h"
 
@@ -70,7 +71,7 @@ typedef struct {
     uint64_t windows;          /* since boot */
     uint32_t windows_now;      /* in this minute */
     uint32_t frontend_us;      /* worst: one column */
-    uint32_t model_us;         /* worst: one inference */
+    uint32_t model_us;         /* worst: one inference, or one column of a model fed with columns */
     uint32_t detector_us;      /* worst: one row of scores */
     uint32_t worst_waiting;    /* most samples that waited in the ring */
     uint32_t overruns;         /* gaps since boot */
@@ -92,7 +93,8 @@ struct cheep_app {
     cheep_ring *ring;
     cheep_app_handlers handlers;
     cheep_frontend frontend;
-    cheep_columns columns;
+    cheep_columns columns;     /* unused where by_columns is not NULL */
+    const cheep_model_columns *by_columns;  /* the model is fed with columns; NULL: with whole windows */
     cheep_detector detector;
     cheep_event *events;       /* n_classes */
     float *column;             /* n_mels */
@@ -119,6 +121,9 @@ cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *me
 
 /* Work on at most max_samples of what waits in the ring; returns the samples consumed. */
 size_t cheep_app_poll(cheep_app *app, size_t max_samples);
+
+/* Forget the audio heard so far: the next column is the first of a new window. */
+void cheep_app_forget(cheep_app *app);
 
 /* End of the recording: report running events as ended. */
 void cheep_app_finish(cheep_app *app);

@@ -86,6 +86,20 @@ static cheep_status check_frontend(cheep_app *app, void *memory, size_t memory_b
     return CHEEP_OK;
 }
 
+/* Run the golden window in the way in which the windows of the microphone will be run. */
+static cheep_status golden_scores(const cheep_app *app, int8_t *scores)
+{
+    const cheep_app_spec *spec = app->spec;
+    if (app->by_columns == NULL) {
+        return cheep_model_invoke(spec->golden_window, scores);
+    }
+    cheep_status status = CHEEP_OK;
+    for (size_t i = 0; i < spec->window_frames && status == CHEEP_OK; i++) {
+        status = app->by_columns->push(spec->golden_window + i * spec->frontend->n_mels);
+    }
+    return status == CHEEP_OK ? app->by_columns->scores(scores) : status;
+}
+
 static cheep_status check_model(cheep_app *app)
 {
     const cheep_app_spec *spec = app->spec;
@@ -94,10 +108,15 @@ static cheep_status check_model(cheep_app *app)
     if (status != CHEEP_OK) {
         return refuse(app, CHEEP_STAGE_MODEL, status, cheep_model_error());
     }
+    const cheep_model_columns *by_columns = cheep_model_by_columns();
+    if (by_columns != NULL && spec->stride_frames % by_columns->stride_frames == 0u) {
+        app->by_columns = by_columns;
+        by_columns->reset();
+    }
     if (spec->golden_window == NULL) {
         return CHEEP_OK;
     }
-    status = cheep_model_invoke(spec->golden_window, scores);
+    status = golden_scores(app, scores);
     if (status != CHEEP_OK) {
         return refuse(app, CHEEP_STAGE_GOLDEN, status, cheep_model_error());
     }
@@ -143,7 +162,7 @@ cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *me
     if (status != CHEEP_OK) {
         return status;
     }
-    app->until_window = spec->window_frames;
+    cheep_app_forget(app);
     app->next_report = (uint64_t)REPORT_SECONDS * spec->frontend->sample_rate_hz;
     return CHEEP_OK;
 }
@@ -208,21 +227,40 @@ static const int8_t *straight_window(cheep_columns *columns)
     return columns->data;
 }
 
-static void run_window(cheep_app *app)
+/* Hand a column to the model; true: a window is complete, and scores holds what the model says of it. */
+static bool run_model(cheep_app *app, int8_t *scores)
 {
-    int8_t scores[CHEEP_MAX_CLASSES];
+    bool complete = --app->until_window == 0u;
     uint32_t begun = cheep_hal_clock_us();
-    cheep_status status = cheep_model_invoke(straight_window(&app->columns), scores);
+    cheep_status status = CHEEP_OK;
+    if (app->by_columns != NULL) {
+        status = app->by_columns->push(app->quantized);
+        if (complete && status == CHEEP_OK) {
+            status = app->by_columns->scores(scores);
+        }
+    } else {
+        cheep_columns_push(&app->columns, app->quantized);
+        if (complete) {
+            status = cheep_model_invoke(straight_window(&app->columns), scores);
+        }
+    }
     keep_worst(&app->stats.model_us, begun);
+    if (complete) {
+        app->until_window = app->spec->stride_frames;
+    }
     if (status != CHEEP_OK) {
         app->failed_stage = CHEEP_STAGE_MODEL;
         app->failure = cheep_model_error();
-        return;
     }
+    return complete && status == CHEEP_OK;
+}
+
+static void take_scores(cheep_app *app, const int8_t *scores)
+{
     if (app->handlers.scores != NULL) {
         app->handlers.scores(app->handlers.context, app, window_start(app, app->detector.windows), scores);
     }
-    begun = cheep_hal_clock_us();
+    uint32_t begun = cheep_hal_clock_us();
     uint16_t n = cheep_detector_push(&app->detector, scores, app->events);
     keep_worst(&app->stats.detector_us, begun);
     app->stats.windows_now++;
@@ -232,13 +270,22 @@ static void run_window(cheep_app *app)
 static void take_column(cheep_app *app)
 {
     const cheep_app_spec *spec = app->spec;
+    int8_t scores[CHEEP_MAX_CLASSES];
     cheep_quantize(app->column, spec->frontend->n_mels, spec->input_inverse_scale, spec->input_zero_point,
                    app->quantized);
-    cheep_columns_push(&app->columns, app->quantized);
-    if (--app->until_window == 0u) {
-        app->until_window = spec->stride_frames;
-        run_window(app);
+    if (run_model(app, scores)) {
+        take_scores(app, scores);
     }
+}
+
+void cheep_app_forget(cheep_app *app)
+{
+    cheep_frontend_reset(&app->frontend);
+    cheep_columns_reset(&app->columns);
+    if (app->by_columns != NULL) {
+        app->by_columns->reset();
+    }
+    app->until_window = app->spec->window_frames;
 }
 
 /* Samples were lost here: no column and no window may join what lies on the two sides. */
@@ -246,9 +293,7 @@ static void take_gap(cheep_app *app, uint32_t lost)
 {
     app->samples += lost;
     app->stats.lost_samples += lost;
-    cheep_frontend_reset(&app->frontend);
-    cheep_columns_reset(&app->columns);
-    app->until_window = app->spec->window_frames;
+    cheep_app_forget(app);
     app->origin = app->samples;
     app->segment_window = app->detector.windows;
 }

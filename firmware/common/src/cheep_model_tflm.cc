@@ -107,6 +107,8 @@ extern "C" cheep_status cheep_model_invoke(const int8_t* window, int8_t* scores)
   return CHEEP_OK;
 }
 
+extern "C" const cheep_model_columns* cheep_model_by_columns(void) { return nullptr; }
+
 extern "C" size_t cheep_model_memory_bytes(void) {
   return interpreter == nullptr ? 0 : interpreter->arena_used_bytes();
 }

@@ -53,6 +53,11 @@ cheep_status cheep_model_invoke(const int8_t *window, int8_t *scores)
     return CHEEP_OK;
 }
 
+const cheep_model_columns *cheep_model_by_columns(void)
+{
+    return NULL;
+}
+
 size_t cheep_model_memory_bytes(void)
 {
     return arena;

@@ -51,7 +51,8 @@ class Need:
 def needs_compiled(compiled: Compiled, features: FeatureConfig | None) -> Need:
     """Return what a detector with the compiled network needs."""
     flash = {"network": compiled.constant_bytes + COMPILED_CODE_BYTES, "front end and detector": CORE_FLASH_BYTES}
-    return Need("compiled", flash, {"network": compiled.memory_bytes, **_core_ram(features)})
+    network = compiled.stream["memory_bytes"] if compiled.stream else compiled.memory_bytes  # as the firmware runs it
+    return Need("compiled", flash, {"network": network, **_core_ram(features)})
 
 
 def needs_tflm(model: TfliteModel, arena_bytes: int, features: FeatureConfig | None) -> Need:

@@ -17,7 +17,9 @@ from cheep.export import ExportModel
 _COSTS = ("frontend_instructions", "model_instructions", "detector_instructions", "stack_bytes")
 
 
-def run_emulated(export: ExportModel, blocks: Iterable[np.ndarray], optimization: str = "-O2") -> Iterator[str]:
+def run_emulated(
+    export: ExportModel, blocks: Iterable[np.ndarray], optimization: str = "-O2", whole_windows: bool = False
+) -> Iterator[str]:
     """Yield the lines that the application writes, then one of type ``emulator`` with its costs.
 
     Parameters
@@ -28,12 +30,15 @@ def run_emulated(export: ExportModel, blocks: Iterable[np.ndarray], optimization
         Audio at the model's rate.
     optimization : str
         For the compiler.
+    whole_windows : bool
+        Run every window from its start even where the network can be fed with columns (the same events).
 
     Yields
     ------
     str
         Lines as on a serial port. The last one is a JSON object: worst executed instructions of one column, one
-        inference and one row of scores, peak stack, static RAM (without the ring of samples) and flash, bytes.
+        inference (of a network fed with columns: one column) and one row of scores; instructions per second of audio
+        of the whole application; peak stack, static RAM (without the ring of samples) and flash, bytes.
 
     Raises
     ------
@@ -62,7 +67,7 @@ def run_emulated(export: ExportModel, blocks: Iterable[np.ndarray], optimization
             folder / "application.elf",
             include_dirs=[folder],
             optimization=optimization,
-            flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_MAX_CLASSES=16"],
+            flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_MAX_CLASSES=16", *["-DCHEEP_WHOLE_WINDOWS"] * whole_windows],
         )
         sizes = elf_sizes(elf)
         seconds = samples / export.features.sample_rate_hz
@@ -72,6 +77,7 @@ def run_emulated(export: ExportModel, blocks: Iterable[np.ndarray], optimization
             raise _refusal(error) from None
     yield from (line for line in result.text.splitlines() if line.startswith('{"type"'))
     costs = {cost: result.values[cost] for cost in _COSTS}
+    costs["instructions_per_second"] = round(1000 * result.values["thousand_instructions"] / max(seconds, 1e-3))
     costs["ram_bytes"] = sizes.ram - result.values["ring_bytes"]
     costs["flash_bytes"] = sizes.flash
     yield json.dumps({"type": "emulator", "board": "cortex-m4", "optimization": optimization, **costs})

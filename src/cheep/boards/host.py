@@ -130,6 +130,8 @@ class HostApplication:
         Length of the ring, a power of two.
     on_scores : callable, optional
         Called with (first sample of the window, scores as (classes,) int8) for every window.
+    model_sources : list of Path, optional
+        As for :func:`build_application`: C files that are the model, instead of ``runtime``.
     """
 
     def __init__(
@@ -141,12 +143,13 @@ class HostApplication:
         on_scores: Callable[[int, np.ndarray], None] | None = None,
         memory_bytes: int = 0,
         arena_bytes: int | None = None,
+        model_sources: list[Path] | None = None,
     ):
         self._lines: list[str] = []
         self._shape = (export.features.window_frames, export.features.n_mels)
         self._error: BaseException | None = None
         self._on_scores = on_scores
-        self._library = _load_copy(build_application(headers or render_headers(export)))
+        self._library = _load_copy(build_application(headers or render_headers(export), model_sources))
         if runtime is None:
             from cheep.tflm import TflmModel
 

@@ -270,7 +270,9 @@ class _Generator:
         if not self._is_detector():
             return text
         sizes = {"size_in": self._graph.inputs[0].size, "size_out": self._graph.outputs[0].size}
-        return text + ctext.ADAPTER.format(prefix=self._prefix, model_id=f"0x{self._sha256[:8]}u", **sizes)
+        return text + ctext.ADAPTER.format(
+            prefix=self._prefix, upper=self._prefix.upper(), model_id=f"0x{self._sha256[:8]}u", **sizes
+        )
 
     def _is_detector(self) -> bool:
         g = self._graph

@@ -15,14 +15,48 @@ _Static_assert(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS == {size_in} && CHEEP_MODEL
 #endif
 #endif
 
+/* Fed with columns, where the network can be and the build does not want whole windows. */
+#if defined({upper}_STREAM) && !defined(CHEEP_WHOLE_WINDOWS)
+static {prefix}_stream cheep_model_memory;
+#define CHEEP_WINDOW_MEMORY cheep_model_memory.memory
+
+static void reset_columns(void) {{
+    {prefix}_stream_reset(&cheep_model_memory);
+}}
+
+static cheep_status push_column(const int8_t *column) {{
+    {prefix}_stream_push(&cheep_model_memory, column);
+    return CHEEP_OK;
+}}
+
+static cheep_status scores_of_columns(int8_t *scores) {{
+    return {prefix}_stream_scores(&cheep_model_memory, scores) ? CHEEP_OK : CHEEP_ERROR_ARGUMENT;
+}}
+
+const cheep_model_columns *cheep_model_by_columns(void) {{
+    static const cheep_model_columns columns = {{
+        .stride_frames = {upper}_STREAM_STRIDE,
+        .reset = reset_columns,
+        .push = push_column,
+        .scores = scores_of_columns,
+    }};
+    return &columns;
+}}
+#else
 static {prefix}_memory cheep_model_memory;
+#define CHEEP_WINDOW_MEMORY cheep_model_memory
+
+const cheep_model_columns *cheep_model_by_columns(void) {{
+    return NULL;
+}}
+#endif
 
 cheep_status cheep_model_init(void) {{
     return CHEEP_OK; /* what a runtime checks at boot was checked when this file was compiled */
 }}
 
 cheep_status cheep_model_invoke(const int8_t *window, int8_t *scores) {{
-    {prefix}_invoke(&cheep_model_memory, window, scores);
+    {prefix}_invoke(&CHEEP_WINDOW_MEMORY, window, scores);
     return CHEEP_OK;
 }}
 

@@ -1,0 +1,150 @@
+"""The application with a network that is fed with columns: the lines and scores of whole windows in TFLM."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from cheep.boards.host import BootError, HostApplication, render_headers
+from cheep.compiler import compile_bytes
+from cheep.config import DetectorConfig
+from cheep.convert.bundle import write_bundle
+from cheep.export import load_export
+from cheep.features import compute_features, quantize
+from cheep.tflite_model import read_model
+
+RATE = 8000
+MODEL = """/* {digest}: the cache of builds looks at this file, and not at what it includes */
+#define CHEEP_BACKEND_COMPILED
+{define}
+#include "model_compiled.c"
+#include "model_callback.h"
+
+void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, cheep_callback_invoke invoke)
+{{
+    (void)found;
+    (void)arena_bytes;
+    (void)invoke;
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def recording():
+    """Noise that comes and goes in other bands, so that scores move."""
+    rng = np.random.default_rng(5)
+    t = np.arange(14 * RATE) / RATE
+    tone = np.sin(2 * np.pi * (300 + 250 * t) * t)
+    loud = 0.5 + 0.5 * np.sin(2 * np.pi * t / 2.3)
+    return np.rint(2500 * (rng.normal(0, 1, len(t)) * loud + tone * (1 - loud))).clip(-32768, 32767).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def export_at(tmp_path_factory, small_features, int8_model, recording):
+    """``export_at(stride)``: the small network with thresholds at the middle of its scores on the recording."""
+    from cheep.tflm import TflmModel
+
+    tensor = read_model(int8_model).inputs[0]
+    columns = quantize(compute_features(recording, small_features), tensor.scale, tensor.zero_point)
+    frames = small_features.window_frames
+    windows = np.stack([columns[i : i + frames] for i in range(0, len(columns) - frames + 1, 4)])
+    out = read_model(int8_model).outputs[0]
+    middle = np.median(TflmModel(int8_model).scores(windows), axis=0)
+    threshold = tuple(float(round((q - out.zero_point) * out.scale, 4)) for q in middle)
+
+    def make(stride):
+        folder = tmp_path_factory.mktemp("run")
+        detector = DetectorConfig(
+            stride_frames=stride, smoothing_windows=2, hold_off_windows=1, hysteresis=0.01, threshold=threshold
+        )
+        write_bundle(
+            folder, "bird_detector_int8.tflite", int8_model, features=small_features, labels=("one", "two"),
+            detector=detector, golden=windows[7], data={}, training={},
+        )  # fmt: skip
+        return load_export(folder)
+
+    return make
+
+
+def compiled_application(export, folder, define="", change=None, **options):
+    compiled = compile_bytes(export.bundle.model.data)
+    headers = {**render_headers(export), "model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
+    if change:
+        headers = change(headers)
+    source = folder / "model.c"
+    digest = hashlib.sha256(headers["model_compiled.c"].encode()).hexdigest()
+    source.write_text(MODEL.format(define=define, digest=digest))
+    return HostApplication(export, headers=headers, model_sources=[source], **options)
+
+
+def heard(application, pcm, ring_samples):
+    """Lines without times of stages; the consumer sleeps twice, so that the ring overflows."""
+    application.lines()
+    at, lost, lines = 0, 0, []
+    for n in np.random.default_rng(3).integers(1, 900, 400):
+        block = pcm[at : at + n]
+        lost += len(block) - application.push(block)
+        at += n
+        if not (5.0 < at / RATE < 5.6 or 9.0 < at / RATE < 9.7):
+            application.poll()
+            lines += application.lines()
+    lines += application.finish()
+    return [line for line in lines if '"event"' in line], lost
+
+
+@pytest.mark.parametrize("stride", [8, 6], ids=["fed with columns", "a stride that wants whole windows"])
+def test_scores_and_lines_are_those_of_whole_windows(export_at, recording, tmp_path, stride):
+    export = export_at(stride)
+    step = compile_bytes(export.bundle.model.data).stream["stride_rows"]
+    assert (stride % step == 0) == (stride == 8)
+    results = []
+    for make in (
+        HostApplication,
+        lambda export, **options: compiled_application(export, tmp_path, **options),
+        lambda export, **options: compiled_application(export, tmp_path, "#define CHEEP_WHOLE_WINDOWS", **options),
+    ):
+        seen = []
+        application = make(export, ring_samples=4096, on_scores=lambda at, row, seen=seen: seen.append((at, *row)))
+        results.append((seen, *heard(application, recording, 4096)))
+    seen, lines, lost = results[0]
+    assert len(lines) >= 8 and lost > 1000 and len({row[1] for row in seen}) > 10
+    assert results[1] == results[0]
+    assert results[2] == results[0]
+
+
+def test_the_golden_window_is_run_column_by_column(export_at, tmp_path):
+    """A network that is only wrong when it is fed with columns does not start."""
+
+    def change(headers):
+        text = headers["model_compiled.c"]
+        damaged = text.replace("stream->sums[stream->next][c] = (int16_t)memory->sums[c];", "(void)c;")
+        assert damaged != text
+        return {**headers, "model_compiled.c": damaged}
+
+    export = export_at(8)
+    with pytest.raises(BootError) as refusal:
+        compiled_application(export, tmp_path, change=change)
+    assert refusal.value.stage == "golden"
+    compiled_application(export, tmp_path, "#define CHEEP_WHOLE_WINDOWS", change=change).close()
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
+def test_the_emulated_board_says_the_same_and_works_less(export_at, recording):
+    from cheep.boards.emulated_application import run_emulated
+
+    export, pcm = export_at(8), recording[: 6 * RATE]
+    application = HostApplication(export)
+    expected = [line for line in [*application.run(pcm), *application.finish()] if '"event"' in line]
+    costs = []
+    for whole in (False, True):
+        *lines, cost = run_emulated(export, [pcm], whole_windows=whole)
+        assert [line for line in lines if '"type":"event"' in line] == expected and len(expected) >= 4
+        costs.append(json.loads(cost))
+    by_columns, whole = costs
+    assert by_columns["instructions_per_second"] < 0.8 * whole["instructions_per_second"]
+    assert by_columns["model_instructions"] < 0.5 * whole["model_instructions"]  # no column does a window's work
+    assert by_columns["ram_bytes"] < whole["ram_bytes"] + 2048
