@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from cheep.errors import CheepError
 from cheep.hdc import HdcConfig, HdcLearner, HdcModel, HdcScaling, hamming_distance, projection_matrix
 from cheep.hdc.core import CoreHdc
-from cheep.hdc.model import fit_scaling, isqrt, prototypes_of, similarity
+from cheep.hdc.model import fit_scaling, isqrt, prototypes_of, similarity, typical
 from cheep.hdc.projection import (
     lane_code,
     lane_decode,
@@ -42,7 +44,9 @@ def make_model(rng: np.random.Generator, dims: int, classes: int = 3, **options)
     scaling = fit_scaling(random_embeddings(rng, 50, dims), config)
     sums = rng.normal(0, 1000, (classes, config.hyper)).astype(np.int64)
     prototypes = prototypes_of(sums, config.form)
-    return HdcModel(config, scaling, prototypes, tuple(f"c{i}" for i in range(classes)), reject=3000)
+    reminders = random_embeddings(rng, classes * 2, dims).reshape(classes, 2, dims)
+    labels = tuple(f"c{i}" for i in range(classes))
+    return HdcModel(config, scaling, prototypes, labels, reject=3000, reminders=reminders)
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS)
@@ -89,14 +93,14 @@ def test_detector_scores_are_rounded_cosines():
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 256), st.sampled_from(PROJECTIONS), st.sampled_from(FORMS))
 def test_learning_gives_the_same_bits(seed, dims, projection, form):
-    """A random sequence of add, learn, unlearn, refine, adopt and forget."""
+    """A random sequence of add, learn, unlearn, refine, rehearse, adopt and forget."""
     rng = np.random.default_rng(seed)
     model = make_model(rng, dims, projection=projection, form=form, hyper=256, seed=seed)
     core, twin = CoreHdc(model, n_slots=2), HdcLearner(model, 2)
     probe = random_embeddings(rng, 3, dims)
     for step in range(12):
         x = random_embeddings(rng, 1, dims)
-        action = rng.choice(["add", "learn", "learn", "learn", "unlearn", "refine", "adopt", "forget"])
+        action = rng.choice(["add", "learn", "learn", "learn", "unlearn", "refine", "rehearse", "adopt", "forget"])
         index = int(rng.integers(3, 5))
         outcome = []
         for side in (core, twin):
@@ -105,6 +109,8 @@ def test_learning_gives_the_same_bits(seed, dims, projection, form):
                     outcome.append(side.add_class(f"n{step}"))
                 elif action == "adopt":
                     outcome.append(side.adopt(int(step % 3), 1 + step * 6) if step % 3 != 2 else None)
+                elif action == "rehearse":
+                    outcome.append(side.rehearse(1 + step % 3))
                 elif action == "forget":
                     outcome.append(side.forget(index))
                 else:
@@ -137,6 +143,39 @@ def test_learning_saturates_and_unlearning_is_exact():
         twin.learn(index, examples[0])
     assert np.abs(twin.slots[0].sum).max() == 32767
     assert core.learned()[0][3] == twin.slots[0].sum.tobytes()
+
+
+def test_rehearsal_gives_old_classes_back_what_a_new_one_took():
+    rng = np.random.default_rng(2)
+    centers = rng.normal(size=(3, 32)) * 30
+    centers[2] = centers[0] + rng.normal(size=32) * 12  # the new class is much like the first one
+    x = [np.clip(np.rint(c + rng.normal(size=(40, 32)) * 16), -128, 127).astype(np.int8) for c in centers]
+    config = HdcConfig(hyper=512)
+    empty = HdcModel(config, fit_scaling(np.vstack(x[:2]), config), np.ones((2, 512), np.int8), ("a", "b"))
+    sums = np.stack([empty.encode(rows[:2]).astype(int).sum(axis=0) for rows in x[:2]])  # poor: two examples each
+    model = dataclasses.replace(
+        empty, prototypes=prototypes_of(sums, "int8"), reminders=np.stack([typical(rows, 4, 1) for rows in x[:2]])
+    )
+    core, twin = CoreHdc(model, n_slots=1), HdcLearner(model, 1)
+    for side in (core, twin):
+        index = side.add_class("new")
+        for row in x[2][:20]:
+            side.learn(index, row)
+    before = np.mean(twin.predict(x[0]) == 0)
+    corrections = core.rehearse(10)
+    assert corrections == twin.rehearse(10) > 0
+    assert core.learned()[0] == ("new", 20, 0xFFFF, twin.slots[0].sum.tobytes())
+    assert np.mean(twin.predict(x[0]) == 0) > before + 0.1
+    assert np.mean(twin.predict(x[2][20:]) == 2) > 0.5
+    assert twin.rehearse(10) <= corrections and twin.rehearse(0) == 0
+
+
+def test_typical_embeddings_lie_among_their_own():
+    rng = np.random.default_rng(6)
+    groups = np.concatenate([rng.normal(m, 3, (30, 8)) for m in (-90, 0, 90)])
+    found = typical(np.rint(groups).astype(np.int8), 3, 1)
+    assert sorted(np.rint(found.mean(axis=1) / 90).tolist()) == [-1, 0, 1]
+    assert len(typical(np.ones((2, 8), np.int8), 5, 1)) == 5
 
 
 def test_an_overridden_class_is_silent_until_forgotten():

@@ -16,7 +16,9 @@ def make_model(hyper: int, dims: int, classes: int, **options) -> tuple[HdcModel
     config = HdcConfig(hyper=hyper, **options)
     sums = rng.normal(0, 1000, (classes, hyper)).astype(np.int64)
     labels = tuple(f"c{i}" for i in range(classes))
-    model = HdcModel(config, fit_scaling(embeddings, config), prototypes_of(sums, config.form), labels)
+    reminders = np.concatenate([embeddings[: 2 * classes]] * 2)[: 2 * classes].reshape(classes, 2, dims)
+    scaling = fit_scaling(embeddings, config)
+    model = HdcModel(config, scaling, prototypes_of(sums, config.form), labels, reminders=reminders)
     return model, np.vstack([embeddings[:2], np.full((1, dims), 127), np.full((1, dims), -128)]).astype(np.int8)
 
 
@@ -32,11 +34,12 @@ def make_model(hyper: int, dims: int, classes: int, **options) -> tuple[HdcModel
     ],
 )
 def test_same_bits_on_the_emulated_core(tmp_path, projection, form, dims, table, optimization):
-    """Hypervectors and scores, before and while a class is learned."""
+    """Hypervectors and scores, before and while a class is learned, and after a rehearsal."""
     model, x = make_model(512, dims, 3, projection=projection, form=form)
     elf = build_hdc(tmp_path, model, 1, table, optimization)
-    _, data = run_hdc(elf, x, tmp_path, count=False)
+    result, data = run_hdc(elf, x, tmp_path, count=False)
     assert data == host_bytes(model, x, 1)
+    assert result.values["corrections"] > 0  # the new class is learned from the reminders themselves
 
 
 @pytest.mark.parametrize(

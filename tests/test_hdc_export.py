@@ -34,9 +34,9 @@ def make_model(form: str = "int8", projection: str = "hadamard", hyper: int = 51
     config = HdcConfig(hyper=hyper, form=form, projection=projection, seed=9)
     scaling = fit_scaling(rng.integers(-128, 128, (20, 64)).astype(np.int8), config)
     labels = ("knock", 'say "hi"', "überall")
-    return HdcModel(
-        config, scaling, prototypes_of(rng.integers(-99, 99, (3, hyper)), form), labels, 1234, SHA, 0.05, -3
-    )
+    prototypes = prototypes_of(rng.integers(-99, 99, (3, hyper)), form)
+    reminders = rng.integers(-128, 128, (3, 2, 64)).astype(np.int8)
+    return HdcModel(config, scaling, prototypes, labels, 1234, SHA, 0.05, -3, reminders)
 
 
 @pytest.mark.parametrize("form", ["int8", "bipolar", "binary"])
@@ -50,6 +50,8 @@ def test_metadata_round_trip(form, tmp_path):
     x = np.random.default_rng(0).integers(-128, 128, (5, 64)).astype(np.int8)
     assert np.array_equal(again.scores(x), model.scores(x)) and again.id32 == model.id32
     assert again.labels == model.labels and again.reject == 1234
+    assert np.array_equal(again.reminders, model.reminders)
+    assert read["bytes"]["reminders"] == 3 * 2 * 64 and sizes(model, 1000, 0, False)["reminders"] == 0
     assert set(values["placement"]) == set(PLACEMENT)
 
 
@@ -175,6 +177,8 @@ def test_few_shot_learns_new_classes_and_keeps_old_ones():
     new = NewClasses(("n0", "n1"), only_new(whole.splits["train"]), only_new(whole.splits["test"]))
     row = few_shot(old, new, HdcConfig(hyper=1024, epochs=2), 5, draws=2)
     assert row["old_before"] > 0.95 and row["hdc_old"] > 0.9 and row["hdc_new"] > 0.9 and row["softmax_all"] > 0.9
+    assert row["hdc_old"] >= row["bundle_old"]
+    assert "softmax_all" not in few_shot(old, new, HdcConfig(hyper=1024, epochs=2), 5, draws=1, softmax=False)
 
 
 def test_a_trained_head_keeps_the_order_of_the_network():

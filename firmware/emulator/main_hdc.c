@@ -1,7 +1,7 @@
 /* The hyperdimensional head on the emulated core: instructions per step, and everything that the host compares.
  *
  * Arguments: IN OUT. IN: embeddings, int8 [n][CHEEP_HDC_DIMS]. OUT: for each its hypervector (int8 [H]) and scores
- * (int32), then, after a class has been learned from all of them, the scores once more. */
+ * (int32), the same while a class is learned from all of them, and once more after a rehearsal of two passes. */
 #include <string.h>
 
 #include "cheep_hdc.h"
@@ -79,6 +79,15 @@ int main(void)
          write_all(words, sink, index) != 0)) {
         emulator_print("failed\n");
         return 1;
+    }
+    if (CHEEP_HDC_SLOTS > 0) {
+        const uint32_t start = emulator_ticks();
+        emulator_report("corrections", cheep_hdc_rehearse(&hdc, 2));
+        emulator_report("rehearse", emulator_elapsed(start));
+        if (write_all(words, sink, CHEEP_HDC_UNKNOWN) != 0) {
+            emulator_print("failed\n");
+            return 1;
+        }
     }
     emulator_close(sink);
     emulator_report("stack_bytes", emulator_stack_peak_bytes());

@@ -73,6 +73,8 @@ typedef struct {
     uint16_t n_classes;      /* fixed classes, 0..CHEEP_HDC_MAX_CLASSES */
     const uint32_t *prototypes; /* n_classes vectors; NULL if there are none */
     int32_t reject;          /* a best score below this is CHEEP_HDC_UNKNOWN; INT32_MIN: never */
+    const int8_t *reminders; /* n_classes * n_reminders embeddings, typical ones of each fixed class, or NULL */
+    uint16_t n_reminders;    /* per class */
 } cheep_hdc_spec;
 
 /* A class learned on the device. */
@@ -142,6 +144,11 @@ cheep_status cheep_hdc_unlearn(cheep_hdc *h, uint16_t class_index, const int8_t 
 /* Learn only from a mistake: when another class is nearest, learn the example, and unlearn it there if that class is
  * a learned one with other examples. *changed says whether anything was. */
 cheep_status cheep_hdc_refine(cheep_hdc *h, uint16_t class_index, const int8_t *embedding, bool *changed);
+
+/* Remind learned classes of the fixed ones: a reminder that a learned class wins is taken out of that class, as if it
+ * had been learned by mistake; over and over, at most `passes` times through all reminders. Returns how often.
+ * Call it when a class has been learned. Old classes keep what a bundle of raw examples would take from them. */
+uint32_t cheep_hdc_rehearse(cheep_hdc *h, uint16_t passes);
 
 /* Drop a learned class; a fixed class that it replaced is back. */
 cheep_status cheep_hdc_forget(cheep_hdc *h, uint16_t class_index);

@@ -22,6 +22,7 @@ extern "C" {
 #endif
 
 #define CHEEP_HDC_APP_WINDOWS 10u /* learned by one press of a button, or by `learn NAME` */
+#define CHEEP_HDC_APP_PASSES 10u  /* of rehearsal after learning (cheep_hdc_rehearse) */
 
 typedef struct {
     void *context;
@@ -50,7 +51,7 @@ cheep_status cheep_hdc_app_boot(cheep_hdc_app *app, const cheep_hdc_spec *spec, 
 void cheep_hdc_app_window(cheep_hdc_app *app, const int8_t *embedding, uint64_t sample);
 
 /* Take the next `windows` windows as examples of a class, which is made if it is new (a name of letters, digits, '_'
- * and '-'); a fixed class is adopted with the weight of 10 examples. Saved when they are taken. */
+ * and '-'); a fixed class is adopted with the weight of 10 examples. Rehearsed and saved when they are taken. */
 cheep_status cheep_hdc_app_learn(cheep_hdc_app *app, const char *name, uint16_t windows);
 
 /* End the learning now (a card's example files have all been played) and save. */

@@ -16,7 +16,7 @@ static bool valid(const cheep_hdc_spec *s)
            s->hyper <= CHEEP_HDC_MAX_HYPER && s->hyper % 256u == 0u && s->projection <= CHEEP_HDC_HADAMARD &&
            s->form <= CHEEP_HDC_BINARY && s->similarity <= CHEEP_HDC_DOT && s->shift <= 20u && s->gain_shift >= 1u &&
            s->gain_shift <= 20u && s->center != NULL && s->gain != NULL && s->n_classes <= CHEEP_HDC_MAX_CLASSES &&
-           (s->n_classes == 0u || s->prototypes != NULL);
+           (s->n_classes == 0u || s->prototypes != NULL) && (s->n_reminders == 0u || s->reminders != NULL);
 }
 
 static size_t query_bytes(const cheep_hdc_spec *s)

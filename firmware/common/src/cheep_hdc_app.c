@@ -138,6 +138,7 @@ void cheep_hdc_app_learned(cheep_hdc_app *app)
     if (app->learning == CHEEP_HDC_UNKNOWN) {
         return;
     }
+    (void)cheep_hdc_rehearse(&app->hdc, CHEEP_HDC_APP_PASSES);
     line out = {"", 0};
     put(&out, "{\"type\":\"hdc_learned\",\"class\":");
     put_string(&out, name_of(app, app->learning));

@@ -12,6 +12,12 @@ CHEEP_HDC_PLACE_MATRIX static const uint32_t matrix[CHEEP_HDC_MATRIX_WORDS] = CH
 #define CHEEP_HDC_MATRIX_TABLE NULL
 #endif
 CHEEP_HDC_PLACE_PROTOTYPES static const uint32_t prototypes[] = CHEEP_HDC_PROTOTYPES;
+#if CHEEP_HDC_REMINDERS_PER_CLASS > 0
+#define CHEEP_HDC_REMINDERS_TABLE reminders
+static const int8_t reminders[CHEEP_HDC_CLASSES * CHEEP_HDC_REMINDERS_PER_CLASS * CHEEP_HDC_DIMS] = CHEEP_HDC_REMINDERS;
+#else
+#define CHEEP_HDC_REMINDERS_TABLE NULL
+#endif
 
 const cheep_hdc_spec cheep_hdc_generated = {
     .id = CHEEP_HDC_PROJECTION_ID,
@@ -29,6 +35,8 @@ const cheep_hdc_spec cheep_hdc_generated = {
     .n_classes = CHEEP_HDC_CLASSES,
     .prototypes = prototypes,
     .reject = CHEEP_HDC_REJECT,
+    .reminders = CHEEP_HDC_REMINDERS_TABLE,
+    .n_reminders = CHEEP_HDC_REMINDERS_PER_CLASS,
 };
 
 const char *const cheep_hdc_labels[CHEEP_HDC_CLASSES] = CHEEP_HDC_LABELS;

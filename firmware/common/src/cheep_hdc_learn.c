@@ -127,8 +127,8 @@ cheep_status cheep_hdc_adopt(cheep_hdc *h, uint16_t fixed_class, uint16_t weight
     return CHEEP_OK;
 }
 
-/* Add the query, times sign, to a class. */
-static void bundle(cheep_hdc *h, cheep_hdc_slot *slot, int32_t sign)
+/* Add the query, times sign, to a class's sum. */
+static void add(cheep_hdc *h, cheep_hdc_slot *slot, int32_t sign)
 {
     for (uint32_t group = 0; group < h->spec->hyper / 4u; group++) {
         int32_t b[4];
@@ -137,8 +137,14 @@ static void bundle(cheep_hdc *h, cheep_hdc_slot *slot, int32_t sign)
             slot->sum[4u * group + j] = clip16(slot->sum[4u * group + j] + sign * b[j]);
         }
     }
-    slot->count = (uint16_t)(slot->count + sign);
     cheep_hdc_rebuild(h, (uint16_t)(slot - h->slot));
+}
+
+/* Add the query, times sign, to a class as an example of it. */
+static void bundle(cheep_hdc *h, cheep_hdc_slot *slot, int32_t sign)
+{
+    slot->count = (uint16_t)(slot->count + sign);
+    add(h, slot, sign);
 }
 
 cheep_status cheep_hdc_learn(cheep_hdc *h, uint16_t class_index, const int8_t *embedding)
@@ -182,6 +188,26 @@ cheep_status cheep_hdc_refine(cheep_hdc *h, uint16_t class_index, const int8_t *
         bundle(h, wrong, -1);
     }
     return CHEEP_OK;
+}
+
+uint32_t cheep_hdc_rehearse(cheep_hdc *h, uint16_t passes)
+{
+    const cheep_hdc_spec *spec = h->spec;
+    uint32_t all = 0;
+    uint32_t before = UINT32_MAX;
+    for (uint16_t pass = 0; pass < passes && all != before; pass++) {
+        before = all;
+        for (uint32_t i = 0; i < (uint32_t)spec->n_classes * spec->n_reminders; i++) {
+            cheep_hdc_result result;
+            cheep_hdc_classify(h, spec->reminders + i * spec->n_dims, &result);
+            cheep_hdc_slot *wrong = result.nearest == CHEEP_HDC_UNKNOWN ? NULL : learned(h, result.nearest);
+            if (wrong != NULL && wrong->overrides != i / spec->n_reminders) {
+                add(h, wrong, -1);
+                all++;
+            }
+        }
+    }
+    return all;
 }
 
 cheep_status cheep_hdc_forget(cheep_hdc *h, uint16_t class_index)

@@ -62,6 +62,9 @@ def host_bytes(model: HdcModel, embeddings: np.ndarray, n_slots: int = 0) -> byt
         for x in embeddings:
             parts += [model.encode(x)[0].tobytes(), learner.scores(x)[0].astype("<i4").tobytes()]
             learner.learn(index, x)
+        learner.rehearse(2)
+        for x in embeddings:
+            parts += [model.encode(x)[0].tobytes(), learner.scores(x)[0].astype("<i4").tobytes()]
     return b"".join(parts)
 
 

@@ -79,7 +79,7 @@ def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
         rows.append([name, f"{found['window_accuracy']:.4f}", f"{found['clip_accuracy']:.4f}"])
     print(table(rows))
     size = values["bytes"]
-    parts = ", ".join(f"{part} {size[part]}" for part in ("extractor", "matrix", "prototypes", "scaling"))
+    parts = ", ".join(f"{part} {size[part]}" for part in ("extractor", "matrix", "prototypes", "scaling", "reminders"))
     print(f"{size['total']} bytes of flash ({parts}); {size['ram']} bytes of RAM with {slots} learnable classes")
     print(f"wrote {folder / 'hdc' / METADATA}\nnext: cheep hdc export")
     return 0

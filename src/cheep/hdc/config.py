@@ -37,6 +37,9 @@ class HdcConfig(Settings):
     reject_quantile: float = Field(
         0.02, ge=0, lt=1, description="share of the training examples that may score below the unknown threshold"
     )
+    reminders: int = Field(
+        8, ge=0, le=64, description="typical embeddings per class that the device keeps, to rehearse what it learns"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

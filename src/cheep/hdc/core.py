@@ -39,6 +39,8 @@ class Spec(_c.Structure):
         ("n_classes", _c.c_uint16),
         ("prototypes", _c.c_void_p),
         ("reject", _c.c_int32),
+        ("reminders", _c.c_void_p),
+        ("n_reminders", _c.c_uint16),
     ]
 
 
@@ -105,6 +107,7 @@ def _library() -> ctypes.CDLL:
         "learn": (_c.c_int, h, u16, p),
         "unlearn": (_c.c_int, h, u16, p),
         "refine": (_c.c_int, h, u16, p, _c.POINTER(_c.c_bool)),
+        "rehearse": (_c.c_uint32, h, u16),
         "forget": (_c.c_int, h, u16),
         "find": (u16, h, _c.c_char_p),
         "record_bytes": (_c.c_uint32, h),
@@ -189,6 +192,7 @@ class CoreHdc:
         self._gain = np.ascontiguousarray(scaling.gain, np.int16)
         self._matrix = projection_table(config.projection, model.n_dims, config.hyper, config.seed) if table else None
         self._prototypes = prototype_words(model)
+        self._reminders = None if model.reminders is None else np.ascontiguousarray(model.reminders, np.int8)
         self.spec = Spec(
             model.id32,
             model.n_dims,
@@ -205,6 +209,8 @@ class CoreHdc:
             len(model.labels),
             self._prototypes.ctypes.data,
             model.reject,
+            None if self._reminders is None else self._reminders.ctypes.data,
+            0 if self._reminders is None else self._reminders.shape[1],
         )
         self._core = _library()
         self.memory_bytes = int(self._core.cheep_hdc_memory_bytes(self.spec, n_slots))
@@ -272,6 +278,10 @@ class CoreHdc:
         changed = _c.c_bool()
         self._check(self._core.cheep_hdc_refine(self._h, class_index, self._rows(embedding)[0].ctypes.data, changed))
         return changed.value
+
+    def rehearse(self, passes: int) -> int:
+        """Take reminders of fixed classes out of the learned classes that win them; returns how often."""
+        return int(self._core.cheep_hdc_rehearse(self._h, passes))
 
     def forget(self, class_index: int) -> None:
         """Drop a learned class."""

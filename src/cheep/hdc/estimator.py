@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from cheep.errors import CheepError
 from cheep.hdc.config import HdcConfig
-from cheep.hdc.model import HdcModel, fit_scaling, hypervectors, project, prototypes_of, similarity
+from cheep.hdc.model import HdcModel, fit_scaling, hypervectors, project, prototypes_of, similarity, typical
 
 BATCH = 32
 
@@ -22,7 +22,7 @@ class HdcClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    hyper, projection, form, similarity, normalize, seed, epochs, margin, reject_quantile
+    hyper, projection, form, similarity, normalize, seed, epochs, margin, reject_quantile, reminders
         See :class:`~cheep.hdc.config.HdcConfig`.
 
     Notes
@@ -44,6 +44,7 @@ class HdcClassifier(ClassifierMixin, BaseEstimator):
         epochs: int = 20,
         margin: float = 0.05,
         reject_quantile: float = 0.02,
+        reminders: int = 8,
     ):
         self.hyper = hyper
         self.projection = projection
@@ -54,6 +55,7 @@ class HdcClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.margin = margin
         self.reject_quantile = reject_quantile
+        self.reminders = reminders
 
     def config(self) -> HdcConfig:
         """Return the validated settings; CheepError where one is wrong."""
@@ -72,6 +74,10 @@ class HdcClassifier(ClassifierMixin, BaseEstimator):
         if self.config_.epochs and len(self.classes_) > 1:
             self.sums_ = refine(self.sums_, hv, target, self.config_)
         self._finish(hv, target)
+        q, k = self._int8(X), self.config_.reminders
+        self.reminders_ = (
+            np.stack([typical(q[target == c], k, self.config_.seed) for c in range(len(self.classes_))]) if k else None
+        )
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
@@ -100,6 +106,7 @@ class HdcClassifier(ClassifierMixin, BaseEstimator):
         self.sums_ = self.sums_ + _bundle(hv, target, len(self.classes_))
         self.counts_ = self.counts_ + np.bincount(target, minlength=len(self.classes_))
         self._finish(hv, target)
+        self.reminders_ = None  # a bundle keeps no examples
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -128,6 +135,7 @@ class HdcClassifier(ClassifierMixin, BaseEstimator):
             extractor_sha256,
             self.scale_ if scale is None else scale,
             zero_point,
+            self.reminders_,
         )
 
     def _begin(self, X: np.ndarray) -> None:

@@ -79,6 +79,8 @@ def render_prototypes(model: HdcModel, feature_hash: int, n_slots: int) -> str:
     """
     config = model.config
     words = prototype_words(model)
+    none = np.zeros((len(model.labels), 0, model.n_dims), np.int8)
+    reminders = model.reminders if n_slots and model.reminders is not None else none
     lines = [
         f"/* {len(model.labels)} classes, {config.form}, {config.similarity}: {words.nbytes} bytes. */",
         f"#define CHEEP_HDC_PROTOTYPES_ID 0x{model.id32:08x}u",
@@ -94,7 +96,11 @@ def render_prototypes(model: HdcModel, feature_hash: int, n_slots: int) -> str:
         "",
         "/* Coded as cheep_hdc.h says, class after class. */",
         table("CHEEP_HDC_PROTOTYPES", _hex(words.reshape(-1))),
+        f"#define CHEEP_HDC_REMINDERS_PER_CLASS {reminders.shape[1]}",
     ]
+    if reminders.size:
+        lines += ["", "/* Typical embeddings of each class, for cheep_hdc_rehearse. */"]
+        lines += [table("CHEEP_HDC_REMINDERS", map(str, reminders.reshape(-1).tolist()))]
     return guard(PROTOTYPES_HEADER, lines, mark(TOOL, model.extractor_sha256, feature_hash))
 
 
@@ -107,7 +113,8 @@ def render_headers(model: HdcModel, feature_hash: int, n_slots: int, with_table:
 
 
 def sizes(model: HdcModel, extractor_bytes: int, n_slots: int, with_table: bool) -> dict[str, int]:
-    """Return bytes by part: ``extractor``, ``matrix``, ``prototypes``, ``scaling``, their ``total``, and ``ram``."""
+    """Return bytes by part: ``extractor``, ``matrix``, ``prototypes``, ``scaling``, ``reminders`` (only where classes
+    can be learned: ``n_slots``), their ``total``, and ``ram``."""
     config = model.config
     matrix = projection_table(config.projection, model.n_dims, config.hyper, config.seed).nbytes if with_table else 0
     parts = {
@@ -115,6 +122,7 @@ def sizes(model: HdcModel, extractor_bytes: int, n_slots: int, with_table: bool)
         "matrix": matrix,
         "prototypes": prototype_words(model).nbytes,
         "scaling": 4 * model.n_dims,
+        "reminders": model.reminders.nbytes if n_slots and model.reminders is not None else 0,
     }
     return {**parts, "total": sum(parts.values()), "ram": CoreHdc(model, n_slots).memory_bytes}
 
@@ -149,6 +157,9 @@ def metadata(
         "score_unit": 1 if model.config.similarity == "dot" else 1 / 32768,
         "thresholds": {"reject": model.reject},
         "prototypes": base64.b64encode(prototype_words(model).astype("<u4").tobytes()).decode(),
+        "reminders": None
+        if model.reminders is None
+        else base64.b64encode(np.ascontiguousarray(model.reminders, np.int8).tobytes()).decode(),
         "learning": {"slots": n_slots, "record_bytes": core.record_bytes, "with_table": with_table},
         "bytes": sizes(model, int(extractor.get("bytes", 0)), n_slots, with_table),
         "placement": PLACEMENT,
@@ -182,6 +193,7 @@ def model_from_metadata(values: Mapping[str, Any], where: str = METADATA) -> Hdc
             values["extractor"]["sha256"],
             float(values["input"]["scale"]),
             int(values["input"]["zero_point"]),
+            _reminders(values, len(scaling.center)),
         )
         expected = int(values["id"], 16)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -191,6 +203,13 @@ def model_from_metadata(values: Mapping[str, Any], where: str = METADATA) -> Hdc
     if model.id32 != expected:
         raise CheepError(f"{where}: its parts do not belong together; make it again with cheep hdc train")
     return model
+
+
+def _reminders(values: Mapping[str, Any], n_dims: int) -> np.ndarray | None:
+    if values["reminders"] is None:
+        return None
+    data = np.frombuffer(base64.b64decode(values["reminders"], validate=True), np.int8)
+    return data.reshape(len(values["labels"]), -1, n_dims)
 
 
 def load_head(folder: Path) -> tuple[HdcModel, dict[str, Any]]:

@@ -97,6 +97,28 @@ class HdcLearner:
             self._bundle(self._slot(nearest), hv[0], -1)
         return True
 
+    def rehearse(self, passes: int) -> int:
+        """Take reminders of fixed classes out of the learned classes that win them; returns how often."""
+        reminders = self.model.reminders
+        if reminders is None:
+            return 0
+        fixed, total = len(self.model.labels), 0
+        hv = self.model.encode(reminders.reshape(-1, reminders.shape[2]))
+        for _ in range(passes):
+            before = total
+            for i, row in enumerate(hv):
+                scores = self.scores_of(row[None])[0]
+                nearest = int(scores.argmax())
+                if nearest < fixed or scores[nearest] == NO_SCORE:
+                    continue
+                slot = self._slot(nearest)
+                if slot.overrides != i // reminders.shape[1]:
+                    slot.sum = _clip16(slot.sum.astype(np.int32) - row)
+                    total += 1
+            if total == before:
+                break
+        return total
+
     def forget(self, class_index: int) -> None:
         """Drop a learned class."""
         self._slot(class_index)

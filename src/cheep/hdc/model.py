@@ -131,6 +131,8 @@ class HdcModel:
         Best scores below it are "unknown"; in units of the scores.
     extractor_sha256
         Of the ``.tflite`` that makes the embeddings; empty when there is none.
+    reminders
+        (classes, k, n_dims) int8: typical embeddings of each class, for rehearsal on the device; None: there are none.
     """
 
     config: HdcConfig
@@ -141,12 +143,16 @@ class HdcModel:
     extractor_sha256: str = ""
     input_scale: float = 1.0
     input_zero_point: int = 0
+    reminders: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.prototypes.shape != (len(self.labels), self.config.hyper):
             raise CheepError(
                 f"prototypes of shape {self.prototypes.shape}: must be ({len(self.labels)} labels, {self.config.hyper})"
             )
+        wanted = (len(self.labels), self.n_dims)
+        if self.reminders is not None and (self.reminders.shape[0], self.reminders.shape[2]) != wanted:
+            raise CheepError(f"reminders of shape {self.reminders.shape}: must be {wanted[0]} labels, k, {wanted[1]}")
 
     @property
     def n_dims(self) -> int:
@@ -216,6 +222,24 @@ def similarity(hv: np.ndarray, prototypes: np.ndarray, config: HdcConfig) -> np.
         return _divide(products * 32768, np.full((1, 1), config.hyper)).astype(np.int32)
     part = (products * inverse_length(hv)[:, None]) >> 20
     return np.clip((part * inverse_length(prototypes)[None, :]) >> 33, -32767, 32767).astype(np.int32)
+
+
+def typical(embedding: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Return ``k`` embeddings (k, n_dims) int8 that stand for many (n, n_dims) int8: the centres of a k-means.
+
+    With fewer than ``k`` embeddings some stand twice.
+    """
+    x = embedding.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    centers = x[rng.choice(len(x), k, replace=len(x) < k)]
+    for _ in range(20):
+        distance = np.einsum("kd,kd->k", centers, centers) - 2 * x @ centers.T
+        nearest = distance.argmin(axis=1)
+        moved = np.array([x[nearest == j].mean(axis=0) if (nearest == j).any() else c for j, c in enumerate(centers)])
+        if np.array_equal(moved, centers):
+            break
+        centers = moved
+    return np.clip(np.rint(centers), -128, 127).astype(np.int8)
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:

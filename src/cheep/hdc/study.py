@@ -20,6 +20,7 @@ from cheep.hdc.learner import HdcLearner
 from cheep.hdc.model import HdcModel
 
 SPLITS = ("train", "val", "test")
+PASSES = 10  # of rehearsal, as CHEEP_HDC_APP_PASSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +154,12 @@ def train_head(study: Study, config: HdcConfig, part: Embedded | None = None) ->
     classifier = HdcClassifier(**config.to_dict()).fit(part.embedding, names)
     fitted = classifier.model(study.extractor.sha256, study.extractor.scale, study.extractor.zero_point)
     order = [fitted.labels.index(label) for label in study.labels]  # the network's order
-    return dataclasses.replace(fitted, prototypes=fitted.prototypes[order], labels=study.labels)
+    return dataclasses.replace(
+        fitted,
+        prototypes=fitted.prototypes[order],
+        labels=study.labels,
+        reminders=None if fitted.reminders is None else fitted.reminders[order],
+    )
 
 
 def join(*parts: Embedded) -> Embedded:
@@ -247,11 +253,14 @@ def against_examples(study: Study, base: HdcConfig, values: Sequence[int], draws
     return rows
 
 
-def few_shot(study: Study, new: NewClasses, base: HdcConfig, n: int, draws: int = 10) -> dict[str, Any]:
+def few_shot(
+    study: Study, new: NewClasses, base: HdcConfig, n: int, draws: int = 10, softmax: bool = True
+) -> dict[str, Any]:
     """Add new classes from ``n`` clips each: accuracy on old, new and all test clips, beside retraining softmax.
 
-    The device learns window by window into two slots beside the fixed prototypes. The softmax head for comparison is
-    trained again on the float embeddings of all old training windows and the same new clips.
+    The device learns window by window into two slots beside the fixed prototypes (``bundle``), and rehearses after each
+    class (``hdc``). The softmax head for comparison is trained again on the float embeddings of all old training
+    windows and the same new clips.
     """
     old = study.splits["test"]
     n_old = len(study.labels)
@@ -264,20 +273,26 @@ def few_shot(study: Study, new: NewClasses, base: HdcConfig, n: int, draws: int 
         np.concatenate([old.target, new.test.target + n_old]),
         np.concatenate([old.clip, new.test.clip + 1_000_000]),
     )
-    results: dict[str, list[dict[str, float]]] = {"hdc": [], "softmax": []}
+    results: dict[str, list[dict[str, float]]] = {"bundle": [], "hdc": [], "softmax": []}
     for draw in range(draws):
         rng = np.random.default_rng([base.seed, n, draw])
         chosen = [draw_clips(new.train, c, n, rng) for c in range(len(new.labels))]
-        learner = HdcLearner(model, len(new.labels))
-        for name, rows in zip(new.labels, chosen, strict=True):
-            index = learner.add_class(name[:15])
-            for row in rows:
-                learner.learn(index, new.train.embedding[row])
-        results["hdc"].append(_old_new(learner.scores(both.embedding), both, n_old))
-        results["softmax"].append(_old_new(_softmax_again(study, new, np.concatenate(chosen), both), both, n_old))
+        for kind, passes in (("bundle", 0), ("hdc", PASSES)):
+            learner = HdcLearner(model, len(new.labels))
+            for name, rows in zip(new.labels, chosen, strict=True):
+                index = learner.add_class(name[:15])
+                for row in rows:
+                    learner.learn(index, new.train.embedding[row])
+                learner.rehearse(passes)
+            results[kind].append(_old_new(learner.scores(both.embedding), both, n_old))
+        if softmax:
+            again = _softmax_again(study, new, np.concatenate(chosen), both)
+            results["softmax"].append(_old_new(again, both, n_old))
     before = accuracies(model.scores(old.embedding), old)["clip_accuracy"]
     out: dict[str, Any] = {"examples": n, "draws": draws, "old_before": before}
     for kind, found in results.items():
+        if not found:
+            continue
         for key in ("old", "new", "all"):
             values = [f[key] for f in found]
             out[f"{kind}_{key}"], out[f"{kind}_{key}_spread"] = float(np.mean(values)), float(np.std(values))
