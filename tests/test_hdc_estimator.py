@@ -25,10 +25,28 @@ def blobs(seed: int = 0, n: int = 60, dims: int = 24, classes: int = 4, noise: f
 
 
 @parametrize_with_checks(
-    [HdcClassifier(hyper=256, epochs=3), HdcClassifier(hyper=256, projection="gaussian", similarity="dot")]
+    [
+        HdcClassifier(hyper=256, epochs=3),
+        HdcClassifier(hyper=256, projection="gaussian", similarity="dot"),
+        HdcClassifier(hyper=256, projection="gaussian", form="binary"),
+    ]
 )
 def test_scikit_learn_accepts_it(estimator, check):
     check(estimator)
+
+
+def test_one_bit_of_a_sign_projection_sees_few_directions_of_two_values():
+    """Why the binary form is checked with a Gaussian projection: scikit-learn's examples have two values.
+
+    Signs of +-a +-b have at most eight patterns; 64 values have 2^63 such directions, and nothing of this.
+    """
+    x = np.random.default_rng(0).normal(size=(400, 2))
+    y = (x[:, 0] > 0).astype(int)
+    codes = [
+        len(np.unique(HdcClassifier(hyper=256, form="binary", projection=kind).fit(x, y)._encode(x), axis=0))
+        for kind in ("bipolar", "hadamard", "gaussian")
+    ]
+    assert codes[0] <= 9 and codes[1] <= 9 and codes[2] > 100
 
 
 @pytest.mark.parametrize("form", ["int8", "bipolar", "binary"])

@@ -151,7 +151,10 @@ def blobs_study(classes: int = 4, seed: int = 0) -> Study:
 def test_the_study_finds_what_it_should():
     study = blobs_study()
     base = HdcConfig(hyper=512, epochs=5)
-    by_step = {row["step"]: row for row in steps(study, base)}
+    by_step = {row["step"]: row for row in steps(study, base, lambda model, table: 7 + table)}
+    assert by_step["int8 network, int8 HDC, gaussian table"]["instructions"] == 8
+    assert by_step["int8 network, binary HDC, hadamard"]["instructions"] == 7
+    assert "instructions" not in by_step["int8 network, softmax"]
     assert all(row["clip_accuracy"] > 0.95 and row["clips"] == 48 for row in by_step.values())
     gaussian = by_step["int8 network, int8 HDC, gaussian table"]["bytes"]
     assert gaussian == 100 + 512 * 32 + 4 * 512 + 4 * 32

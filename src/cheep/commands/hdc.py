@@ -109,22 +109,48 @@ def _export(args: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
+def _counter(study):
+    """Return what counts the instructions of one classification, or None (said in the log) without the emulator."""
+    import tempfile
+
+    from cheep.boards.emulator import compiler, qemu
+    from cheep.boards.hdc_bench import measure
+
+    try:
+        compiler()
+        qemu()
+    except CheepError as error:
+        print(f"instructions are not counted: {error}")
+        return None
+    example = study.splits["test"].embedding[:1]
+
+    def count(model, with_table: bool) -> int:
+        with tempfile.TemporaryDirectory(prefix="cheep-") as folder:
+            return measure(Path(folder), model, example, with_table=with_table)["classify"]
+
+    return count
+
+
 def _report(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     from cheep.hdc.study import against_examples, against_hyper, join, load_study, steps
 
     stage(f"embedding the windows of {folder}")
     study = load_study(folder)
-    found = {"steps": steps(study, config), "hyper": against_hyper(study, config, HYPER)}
+    stage("training heads, counting their instructions on the emulated Cortex-M4F")
+    found = {"steps": steps(study, config, _counter(study)), "hyper": against_hyper(study, config, HYPER)}
     drawn = join(study.splits["train"], study.splits["val"])
     fewest = min(len(set(drawn.clip[drawn.target == c].tolist())) for c in range(len(study.labels)))
     usable = [n for n in EXAMPLES if n <= fewest]
     found["examples"] = against_examples(study, config, usable, args.draws) if usable else []
     runs.write_json(folder / "hdc" / "report.json", found)
-    rows = [["step", "window accuracy", "clip accuracy", "bytes"]]
+    rows = [["step", "window accuracy", "clip accuracy", "bytes", "instructions"]]
     for row in found["steps"]:
         scores = (f"{row['window_accuracy']:.4f}", f"{row['clip_accuracy']:.4f}")
-        rows.append([row["step"], *scores, str(row["bytes"] or "-")])
-    print(table(rows) + "\n")
+        rows.append([row["step"], *scores, str(row["bytes"] or "-"), str(row.get("instructions", "-"))])
+    print(table(rows))
+    print(
+        "bytes: flash of extractor and head; instructions: one classification by the head (the network comes on top)\n"
+    )
     rows = [["H", "int8", "1 bit"]]
     for hyper in HYPER:
         by_form = {r["form"]: r["clip_accuracy"] for r in found["hyper"] if r["hyper"] == hyper}

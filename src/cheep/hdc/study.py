@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,14 @@ def rows_of(part: Embedded, rows: np.ndarray) -> Embedded:
     return Embedded(*(getattr(part, field.name)[rows] for field in dataclasses.fields(Embedded)))
 
 
-def steps(study: Study, base: HdcConfig) -> list[dict[str, Any]]:
-    """Return one row per step from the float head to the 1-bit head: accuracy on the test split, bytes."""
+def steps(
+    study: Study, base: HdcConfig, instructions: Callable[[HdcModel, bool], int] | None = None
+) -> list[dict[str, Any]]:
+    """Return one row per step from the float head to the 1-bit head: accuracy on the test split, bytes.
+
+    ``instructions`` counts those of one classification by a head (with its projection as a table or not); the rows of
+    heads then hold them.
+    """
     test = study.splits["test"]
     rows = [
         {"step": "float network, softmax", **accuracies(test.float_scores, test), "bytes": 0},
@@ -189,11 +195,13 @@ def steps(study: Study, base: HdcConfig) -> list[dict[str, Any]]:
     ):
         config = base.model_copy(update={"projection": projection, "form": form})
         model = train_head(study, config)
+        counted = {} if instructions is None else {"instructions": instructions(model, table)}
         rows.append(
             {
                 "step": f"int8 network, {form} HDC, {projection}" + (" table" if table else ""),
                 **accuracies(model.scores(test.embedding), test),
                 "bytes": sizes(model, len(study.extractor.data), 0, table)["total"],
+                **counted,
             }
         )
     return rows
