@@ -24,8 +24,10 @@ MODEL = """/* {digest}: the cache of builds looks at this file, and not at what 
 #include "model_compiled.c"
 #include "model_callback.h"
 
-void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, cheep_callback_invoke invoke)
+void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, cheep_callback_invoke invoke,
+                          cheep_callback_forget forget)
 {{
+    (void)forget;
     (void)found;
     (void)arena_bytes;
     (void)invoke;

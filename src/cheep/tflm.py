@@ -60,6 +60,11 @@ class TflmModel:
 
     def scores(self, windows: np.ndarray) -> np.ndarray:
         """Return the scores of many windows: (n, frames, mels) int8 in, (n, classes) int8 out."""
+        if self._n_inputs() != 1:
+            raise CheepError(
+                f"{self._name}: carries a state from window to window; run it on whole recordings (cheep evaluate, "
+                "cheep simulate)"
+            )
         out = np.empty((len(windows), self.output_shape[-1]), np.int8)
         set_input, invoke, get_output = (
             self._interpreter.set_input,

@@ -19,6 +19,11 @@ cheep_status cheep_model_init(void);
 /* window: int8 [window_frames][n_mels], oldest column first; scores: int8 [n_classes]. */
 cheep_status cheep_model_invoke(const int8_t *window, int8_t *scores);
 
+/* The next window is the first of a recording: a recurrent model's state becomes zero. Nothing for others. A model with
+ * a state (CHEEP_MODEL_STATES in model.h) moves it on in each cheep_model_invoke, so its windows must come in the order
+ * of time, a stride apart. */
+void cheep_model_forget(void);
+
 /* A model that is fed with columns and keeps what it needs of the past: an incremental compiled network, or
  * a recurrent one with its state. After reset, scores exist behind a window of columns, and then behind
  * every further multiple of stride_frames. */

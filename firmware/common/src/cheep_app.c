@@ -91,6 +91,7 @@ static cheep_status golden_scores(const cheep_app *app, int8_t *scores)
 {
     const cheep_app_spec *spec = app->spec;
     if (app->by_columns == NULL) {
+        cheep_model_forget();
         return cheep_model_invoke(spec->golden_window, scores);
     }
     cheep_status status = CHEEP_OK;
@@ -282,6 +283,7 @@ void cheep_app_forget(cheep_app *app)
 {
     cheep_frontend_reset(&app->frontend);
     cheep_columns_reset(&app->columns);
+    cheep_model_forget();
     if (app->by_columns != NULL) {
         app->by_columns->reset();
     }

@@ -29,6 +29,8 @@ alignas(Resolver) uint8_t resolver_memory[sizeof(Resolver)];
 alignas(tflite::MicroInterpreter) uint8_t interpreter_memory[sizeof(tflite::MicroInterpreter)];
 tflite::MicroInterpreter* interpreter = nullptr;
 char error_text[CHEEP_MODEL_ERROR_BYTES] = "the model is not initialized";
+// Between two windows: in the arena, an output's memory may be that of an input.
+int8_t states[CHEEP_MODEL_STATE_BYTES + 1];
 
 cheep_status refuse(const char* why, cheep_status status) {
   cheep_text text;
@@ -77,8 +79,21 @@ cheep_status prepare() {
   }
   const TfLiteTensor* input = interpreter->input(0);
   const TfLiteTensor* output = interpreter->output(0);
-  if (interpreter->inputs_size() != 1 || interpreter->outputs_size() != 1) {
-    return refuse("the model must have one input and one output", CHEEP_ERROR_MISMATCH);
+  if (interpreter->inputs_size() != 1 + CHEEP_MODEL_STATES || interpreter->outputs_size() != 1 + CHEEP_MODEL_STATES) {
+    return refuse("inputs and outputs of the model are not those of model.h", CHEEP_ERROR_MISMATCH);
+  }
+  size_t state_bytes = 0;
+  for (int i = 1; i <= CHEEP_MODEL_STATES; i++) {
+    const TfLiteTensor* in = interpreter->input(i);
+    const TfLiteTensor* out = interpreter->output(i);
+    if (in->type != kTfLiteInt8 || out->type != kTfLiteInt8 || in->bytes != out->bytes ||
+        in->params.scale != out->params.scale || in->params.zero_point != out->params.zero_point) {
+      return refuse("a state of the model does not leave it as it enters", CHEEP_ERROR_MISMATCH);
+    }
+    state_bytes += in->bytes;
+  }
+  if (state_bytes != CHEEP_MODEL_STATE_BYTES) {
+    return refuse("the states of the model are not of the size in model.h", CHEEP_ERROR_MISMATCH);
   }
   cheep_model_facts found = kExpected;
   found.is_int8 = input->type == kTfLiteInt8 && output->type == kTfLiteInt8;
@@ -95,15 +110,37 @@ cheep_status prepare() {
 
 }  // namespace
 
-extern "C" cheep_status cheep_model_init(void) { return prepare(); }
+extern "C" cheep_status cheep_model_init(void) {
+  const cheep_status status = prepare();
+  if (status == CHEEP_OK) cheep_model_forget();
+  return status;
+}
+
+extern "C" void cheep_model_forget(void) {
+  int8_t* at = states;
+  for (int i = 1; i <= CHEEP_MODEL_STATES && interpreter != nullptr; i++) {
+    std::memset(at, interpreter->input(i)->params.zero_point, interpreter->input(i)->bytes);
+    at += interpreter->input(i)->bytes;
+  }
+}
 
 extern "C" cheep_status cheep_model_invoke(const int8_t* window, int8_t* scores) {
   if (interpreter == nullptr) return CHEEP_ERROR_MODEL;
   std::memcpy(interpreter->input(0)->data.int8, window, CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS);
+  const int8_t* from = states;
+  for (int i = 1; i <= CHEEP_MODEL_STATES; i++) {
+    std::memcpy(interpreter->input(i)->data.int8, from, interpreter->input(i)->bytes);
+    from += interpreter->input(i)->bytes;
+  }
   if (interpreter->Invoke() != kTfLiteOk) {
     return refuse("TensorFlow Lite Micro failed while running the model", CHEEP_ERROR_MODEL);
   }
   std::memcpy(scores, interpreter->output(0)->data.int8, CHEEP_MODEL_CLASSES);
+  int8_t* to = states;
+  for (int i = 1; i <= CHEEP_MODEL_STATES; i++) {
+    std::memcpy(to, interpreter->output(i)->data.int8, interpreter->output(i)->bytes);
+    to += interpreter->output(i)->bytes;
+  }
   return CHEEP_OK;
 }
 

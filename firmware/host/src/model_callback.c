@@ -8,10 +8,13 @@ static const cheep_model_facts expected = CHEEP_MODEL_FACTS;
 static cheep_model_facts found;
 static size_t arena;
 static cheep_callback_invoke run;
+static cheep_callback_forget forget;
 static char error_text[CHEEP_MODEL_ERROR_BYTES] = "no model was given";
 
-void cheep_callback_model(const cheep_model_facts *model, size_t arena_bytes, cheep_callback_invoke invoke)
+void cheep_callback_model(const cheep_model_facts *model, size_t arena_bytes, cheep_callback_invoke invoke,
+                          cheep_callback_forget forget_state)
 {
+    forget = forget_state;
     found = *model;
     arena = arena_bytes;
     run = invoke;
@@ -51,6 +54,13 @@ cheep_status cheep_model_invoke(const int8_t *window, int8_t *scores)
         return refuse("the runtime failed while running the model", CHEEP_ERROR_MODEL);
     }
     return CHEEP_OK;
+}
+
+void cheep_model_forget(void)
+{
+    if (forget != NULL) {
+        forget();
+    }
 }
 
 const cheep_model_columns *cheep_model_by_columns(void)

@@ -69,12 +69,18 @@ def measure_detector(
     names |= {"STRIDE": detector.stride_frames, "CLASSES": n_classes, "INVOKE": f"{p}_invoke"}
     if stream:
         names |= {"PUSH": f"{p}_stream_push", "SCORES": f"{p}_stream_scores", "RESET": f"{p}_stream_reset", "STREAM": 1}
+    states = [f"{p.upper()}_INPUT{i}_SIZE" for i in range(1, 9) if f"{p.upper()}_INPUT{i}_SIZE" in compiled.header]
+    memory = "".join(f"static int8_t bench_state{i}[{size}];\n" for i, size in enumerate(states))
+    if states:  # fed back in place
+        carried = "".join(f", bench_state{i}" for i in range(len(states)))
+        names.pop("INVOKE")
+        names["INVOKE(memory, window, scores)"] = f"{p}_invoke(memory, window{carried}, scores{carried})"
     with tempfile.TemporaryDirectory(prefix="cheep-") as folder:
         here = Path(folder)
         (here / f"{p}.c").write_text(compiled.source)
         (here / f"{p}.h").write_text(compiled.header)
         defines = "".join(f"#define BENCH_{key} {value}\n" for key, value in names.items())
-        (here / "bench_detector.h").write_text(f'#include "{p}.h"\n{defines}')
+        (here / "bench_detector.h").write_text(f'#include "{p}.h"\n{memory}{defines}')
         spec = render_spec(features, detector, n_classes, source.scale, source.zero_point)
         (here / "frontend_spec.h").write_text(spec)
         (here / "in.pcm").write_bytes(np.ascontiguousarray(pcm, "<i2").tobytes())

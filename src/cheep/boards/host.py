@@ -27,6 +27,7 @@ from cheep.tflite_model import TfliteModel
 RING_SAMPLES = 16384
 _LINE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _SCORES = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_size_t)
+_FORGET = ctypes.CFUNCTYPE(None)
 _INVOKE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 HOST_SOURCES = ("host_api.c", "model_callback.c")
@@ -151,9 +152,9 @@ class HostApplication:
         self._on_scores = on_scores
         self._library = _load_copy(build_application(headers or render_headers(export), model_sources))
         if runtime is None:
-            from cheep.tflm import TflmModel
+            from cheep.stateful import tflm_scorer
 
-            runtime = TflmModel(export.bundle.model.data)
+            runtime = tflm_scorer(export.bundle.model.data)
         self._runtime = runtime
         self._describe(export.bundle.model, export.arena_bytes if arena_bytes is None else arena_bytes)
         self._output = _Output(_LINE(self._take_line), _SCORES(self._take_scores) if on_scores else _SCORES(), None)
@@ -172,8 +173,10 @@ class HostApplication:
             tensor.scale, out.scale, tensor.zero_point, out.zero_point,
         )  # fmt: skip
         self._invoke_pointer = _INVOKE(self._invoke)
+        forget = getattr(self._runtime, "forget", None)
+        self._forget_pointer = _FORGET(forget) if forget else _FORGET()
         self._library.cheep_callback_model(
-            ctypes.byref(self._facts), ctypes.c_size_t(arena_bytes), self._invoke_pointer
+            ctypes.byref(self._facts), ctypes.c_size_t(arena_bytes), self._invoke_pointer, self._forget_pointer
         )
 
     def push(self, pcm: np.ndarray) -> int:
@@ -245,7 +248,7 @@ def _load_copy(path: Path) -> ctypes.CDLL:
         shutil.copy(path, copy)
         library = ctypes.CDLL(str(copy))
     size = ctypes.c_size_t
-    library.cheep_callback_model.argtypes = [ctypes.POINTER(_Facts), size, _INVOKE]
+    library.cheep_callback_model.argtypes = [ctypes.POINTER(_Facts), size, _INVOKE, _FORGET]
     library.cheep_callback_model.restype = None
     library.cheep_host_boot.argtypes = [ctypes.c_uint32, size, ctypes.POINTER(_Output)]
     library.cheep_host_boot.restype = ctypes.c_int

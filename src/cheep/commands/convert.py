@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--streaming",
         action="store_true",
-        help="PyTorch network with backbone, cell and head: two int8 models and state",
+        help="recurrent network, model.h5 of a run or PyTorch with backbone, cell, head: int8 with its state",
     )
     parser.add_argument("--epochs", type=int, default=10, help="of each fine-tuning (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of each fine-tuning (%(default)s)")
@@ -173,6 +173,8 @@ def print_result(result: dict[str, Any], output: Path) -> None:
         print(f"{item['name']}: refused: {item['reason']}")
     if "streaming" in result:
         _print_streaming(result)
+    if "detector" in result:
+        _print_detector(result["detector"])
     if "sensitivity" in result:
         report = result["sensitivity"]
         print(
@@ -214,6 +216,22 @@ def _print_streaming(result: dict[str, Any]) -> None:
     print(
         f"state against float: mean error {first['mean']:.4f} in the first {len(pair['drift'])}th of the steps, "
         f"{last['mean']:.4f} in the last; largest {max(row['max'] for row in pair['drift']):.4f}"
+    )
+
+
+def _print_detector(made: dict[str, Any]) -> None:
+    print(
+        f"at the end of {made['windows']} labelled windows ({made['judged']}), the state carried from the start of "
+        f"each recording: float {100 * made['float_accuracy']:.2f} %, int8 in TFLM {100 * made['accuracy']:.2f} %, "
+        f"same class {100 * made['agreement']:.1f} %"
+    )
+    print(
+        f"{made['bytes']} bytes; runs on {made['chunk_frames']} columns every {made['stride_frames']}; validation loss "
+        f"{made['losses'][0]:.3f} as trained on single windows, {min(made['losses']):.3f} with what went before"
+    )
+    first, last = made["drift"][0], made["drift"][-1]
+    print(
+        f"state against float: mean error {first['mean']:.4f} in the first 1,000 steps, {last['mean']:.4f} in the last"
     )
 
 

@@ -269,14 +269,20 @@ class _Generator:
         text += ctext.indented(stage_text) + ctext.indented(body) + "\n"
         if not self._is_detector():
             return text
-        sizes = {"size_in": self._graph.inputs[0].size, "size_out": self._graph.outputs[0].size}
-        return text + ctext.ADAPTER.format(
-            prefix=self._prefix, upper=self._prefix.upper(), model_id=f"0x{self._sha256[:8]}u", **sizes
-        )
+        inputs, outputs = self._graph.inputs, self._graph.outputs
+        states = [(t.size, int(t.zero_points[0])) for t in inputs[1:]]
+        return text + ctext.adapter(self._prefix, f"0x{self._sha256[:8]}u", inputs[0].size, outputs[0].size, states)
 
     def _is_detector(self) -> bool:
         g = self._graph
-        return len(g.inputs) == len(g.outputs) == 1 and g.inputs[0].dtype == g.outputs[0].dtype == "int8"
+        if len(g.inputs) != len(g.outputs) or any(t.dtype != "int8" for t in (*g.inputs, *g.outputs)):
+            return False
+        return all(  # states: cheep.stateful
+            one.size == two.size
+            and list(one.scales) == list(two.scales)
+            and list(one.zero_points) == list(two.zero_points)
+            for one, two in zip(g.inputs[1:], g.outputs[1:], strict=True)
+        )
 
     def _header(self, words: int, size: int) -> str:
         graph, prefix, pipe = self._graph, self._prefix, self._pipe

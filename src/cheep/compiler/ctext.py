@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 ADAPTER = """
 #ifdef CHEEP_BACKEND_COMPILED /* the firmware's model interface over this network: cheep_model.h */
 #include "cheep_model.h"
@@ -10,7 +12,8 @@ ADAPTER = """
 #if __has_include(<generated/model.h>)
 #include <generated/model.h>
 _Static_assert(CHEEP_MODEL_ID == {model_id}, "this file and model.h are of different models: run cheep compile");
-_Static_assert(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS == {size_in} && CHEEP_MODEL_CLASSES == {size_out},
+_Static_assert(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS == {size_in} && CHEEP_MODEL_CLASSES == {size_out} &&
+                   CHEEP_MODEL_STATES == {states},
                "this file and model.h have different shapes: run cheep compile");
 #endif
 #endif
@@ -51,17 +54,21 @@ const cheep_model_columns *cheep_model_by_columns(void) {{
 }}
 #endif
 
+{state_memory}void cheep_model_forget(void) {{
+{state_reset}}}
+
 cheep_status cheep_model_init(void) {{
+    cheep_model_forget();
     return CHEEP_OK; /* what a runtime checks at boot was checked when this file was compiled */
 }}
 
 cheep_status cheep_model_invoke(const int8_t *window, int8_t *scores) {{
-    {prefix}_invoke(&CHEEP_WINDOW_MEMORY, window, scores);
+    {prefix}_invoke(&CHEEP_WINDOW_MEMORY, {arguments});
     return CHEEP_OK;
 }}
 
 size_t cheep_model_memory_bytes(void) {{
-    return sizeof cheep_model_memory;
+    return sizeof cheep_model_memory{state_size};
 }}
 
 const char *cheep_model_error(void) {{
@@ -69,6 +76,26 @@ const char *cheep_model_error(void) {{
 }}
 #endif
 """
+
+
+def adapter(prefix: str, model_id: str, size_in: int, size_out: int, states: Sequence[tuple[int, int]]) -> str:
+    """Return the C text behind ``cheep_model.h``; ``states`` are (values, zero point) of each state."""
+    names = [f"cheep_model_state{i}" for i in range(len(states))]
+    pairs = list(zip(names, states, strict=True))
+    # An output may be the memory of an input: the state is updated in place.
+    arguments = ", ".join(["window", *names, "scores", *names])
+    return ADAPTER.format(
+        prefix=prefix,
+        upper=prefix.upper(),
+        model_id=model_id,
+        size_in=size_in,
+        size_out=size_out,
+        states=len(states),
+        state_memory="".join(f"static int8_t {name}[{size}];\n" for name, (size, _) in pairs),
+        state_reset="".join(f"    memset({name}, {zero}, sizeof {name});\n" for name, (_, zero) in pairs),
+        state_size="".join(f" + sizeof {name}" for name in names),
+        arguments=arguments,
+    )
 
 
 def indented(lines: list[str]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from cheep import __version__, runs
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.stateful import tflm_scorer
 from cheep.tflite_model import read_model, write_metadata
 from cheep.tflm import TflmModel
 
@@ -26,17 +27,21 @@ def write_bundle(
     golden: np.ndarray | None = None,
     data: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
+    streaming: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write ``folder/name`` with its metadata and ``folder/manifest.json``; return the manifest.
 
     Parameters
     ----------
     tflite : bytes
-        An int8 model with one input.
+        An int8 model of one input, or with a state (:mod:`cheep.stateful`).
     golden : (frames, mels) int8, optional
         A real window; its scores in TFLM are written beside it for the boot check of the firmware.
     data, training : dict, optional
         What it was trained on and how (hashes, seed, settings, versions).
+
+    streaming : dict, optional
+        Of a model with a state: ``stride_frames``, the columns between two of its windows.
 
     Raises
     ------
@@ -52,9 +57,12 @@ def write_bundle(
         "data": data or {},
         "training": {**(training or {}), "versions": package_versions()},
     }
+    if streaming:
+        described["streaming"] = streaming
     bytes_ = write_metadata(tflite, described)
     info = read_model(bytes_)
     runtime = TflmModel(bytes_)
+    scorer = tflm_scorer(bytes_)
     manifest = {
         **described,
         "model": {
@@ -70,7 +78,7 @@ def write_bundle(
     if golden is not None:
         manifest["golden"] = {
             "window": base64.b64encode(np.ascontiguousarray(golden, np.int8).tobytes()).decode(),
-            "scores": runtime.scores(golden[None])[0].tolist(),
+            "scores": scorer.scores(golden[None])[0].tolist(),
         }
     runs.write_bytes(folder / name, bytes_)
     runs.write_json(folder / runs.MANIFEST, manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class ConversionData:
     """Examples by split.
 
     ``x[split]`` is (n, ...) float32 in the model's units, ``y[split]`` (n,) int64 class numbers or (n, classes)
-    float32; splits are ``train``, ``val`` and ``test``. ``group[split]`` (n,) names the clip of a window, or is empty.
+    float32; splits are ``train``, ``val`` and ``test``. ``draw`` makes an epoch of changed training examples (audio);
+    ``teacher`` is the network as it was, from inputs to outputs (n, outputs).
     """
 
     x: dict[str, np.ndarray]
@@ -29,6 +31,12 @@ class ConversionData:
     labels: tuple[str, ...]
     source: str
     standardize: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    draw: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]] | None = None
+    teacher: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def epoch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return inputs and targets to fine-tune with: augmented as in training where the data are recordings."""
+        return self.draw(rng) if self.draw is not None else (self.x["train"], self.y["train"])
 
     def calibration(self, n: int, seed: int) -> np.ndarray:
         """Return up to ``n`` training examples, drawn without replacement, evenly over the classes."""
@@ -78,7 +86,7 @@ def load_data(
         return _check(_load_npz(path, specs, seed))
     header = _header(path)
     if {"path", "label", "start_s", "split"} <= set(header):
-        return _check(_load_audio(path, features))
+        return _check(_load_audio(path, features, specs))
     if {"path", "label"} <= set(header):
         return _check(_load_feature_files(path, header, specs, seed))
     return _check(_load_table(path, specs, seed))
@@ -256,21 +264,28 @@ def _load_feature_files(path: Path, header: list[str], specs: dict[str, Any], se
     )
 
 
-def _load_audio(path: Path, features: FeatureConfig | None) -> ConversionData:
+def _load_audio(path: Path, features: FeatureConfig | None, specs: dict[str, Any]) -> ConversionData:
     from cheep.datasets.manifest import load_manifest
-    from cheep.training.data import LabelPlan, load_cache, window_set
+    from cheep.training.augment import draw_epoch
+    from cheep.training.data import LabelPlan, balanced_draw, load_cache, window_set
 
     if features is None:
         raise CheepError(
             f"{path}: an audio manifest needs the model's feature settings; put training.json, manifest.json or "
             "specs.json (key 'features') beside the model"
         )
+    train = TrainConfig.parse(specs.get("train", {}), "training.json beside the model: train")
     manifest = load_manifest(path)
-    plan = LabelPlan.of(manifest, TrainConfig())
+    plan = LabelPlan.of(manifest, train)
     cache = load_cache(manifest, features, path.parent / "features")
-    xs, ys = {}, {}
-    for split in ("train", "val", "test"):
-        part = window_set(manifest.of_split(split), cache, plan)
-        xs[split] = part.all()[..., None].astype(np.float32)
-        ys[split] = part.targets
-    return ConversionData(xs, ys, plan.labels, str(path))
+    parts = {split: window_set(manifest.of_split(split), cache, plan) for split in ("train", "val", "test")}
+    xs = {split: part.all()[..., None].astype(np.float32) for split, part in parts.items()}
+
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        windows = parts["train"]
+        return draw_epoch(windows, balanced_draw(windows.label, len(windows), rng), train.augment, rng)
+
+    # (PCEN's augmentation works on levels, which are not kept here)
+    augmented = None if features.compression == "pcen" else draw
+    ys = {split: part.targets for split, part in parts.items()}
+    return ConversionData(xs, ys, plan.labels, str(path), draw=augmented)

@@ -1,7 +1,12 @@
-"""Short training of a changed network, on the user's examples, so that it recovers what the change took."""
+"""Short training of a changed network, on the user's examples, so that it recovers what the change took.
+
+Half of every target is the judgement of the network as it was (distillation, Hinton et al. 2015): it says more about an
+example than the label, which matters where examples are few.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +14,8 @@ import numpy as np
 from cheep.convert.config import ConvertConfig
 from cheep.convert.data import ConversionData, classes_of
 from cheep.tf_runtime import import_tf
+
+TEACHER_WEIGHT = 0.5
 
 
 def fine_tune(
@@ -26,8 +33,9 @@ def fine_tune(
     tf = import_tf()
     tf.keras.utils.set_random_seed(config.seed)
     n_out = model.output_shape[-1]
-    y = {split: targets(data.y[split], n_out) for split in ("train", "val")}
     loss = loss_of(model)
+    teach = _teacher(data, getattr(loss, "from_logits", False))
+    validation = data.x["val"], targets(data.y["val"], n_out)
     optimizer = tf.keras.optimizers.legacy.Adam(config.learning_rate)
     model.compile(optimizer, loss)
     best: tuple[float, list[np.ndarray]] | None = None
@@ -43,17 +51,34 @@ def fine_tune(
             if best is None or logs["val_loss"] < best[0]:
                 best = (logs["val_loss"], self.model.get_weights())
 
-    model.fit(
-        data.x["train"],
-        y["train"],
-        batch_size=config.batch_size,
-        epochs=total,
-        validation_data=(data.x["val"], y["val"]),
-        callbacks=[*(callbacks or []), Best()],
-        verbose=0,
-    )
+    def lessons(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        x, y = data.epoch(np.random.default_rng([config.seed, epoch]))
+        return x, teach(x, targets(y, n_out))
+
+    options = {"batch_size": config.batch_size, "validation_data": validation, "verbose": 0}
+    hooks = [*(callbacks or []), Best()]
+    if data.draw is None:
+        model.fit(*lessons(0), epochs=total, callbacks=hooks, **options)
+    else:
+        for epoch in range(total):
+            model.fit(*lessons(epoch), initial_epoch=epoch, epochs=epoch + 1, callbacks=hooks, **options)
     if keep_best and best is not None:
         model.set_weights(best[1])
+
+
+def _teacher(data: ConversionData, logits: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return a function of inputs and targets to targets, half of which are the judgement of the network before."""
+    if data.teacher is None:
+        return lambda _x, y: y
+
+    def teach(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        judged = np.asarray(data.teacher(x), np.float32).reshape(y.shape)
+        if logits:
+            judged = np.exp(judged - judged.max(axis=1, keepdims=True))
+            judged /= judged.sum(axis=1, keepdims=True)
+        return (1 - TEACHER_WEIGHT) * y + TEACHER_WEIGHT * judged
+
+    return teach
 
 
 def targets(y: np.ndarray, n_outputs: int) -> np.ndarray:

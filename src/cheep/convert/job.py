@@ -139,6 +139,7 @@ def _changed(source: Source, data: ConversionData, config: ConvertConfig) -> tup
             f"{source.path}: {source.notes[-1] if source.notes else 'has no Keras layers'}; without them "
             "only --ptq is possible"
         )
+    data = dataclasses.replace(data, teacher=source.predict)
     if config.prune_channels:
         model, cut = channels.prune_channels(model, config.prune_channels)
         from cheep.convert.finetune import fine_tune

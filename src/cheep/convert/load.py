@@ -244,7 +244,7 @@ def beside(path: str) -> dict[str, Any]:
                 raise CheepError(f"{folder / name}: damaged JSON ({error})") from None
             if not isinstance(values, dict):
                 raise CheepError(f"{folder / name}: must be a JSON object")
-            keys = ("labels", "features", "detector") if name != "specs.json" else tuple(values)
+            keys = ("labels", "features", "detector", "train") if name != "specs.json" else tuple(values)
             specs.update({key: values[key] for key in keys if key in values})
     return specs
 

@@ -47,11 +47,14 @@ class Cell:
     c: np.ndarray
     out_w: np.ndarray
     out_b: np.ndarray
+    activation: str = ""  # of the scores: sigmoid, softmax, or none (logits)
 
     def __post_init__(self) -> None:
         gates = len(GATES.get(self.kind, ()))
         if not gates:
             raise CheepError(f"cell={self.kind!r}: must be gru or lstm")
+        if self.activation not in ("", "sigmoid", "softmax"):
+            raise CheepError(f"activation={self.activation!r}: must be sigmoid, softmax or none (logits)")
         hidden = self.u.shape[0]
         if self.u.shape[1] != gates * hidden or self.w.shape[1] != gates * hidden or self.out_w.shape[0] != hidden:
             raise CheepError(
@@ -76,8 +79,8 @@ class Cell:
         return self.w[:, at], self.u[:, at], self.b[at], self.c[at]
 
 
-def cell_from_keras(layer: Any, dense: Any) -> Cell:
-    """Return the cell of a Keras GRU (``reset_after``) or LSTM layer followed by a Dense layer."""
+def cell_from_keras(layer: Any, dense: Any, activation: str = "") -> Cell:
+    """Return the cell of a Keras GRU (``reset_after``) or LSTM layer followed by a Dense layer or 1 x 1 convolution."""
     kind = type(layer).__name__.lower().removesuffix("cell")
     weights = [np.asarray(w, np.float32) for w in layer.get_weights()]
     if kind == "gru":
@@ -98,7 +101,7 @@ def cell_from_keras(layer: Any, dense: Any) -> Cell:
     else:
         raise CheepError(f"{layer.name}: {type(layer).__name__} is neither GRU nor LSTM")
     out_w, out_b = (np.asarray(v, np.float32) for v in dense.get_weights())
-    return Cell(kind, w, u, b, c, out_w, out_b)
+    return Cell(kind, w, u, b, c, out_w.reshape(out_w.shape[-2:]), out_b, activation)
 
 
 class _Float:
@@ -120,6 +123,10 @@ class _Float:
 
     def tanh(self, x: np.ndarray) -> np.ndarray:
         return np.tanh(x)
+
+    def softmax(self, x: np.ndarray) -> np.ndarray:
+        e = np.exp(x - x.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
 
 
 class _Quantized:
@@ -145,9 +152,12 @@ class _Quantized:
     def tanh(self, x: Any) -> Any:
         return self.tf.quantization.fake_quant_with_min_max_args(self.tf.tanh(x), *_HALF_OPEN, 8)
 
+    def softmax(self, x: Any) -> Any:
+        return self.tf.quantization.fake_quant_with_min_max_args(self.tf.nn.softmax(x), *_UNIT, 8)
+
 
 def step(ops: Any, cell: Cell, x: Any, states: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """One step of ``cell`` written with ``ops``: returns (logits, new states)."""
+    """One step of ``cell`` written with ``ops``: returns (scores, new states)."""
     x, h = ops.edge(x, "feature"), ops.edge(states[0], "h")
 
     def sums(name: str) -> tuple[Any, Any]:
@@ -171,7 +181,10 @@ def step(ops: Any, cell: Cell, x: Any, states: Sequence[Any]) -> tuple[Any, list
         add = ops.edge(gate("i") * gate("g"), "added")
         c_after = ops.edge(keep + add, "c")
         after = [ops.edge(gate("o") * ops.tanh(c_after), "h"), c_after]
-    return ops.fc(after[0], cell.out_w, cell.out_b, "logits"), after
+    logits = ops.fc(after[0], cell.out_w, cell.out_b, "logits")
+    if cell.activation:
+        return {"sigmoid": ops.sigmoid, "softmax": ops.softmax}[cell.activation](logits), after
+    return logits, after
 
 
 def run_float(cell: Cell, features: np.ndarray, ops: Any = None) -> tuple[np.ndarray, np.ndarray]:

@@ -26,10 +26,6 @@ def convert_pair(job: dict[str, Any], folder: Path, say: Callable[[str], None]) 
     The data are sequences of chunks: (n, steps, *chunk), or (n, columns, bands), then cut.
     """
     checkpoint = Path(job["checkpoint"]) if job.get("checkpoint") else None
-    if ".py:" not in job["input"]:
-        raise CheepError(
-            f"{job['input']}: --streaming takes MODULE.py:FACTORY whose network has backbone, cell and head"
-        )
     network = load_torch_streaming(job["input"], checkpoint)
     data = as_chunks(load_data(Path(job["dataset"]), None, beside(job["input"])), network.backbone.input_shape)
     judged = data.judged

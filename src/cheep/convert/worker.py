@@ -49,6 +49,10 @@ def work(job: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
 
     folder = Path(job["folder"])
     if job.get("streaming"):
+        if ".py:" not in job["input"]:
+            from cheep.convert.streaming_detector import convert_detector
+
+            return convert_detector(job, folder, say)
         from cheep.convert.streaming_job import convert_pair
 
         return convert_pair(job, folder, say)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
+from cheep.stateful import check_states
 from cheep.tflite_model import TensorInfo, TfliteModel, read_model
 
 _MANIFEST = "manifest.json"
@@ -34,6 +35,11 @@ class ModelBundle:
     def output(self) -> TensorInfo:
         """The scores: int8 (1, n_classes)."""
         return self.model.outputs[0]
+
+    @property
+    def states(self) -> int:
+        """Number of states that the model carries from window to window."""
+        return len(self.model.inputs) - 1
 
     @property
     def stride_s(self) -> float:
@@ -79,6 +85,7 @@ def load_bundle(source: str | os.PathLike | None = None) -> ModelBundle:
     _check_hashes(values, features, model, where)
     bundle = ModelBundle(path, model, features, detector, tuple(labels))
     _check_shapes(bundle)
+    _check_stride(bundle, values, where)
     return bundle
 
 
@@ -147,12 +154,24 @@ def _check_hashes(values: dict[str, Any], features: FeatureConfig, model: Tflite
         )
 
 
+def _check_stride(bundle: ModelBundle, values: dict[str, Any], where: str) -> None:
+    """A model with a state was trained with one step between its windows: no other stride may run it."""
+    if not check_states(bundle.model, str(bundle.path)):
+        return
+    step = _section(values, "streaming", where).get("stride_frames")
+    if step != bundle.detector.stride_frames:
+        raise CheepError(
+            f"{where}: detector.stride_frames={bundle.detector.stride_frames}: a model with a state must be run every "
+            f"{step} columns, the step it was made for; set stride_frames to {step}"
+        )
+
+
 def _check_shapes(bundle: ModelBundle) -> None:
     path, features = bundle.path, bundle.features
-    if len(bundle.model.inputs) != 1 or bundle.input.dtype != "int8" or bundle.output.dtype != "int8":
+    if bundle.input.dtype != "int8" or bundle.output.dtype != "int8":
         kinds = ", ".join(tensor.dtype for tensor in (*bundle.model.inputs, *bundle.model.outputs))
         raise CheepError(
-            f"{path}: tensors are {kinds}: one int8 input and an int8 output are needed, as on the board "
+            f"{path}: tensors are {kinds}: an int8 input and an int8 output are needed, as on the board "
             "(make the int8 model with python src/train_QAT.py)"
         )
     size = features.window_frames * features.n_mels

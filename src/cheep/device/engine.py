@@ -14,6 +14,7 @@ import numpy as np
 
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
+from cheep.stateful import compiled_scorer, tflm_scorer
 
 BACKENDS = ("tflm", "compiled")
 
@@ -111,6 +112,7 @@ class Engine:
         config = self.bundle.features
         self._frontend.reset()
         self._detector.reset()
+        forget(self._scorer)
         self._kept = np.zeros((0, config.n_mels), np.int8)  # columns not yet behind every window
         self._kept_first = 0  # index of the first kept column
         self._windows = 0
@@ -191,14 +193,15 @@ class Engine:
         )
 
 
+def forget(scorer: Scorer) -> None:
+    """Let a scorer that carries a state start a new recording."""
+    getattr(scorer, "forget", lambda: None)()
+
+
 def make_scorer(bundle: ModelBundle, backend: str = "tflm") -> Scorer:
     """Return what runs the network: ``"tflm"`` or ``"compiled"`` (C, needs a compiler; the same bits, faster)."""
     if backend == "tflm":
-        from cheep.tflm import TflmModel
-
-        return TflmModel(bundle.model.data)
+        return tflm_scorer(bundle.model.data)
     if backend == "compiled":
-        from cheep.compiler import CompiledModel
-
-        return CompiledModel(bundle.path)
+        return compiled_scorer(bundle.model.data)
     raise CheepError(f"backend={backend!r}: must be one of {', '.join(BACKENDS)}")

@@ -18,7 +18,7 @@ from cheep.audio import iter_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle
-from cheep.device.engine import Scorer, make_scorer
+from cheep.device.engine import Scorer, forget, make_scorer
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
 
@@ -87,6 +87,7 @@ def score_blocks(bundle: ModelBundle, scorer: Scorer, blocks: Iterable[np.ndarra
     """
     from cheep.features import FrontendStream, quantize
 
+    forget(scorer)
     config, tensor = bundle.features, bundle.input
     frames, stride = config.window_frames, bundle.detector.stride_frames
     stream = FrontendStream(config)
@@ -171,7 +172,7 @@ def detect_at_levels(
         names = [str(i) for i in range(len(part))]
         rows = np.repeat(column[:, None], len(part), axis=1)
         for item in detect(rows, settings, names, timing, scale, zero_point):
-            found[int(item.label)].append(dataclasses.replace(item, label=label))
+            found[int(item.label)].append(Detection(label, item.start_s, item.end_s, item.score))
         out += found
     return out
 

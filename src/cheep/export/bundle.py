@@ -80,13 +80,14 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
     arena = manifest.get("model", {}).get("arena_bytes")
     golden = manifest.get("golden")
     if arena is None or golden is None:
+        from cheep.stateful import tflm_scorer
         from cheep.tflm import TflmModel
 
         runtime = TflmModel(bundle.model.data)
         arena = arena if arena is not None else runtime.arena_bytes
         window = default_golden_window(bundle.features) if golden is None else None
         if window is not None:
-            return ExportModel(bundle, int(arena), window, runtime.scores(window[None])[0])
+            return ExportModel(bundle, int(arena), window, tflm_scorer(bundle.model.data).scores(window[None])[0])
     window, scores = _golden(golden, bundle)
     return ExportModel(bundle, int(arena), window, scores)
 

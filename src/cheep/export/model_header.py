@@ -53,6 +53,8 @@ def render_model_header(export: ExportModel) -> str:
         f"#define CHEEP_MODEL_INPUT_ZERO_POINT {bundle.input.zero_point}",
         f"#define CHEEP_MODEL_OUTPUT_SCALE {float32(out.scale)}",
         f"#define CHEEP_MODEL_OUTPUT_ZERO_POINT {out.zero_point}",
+        f"#define CHEEP_MODEL_STATES {bundle.states} /* further inputs and outputs, fed back from window to window */",
+        f"#define CHEEP_MODEL_STATE_BYTES {sum(int(np.prod(t.shape)) for t in model.inputs[1:])}u",
         "",
         "/* cheep_model_facts: what the runtime must find. */",
         f"#define CHEEP_MODEL_FACTS {facts}",

@@ -9,7 +9,8 @@ import numpy as np
 
 from cheep.convert.runtime import dequantize_as, quantize_as
 from cheep.inspection.graph import Graph
-from cheep.inspection.runners import find_ports, zero_state
+from cheep.inspection.runners import find_ports
+from cheep.stateful import zero_state
 from cheep.tf_runtime import import_tf, quiet_stderr
 from cheep.tflite_model import TfliteModel, read_model
 

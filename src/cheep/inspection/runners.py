@@ -14,6 +14,7 @@ import numpy as np
 
 from cheep.convert.runtime import dequantize_as, quantize_as
 from cheep.errors import CheepError
+from cheep.stateful import zero_state
 from cheep.tflite_model import TensorInfo, TfliteModel, read_model
 
 RUNTIMES = ("tflm", "tflite", "compiled")
@@ -114,11 +115,6 @@ def _matching(model: TfliteModel) -> list[tuple[int, int]]:
 
 def _alike(one: TensorInfo, two: TensorInfo) -> bool:
     return (one.shape, one.dtype) == (two.shape, two.dtype)
-
-
-def zero_state(info: TensorInfo) -> np.ndarray:
-    """Return the bytes that stand for zero."""
-    return np.full(info.shape, info.zero_point, info.dtype)
 
 
 def run_trace(model: TfliteModel, ports: Ports, x: np.ndarray, runtime: str) -> Trace:
