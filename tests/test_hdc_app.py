@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,21 @@ from cheep.ccore import compile_shared, core_sources, firmware_root, include_dir
 from cheep.hdc import HdcConfig, HdcModel
 from cheep.hdc.core import CoreHdc, Storage, _Hdc, _Storage
 from cheep.hdc.model import fit_scaling, prototypes_of
+from cheep.live.monitor import describe
+from cheep.live.serial_lines import LineReader
 
 LINE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
+
+
+def check_schema(message: dict) -> None:
+    """Names and types of a line's members are those of the published schema."""
+    schema = json.loads((Path(__file__).parents[1] / "docs" / "serial-lines.schema.json").read_text())
+    kind = next(k for k in schema["oneOf"] if k["properties"]["type"]["const"] == message["type"])
+    assert list(message) == list(kind["properties"]) == kind["required"]
+    types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list}
+    for name, value in message.items():
+        rule = kind["properties"][name]
+        assert "type" not in rule or isinstance(value, types[rule["type"]])
 
 
 class Io(ctypes.Structure):
@@ -33,11 +47,13 @@ class Board:
     """The C application with a list for its serial line."""
 
     def __init__(self, model: HdcModel, slots: int, storage: Storage | None):
-        source = firmware_root() / "common" / "src" / "cheep_hdc_app.c"
-        self.core = ctypes.CDLL(str(compile_shared([*core_sources(), source], [include_dir()], name="cheep_hdc_app")))
+        names = ("cheep_hdc_app.c", "cheep_lines.c", "cheep_text.c", "cheep_selfcheck.c")
+        sources = [*core_sources(), *(firmware_root() / "common" / "src" / name for name in names)]
+        self.core = ctypes.CDLL(str(compile_shared(sources, [include_dir()], name="cheep_hdc_app")))
         self.constants = CoreHdc(model, slots)
         self.lines: list[dict] = []
-        self._line = LINE(lambda _context, text: self.lines.append(json.loads(text)))
+        self.serial = LineReader()
+        self._line = LINE(self._take)
         self._labels = (ctypes.c_char_p * len(model.labels))(*(label.encode() for label in model.labels))
         self._memory = np.zeros(self.constants.memory_bytes // 8 + 1, np.uint64)
         self._app, self._storage = App(), storage
@@ -48,6 +64,12 @@ class Board:
         spec, n = ctypes.byref(self.constants.spec), ctypes.c_uint16(slots)
         assert boot(ctypes.byref(self._app), spec, self._labels, n, memory, size, ctypes.byref(io)) == 0
         self.sample = 0
+
+    def _take(self, _context: object, text: bytes) -> None:
+        (message,) = self.serial.feed(text + b"\n")  # the checksum holds
+        check_schema(json.loads(text))
+        assert len(describe(message)) > 10
+        self.lines.append(message)
 
     def window(self, embedding: np.ndarray, times: int = 1) -> None:
         q = np.ascontiguousarray(embedding, np.int8)

@@ -2,7 +2,7 @@
  * the head (cheep_hdc.h). The model that the application runs is the extractor, its "scores" are the embedding; set
  * handlers.scores to a function that calls cheep_hdc_app_window. Board-independent; no mutable globals, no heap.
  *
- * Reports and answers are JSON lines:
+ * Reports and answers are JSON lines, which end with "crc" as all lines do (cheep_lines.h, left out here):
  *   {"type":"hdc_event","class":"knock","score":0.7312,"sample":81600}    another class is nearest, twice running
  *   {"type":"hdc_learned","class":"knock","windows":10,"saved":true}
  *   {"type":"hdc_classes","fixed":10,"learned":[{"class":"knock","windows":10}],"free":3}
@@ -59,6 +59,9 @@ void cheep_hdc_app_learned(cheep_hdc_app *app);
 
 /* A button: learn the next windows as a new class "new1", "new2", ... */
 void cheep_hdc_app_button(cheep_hdc_app *app);
+
+/* Write an hdc_error line, also before cheep_hdc_app_boot. */
+void cheep_hdc_app_error(const cheep_hdc_app_io *io, const char *why);
 
 /* One command line. */
 void cheep_hdc_app_command(cheep_hdc_app *app, const char *line);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "cheep_app.h"
+#include "cheep_text.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,6 +31,12 @@ size_t cheep_line_event(char *line, size_t capacity, const cheep_app_spec *spec,
 /* {"type":"stats",...} */
 size_t cheep_line_stats(char *line, size_t capacity, const cheep_app_spec *spec, const cheep_app_stats *stats,
                         size_t model_bytes, size_t stack_bytes);
+
+/* The parts of a line, for those of other modules: open, then a key and its value as often as wanted, then close,
+ * which adds "crc" and the newline and returns the length. What does not fit is cut. */
+void cheep_line_open(cheep_text *t, char *line, size_t capacity, const char *type);
+void cheep_line_key(cheep_text *t, const char *name);
+size_t cheep_line_close(cheep_text *t);
 
 #ifdef __cplusplus
 }

@@ -2,73 +2,54 @@
 
 #include <string.h>
 
-#define LINE_BYTES 256u
+#include "cheep_lines.h"
+
+#define LINE_BYTES 384u
 #define ADOPT_WEIGHT 10u
 
-/* A line under construction; what does not fit is left out whole. */
+/* A line under construction. */
 typedef struct {
-    char text[LINE_BYTES];
-    size_t used;
+    cheep_text text;
+    char data[LINE_BYTES];
 } line;
 
-static void put(line *to, const char *text)
+static void open_line(line *to, const char *type)
 {
-    size_t n = strlen(text);
-    if (to->used + n + 1u <= LINE_BYTES) {
-        memcpy(to->text + to->used, text, n + 1u);
-        to->used += n;
+    cheep_line_open(&to->text, to->data, sizeof to->data, type);
+}
+
+static void put_string(line *to, const char *name, const char *value)
+{
+    cheep_line_key(&to->text, name);
+    cheep_text_json_string(&to->text, value);
+}
+
+static void put_number(line *to, const char *name, uint64_t value)
+{
+    cheep_line_key(&to->text, name);
+    cheep_text_unsigned(&to->text, value, 1);
+}
+
+static void say(const cheep_hdc_app_io *io, line *out)
+{
+    const size_t n = cheep_line_close(&out->text);
+    if (io->line != NULL) {
+        out->data[n - 1u] = '\0'; /* the line end is the board's */
+        io->line(io->context, out->data);
     }
 }
 
-/* A label as a JSON string; quotes, backslashes and control characters become '_'. */
-static void put_string(line *to, const char *text)
+void cheep_hdc_app_error(const cheep_hdc_app_io *io, const char *why)
 {
-    char one[2] = {'\0', '\0'};
-    put(to, "\"");
-    for (; *text != '\0'; text++) {
-        one[0] = (unsigned char)*text < 32u || *text == '"' || *text == '\\' ? '_' : *text;
-        put(to, one);
-    }
-    put(to, "\"");
-}
-
-static void put_number(line *to, uint64_t value)
-{
-    char digits[21];
-    size_t at = sizeof digits - 1u;
-    digits[at] = '\0';
-    do {
-        digits[--at] = (char)('0' + (char)(value % 10u));
-        value /= 10u;
-    } while (value != 0u);
-    put(to, digits + at);
-}
-
-/* A cosine in 1/32768 with four decimals. */
-static void put_score(line *to, int32_t score)
-{
-    uint32_t size = (uint32_t)(score < 0 ? -score : score);
-    uint32_t part = (size % 32768u) * 10000u / 32768u;
-    put(to, score < 0 ? "-" : "");
-    put_number(to, size / 32768u);
-    put(to, part < 10u ? ".000" : part < 100u ? ".00" : part < 1000u ? ".0" : ".");
-    put_number(to, part);
-}
-
-static void say(const cheep_hdc_app *app, const line *text)
-{
-    if (app->io.line != NULL) {
-        app->io.line(app->io.context, text->text);
-    }
+    line out;
+    open_line(&out, "hdc_error");
+    put_string(&out, "why", why);
+    say(io, &out);
 }
 
 static void say_error(const cheep_hdc_app *app, const char *why)
 {
-    line out = {"", 0};
-    put(&out, "{\"type\":\"hdc_error\",\"why\":");
-    put_string(&out, why);
-    put(&out, "}");
-    say(app, &out);
+    cheep_hdc_app_error(&app->io, why);
 }
 
 static const char *name_of(const cheep_hdc_app *app, uint16_t class_index)
@@ -139,15 +120,16 @@ void cheep_hdc_app_learned(cheep_hdc_app *app)
         return;
     }
     (void)cheep_hdc_rehearse(&app->hdc, CHEEP_HDC_APP_PASSES);
-    line out = {"", 0};
-    put(&out, "{\"type\":\"hdc_learned\",\"class\":");
-    put_string(&out, name_of(app, app->learning));
-    put(&out, ",\"windows\":");
-    put_number(&out, app->taken);
+    bool saved = save(app);
+    line out;
+    open_line(&out, "hdc_learned");
+    put_string(&out, "class", name_of(app, app->learning));
+    put_number(&out, "windows", app->taken);
+    cheep_line_key(&out.text, "saved");
+    cheep_text_string(&out.text, saved ? "true" : "false");
     app->learning = CHEEP_HDC_UNKNOWN;
     app->left = 0;
-    put(&out, save(app) ? ",\"saved\":true}" : ",\"saved\":false}");
-    say(app, &out);
+    say(&app->io, &out);
 }
 
 void cheep_hdc_app_window(cheep_hdc_app *app, const int8_t *embedding, uint64_t sample)
@@ -166,15 +148,13 @@ void cheep_hdc_app_window(cheep_hdc_app *app, const int8_t *embedding, uint64_t 
     uint16_t now = result.class_index;
     if (now == app->last && now != app->reported) {
         app->reported = now;
-        line out = {"", 0};
-        put(&out, "{\"type\":\"hdc_event\",\"class\":");
-        put_string(&out, name_of(app, now));
-        put(&out, ",\"score\":");
-        put_score(&out, result.score);
-        put(&out, ",\"sample\":");
-        put_number(&out, sample);
-        put(&out, "}");
-        say(app, &out);
+        line out;
+        open_line(&out, "hdc_event");
+        put_string(&out, "class", name_of(app, now));
+        cheep_line_key(&out.text, "score");
+        cheep_text_fixed(&out.text, (int64_t)result.score * 10000 / 32768, 4);
+        put_number(&out, "sample", sample);
+        say(&app->io, &out);
     }
     app->last = now;
 }
@@ -235,30 +215,29 @@ void cheep_hdc_app_button(cheep_hdc_app *app)
 
 static void say_classes(const cheep_hdc_app *app)
 {
-    line out = {"", 0};
+    line out;
     uint16_t fixed = app->hdc.spec->n_classes;
     uint32_t unused = 0;
     bool first = true;
-    put(&out, "{\"type\":\"hdc_classes\",\"fixed\":");
-    put_number(&out, fixed);
-    put(&out, ",\"learned\":[");
+    open_line(&out, "hdc_classes");
+    put_number(&out, "fixed", fixed);
+    cheep_line_key(&out.text, "learned");
+    cheep_text_char(&out.text, '[');
     for (uint16_t i = 0; i < app->hdc.n_slots; i++) {
         const cheep_hdc_slot *slot = &app->hdc.slot[i];
         unused += slot->used ? 0u : 1u;
         /* what would not leave room for the end of the line is left out */
-        if (slot->used && out.used < LINE_BYTES - 96u) {
-            put(&out, first ? "{\"class\":" : ",{\"class\":");
-            put_string(&out, name_of(app, (uint16_t)(fixed + i)));
-            put(&out, ",\"windows\":");
-            put_number(&out, slot->count);
-            put(&out, "}");
+        if (slot->used && out.text.length < LINE_BYTES - 144u) {
+            cheep_text_string(&out.text, first ? "{\"class\":" : ",{\"class\":");
+            cheep_text_json_string(&out.text, name_of(app, (uint16_t)(fixed + i)));
+            put_number(&out, "windows", slot->count);
+            cheep_text_char(&out.text, '}');
             first = false;
         }
     }
-    put(&out, "],\"free\":");
-    put_number(&out, unused);
-    put(&out, "}");
-    say(app, &out);
+    cheep_text_char(&out.text, ']');
+    put_number(&out, "free", unused);
+    say(&app->io, &out);
 }
 
 /* The next word of *text, "" at the end; one of more than size - 1 characters is "?". */

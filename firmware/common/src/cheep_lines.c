@@ -1,26 +1,25 @@
 #include "cheep_lines.h"
 
 #include "cheep_selfcheck.h"
-#include "cheep_text.h"
 
-static void key(cheep_text *t, const char *name)
+void cheep_line_key(cheep_text *t, const char *name)
 {
     cheep_text_char(t, t->length > 0u ? ',' : '{');
     cheep_text_json_string(t, name);
     cheep_text_char(t, ':');
 }
 
-static void open_line(cheep_text *t, char *line, size_t capacity, const char *type)
+void cheep_line_open(cheep_text *t, char *line, size_t capacity, const char *type)
 {
     cheep_text_init(t, line, capacity);
-    key(t, "type");
+    cheep_line_key(t, "type");
     cheep_text_json_string(t, type);
 }
 
 #define TAIL_BYTES 21u /* ,"crc":"0x01234567"} and the newline */
 
 /* Ends the line with the CRC-32 of every byte before its own comma: a serial line garbles digits into other digits. */
-static size_t close_line(cheep_text *t)
+size_t cheep_line_close(cheep_text *t)
 {
     if (t->length + TAIL_BYTES >= t->capacity) { /* a line that does not fit is cut: it never runs on */
         t->length = t->capacity > TAIL_BYTES + 1u ? t->capacity - TAIL_BYTES - 1u : 0u;
@@ -37,13 +36,13 @@ static void seconds(cheep_text *t, const char *name, const cheep_app_spec *spec,
 {
     uint64_t rate = spec->frontend->sample_rate_hz;
     uint64_t ms = samples / rate * 1000u + samples % rate * 1000u / rate;
-    key(t, name);
+    cheep_line_key(t, name);
     cheep_text_fixed(t, (int64_t)ms, 3);
 }
 
 static void number(cheep_text *t, const char *name, uint64_t value)
 {
-    key(t, name);
+    cheep_line_key(t, name);
     cheep_text_unsigned(t, value, 1);
 }
 
@@ -51,14 +50,14 @@ size_t cheep_line_boot(char *line, size_t capacity, const cheep_app_spec *spec, 
                        size_t app_bytes, size_t model_bytes)
 {
     cheep_text t;
-    open_line(&t, line, capacity, "boot");
-    key(&t, "board");
+    cheep_line_open(&t, line, capacity, "boot");
+    cheep_line_key(&t, "board");
     cheep_text_json_string(&t, board);
-    key(&t, "cheep");
+    cheep_line_key(&t, "cheep");
     cheep_text_json_string(&t, spec->version);
-    key(&t, "model");
+    cheep_line_key(&t, "model");
     cheep_text_json_string(&t, spec->model_id);
-    key(&t, "features");
+    cheep_line_key(&t, "features");
     cheep_text_char(&t, '"');
     cheep_text_hex32(&t, spec->feature_hash);
     cheep_text_char(&t, '"');
@@ -66,53 +65,53 @@ size_t cheep_line_boot(char *line, size_t capacity, const cheep_app_spec *spec, 
     number(&t, "labels", spec->detector->n_classes);
     number(&t, "app_bytes", app_bytes);
     number(&t, "model_bytes", model_bytes);
-    return close_line(&t);
+    return cheep_line_close(&t);
 }
 
 size_t cheep_line_error(char *line, size_t capacity, const char *stage, const char *reason)
 {
     cheep_text t;
-    open_line(&t, line, capacity, "error");
-    key(&t, "stage");
+    cheep_line_open(&t, line, capacity, "error");
+    cheep_line_key(&t, "stage");
     cheep_text_json_string(&t, stage);
-    key(&t, "reason");
+    cheep_line_key(&t, "reason");
     cheep_text_json_string(&t, reason);
-    return close_line(&t);
+    return cheep_line_close(&t);
 }
 
 size_t cheep_line_event(char *line, size_t capacity, const cheep_app_spec *spec, const cheep_app_event *event)
 {
     cheep_text t;
-    open_line(&t, line, capacity, "event");
-    key(&t, "state");
+    cheep_line_open(&t, line, capacity, "event");
+    cheep_line_key(&t, "state");
     cheep_text_json_string(&t, event->ended ? "end" : "start");
-    key(&t, "label");
+    cheep_line_key(&t, "label");
     cheep_text_json_string(&t, event->label);
     seconds(&t, "start_s", spec, event->start_sample);
     seconds(&t, "end_s", spec, event->end_sample);
-    key(&t, "score");
+    cheep_line_key(&t, "score");
     cheep_text_fixed(&t, event->score_e4, 4);
-    return close_line(&t);
+    return cheep_line_close(&t);
 }
 
 size_t cheep_line_stats(char *line, size_t capacity, const cheep_app_spec *spec, const cheep_app_stats *stats,
                         size_t model_bytes, size_t stack_bytes)
 {
     cheep_text t;
-    open_line(&t, line, capacity, "stats");
+    cheep_line_open(&t, line, capacity, "stats");
     seconds(&t, "t_s", spec, stats->sample);
     number(&t, "windows", stats->windows);
     number(&t, "windows_now", stats->windows_now);
-    key(&t, "frontend_ms");
+    cheep_line_key(&t, "frontend_ms");
     cheep_text_fixed(&t, stats->frontend_us, 3);
-    key(&t, "model_ms");
+    cheep_line_key(&t, "model_ms");
     cheep_text_fixed(&t, stats->model_us, 3);
-    key(&t, "detector_ms");
+    cheep_line_key(&t, "detector_ms");
     cheep_text_fixed(&t, stats->detector_us, 3);
     number(&t, "waiting", stats->worst_waiting);
     number(&t, "overruns", stats->overruns);
     number(&t, "lost_samples", stats->lost_samples);
     number(&t, "model_bytes", model_bytes);
     number(&t, "stack_bytes", stack_bytes);
-    return close_line(&t);
+    return cheep_line_close(&t);
 }

@@ -65,11 +65,11 @@ void hdc_start(void)
         storage.read = read_slot;
         io.storage = &storage;
     } else {
-        write_json(NULL, "{\"type\":\"hdc_error\",\"why\":\"no partition hdc; what is learned is lost with the power\"}");
+        cheep_hdc_app_error(&io, "no partition hdc; what is learned is lost with the power");
     }
     if (cheep_hdc_app_boot(&head, &cheep_hdc_generated, cheep_hdc_labels, CHEEP_HDC_SLOTS, head_memory,
                            sizeof head_memory, &io) != CHEEP_OK) {
-        write_json(NULL, "{\"type\":\"hdc_error\",\"why\":\"the head refuses its headers: run cheep hdc export\"}");
+        cheep_hdc_app_error(&io, "the head refuses its headers: run cheep hdc export");
         return;
     }
     if (CHEEP_PIN_LEARN >= 0) {

@@ -47,6 +47,8 @@ class Monitor:
                 self.boot = message
             if message["type"] == "event" and message.get("state") == "start":
                 self.events[str(message.get("label"))] += 1
+            if message["type"] == "hdc_event":
+                self.events[str(message.get("class"))] += 1
             self._log(message)
             self._show(message)
 
@@ -92,11 +94,28 @@ def describe(message: dict[str, Any]) -> str:
         )
     if kind == "error":
         return f"ERROR at stage {message.get('stage')}: {message.get('reason')}"
+    if kind.startswith("hdc_"):
+        return _describe_head(message)
     lost = message.get("lost_samples", 0)
     return (
         f"{message.get('t_s')} s: {message.get('windows')} windows, worst ms per column {message.get('frontend_ms')}, "
         f"model {message.get('model_ms')}; lost samples {lost}, stack {message.get('stack_bytes')} bytes"
     )
+
+
+def _describe_head(message: dict[str, Any]) -> str:
+    kind, name = message["type"], message.get("class")
+    if kind == "hdc_event":
+        return f"nearest class: {name}  {_two(message.get('score'))}"
+    if kind == "hdc_learned":
+        saved = "saved" if message.get("saved") else "NOT saved: lost with the power"
+        return f"learned {name} from {message.get('windows')} windows, {saved}"
+    if kind == "hdc_error":
+        return f"ERROR: {message.get('why')}"
+    learned = message.get("learned")
+    items = [item for item in learned if isinstance(item, dict)] if isinstance(learned, list) else []
+    names = ", ".join(f"{item.get('class')} ({item.get('windows')} windows)" for item in items) or "none"
+    return f"{message.get('fixed')} fixed classes; learned: {names}; room for {message.get('free')} more"
 
 
 def check_boot(message: dict[str, Any], model_sha256: str, feature_hash: int) -> str | None:

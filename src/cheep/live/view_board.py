@@ -47,6 +47,8 @@ class BoardView:
             score = message.get("score")
             self._peaks[label] = float(score) if isinstance(score, (int, float)) else 0.0
             self._log.append(describe(message))
+        elif kind.startswith("hdc_"):
+            self._log.append(describe(message))
         elif kind == "stats":
             self._statistics = describe(message)
         else:
