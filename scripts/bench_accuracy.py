@@ -43,46 +43,51 @@ GAP_SNR_DB = 6.0  # a window of a bird recording that stays below this is backgr
 class Task:
     """Where the windows come from, how folds are made, how many."""
 
-    windows: Callable[[Path], list[dict[str, Any]]]
+    windows: Callable[[Path, float], list[dict[str, Any]]]
     folds: int
     by_fold_column: bool = False
 
 
-def clip_windows(folder: str) -> Callable[[Path], list[dict[str, Any]]]:
-    """Return a reader of one set: every whole second of every clip is a window of the clip's label."""
+def clip_windows(folder: str) -> Callable[[Path, float], list[dict[str, Any]]]:
+    """Return a reader of one set: at every whole second of a clip stands a window of the clip's label."""
 
-    def read(root: Path) -> list[dict[str, Any]]:
+    def read(root: Path, window_s: float) -> list[dict[str, Any]]:
         out = []
         for row in _table(root / folder / "metadata.csv"):
-            for second in range(max(1, int(float(row["duration_s"])))):
+            for second in range(max(1, 1 + int(float(row["duration_s"]) - window_s + 0.02))):
                 out.append(_window(f"{folder}/{row['file']}", row["label"], second, row))
         return out
 
     return read
 
 
-def bird_windows(root: Path) -> list[dict[str, Any]]:
-    """Return bird and background windows of the joint manifest without the soundscapes, and gaps to train on."""
+def bird_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
+    """Return bird and background windows of the joint manifest without the soundscapes, and gaps to train on.
+
+    Labels are known by the second. A longer window stands around its second; a gap is quiet in all of its window.
+    """
     out = []
     for row in _table(root / "manifest_bird_vs_background.csv"):
         if row["set"] == "soundscapes":
             continue
         low, full = _levels(row, "win1s_snr_lt4k_db"), _levels(row, "win1s_snr_db")
+        loud = np.maximum(low[: len(full)], full[: len(low)])
         for second in range(max(1, int(float(row["duration_s"])))):
+            start = _around(second, window_s, row)
             if row["binary"] != "bird":
-                out.append(_window(row["file"], "background", second, row))
+                out.append(_window(row["file"], "background", start, row))
             elif second < len(low) and low[second] >= BIRD_SNR_DB:
-                out.append(_window(row["file"], "bird", second, row))
-            elif second < len(low) and max(low[second], full[second]) <= GAP_SNR_DB:
-                out.append(_window(row["file"], "background", second, row) | {"reason": "gap"})
+                out.append(_window(row["file"], "bird", start, row))
+            elif second < len(loud) and max(loud[int(start) : int(np.ceil(start + window_s))]) <= GAP_SNR_DB:
+                out.append(_window(row["file"], "background", start, row) | {"reason": "gap"})
     return out
 
 
-def jura_windows(root: Path) -> list[dict[str, Any]]:
+def jura_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
     """Return every second of the labelled soundscapes: the field test, never trained on."""
     names = {"bird": "bird", "no_bird": "background"}
     return [
-        _window(f"soundscapes/{row['file']}", names[row["label"]], second, row)
+        _window(f"soundscapes/{row['file']}", names[row["label"]], _around(second, window_s, row), row)
         for row in _table(root / "soundscapes" / "metadata.csv")
         if row["label"] in names
         for second in range(int(float(row["duration_s"])))
@@ -98,7 +103,7 @@ TASKS = {
 
 
 def splits(manifest: Manifest, task: Task, seed: int) -> Iterator[Manifest]:
-    """Yield the manifest once per fold: one part is the test, the next one validation; groups stay whole."""
+    """Yield the manifest once per fold: one part is the test, a little of the others validates; groups stay whole."""
     if task.by_fold_column:
         names = manifest.column("fold")
         part = np.array([sorted(set(names)).index(name) for name in names])
@@ -110,15 +115,29 @@ def splits(manifest: Manifest, task: Task, seed: int) -> Iterator[Manifest]:
         part = order[np.searchsorted(unique, codes)] % task.folds
         count = task.folds
     for fold in range(count):
-        yield manifest.with_column("split", _split_names(part, fold, (fold + 1) % count))
+        names = np.full(len(manifest), "test", object)
+        rows = np.flatnonzero(part != fold)
+        names[rows] = np.where(validates(manifest.select(part != fold), seed), "val", "train")
+        yield manifest.with_column("split", names.tolist())
+
+
+def validates(manifest: Manifest, seed: int) -> np.ndarray:
+    """Return which rows validate, (n,) bool: every eighth group.
+
+    Where there are fewer than eight (speakers), every eighth recording: training keeps the average of its last epochs,
+    so that validation is looked at and decides nothing.
+    """
+    codes, _ = manifest.codes("group")
+    if len(np.unique(codes)) < 8:
+        codes, _ = manifest.codes("recording")
+    unique = np.unique(codes)
+    order = np.random.default_rng([seed, 1]).permutation(len(unique))
+    return order[np.searchsorted(unique, codes)] % 8 == 0
 
 
 def fixed_split(train: Manifest, test: Manifest, seed: int) -> Manifest:
-    """Return one manifest: a fifth of the groups of ``train`` validates, all of ``test`` is the test."""
-    codes, _ = train.codes("group")
-    unique = np.unique(codes)
-    order = np.random.default_rng(seed).permutation(len(unique))
-    names = np.where(order[np.searchsorted(unique, codes)] % 5 == 0, "val", "train").tolist()
+    """Return one manifest: a little of ``train`` validates, all of ``test`` is the test."""
+    names = np.where(validates(train, seed), "val", "train").tolist()
     rows = [
         {**row, "path": str(train.folder / row["path"]), "split": s} for row, s in zip(train.rows(), names, strict=True)
     ]
@@ -237,9 +256,10 @@ def main() -> int:
 def _run(args: argparse.Namespace) -> int:
     task, recipe = TASKS[args.task], load_recipe(args.task, args.recipe)
     root = args.train.resolve()
-    manifest = Manifest.from_rows(task.windows(root), root)
+    window_s = recipe["features"].window_s
+    manifest = Manifest.from_rows(task.windows(root, window_s), root)
     if args.test:
-        test = Manifest.from_rows(task.windows(args.test.resolve()), args.test.resolve())
+        test = Manifest.from_rows(task.windows(args.test.resolve(), window_s), args.test.resolve())
         parts = [fixed_split(manifest, test, args.seed)]
     else:
         parts = list(splits(manifest, task, args.seed))
@@ -247,7 +267,7 @@ def _run(args: argparse.Namespace) -> int:
     field_root = (args.test or args.train).resolve()
     field = None
     if args.task == "bird" and (field_root / "soundscapes" / "metadata.csv").is_file():
-        field = Manifest.from_rows(jura_windows(field_root), field_root)
+        field = Manifest.from_rows(jura_windows(field_root, window_s), field_root)
     results, forests = [], []
     with tempfile.TemporaryDirectory(prefix="cheep-bench-") as name:
         work = args.keep or Path(name)
@@ -287,11 +307,16 @@ def _compiled_memory(path: Path) -> int | None:
         return None
 
 
-def _window(path: str, label: str, second: int, row: dict[str, str]) -> dict[str, Any]:
+def _around(second: int, window_s: float, row: dict[str, str]) -> float:
+    """Return where a window starts, s, that has a second in its middle, as far as the recording's ends allow."""
+    return round(max(0.0, min(second + 0.5 - window_s / 2, float(row["duration_s"]) - window_s)), 3)
+
+
+def _window(path: str, label: str, start_s: float, row: dict[str, str]) -> dict[str, Any]:
     return {
         "path": path,
         "label": label,
-        "start_s": float(second),
+        "start_s": float(start_s),
         "duration_s": 1.0,
         "recording": path,
         "group": row["split_group"],
@@ -308,10 +333,6 @@ def _levels(row: dict[str, str], name: str) -> list[float]:
 
 def _column(manifest: Manifest, name: str) -> list[str]:
     return manifest.column(name) if name in manifest.columns else [""] * len(manifest)
-
-
-def _split_names(part: np.ndarray, test: int, val: int) -> list[str]:
-    return np.where(part == test, "test", np.where(part == val, "val", "train")).tolist()
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -523,8 +523,8 @@ CHEEP_INLINE void cheep_depthwise(const cheep_shape *s, const int8_t *in, const 
                 --kx1;
             }
             const int first = ((y0 + ky0 * s->dilation_h) * s->in_w + x0 + kx0 * s->dilation_w) * s->in_c;
-            int c = 0;
-            for (; c + 4 <= s->in_c; c += 4, out += 4) { /* four channels at a time */
+            const int fours = s->in_c & ~3;
+            for (int c = 0; c < fours; c += 4, out += 4) { /* four channels at a time */
                 int32_t acc[4] = {0, 0, 0, 0};
                 for (int ky = ky0; ky < ky1; ++ky) {
                     const int8_t *x = in + first + (ky - ky0) * s->dilation_h * s->in_w * s->in_c + c;
@@ -543,7 +543,7 @@ CHEEP_INLINE void cheep_depthwise(const cheep_shape *s, const int8_t *in, const 
                     out[i] = (int8_t)cheep_requantize(k->bias2 + 2 * acc[i], k, limit, s->range);
                 }
             }
-            for (; c < s->in_c; ++c) {
+            for (int c = fours; c < s->in_c; ++c) {
                 int32_t acc = 0;
                 for (int ky = ky0; ky < ky1; ++ky) {
                     const int8_t *x = in + first + (ky - ky0) * s->dilation_h * s->in_w * s->in_c + c;

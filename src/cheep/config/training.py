@@ -16,6 +16,8 @@ class AugmentConfig(Settings):
     tilt_db: float = Field(3.0, ge=0, le=20, description="smooth change over the bands, standard deviation")
     band_db: float = Field(0.0, ge=0, le=40, description="level of each band, standard deviation")
     shift_frames: int = Field(8, ge=0, le=200, description="start of the window, plus or minus, inside the recording")
+    frequency_warp: float = Field(0.0, ge=0, le=0.5, description="scale of all frequencies, 0.2: by 0.8 to 1.25")
+    time_warp: float = Field(0.0, ge=0, le=0.5, description="speed, 0.2: by 0.8 to 1.25")
     mix_probability: float = Field(0.3, ge=0, le=1, description="add the energy of a background window")
     mix_snr_db: tuple[float, float] = (0.0, 20.0)
     mask_frames: int = Field(6, ge=0, le=100, description="SpecAugment: longest time mask")
@@ -35,7 +37,7 @@ class TrainConfig(Settings):
     weight_decay: float = Field(1e-4, ge=0, le=1)
     label_smoothing: float = Field(0.05, ge=0, lt=0.5)
     dropout: float = Field(0.2, ge=0, lt=1)
-    average_last: float = Field(0.25, ge=0, le=1, description="share of the last epochs whose weights are averaged")
+    average_last: float = Field(0.25, ge=0, le=1, description="share of the last epochs whose average is kept; 0: the best epoch")
     activation: Literal["auto", "softmax", "sigmoid"] = "auto"
     background: str = Field("background", description="label that is no target; ignored when absent")
     teacher_model: str = Field("", description="network of the teachers to learn from (empty: labels only)")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cheep.config import AugmentConfig
+from cheep.config import AugmentConfig, FeatureConfig
+from cheep.features.mel import mel_points_hz
 from cheep.training.data import WindowSet
 from cheep.training.distill import Teacher, network_input
 
@@ -29,6 +30,8 @@ def draw_epoch(
     shift = rng.integers(-config.shift_frames, config.shift_frames + 1, n)
     levels = windows.gather_levels(index, shift)  # (n, context + frames, mels) dB
     y = windows.targets[index]
+    levels = warp_frequency(levels, windows.cache.config, config.frequency_warp, rng)
+    levels = warp_time(levels, config.time_warp, rng)
     levels = mix_background(levels, windows, config, rng)
     levels = levels + _level(n, levels.shape[2], config, rng)
     if teacher is not None:
@@ -37,6 +40,40 @@ def draw_epoch(
     x = spec_augment(x, config, rng)
     x, y = mixup(x, y, config.mixup_alpha, rng)
     return x[..., None].astype(np.float32), y
+
+
+def warp_frequency(x: np.ndarray, features: FeatureConfig, most: float, rng: np.random.Generator) -> np.ndarray:
+    """Scale the frequencies of each window by a random factor between ``1 - most`` and ``1 / (1 - most)``.
+
+    Vocal tract length perturbation (Jaitly, Hinton 2013) on mel bands: every band takes the level, interpolated, that
+    stood at its scaled centre frequency; beyond the outer bands the outer bands are repeated.
+    """
+    if most <= 0:
+        return x
+    n, frames, mels = x.shape
+    centre = mel_points_hz(features)[1:-1]
+    factor = _factor(n, most, rng)
+    place = np.interp((centre * factor[:, None]).ravel(), centre, np.arange(mels)).reshape(n, 1, mels)
+    low = np.minimum(place.astype(int), mels - 2)
+    share = (place - low).astype(np.float32)
+    low = np.broadcast_to(low, x.shape)
+    return np.take_along_axis(x, low, 2) * (1 - share) + np.take_along_axis(x, low + 1, 2) * share
+
+
+def warp_time(x: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarray:
+    """Stretch each window about its middle by a random factor between ``1 - most`` and ``1 / (1 - most)``.
+
+    Where a shortened window ends, its outer columns are repeated.
+    """
+    if most <= 0:
+        return x
+    n, frames, _ = x.shape
+    middle = (frames - 1) / 2
+    place = np.clip((np.arange(frames) - middle) * _factor(n, most, rng)[:, None] + middle, 0, frames - 1)
+    low = np.minimum(place.astype(int), frames - 2)
+    share = (place - low).astype(np.float32)[:, :, None]
+    rows = np.arange(n)[:, None]
+    return x[rows, low] * (1 - share) + x[rows, low + 1] * share
 
 
 def mix_background(x: np.ndarray, windows: WindowSet, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
@@ -78,6 +115,10 @@ def mixup(x: np.ndarray, y: np.ndarray, alpha: float, rng: np.random.Generator) 
     other = rng.permutation(len(x))
     a = share[:, None, None]
     return a * x + (1 - a) * x[other], share[:, None] * y + (1 - share[:, None]) * y[other]
+
+
+def _factor(n: int, most: float, rng: np.random.Generator) -> np.ndarray:
+    return np.exp(rng.uniform(-1, 1, n) * -np.log1p(-most))
 
 
 def _span(n: int, length: int, longest: int, rng: np.random.Generator) -> np.ndarray:

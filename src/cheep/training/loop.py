@@ -47,9 +47,11 @@ def fit(
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
     teacher: Teacher | None = None,
 ) -> TrainResult:
-    """Train ``model`` in place and leave the weights with the lowest validation loss in it.
+    """Train ``model`` in place.
 
-    The average of the weights of the last epochs competes with the best single epoch (Izmailov et al. 2018).
+    What is kept is the average of the weights of the last epochs (Izmailov et al. 2018; ``config.average_last``),
+    because the epoch that a few validation recordings like best is mostly chance; without an average, or after Ctrl-C,
+    it is the epoch with the lowest validation loss.
 
     Parameters
     ----------
@@ -96,10 +98,7 @@ def fit(
         if best is None:
             raise
     if average is not None and not interrupted:
-        model.set_weights([total / average[0] for total in average[1]])
-        loss = _loss(model, x_val, y_val)
-        if loss <= history[best[0]]["val_loss"]:
-            best = (-1, model.get_weights())
+        best = (-1, [total / average[0] for total in average[1]])
     model.set_weights(best[1])
     if not interrupted:
         state.clear()
