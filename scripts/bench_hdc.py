@@ -3,8 +3,8 @@
   python scripts/bench_hdc.py --data DIR --work DIR [--tasks esc10 xc_species3] [--json FILE]
 
 DIR holds <set>/metadata.csv and <set>/<label>/*.flac (see docs/hdc.md). ESC-10 is cross-validated over its folds,
-xc_species3 over three recordist-disjoint splits, and two pairs of ESC-10 classes are left out for the few-shot part.
-Runs are kept in the work folder and taken up again.
+xc_species3 over three recordist-disjoint splits, and two pairs of ESC-10 classes are left out for the few-shot part
+(spreads: deviations over the draws, within a run). Runs are kept in the work folder and taken up again.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def study(args: argparse.Namespace, task: str, folders: list[Path]) -> list[dict
     from cheep.hdc import HdcConfig
     from cheep.hdc.study import against_examples, against_hyper, load_study, steps
 
-    base = HdcConfig()
+    base = HdcConfig(reminders=0)  # nothing is learned afterwards
     pooled: dict[str, list[float]] = {}
     sizes: dict[str, int] = {}
     rows: list[dict] = []
@@ -119,18 +119,25 @@ def few_shot(args: argparse.Namespace, folders: list[Path]) -> list[dict]:
     from cheep.hdc.study import load_new_classes, load_study
 
     found: dict[str, list[float]] = {}
+    rows: list[dict] = []
     for folder in folders:
         others = f"{folder.name}-new4"
         if not (args.work / others / "dataset.csv").is_file():
             split_run(args, others, LEFT_OUT[folder.name])
         data, new = load_study(folder), load_new_classes(folder, args.work / others)
-        for form in ("int8", "binary"):
+        for form, reminders in (("int8", 8), ("binary", 8), ("int8", 4), ("int8", 16)):
+            plain = form == "int8" and reminders == 8  # the softmax head is the same for all: once is enough
             for n in (5, 10):
-                row = measure(data, new, HdcConfig(form=form), n, args.draws)
+                config = HdcConfig(form=form, reminders=reminders)
+                row = measure(data, new, config, n, args.draws, softmax=plain)
                 for key, value in row.items():
-                    if key not in ("examples", "draws") and (form == "int8" or key.startswith("hdc")):
-                        found.setdefault(f"hdc.few_shot.{form}.{n}.{key}", []).append(value)
-    return [{"name": name, "value": float(np.mean(values)), "unit": "1"} for name, values in found.items()]
+                    if key not in ("examples", "draws") and (reminders == 8 or key.startswith("hdc")):
+                        name = f"{form}.{n}.{key}" if reminders == 8 else f"{form}.reminders{reminders}.{n}.{key}"
+                        found.setdefault(name, []).append(value)
+                        rows.append({"name": f"hdc.{folder.name}.{name}", "value": float(value), "unit": "1"})
+        print(f"few_shot: {folder.name} done", file=sys.stderr, flush=True)
+    means = [{"name": f"hdc.few_shot.{name}", "value": float(np.mean(v)), "unit": "1"} for name, v in found.items()]
+    return rows + means
 
 
 if __name__ == "__main__":
