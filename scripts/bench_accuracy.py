@@ -30,12 +30,19 @@ from cheep import runs, stages
 from cheep.commands._shared import load_yaml
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
+from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
+from cheep.evaluate.field import alarm_rate
+from cheep.evaluate.matching import Annotation, EventCounts, add_counts
+from cheep.evaluate.streaming import Output, ScoreTiming, best_scorer, score_recording
+from cheep.evaluate.sweep import LevelSweep
 from cheep.evaluate.windows import WindowScores, summarize
 from cheep.tflm import TflmModel
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's floor, 0.9-3.9 kHz
+BIRD = "bird"
+EVENT_RECALL = 0.8
 GAP_SNR_DB = 6.0  # a window of a bird recording that stays below this is background (training only)
 
 
@@ -160,9 +167,10 @@ def run_fold(
     stages.qat_stage(folder, recipe["qat"])
     result = json.loads((folder / stages.EVALUATION).read_text())
     result["seconds"] = time.monotonic() - begin
-    result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE)
+    result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe["features"])
     if field is not None:
         result["field"] = summarize(field_scores(folder, field, recipe, cache))
+        result["alarms"] = alarms_at_recall(folder, manifest.select(test & ~gap))
     return result
 
 
@@ -173,6 +181,30 @@ def field_scores(folder: Path, field: Manifest, recipe: dict[str, Any], cache: P
     runtime = TflmModel(folder / runs.INT8_TFLITE)
     outside = dataclasses.replace(windows, splits={"field": part})
     return stages.int8_scores(runtime, outside)["field"]
+
+
+def alarms_at_recall(folder: Path, test: Manifest) -> list[tuple[str, EventCounts]]:
+    """Run the device's path over the test recordings; return (group, counts) of each of background.
+
+    Every test recording is streamed through front end, int8 model and detector at its default stride and smoothing.
+    A recording with a bird window is one event; the threshold is the highest that still finds 80 % of them.
+    Recordings too short for the window and the smoothing are left out.
+    """
+    bundle = load_bundle(folder / runs.INT8_TFLITE)
+    scorer, _ = best_scorer(bundle)
+    rows = {row["path"]: row for row in test.rows()}
+    scored = []
+    for path, row in rows.items():
+        found = [Annotation(BIRD, 0.0, 1e6)] if row["label"] == BIRD else []
+        item = score_recording(bundle, scorer, test.folder / path, group=row["group"], annotations=found)
+        if len(item.scores) >= bundle.detector.smoothing_windows:
+            scored.append(item)
+    output = Output(bundle.labels, bundle.output.scale, bundle.output.zero_point, ScoreTiming.of(bundle))
+    sweep = LevelSweep(scored, output, bundle.detector, BIRD)
+    sweep.measure(range(min(sweep.counts), max(sweep.counts) + 1))
+    enough = [level for level in sweep.counts if add_counts(sweep.counts[level]).recall >= EVENT_RECALL]
+    counts = sweep.counts[max(enough)]
+    return [(item.group, part) for item, part in zip(scored, counts, strict=True) if not item.annotations]
 
 
 def forest_accuracy(manifest: Manifest, features: FeatureConfig, cache: Path) -> float:
@@ -227,9 +259,17 @@ def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> l
         add("forest.clip_accuracy", forests, "1")
     if "field" in results[0]:
         add("jura.window_auc", [r["field"]["window_auc"] for r in results], "1")
+    alarms = [pair for r in results for pair in r.get("alarms", [])]
+    if alarms:
+        groups, parts = zip(*alarms, strict=True)
+        rate = alarm_rate(parts, groups, np.random.default_rng(1), 1000, 0.95)
+        for name, value in (("", rate.value), (".low", rate.low), (".high", rate.high)):
+            add(f"false_alarms_per_hour_at_80_recall{name}", [value], "1/h")
+        add("background_hours", [sum(part.hours for part in parts)], "h")
     add("model_bytes", [r["bytes"]["int8"] for r in results], "B")
     add("arena_bytes", [r["bytes"]["arena"] for r in results], "B")
-    add("ram_bytes", [r["memory"] for r in results], "B")
+    for name in results[0]["memory"]:
+        add(name, [r["memory"][name] for r in results], "B")
     add("train_seconds", [r["seconds"] for r in results], "s")
     return out
 
@@ -298,13 +338,18 @@ def _show(task: str, fold: int, result: dict[str, Any], forests: list[float]) ->
     )
 
 
-def _compiled_memory(path: Path) -> int | None:
-    from cheep.compiler import CompiledModel
+def _compiled_memory(path: Path, features: FeatureConfig) -> dict[str, int]:
+    """Return the RAM of the compiled network: whole windows (with the window itself), and column by column."""
+    from cheep.compiler import compile_model
 
     try:
-        return int(CompiledModel(path).memory_bytes)
+        compiled = compile_model(path)
     except CheepError:
-        return None
+        return {}
+    out = {"ram_bytes": compiled.memory_bytes + features.window_frames * features.n_mels}
+    if compiled.stream:
+        out["stream_ram_bytes"] = compiled.stream["memory_bytes"]
+    return out
 
 
 def _around(second: int, window_s: float, row: dict[str, str]) -> float:
