@@ -53,8 +53,8 @@ def project_config(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "environments"),
     [
-        ("esp32", {"esp32", "esp32s3", "esp32-compiled", "esp32s3-compiled", "esp32s3-pdm"}),
-        ("audiomoth", {"audiomoth", "audiomoth-tflm"}),
+        ("esp32", {"esp32", "esp32s3", "esp32-compiled", "esp32s3-compiled", "esp32-hdc", "esp32s3-hdc", "esp32s3-pdm"}),
+        ("audiomoth", {"audiomoth", "audiomoth-tflm", "audiomoth-hdc"}),
     ],
 )
 def test_platformio_reads_the_project(name, environments, tmp_path):

@@ -44,7 +44,7 @@ def targets() -> dict[str, Target]:
         for section in parser.sections():
             if section.startswith("env:"):
                 name = section[4:]
-                compiled = name.endswith("-compiled") or name == "audiomoth"
+                compiled = "COMPILED" in " ".join(parser[section].values())
                 found[name] = Target(name, folder, serial=project != "audiomoth", compiled=compiled)
     return found
 
