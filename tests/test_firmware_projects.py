@@ -53,7 +53,10 @@ def project_config(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "environments"),
     [
-        ("esp32", {"esp32", "esp32s3", "esp32-compiled", "esp32s3-compiled", "esp32-hdc", "esp32s3-hdc", "esp32s3-pdm"}),
+        (
+            "esp32",
+            {"esp32", "esp32s3", "esp32-compiled", "esp32s3-compiled", "esp32-hdc", "esp32s3-hdc", "esp32s3-pdm"},
+        ),
         ("audiomoth", {"audiomoth", "audiomoth-tflm", "audiomoth-hdc"}),
     ],
 )
