@@ -83,8 +83,8 @@ BOARDS: tuple[Board, ...] = (
             "flash: 256 KB less the 16 KB bootloader; RAM 32 KB (EFM32WG data sheet)",
             "library: 41-56 KB of code, 1.6 KB data, 3.7-5.3 KB bss with microphone, DMA, card and watchdog (linked "
             "with arm-none-eabi-gcc from AudioMoth-Project; the larger figures are used)",
-            "active 225 uA/MHz, idle (EM1, converter and DMA running) 80 uA/MHz: EFM32WG data sheet, typical, 3 V; "
-            "microphone, card and external SRAM come on top",
+            "active 225 uA/MHz, sleep (EM1) 63 uA/MHz, which is 3.0 mA: EFM32WG reference manual (Silicon Labs); "
+            "0.8 mA for converter, amplifier and DMA is an assumption; microphone, card and external SRAM come on top",
             "battery: three AA alkaline cells, 2,500 mAh",
             _ASSUMED,
         ),
@@ -101,13 +101,14 @@ BOARDS: tuple[Board, ...] = (
         stack_bytes=16 * _KB,
         heap_bytes=32 * _KB,
         active_ma=50.0,
-        idle_ma=20.0,
+        idle_ma=30.0,
         battery_mah=2500,
         cycles_per_instruction=1.6,
         sources=(
             "flash: the 1 MB application partition of ESP-IDF's default table; static DRAM is limited to 160 KB",
             "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM)",
-            "currents: modem-sleep at 240 MHz 30-68 mA, idle at 80 MHz 20-31 mA (ESP32 data sheet, no radio)",
+            "currents: radio off, CPU on at 240 MHz: 30 to 68 mA (ESP32 series data sheet, power consumption by power "
+            "modes); idle is its lower end, one core computing about its middle (an assumption)",
             "cycles per instruction against the Cortex-M4F: 1.6 (assumption: no dual multiply, flash cache)",
         ),
     ),
@@ -122,14 +123,15 @@ BOARDS: tuple[Board, ...] = (
         base_ram_bytes=32 * _KB,
         stack_bytes=16 * _KB,
         heap_bytes=32 * _KB,
-        active_ma=40.0,
-        idle_ma=22.0,
+        active_ma=58.6,
+        idle_ma=40.3,
         battery_mah=2500,
         cycles_per_instruction=1.6,
         sources=(
             "flash: the 1 MB application partition of ESP-IDF's default table",
             "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM)",
-            "currents: modem-sleep at 240 MHz, one core busy, about 40 mA; idle about 22 mA (ESP32-S3 data sheet)",
+            "currents: radio off, 240 MHz: both cores waiting 32.9 mA, one computing 51.2 mA with the peripherals' clocks "
+            "off, 47.6 and 65.9 mA with all on (ESP32-S3 series data sheet, table 5-9); the means are used",
             "cycles per instruction against the Cortex-M4F: 1.6 (assumption: plain C, no vector instructions)",
         ),
     ),
