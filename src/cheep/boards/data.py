@@ -130,7 +130,7 @@ BOARDS: tuple[Board, ...] = (
         sources=(
             "flash: the 1 MB application partition of ESP-IDF's default table",
             "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM)",
-            "currents: radio off, 240 MHz: both cores waiting 32.9 mA, one computing 51.2 mA with the peripherals' clocks "
+            "currents: radio off, 240 MHz: waiting 32.9 mA, one core computing 51.2 mA with the peripherals' clocks "
             "off, 47.6 and 65.9 mA with all on (ESP32-S3 series data sheet, table 5-9); the means are used",
             "cycles per instruction against the Cortex-M4F: 1.6 (assumption: plain C, no vector instructions)",
         ),
