@@ -1,5 +1,6 @@
 """Calibration keeps its promises on recordings that it never saw, and says what it cannot promise."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,13 +8,17 @@ import pytest
 
 from cheep.audio import write_wav
 from cheep.cli import main
-from cheep.config import DetectorConfig
+from cheep.config import DetectorConfig, TrainConfig
+from cheep.datasets.manifest import Manifest
 from cheep.detector import threshold_sum
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.calibration import calibrate, hours_to_promise, inverse_rate, parse_rate
+from cheep.evaluate.intervals import Spread
 from cheep.evaluate.matching import Annotation, add_counts, count_events, match_events
 from cheep.evaluate.streaming import Output, ScoredRecording, ScoreTiming, detect
+from cheep.report import RunResults
+from cheep.report.extras import with_extras
 from tone_model import DETECTOR, tones, write_tone_run
 
 TIMING = ScoreTiming(0.25, 1.0)
@@ -69,21 +74,57 @@ def test_the_promised_interval_holds_on_recordings_never_seen():
     assert 1.2 < np.mean(rates) <= 2.2  # the target is met in expectation, and not by silence
 
 
+def test_what_new_recordings_will_show_is_foretold():
+    """Recordings that are unlike (one in seven is full of false alarms), 60 to calibrate on, 60 new ones: the count
+    in the new ones lies where it was said to lie."""
+    rng = np.random.default_rng(5)
+    loud = [recording(rng, 1, 500, 0, f"l{i}") for i in range(60)]
+    quiet = [recording(rng, 2, 15, 10, f"q{i}") for i in range(360)]
+    inside, foretold, seen = 0, 0.0, 0.0
+    for _ in range(12):
+        pool = [loud[i] for i in rng.permutation(60)[:18]] + [quiet[i] for i in rng.permutation(360)[:102]]
+        order = rng.permutation(120)
+        first, second = ([pool[i] for i in part] for part in np.array_split(order, 2))
+        hours = sum(item.duration_s for item in second) / 3600
+        result = calibrate(first, OUTPUT, BASE, 10.0, rng=rng, draws=2, new_hours=hours)
+        found, truth = result.labels[0], measure(result.detector, second)
+        inside += found.new_rate[0] <= truth.false_alarms_per_hour <= found.new_rate[1]
+        foretold, seen = foretold + found.rate.value, seen + truth.false_alarms_per_hour
+    assert inside >= 10
+    assert seen == pytest.approx(foretold, rel=0.25)
+
+
 def test_counting_plainly_would_promise_too_little():
     """Without the '+ 1' the expected rate would exceed the target: the reason for inverse sampling."""
     assert inverse_rate(0, 2.0).value == 0.5
     assert inverse_rate(3, 8.0).value == 0.5
     assert inverse_rate(0, 2.0).high == pytest.approx(3.6889 / 2, abs=1e-3)
-    wide, narrow = inverse_rate(9, 5.0, 4.0), inverse_rate(9, 5.0)
+    wide, narrow = inverse_rate(9, 5.0, Spread(4.0)), inverse_rate(9, 5.0)
     assert wide.low < narrow.low and wide.high > narrow.high
     assert (narrow.value, wide.value) == (2.0, pytest.approx(13 / 5))
+
+
+def test_hours_foretold_can_be_chosen(rng):
+    data = recordings(rng)
+    short, long = (calibrate(data, OUTPUT, BASE, 3.0, rng=rng, draws=2, new_hours=h).labels[0] for h in (1.0, 400.0))
+    assert short.new_rate[0] <= long.new_rate[0] and short.new_rate[1] > long.new_rate[1]
+    assert long.new_rate == pytest.approx((long.rate.low, long.rate.high), rel=0.1)  # the long run
+    assert "1 new hours of such recordings will show" in short.note()
+    with pytest.raises(CheepError, match="new_hours=0: must be above 0"):
+        calibrate(data, OUTPUT, BASE, 3.0, new_hours=0)
+
+
+def test_few_groups_are_named(rng):
+    few = calibrate(recordings(rng, n=3), OUTPUT, BASE, 3.0, rng=rng, draws=2).labels[0]
+    assert few.groups == 3 and "only 3 independent recording(s)" in few.note()
+    assert "independent" not in calibrate(recordings(rng), OUTPUT, BASE, 3.0, rng=rng, draws=2).labels[0].note()
 
 
 def test_too_few_hours_are_said(rng):
     result = calibrate(recordings(rng, n=2, minutes=15), OUTPUT, BASE, 0.1, rng=rng, draws=20)
     found = result.labels[0]
     assert (found.met, found.promised, found.observed) == (False, False, 0)
-    assert found.hours_needed == pytest.approx(hours_to_promise(0.1, dispersion_=found.dispersion))
+    assert found.hours_needed == pytest.approx(hours_to_promise(0.1, dispersion_=found.dispersion_high))
     assert "0.50 h without a false alarm are too few to speak of 0.1 per hour" in found.note()
     assert "a promise needs at least" in found.note()
     assert hours_to_promise(0.1) == pytest.approx(36.9, abs=0.1)
@@ -132,16 +173,33 @@ def test_more_false_alarms_allowed_means_more_found(rng):
     assert found.low < found.value < found.high
 
 
-def test_smoothing_that_finds_more_wins(rng):
-    data = recordings(rng, quality=0.8)
+def test_smoothing_that_finds_clearly_more_wins(rng):
+    data = []
+    for item in recordings(rng, alarms_per_hour=5):  # clicks: one window each, higher than any call
+        scores = item.scores.copy()
+        scores[rng.integers(0, len(scores), 20), 1] = 126
+        data.append(dataclasses.replace(item, scores=scores))
     single = [
-        calibrate(data, OUTPUT, BASE, 2.0, smoothing=[s], rng=rng, draws=20).labels[0].recall.value for s in (1, 4)
+        calibrate(data, OUTPUT, BASE, 2.0, smoothing=[s], rng=rng, draws=2).labels[0].recall.value for s in (1, 4)
     ]
-    chosen = calibrate(data, OUTPUT, BASE, 2.0, smoothing=[1, 4], rng=rng, draws=20)
-    assert chosen.labels[0].recall.value == max(single)
-    assert chosen.detector.smoothing_windows == (1, 4)[int(np.argmax(single))]
+    assert single[1] > single[0] + 0.3
+    for order in ([1, 4], [4, 1]):
+        chosen = calibrate(data, OUTPUT, BASE, 2.0, smoothing=order, rng=rng, draws=2)
+        assert chosen.detector.smoothing_windows == 4
     few = recordings(rng, n=1, calls_per_hour=4)
     assert calibrate(few, OUTPUT, BASE, 2.0, smoothing=[4, 1], rng=rng, draws=20).detector.smoothing_windows == 4
+
+
+def test_the_models_own_smoothing_stays_where_nothing_is_clearly_better(rng):
+    """Recall alone would often choose what one group happens to favour."""
+    own = BASE.model_copy(update={"smoothing_windows": 3})
+    data = recordings(rng, n=3, calls_per_hour=30)
+    recall = {
+        s: calibrate(data, OUTPUT, own, 2.0, smoothing=[s], rng=rng, draws=2).labels[0].recall.value for s in (2, 3, 4)
+    }
+    assert max(recall, key=recall.get) != 3  # another one finds a few more
+    chosen = calibrate(data, OUTPUT, own, 2.0, smoothing=[2, 3, 4], rng=rng, draws=2)
+    assert chosen.detector.smoothing_windows == 3
 
 
 def test_clusters_in_one_recording_widen_the_interval(rng):
@@ -212,6 +270,35 @@ def test_calibrate_writes_the_manifest_and_nothing_else_changes(field, tmp_path,
     details = json.loads((run / "calibration.json").read_text())
     assert details["model_sha256"] == bundle.model.sha256
     assert len(details["labels"][0]["curve"]["recall"]) == len(details["labels"][0]["curve"]["threshold"])
+
+
+def test_a_temperature_is_fitted_to_validation_windows_and_kept(field, tmp_path, capsys):
+    run, events = field
+    options = ["--model", str(run), "--recordings", str(events), "--max-false-alarms", "100/h"]
+    assert main("calibrate", [*options, "--dry-run"]) == 0
+    assert "scores stay scores" in capsys.readouterr().out
+    rows = []
+    for i in range(12):
+        label = ("high", "low", "background")[i % 3]
+        spans = [] if label == "background" else [(0, 2, label)]
+        write_wav(run / f"v{i}.wav", tones(spans, 2.0, seed=i), 8000)
+        true = "background" if i < 3 else label  # a quarter of the labels is wrong: scores of 1 are too sure
+        rows += [
+            {"path": f"v{i}.wav", "label": true, "start_s": start, "duration_s": 1.0, "recording": f"v{i}",
+             "split": "val" if i < 9 else "train"}
+            for start in (0, 0.5, 1)
+        ]  # fmt: skip
+    Manifest.from_rows(rows, run).write(run / "dataset.csv")
+    training = TrainConfig(activation="softmax").to_dict()
+    (run / "training.json").write_text(json.dumps({"train": training}))
+    assert main("calibrate", options) == 0
+    assert "fitted on 27 validation windows" in capsys.readouterr().out
+    found = json.loads((run / "manifest.json").read_text())["calibration"]["temperature"]
+    assert (found["windows"], found["clips"]) == (27, 9)
+    assert found["value"] > 1.5 and found["error_after"] < found["error_before"]
+    assert json.loads((run / "calibration.json").read_text())["temperature"] == found
+    shown = with_extras(RunResults("t", ("a",), model_sha256=load_bundle(run).model.sha256), run)
+    assert shown.temperature == found["value"]
 
 
 def test_a_promise_that_cannot_be_given_writes_nothing(field, tmp_path, capsys):

@@ -32,6 +32,12 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
         help="recordings or folders without any target: every event in them is a false alarm",
     )
     group.add_argument(
+        "--background-group",
+        choices=("file", "folder"),
+        default="file",
+        help="what is independent of each other: every background file, or every folder of them (a night, a site)",
+    )
+    group.add_argument(
         "--collar-s", type=float, default=0.0, metavar="S", help="widen annotations by this on both sides (default 0)"
     )
     group.add_argument(
@@ -66,8 +72,9 @@ def load(args: argparse.Namespace):
 
         microphone = partial(read_profile(args.mic).path, bundle.features.sample_rate_hz, args.seed)
     recordings = load_recordings(
-        bundle, scorer, annotations, folder, args.background, groups, Progress("  recordings"), microphone
-    )
+        bundle, scorer, annotations, folder, args.background, groups, Progress("  recordings"), microphone,
+        args.background_group,
+    )  # fmt: skip
     return bundle, scorer, recordings
 
 

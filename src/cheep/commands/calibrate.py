@@ -5,7 +5,8 @@
 
 The recordings must be held out: never trained on, from where the detector will work. Threshold (per label),
 smoothing and hold-off go to manifest.json and, where the firmware's headers are of this model, to
-detector_settings.h; the feature hash does not change.
+detector_settings.h; the feature hash does not change. A temperature that turns scores into probabilities is fitted on
+the validation windows of the run and kept beside them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--hold-off", default="0,2,8", metavar="N,N", help="windows of silence after an event: candidates"
+    )
+    parser.add_argument(
+        "--new-hours",
+        type=float,
+        metavar="H",
+        help="how long the new recordings are whose false alarms are foretold (default: as long as these)",
     )
     parser.add_argument("--silent", nargs="*", metavar="LABEL", help="labels that make no event (default: background)")
     parser.add_argument(
@@ -73,13 +80,14 @@ def run(args: argparse.Namespace) -> int:
         rng=np.random.default_rng(args.seed),
         collar_s=args.collar_s,
         promise=args.promise,
+        new_hours=args.new_hours,
     )
     detector = result.detector
     print(
         f"target: at most {target:.3g} false alarms per hour and label; smoothing {detector.smoothing_windows} "
         f"windows, hold-off {detector.hold_off_windows} windows of {bundle.stride_s:.3f} s"
     )
-    rows = [["label", "threshold", "expected per hour", "seen", "hours", "events", "recall"]]
+    rows = [["label", "threshold", "expected per hour", "seen", "hours", "groups", "events", "recall"]]
     for item in result.labels:
         rows.append(
             [
@@ -88,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
                 item.rate.text(2),
                 str(item.observed),
                 f"{item.hours:.2f}",
+                str(item.groups),
                 str(item.annotations),
                 item.recall.text(2) if item.recall else "-",
             ]
@@ -103,22 +112,54 @@ def run(args: argparse.Namespace) -> int:
     broken = [item for item in result.labels if args.promise and not item.promised]
     if broken:
         raise GateError(f"nothing written: {broken[0].label}: {broken[0].note()}")
+    temperature = _temperature(bundle, args.seed)
     if not args.dry_run:
-        _write(args, bundle, result)
+        _write(args, bundle, result, temperature)
     return 0
 
 
-def _write(args: argparse.Namespace, bundle, result) -> None:
+def _temperature(bundle, seed: int):
+    """Fit the temperature on the run's validation windows; None (and said) where the model has no run around it."""
+    import dataclasses
+
+    import numpy as np
+
+    from cheep import stages
+    from cheep.config import TrainConfig
+    from cheep.evaluate.temperature import calibrate_scores
+    from cheep.tflm import TflmModel
+
+    run = bundle.path.parent
+    if not ((run / runs.DATASET).is_file() and (run / stages.TRAINING).is_file()):
+        print(f"scores stay scores: {run} holds no data set whose validation windows could tell probabilities")
+        return None
+    stage("fitting a temperature to the validation windows")
+    config = TrainConfig.parse(runs.read_json(run / stages.TRAINING, stages.TRAIN_COMMAND)["train"], "training.json")
+    windows = stages.load_windows(run, bundle.features, config)
+    if tuple(windows.plan.labels) != bundle.labels:
+        print(f"scores stay scores: {run / runs.DATASET} has other labels than the model")
+        return None
+    windows = dataclasses.replace(windows, splits={"val": windows.splits["val"]})
+    found = calibrate_scores(stages.int8_scores(TflmModel(bundle.path), windows)["val"], np.random.default_rng(seed))
+    print(
+        f"temperature {found.value:.2f}: fitted on {found.windows} validation windows; a stated probability is off by "
+        f"{found.error_after:.3f} on average (scores as they are: {found.error_before:.3f})"
+    )
+    return found
+
+
+def _write(args: argparse.Namespace, bundle, result, temperature) -> None:
     from cheep.report.content import plain
 
     path = bundle.path.parent / runs.MANIFEST
     manifest = runs.read_json(path, "python src/train_QAT.py")
     manifest["detector"] = result.detector.to_dict()
-    manifest["calibration"] = plain(result.to_dict())
+    fitted = temperature.to_dict() if temperature else None
+    manifest["calibration"] = plain({**result.to_dict(), "temperature": fitted})
     runs.write_json(path, manifest)
     curves = {"labels": [{**item.to_dict(), "curve": item.curve} for item in result.labels]}
     details = args.json or bundle.path.parent / "calibration.json"
-    runs.write_json(details, plain({**curves, "model_sha256": bundle.model.sha256}))
+    runs.write_json(details, plain({**curves, "temperature": fitted, "model_sha256": bundle.model.sha256}))
     print(f"wrote {path} (detector, calibration) and {details}")
     header = _rewrite_header(args.headers, bundle)
     print(f"wrote {header}" if header else "next: python src/model_convert.py (puts the thresholds into the headers)")

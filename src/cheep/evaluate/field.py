@@ -14,7 +14,7 @@ from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle
 from cheep.device.engine import Scorer
-from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, dispersion, rate_interval
+from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, rate_interval, spread_between
 from cheep.evaluate.matching import (
     Annotation,
     EventCounts,
@@ -125,7 +125,7 @@ def evaluate_field(
                 add_counts(parts),
                 *(_interval(parts, groups, name, rng, draws, confidence) for name in ("precision", "recall", "f1")),
                 average_precision(label) if label is not None else None,
-                _rate(parts, groups, rng, draws, confidence),
+                alarm_rate(parts, groups, rng, draws, confidence),
             )
         )
     return FieldResult(tuple(rows), tuple(recordings), tuple(matchings))
@@ -140,17 +140,20 @@ def load_recordings(
     groups: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     microphone: Callable[[], MicrophonePath] | None = None,
+    background_group: str = "file",
 ) -> list[ScoredRecording]:
     """Score the annotated recordings (paths relative to ``folder``) and background files (any event: false alarm).
 
-    ``groups`` maps annotated names to what a bootstrap draws together (default: each recording on its own).
+    ``groups`` maps annotated names to what belongs together (default: each recording on its own); background files
+    are on their own, too, or belong together by ``folder`` (``background_group``).
     ``microphone`` makes the filter that each recording goes through first (a probed microphone's profile).
     """
     groups = groups or {}
     plan: list[tuple[Path, str, tuple[Annotation, ...]]] = [
         (folder / name, groups.get(name, name), tuple(events)) for name, events in annotations.items()
     ]
-    plan += [(path, str(path), ()) for item in background for path in audio_files(item)]
+    for path in (path for item in background for path in audio_files(item)):
+        plan.append((path, str(path.parent if background_group == "folder" else path), ()))
     out = []
     for done, (path, group, events) in enumerate(plan, 1):
         out.append(score_recording(bundle, scorer, path, group=group, annotations=events, microphone=microphone))
@@ -215,15 +218,19 @@ def _interval(parts, groups, name: str, rng, draws: int, confidence: float) -> E
     return bootstrap(statistic, groups, rng, draws, confidence)
 
 
-def _rate(parts, groups, rng, draws: int, confidence: float) -> Estimate | None:
-    """The wider of the bootstrap by recording and the Poisson interval with the dispersion between recordings."""
+def alarm_rate(parts, groups, rng, draws: int, confidence: float) -> Estimate | None:
+    """Return false alarms per hour with an interval, or None without hours.
+
+    ``parts`` are the :class:`EventCounts` of each recording, ``groups`` what is drawn together. The interval is the
+    wider of the bootstrap by recording and the Poisson interval with the spread between recordings.
+    """
     alarms = np.array([part.false_alarms for part in parts], float)
     hours = np.array([part.hours for part in parts], float)
     if hours.sum() <= 0:
         return None
     names, inverse = np.unique(np.asarray(groups), return_inverse=True)
-    spread = dispersion(np.bincount(inverse, alarms, len(names)), np.bincount(inverse, hours, len(names)))
-    low, high = rate_interval(alarms.sum(), hours.sum(), spread, confidence)
+    spread = spread_between(np.bincount(inverse, alarms, len(names)), np.bincount(inverse, hours, len(names)))
+    low, high = rate_interval(alarms.sum(), hours.sum(), spread.widened(confidence), confidence)
     drawn = bootstrap(
         lambda w: float((w * alarms).sum() / (w * hours).sum()) if (w * hours).sum() > 0 else None,
         groups,

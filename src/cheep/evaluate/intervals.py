@@ -77,19 +77,63 @@ def bootstrap(
     return Estimate(float(value), float(low), float(high), confidence)
 
 
-def dispersion(counts: np.ndarray, hours: np.ndarray) -> float:
-    """Return how much more the events of recordings vary than independent events would: 1 = Poisson, never less.
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """How unlike recordings are: variance of their false alarms over that of independent events.
 
-    Pearson's chi-square over its degrees of freedom, of ``counts`` (n,) events in ``hours`` (n,) of n recordings.
-    False alarms come in clusters (one cricket, one gate), which makes fewer recordings' worth of evidence.
+    ``value`` is the estimate, ``freedom`` how many degrees of freedom it has (infinite where nothing was to estimate).
+    """
+
+    value: float = 1.0
+    freedom: float = np.inf
+
+    @property
+    def factor(self) -> float:
+        """The estimate, never below 1 (Poisson)."""
+        return max(1.0, self.value)
+
+    def widened(self, confidence: float = CONFIDENCE) -> float:
+        """The factor for an interval: as much larger as Student's t is wider than the normal distribution.
+
+        Few recordings do not show how unlike the next ones are.
+        """
+        from scipy.stats import norm, t
+
+        if not np.isfinite(self.freedom):
+            return self.factor
+        tail = (1 + confidence) / 2
+        return max(1.0, self.value * float(t.ppf(tail, self.freedom) / norm.ppf(tail)) ** 2)
+
+
+def spread_between(counts: np.ndarray, hours: np.ndarray) -> Spread:
+    """Return how much more the events of recordings vary than independent events would.
+
+    Parameters
+    ----------
+    counts, hours : (n,)
+        Events in, and hours of, n recordings (or sites, nights, recordists: whatever is alike within).
+
+    Notes
+    -----
+    False alarms come in clusters (one cricket, one gate), which makes fewer recordings' worth of evidence. Two
+    estimates compete and the larger counts: Pearson's chi-square over its degrees of freedom, and the cluster-robust
+    variance of the sum (squared residuals of recordings, without dividing each by what it expects), which sees that it
+    is the long recordings that are unlike. Degrees of freedom of the latter by Satterthwaite's rule from the fourth
+    powers of the residuals e: ``2 (sum e^2)^2 / sum e^4``.
     """
     counts, hours = np.asarray(counts, np.float64), np.asarray(hours, np.float64)
     keep = hours > 0
     counts, hours = counts[keep], hours[keep]
-    if len(counts) < 2 or counts.sum() == 0:
-        return 1.0
+    n = len(counts)
+    if n < 2 or counts.sum() == 0:
+        return Spread()
     expected = hours * counts.sum() / hours.sum()
-    return max(1.0, float(np.sum((counts - expected) ** 2 / expected) / (len(counts) - 1)))
+    squares = (counts - expected) ** 2
+    if not squares.any():
+        return Spread(0.0)
+    pearson = float(np.sum(squares / expected)) / (n - 1)
+    robust = float(squares.sum() / counts.sum()) * n / (n - 1)
+    return Spread(max(pearson, robust), 2 * float(squares.sum() ** 2 / np.sum(squares**2)))
 
 
 def rate_interval(
@@ -110,19 +154,20 @@ def rate_interval(
 
 
 def prediction_interval(
-    events: float, hours: float, new_hours: float, dispersion_: float = 1.0, confidence: float = CONFIDENCE
+    clusters: float, hours: float, new_hours: float, dispersion_: float = 1.0, confidence: float = CONFIDENCE
 ) -> tuple[int, int]:
-    """Return between how many events to expect in ``new_hours`` after ``events`` in ``hours``.
+    """Return between how many events to expect in ``new_hours`` of new recordings.
 
-    Negative binomial: the rate's uncertainty (a gamma distribution with ``events + 0.5`` events, Jeffreys) and the
-    new count's own chance, both widened by the dispersion.
+    Negative binomial: the rate's uncertainty (a gamma distribution of ``clusters`` clusters in ``hours``: those seen,
+    and 0.5 for a fixed threshold (Jeffreys) or 1 for one chosen just above the next cluster) and the new count's own
+    chance; a cluster is ``dispersion_`` events.
     """
     from scipy.stats import nbinom
 
     if hours <= 0 or new_hours <= 0:
         raise ValueError(f"hours={hours}, new_hours={new_hours}: must be positive")
     tail = (1 - confidence) / 2
-    distribution = nbinom((events + 0.5) / dispersion_, hours / (hours + new_hours))
+    distribution = nbinom(clusters, hours / (hours + new_hours))
     return int(np.floor(distribution.ppf(tail) * dispersion_)), int(np.ceil(distribution.ppf(1 - tail) * dispersion_))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cheep.config import DetectorConfig
 from cheep.errors import CheepError
-from cheep.evaluate.intervals import dispersion
+from cheep.evaluate.intervals import Spread, spread_between
 from cheep.evaluate.matching import EventCounts, add_counts, count_events, match_events
 from cheep.evaluate.streaming import Output, ScoredRecording, detect_at_levels
 
@@ -39,6 +39,11 @@ class LevelSweep:
         self.label, self.column = label, output.labels.index(label)
         self.hours = sum(item.duration_s for item in recordings) / 3600
         self.counts: dict[int, list[EventCounts]] = {}
+        self._alarms: dict[int, np.ndarray] = {}  # level -> (recordings,)
+        self._spreads: dict[int, Spread] = {}
+        groups, self._group = np.unique([item.group for item in recordings], return_inverse=True)
+        self._groups = len(groups)
+        self._hours = np.bincount(self._group, [item.duration_s / 3600 for item in recordings], self._groups)
         sums = np.concatenate([_smoothed(item.scores[:, self.column], config.smoothing_windows) for item in recordings])
         if not len(sums):
             seconds = output.timing.window_s + (config.smoothing_windows - 1) * output.timing.stride_s
@@ -68,10 +73,12 @@ class LevelSweep:
                 matching = match_events(detections, truth, collar_s=self._collar_s)
                 row.append(count_events(matching, item.duration_s / 3600, self.label))
         self.counts.update(zip(levels, rows, strict=True))
+        for level, row in zip(levels, rows, strict=True):
+            self._alarms[level] = np.array([part.false_alarms for part in row], float)
 
     def false_alarms(self, level: int) -> int:
         """Return the false alarms of all recordings at a measured level."""
-        return sum(part.false_alarms for part in self.counts[level])
+        return int(self._alarms[level].sum())
 
     def lowest(self, passes: Callable[[int], bool]) -> int | None:
         """Return the lowest level at which, and at all measured levels above which, ``passes`` holds.
@@ -88,16 +95,16 @@ class LevelSweep:
             self.measure(range(below[-1] + 1, chosen, max(1, (chosen - below[-1]) // _COARSE)))
         return self._lowest_measured(passes)
 
-    def spread(self, level: int) -> float:
-        """Return the dispersion between groups at ``level``, or at the next lower level with enough false alarms."""
-        groups, inverse = np.unique([item.group for item in self._recordings], return_inverse=True)
-        hours = np.bincount(inverse, [item.duration_s / 3600 for item in self._recordings], len(groups))
+    def spread(self, level: int) -> Spread:
+        """Return the spread between groups at ``level``, or at the next lower level with enough false alarms."""
         for candidate in sorted((other for other in self.counts if other <= level), reverse=True):
             if self.false_alarms(candidate) >= _ENOUGH:
                 level = candidate
                 break
-        alarms = np.array([part.false_alarms for part in self.counts[level]], float)
-        return dispersion(np.bincount(inverse, alarms, len(groups)), hours)
+        if level not in self._spreads:
+            counts = np.bincount(self._group, self._alarms[level], self._groups)
+            self._spreads[level] = spread_between(counts, self._hours)
+        return self._spreads[level]
 
     def curve(self) -> dict[str, list[float | None]]:
         """Return threshold, false alarms per hour and recall (None without annotations) of every measured level."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cheep.evaluate.windows import WindowScores
+
 _TINY = 1e-4  # below half a step of an int8 score (1/256): such scores carry no more information
 
 
@@ -30,6 +32,43 @@ class Reliability:
             "rows": self.rows.tolist(),
             "expected_calibration_error": self.error,
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class TemperatureFit:
+    """One temperature, on what it was fitted, and the expected calibration error before and after.
+
+    ``error_after`` is that of recordings the temperature was not fitted on: it is fitted on one half of the clips and
+    judged on the other, both ways. ``value`` is fitted on all.
+    """
+
+    value: float
+    windows: int
+    clips: int
+    error_before: float
+    error_after: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return dataclasses.asdict(self)
+
+
+def calibrate_scores(values: WindowScores, rng: np.random.Generator) -> TemperatureFit:
+    """Fit the temperature of held-out windows and judge it by halves of their clips."""
+    clips = rng.permutation(np.unique(values.clip))
+    first = np.isin(values.clip, clips[: len(clips) // 2])
+    probabilities = np.array(values.scores, np.float64)
+    for part in (first, ~first):
+        if part.any() and not part.all():
+            value = fit_temperature(values.targets[~part], values.scores[~part], values.activation)
+            probabilities[part] = apply_temperature(values.scores[part], value, values.activation)
+    return TemperatureFit(
+        fit_temperature(values.targets, values.scores, values.activation),
+        len(values.scores),
+        len(clips),
+        reliability(values.targets, values.scores.astype(np.float64), values.activation).error,
+        reliability(values.targets, probabilities, values.activation).error,
+    )
 
 
 def apply_temperature(scores: np.ndarray, temperature: float, activation: str) -> np.ndarray:

@@ -21,7 +21,7 @@ def with_extras(run: RunResults, folder: Path) -> RunResults:
     changes: dict[str, Any] = {}
     if calibration:
         changes["operating"] = tuple(_curve(item) for item in calibration["labels"])
-        changes["temperature"] = calibration.get("temperature")
+        changes["temperature"] = (calibration.get("temperature") or {}).get("value")
     if field:
         changes["robustness"] = tuple(
             RobustnessRow(row["condition"], row["recall"], row["false_alarms_per_hour"])
