@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -153,9 +154,17 @@ def fixed_split(train: Manifest, test: Manifest, seed: int) -> Manifest:
 
 
 def run_fold(
-    manifest: Manifest, recipe: dict[str, Any], folder: Path, cache: Path, field: Manifest | None
+    manifest: Manifest,
+    recipe: dict[str, Any],
+    folder: Path,
+    cache: Path,
+    field: Manifest | None,
+    float_only: bool = False,
 ) -> dict[str, Any]:
-    """Train the recipe on one split; return the metrics of float, QAT and int8, sizes, and field scores."""
+    """Train the recipe on one split; return the metrics of float, QAT and int8, sizes, and field scores.
+
+    ``float_only`` stops after the float network: enough to compare choices, in half of the time.
+    """
     folder.mkdir(parents=True)
     cache.mkdir(exist_ok=True)
     (folder / "features").symlink_to(cache, target_is_directory=True)
@@ -163,7 +172,9 @@ def run_fold(
     test = np.array([split == "test" for split in manifest.column("split")])
     manifest.select(~(gap & test)).write(folder / runs.DATASET)
     begin = time.monotonic()
-    stages.train_stage(folder, recipe["features"], recipe["train"])
+    _, metrics = stages.train_stage(folder, recipe["features"], recipe["train"])
+    if float_only:
+        return {"metrics": {"float": metrics}, "seconds": time.monotonic() - begin}
     stages.qat_stage(folder, recipe["qat"])
     result = json.loads((folder / stages.EVALUATION).read_text())
     result["seconds"] = time.monotonic() - begin
@@ -228,10 +239,16 @@ def forest_accuracy(manifest: Manifest, features: FeatureConfig, cache: Path) ->
     return float(forest.score(x[test], y[test]))
 
 
-def load_recipe(task: str, path: Path | None) -> dict[str, Any]:
-    """Return the typed settings of ``recipes/TASK.yaml`` or of another file."""
+def load_recipe(task: str, path: Path | None, changes: list[str] | None = None) -> dict[str, Any]:
+    """Return the typed settings of ``recipes/TASK.yaml`` or of another file, with ``section.key=value`` changes."""
     path = path or RECIPES / f"{task}.yaml"
     values = load_yaml(path)
+    for change in changes or []:
+        name, equals, value = change.partition("=")
+        section, _, key = name.partition(".")
+        if not equals or not key or section not in ("features", "train", "augment", "qat"):
+            raise CheepError(f"--set {change}: write SECTION.KEY=VALUE, such as augment.mixup_alpha=0")
+        values[section] = {**(values.get(section) or {}), key: yaml.safe_load(value)}
     train = dict(values.get("train") or {})
     train["augment"] = AugmentConfig.parse(values.get("augment") or {}, f"{path}: augment")
     return {
@@ -254,9 +271,12 @@ def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> l
 
     for key, name in (("clip_accuracy", "clip_accuracy"), ("window_auc", "window_auc"), ("clip_auc", "clip_auc")):
         for model, prefix in (("int8", ""), ("float", "float.")):
-            add(prefix + name, [r["metrics"][model]["test"][key] for r in results], "1")
+            add(prefix + name, [r["metrics"][model]["test"][key] for r in results if model in r["metrics"]], "1")
     if forests:
         add("forest.clip_accuracy", forests, "1")
+    add("train_seconds", [r["seconds"] for r in results], "s")
+    if "memory" not in results[0]:
+        return out
     if "field" in results[0]:
         add("jura.window_auc", [r["field"]["window_auc"] for r in results], "1")
     alarms = [pair for r in results for pair in r.get("alarms", [])]
@@ -270,7 +290,6 @@ def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> l
     add("arena_bytes", [r["bytes"]["arena"] for r in results], "B")
     for name in results[0]["memory"]:
         add(name, [r["memory"][name] for r in results], "B")
-    add("train_seconds", [r["seconds"] for r in results], "s")
     return out
 
 
@@ -281,6 +300,8 @@ def main() -> int:
     parser.add_argument("--train", required=True, type=Path, metavar="DIR", help="recordings to train on")
     parser.add_argument("--test", type=Path, metavar="DIR", help="recordings to test on (default: cross-validation)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="settings (default recipes/TASK.yaml)")
+    parser.add_argument("--set", action="append", metavar="SECTION.KEY=VALUE", help="change a setting of the recipe")
+    parser.add_argument("--float", action="store_true", help="only the float network: to compare choices")
     parser.add_argument("--folds", help="only these folds, from 0, such as 0,2")
     parser.add_argument("--seed", type=int, default=1, help="of the folds (default 1)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the run folders here")
@@ -294,7 +315,7 @@ def main() -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    task, recipe = TASKS[args.task], load_recipe(args.task, args.recipe)
+    task, recipe = TASKS[args.task], load_recipe(args.task, args.recipe, args.set)
     root = args.train.resolve()
     window_s = recipe["features"].window_s
     manifest = Manifest.from_rows(task.windows(root, window_s), root)
@@ -312,9 +333,9 @@ def _run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="cheep-bench-") as name:
         work = args.keep or Path(name)
         for fold in chosen:
-            result = run_fold(parts[fold], recipe, work / f"{args.task}-{fold}", work / "cache", field)
+            result = run_fold(parts[fold], recipe, work / f"{args.task}-{fold}", work / "cache", field, args.float)
             results.append(result)
-            if args.task == "xc_species3":
+            if args.task == "xc_species3" and not args.float:
                 forests.append(forest_accuracy(parts[fold], recipe["features"], work / "cache"))
             _show(args.task, fold, result, forests)
     values = summary(args.task, results, forests)
@@ -327,7 +348,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _show(task: str, fold: int, result: dict[str, Any], forests: list[float]) -> None:
-    test = result["metrics"]["int8"]["test"]
+    test = result["metrics"]["int8" if "int8" in result["metrics"] else "float"]["test"]
     extra = f", field AUC {result['field']['window_auc']:.4f}" if "field" in result else ""
     extra += f", forest {forests[-1]:.4f}" if forests else ""
     print(

@@ -125,8 +125,10 @@ def main() -> int:
 
 def _run(args: argparse.Namespace) -> int:
     root = args.data.resolve()
-    folds = list(data.splits(Manifest.from_rows(data.bird_windows(root), root), data.TASKS["bird"], args.seed))
-    field = Manifest.from_rows(data.jura_windows(root), root)
+    window_s = FeatureConfig().window_s
+    manifest = Manifest.from_rows(data.bird_windows(root, window_s), root)
+    folds = list(data.splits(manifest, data.TASKS["bird"], args.seed))
+    field = Manifest.from_rows(data.jura_windows(root, window_s), root)
     chosen = [int(text) for text in args.folds.split(",")]
     names = list(variants()) if not args.only else [item.strip() for item in args.only.split(";")]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
