@@ -16,7 +16,6 @@ from pydantic import Field
 from cheep.audio import iter_audio, probe
 from cheep.config import Settings
 from cheep.datasets.activity import ActivityConfig, LevelMeter, Levels
-from cheep.datasets.files import sha256_of
 from cheep.datasets.labels import Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
@@ -24,6 +23,7 @@ from cheep.datasets.speech import SpeechMeter
 from cheep.datasets.split import SplitConfig, assign_splits
 from cheep.datasets.windows import Window, WindowConfig, choose_windows
 from cheep.errors import CheepError
+from cheep.features.digests import sha256_of
 
 log = logging.getLogger(__name__)
 

@@ -30,10 +30,11 @@ from cheep.config import Settings
 from cheep.datasets.activity import ActivityConfig, LevelMeter
 from cheep.datasets.bands import share_above
 from cheep.datasets.credits import notice_text
-from cheep.datasets.files import DiskError, sha256_of, write_text
+from cheep.datasets.files import DiskError, write_text
 from cheep.datasets.web import Fetcher, Permanent, Transient
 from cheep.datasets.xeno_canto import XcRecording
 from cheep.errors import CheepError
+from cheep.features.digests import sha256_of
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,15 +85,3 @@ def csv_rows(path: Path | str, delimiter: str = ",") -> Iterator[tuple[int, list
         raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
     finally:
         csv.field_size_limit(old)
-
-
-def sha256_of(path: Path | str) -> str:
-    """SHA-256 of a file, hexadecimal, read in blocks."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
-    return digest.hexdigest()

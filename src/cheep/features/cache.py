@@ -16,6 +16,7 @@ import numpy as np
 from cheep.audio import iter_audio
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError
+from cheep.features.digests import digests_of
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ def build_feature_cache(
     paths, names : sequences of equal length
         Audio files and the names they have in the cache (the manifest's ``path``).
     folder : Path
-        Where ``features-HASH.f32`` and its index are kept; HASH covers the settings and the files' contents.
+        Where ``features-HASH.f32`` and its index are kept; HASH covers the settings and the files' contents (known
+        from ``digests.json`` where nothing about a file has changed).
     workers : int, optional
         Processes; default one per core.
     progress : callable, optional
@@ -87,7 +89,7 @@ def build_feature_cache(
             "make the manifest again with python src/split_dataset.py"
         )
     key = hashlib.sha256(config.to_json().encode())
-    digests = [_sha256(path) for path in paths]
+    digests = digests_of(paths, folder)
     for name, digest in zip(names, digests, strict=True):
         key.update(f"{name}\0{digest}\0".encode())
     stem = folder / f"features-{key.hexdigest()[:16]}"
@@ -97,14 +99,6 @@ def build_feature_cache(
     index = json.loads(index_path.read_text(encoding="utf-8"))
     columns = np.memmap(data_path, np.float32, "r").reshape(-1, config.n_mels)
     return FeatureCache(config, columns, {name: tuple(span) for name, span in index["spans"].items()})
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _compute(paths, names, config, data_path: Path, index_path: Path, workers, progress) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 
 from cheep import runs, stages
 from cheep.config import DetectorConfig, FeatureConfig, TrainConfig
-from cheep.datasets.files import sha256_of
 from cheep.datasets.manifest import load_manifest
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
+from cheep.features.digests import sha256_of
 from cheep.pipeline.cache import StepCache, content_key
 from cheep.pipeline.data import MANIFEST, QUANTIZATION_MANIFEST, build_data, list_recordings
 from cheep.pipeline.mapping import feature_config, qat_config, train_config

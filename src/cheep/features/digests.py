@@ -1,0 +1,88 @@
+"""Contents of files by their sha256, read again only where a file may have changed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cheep.errors import CheepError
+
+log = logging.getLogger(__name__)
+INDEX = "digests.json"
+SETTLED_S = 2.0  # a younger file could change again within one tick of the file system's clock
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the sha256 of a file, hexadecimal, read block by block; CheepError where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
+    return digest.hexdigest()
+
+
+def digests_of(paths: Sequence[Path], folder: Path) -> list[str]:
+    """Return the sha256 of each file; those known from ``folder/digests.json`` are not read again.
+
+    A file counts as known where size, inode, time of modification and time of change (which nobody can set: writing
+    to a file, or setting its times back, moves it) are all as they were, and were two seconds old when it was read. An
+    index that is missing, damaged or cannot be written costs time, nothing else.
+    """
+    index = folder / INDEX
+    known = _read(index)
+    out, changed = [], False
+    for path in paths:
+        name, state = str(path.resolve()), _state(path)
+        entry = known.get(name)
+        if entry is None or entry[:-1] != state:
+            now = time.time_ns()
+            entry = [*state, sha256_of(path)]
+            out.append(entry[-1])
+            settled = now - max(state[2], state[3]) > SETTLED_S * 1e9
+            if settled and _state(path) == state:
+                known[name] = entry
+                changed = True
+            elif name in known:
+                del known[name]
+                changed = True
+        else:
+            out.append(entry[-1])
+    if changed:
+        _write(index, known)
+    return out
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _read(index: Path) -> dict[str, list]:
+    try:
+        values = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    return {name: entry for name, entry in values.items() if isinstance(entry, list) and len(entry) == 5}
+
+
+def _write(index: Path, known: dict[str, list]) -> None:
+    part = index.with_suffix(f".{os.getpid()}.part")
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(known, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")
+        os.replace(part, index)
+    except OSError as error:
+        log.info("%s: cannot be written (%s): files will be read again", index, error.strerror or error)
+        with contextlib.suppress(OSError):
+            part.unlink()
