@@ -4,7 +4,15 @@ import pytest
 
 from cheep.config import DetectorConfig
 from cheep.errors import CheepError
-from cheep.pipeline.tune import DEFAULT_SPACE, Budget, Trial, instructions_per_s, pareto_picture, read_space
+from cheep.pipeline.tune import (
+    DEFAULT_SPACE,
+    Budget,
+    Trial,
+    instructions_per_s,
+    open_storage,
+    pareto_picture,
+    read_space,
+)
 from cheep.pipeline.validate import parse_config
 
 
@@ -54,3 +62,22 @@ def test_cost_counts_runs_per_second():
 def test_picture_of_the_front():
     trials = [Trial(i, {}, 0.5 + i / 10, 1e6 * (i + 1), 4000, i % 2 == 0) for i in range(4)]
     assert pareto_picture(trials).startswith(b"\x89PNG")
+
+
+def test_processes_that_make_the_storage_together_try_again(tmp_path, monkeypatch):
+    optuna = pytest.importorskip("optuna", reason="requirements-pipelines.txt is optional")
+    from sqlalchemy.exc import OperationalError
+
+    calls = []
+
+    def racing(url):
+        calls.append(url)
+        if len(calls) < 3:
+            raise OperationalError("CREATE TABLE", {}, Exception("table studies already exists"))
+
+    monkeypatch.setattr(optuna.storages, "get_storage", racing)
+    open_storage("sqlite:///x.db")
+    assert len(calls) == 3
+    monkeypatch.undo()
+    with pytest.raises(CheepError, match=r"--storage sqlite:////no/such/x\.db: cannot be opened"):
+        open_storage("sqlite:////no/such/x.db")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
+import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,7 @@ def tune(
         value = choice[0] if isinstance(choice, list) else choice["low"]
         load_config(config_path, [*overrides, f"{name}={value}"])
     seed = config.general.global_seed
+    open_storage(storage)
     search = optuna.create_study(
         study_name=study, storage=storage, load_if_exists=True, directions=["maximize", "minimize"],
         sampler=optuna.samplers.NSGAIISampler(population_size=12, seed=None if trials_of(storage, study) else seed),
@@ -155,6 +158,32 @@ def finished(study: Any) -> list[Trial]:
         for t in study.trials
         if t.values is not None
     ]
+
+
+def open_storage(storage: str, tries: int = 20) -> None:
+    """Make the tables of a storage where they are missing.
+
+    Processes that start together all find them missing, and all but one then fail with "already exists" (or find the
+    file locked): they try again.
+
+    Raises
+    ------
+    CheepError
+        No such kind of storage, or it cannot be opened.
+    """
+    optuna = import_optuna()
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for attempt in range(tries):
+        try:
+            optuna.storages.get_storage(storage)
+            return
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            race = "already exists" in str(error) or "locked" in str(error) or "UNIQUE" in str(error)
+            if not race or attempt + 1 == tries:
+                raise CheepError(f"--storage {storage}: cannot be opened: {reason}") from None
+            time.sleep(0.1 + 0.2 * random.random())
 
 
 def trials_of(storage: str, study: str) -> int:
