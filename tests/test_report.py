@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from browser import Browser
+from cheep.device.bundle import load_bundle
+from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
-from cheep.report import History, RunResults, Soundscape, write_report
+from cheep.report import History, RunResults, Soundscape, boards, write_report
 from cheep.report.collect import results_of_run
 from cheep.report.extras import with_extras
 from cheep.report.figures import spectrogram_figure
 from cheep.runs import write_json
 from report_example import LABELS, example_run, example_scores
+from tone_model import write_tone_run
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +153,28 @@ def test_what_calibration_and_evaluation_leave_is_shown(tmp_path):
     assert with_extras(other, tmp_path) == other
 
 
-def test_results_of_a_missing_run_name_the_command(tmp_path):
-    from cheep.errors import CheepError
+def test_board_table_is_measured_else_computed(tmp_path, monkeypatch):
+    bundle = load_bundle(write_tone_run(tmp_path))
+    rows = boards.board_rows(bundle)
+    assert len(rows) >= 3 and all(row.fits for row in rows)
+    moth, esp32 = rows[0], rows[1]
+    assert "AudioMoth" in moth.board and "ESP32" in esp32.board
+    assert moth.ms_per_second == pytest.approx(esp32.ms_per_second * 5 / 1.6)  # 48 against 240 MHz at 1.6 cycles
+    assert moth.flash_used == esp32.flash_used and moth.flash_budget < esp32.flash_budget
+    assert "days of 2500 mAh" in moth.note
 
+    def no_tools(*_):
+        raise CheepError("arm-none-eabi-gcc: not found\nmore")
+
+    monkeypatch.setattr(boards, "size_report", no_tools)
+    computed = boards.board_rows(bundle)[0]
+    assert computed.ms_per_second is None and computed.note == "compiled, not measured (arm-none-eabi-gcc: not found)"
+    assert computed.ram_used == pytest.approx(moth.ram_used, rel=0.5)
+    monkeypatch.setattr(boards, "compile_model", no_tools)
+    tflm = boards.board_rows(bundle)[0]
+    assert tflm.note.startswith("tflm") and tflm.flash_used > computed.flash_used + 30_000
+
+
+def test_results_of_a_missing_run_name_the_command(tmp_path):
     with pytest.raises(CheepError, match=r"training.json: missing; make it with python src/train.py"):
         results_of_run(tmp_path, "x")

@@ -115,10 +115,11 @@ def _soundscape(folder: Path):
 
 
 def _report(folder: Path, scape) -> Path:
+    from cheep.report.boards import with_boards
     from cheep.report.collect import results_of_run
     from cheep.report.write import write_report
 
-    results = results_of_run(folder, "Cheep demo", [scape], ["make demo"], _NEXT)
+    results = with_boards(results_of_run(folder, "Cheep demo", [scape], ["make demo"], _NEXT), folder)
     write_report(results, folder / runs.REPORT)
     return folder / runs.REPORT
 

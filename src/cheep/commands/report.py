@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Collect and write."""
     from cheep.report import write_report
+    from cheep.report.boards import with_boards
     from cheep.report.collect import results_of_run
     from cheep.report.extras import with_extras
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         reproduce=("python src/split_dataset.py ...", "python src/train.py", "python src/train_QAT.py", "cheep report"),
         next_command="cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv",
     )
-    for path in write_report(with_extras(results, folder), args.output or folder / runs.REPORT):
+    results = with_boards(with_extras(results, folder), folder)
+    for path in write_report(results, args.output or folder / runs.REPORT):
         print(f"wrote {path}")
     return 0

@@ -16,8 +16,10 @@ from cheep.pipeline import steps
 from cheep.pipeline.cache import StepCache
 from cheep.pipeline.schema import PipelineConfig
 from cheep.pipeline.tracking import Tracker
+from cheep.report import RunResults, Variant, write_report
 
 RESOLVED = "config_resolved.yaml"
+_MISTAKES = 6  # shown of all folds together
 
 
 @dataclasses.dataclass
@@ -29,6 +31,7 @@ class Outcome:
     executed: list[str]
     cached: list[str]
     files: list[Path]
+    report: RunResults | None = None
 
 
 def run_pipeline(
@@ -117,9 +120,11 @@ def _one(config: PipelineConfig, folder: Path, say, progress, tracker: Tracker) 
         elif step == "deployment":
             files += steps.deployment_step(context)
     rows = [_row(name, values, folder) for name, values in results.items()]
+    report = None
     if (folder / stages.EVALUATION).is_file() and (folder / stages.TRAINING).is_file() and "data" in context.keys:
-        files += _report(config, folder, rows)
-    return Outcome(folder, rows, context.executed, context.cached, files)
+        report = _report(config, folder, rows)
+        files += write_report(report, folder / runs.REPORT)
+    return Outcome(folder, rows, context.executed, context.cached, files, report)
 
 
 def _cross_validated(config: PipelineConfig, folder: Path, say, progress, tracker: Tracker) -> Outcome:
@@ -133,6 +138,7 @@ def _cross_validated(config: PipelineConfig, folder: Path, say, progress, tracke
         raise CheepError(f"dataset.cross_validate=true: needs a column 'fold' with two folds or more; found {folds}")
     rows: list[dict[str, Any]] = []
     pooled: dict[str, list[WindowScores]] = {}
+    reports: dict[str, RunResults] = {}
     executed, cached = [], []
     for fold in folds:
         say(f"fold {fold} of {', '.join(folds)} is the test set")
@@ -142,6 +148,8 @@ def _cross_validated(config: PipelineConfig, folder: Path, say, progress, tracke
         target.mkdir(exist_ok=True)
         outcome = _one(part, target, say, progress, tracker)
         rows += [{"fold": fold, **row} for row in outcome.rows]
+        if outcome.report:
+            reports[fold] = outcome.report
         executed += [f"fold {fold}: {step}" for step in outcome.executed]
         cached += [f"fold {fold}: {step}" for step in outcome.cached]
         cache = StepCache(Path(config.general.cache_dir).resolve())
@@ -149,7 +157,7 @@ def _cross_validated(config: PipelineConfig, folder: Path, say, progress, tracke
             context = steps.Context(part, target, cache)
             pooled.setdefault("int8", []).append(steps.model_scores(context, True)["test"])
     rows += _means(rows)
-    files = _fold_report(config, folder, rows, pooled.get("int8", []))
+    files = _fold_report(config, folder, rows, pooled.get("int8", []), reports)
     return Outcome(folder, rows, executed, cached, files)
 
 
@@ -206,8 +214,8 @@ def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
     return out
 
 
-def _report(config: PipelineConfig, folder: Path, rows: list[dict[str, Any]]) -> list[Path]:
-    from cheep.report import write_report
+def _report(config: PipelineConfig, folder: Path, rows: list[dict[str, Any]]) -> RunResults:
+    from cheep.report.boards import with_boards
     from cheep.report.collect import results_of_run
 
     results = results_of_run(
@@ -226,19 +234,24 @@ def _report(config: PipelineConfig, folder: Path, rows: list[dict[str, Any]]) ->
         else v
         for v in results.variants
     )
-    results = dataclasses.replace(
+    if int8.get("instructions") is not None:
+        results = with_boards(results, folder)
+    return dataclasses.replace(
         results, variants=variants, reject_below=config.evaluation.unknown_class_threshold,
         settings={**results.settings, "pipeline": config.to_dict()["dataset"]},
     )  # fmt: skip
-    return write_report(results, folder / runs.REPORT)
 
 
 def _fold_report(
-    config: PipelineConfig, folder: Path, rows: list[dict[str, Any]], scores: list[WindowScores]
+    config: PipelineConfig,
+    folder: Path,
+    rows: list[dict[str, Any]],
+    scores: list[WindowScores],
+    reports: dict[str, RunResults],
 ) -> list[Path]:
-    from cheep.report import RunResults, Variant, write_report
-
+    """One page for all folds: the pooled confusion matrix, and of the folds' own pages what can be put together."""
     table = table_of(rows)
+    first = next(iter(reports.values()), RunResults("", ()))
     variants = tuple(
         Variant(
             row["model"], window_accuracy=row.get("patch_accuracy"), window_auc=row.get("patch_roc_auc"),
@@ -264,6 +277,18 @@ def _fold_report(
         variants_on="every fold once (means over folds; bytes and instructions: the largest)",
         test=test,
         reject_below=config.evaluation.unknown_class_threshold,
+        data=dataclasses.replace(first.data, rows=()) if first.data else None,
+        histories=tuple(
+            dataclasses.replace(item, stage=f"fold {fold}: {item.stage}")
+            for fold, part in reports.items()
+            for item in part.histories
+        ),
+        mistakes=tuple(
+            sorted((m for part in reports.values() for m in part.mistakes), key=lambda m: -m.score)[:_MISTAKES]
+        ),
+        boards=first.boards,
+        intended_use=first.intended_use,
+        limits=first.limits,
         tables=(("Folds", tuple(table[0]), tuple(tuple(row) for row in table[1:])),),
         settings={name: values for name, values in config.to_dict().items() if isinstance(values, dict)},
         reproduce=(f"cheep run {folder / RESOLVED}",),

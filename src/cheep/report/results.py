@@ -112,7 +112,7 @@ class OperatingCurve:
 
 @dataclasses.dataclass(frozen=True)
 class BoardRow:
-    """A board and what the model takes of it; bytes, and ms of work for each second of audio."""
+    """A board and what the detector takes of it; bytes, and ms of work for each second of audio (its clock's share)."""
 
     board: str
     flash_used: int

@@ -1,0 +1,74 @@
+"""The board table of a report: what a model takes of every board, and whether it fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+from cheep.boards.budget import Need, needs_compiled, needs_tflm
+from cheep.boards.data import BOARDS, Board, find_board
+from cheep.boards.sizes import load_on, size_report
+from cheep.compiler import compile_model
+from cheep.device.bundle import ModelBundle, load_bundle
+from cheep.errors import CheepError
+from cheep.report.results import BoardRow, RunResults
+
+log = logging.getLogger(__name__)
+_EMULATED = "cortex-m4"  # the same regions as the AudioMoth's
+
+
+def with_boards(run: RunResults, folder: Path) -> RunResults:
+    """Return ``run`` with the board table of the model in ``folder``."""
+    return dataclasses.replace(run, boards=board_rows(load_bundle(folder)))
+
+
+def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
+    """Return one row per board for the whole detector: front end, network, detector.
+
+    Bytes and instructions of the compiled network are measured on the emulated Cortex-M4F; without its tools bytes are
+    computed and times are left out. A network that the compiler refuses is reckoned with TFLM.
+    """
+    boards = [board for board in BOARDS if board.name != _EMULATED]
+    per_second, why = None, ""
+    try:
+        measured = size_report(bundle, find_board("audiomoth"))
+        mode = "incremental" if "incremental" in measured["instructions_per_second"] else "window"
+        per_second = measured["instructions_per_second"][mode]["total"]
+        compiled = measured["backends"]["compiled"]
+        need = Need("compiled", compiled["flash"], compiled["ram"])
+    except CheepError as error:
+        need, why = _computed(bundle), f"not measured ({str(error).splitlines()[0]})"
+        log.info("board table: %s", why)
+    return tuple(_row(board, need, per_second, why) for board in boards)
+
+
+def _computed(bundle: ModelBundle) -> Need:
+    try:
+        return needs_compiled(compile_model(bundle.path), bundle.features)
+    except CheepError as error:
+        log.info("the network cannot be compiled (%s): reckoned with TFLM", error)
+    from cheep.tflm import TflmModel
+
+    return needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features)
+
+
+def _row(board: Board, need: Need, per_second: float | None, why: str) -> BoardRow:
+    if per_second is None:
+        return BoardRow(
+            board.title, need.flash_bytes, board.free_flash_bytes, need.ram_bytes, board.free_ram_bytes,
+            note=f"{need.backend}, {why}",
+        )  # fmt: skip
+    load = load_on(per_second, board)
+    seconds = per_second * board.cycles_per_instruction / board.clock_hz
+    lasts = f"{load['battery_days']:.0f} days of {board.battery_mah:g} mAh"
+    note = f"{need.backend}; about {load['current_ma']:.0f} mA: {lasts}"
+    return BoardRow(
+        board.title,
+        need.flash_bytes,
+        board.free_flash_bytes,
+        need.ram_bytes,
+        board.free_ram_bytes,
+        1000 * seconds,
+        note,
+    )
