@@ -28,6 +28,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep import runs, stages
+from cheep.audio import read_audio
 from cheep.commands._shared import load_yaml
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
@@ -35,7 +36,7 @@ from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.field import alarm_rate
 from cheep.evaluate.matching import Annotation, EventCounts, add_counts
-from cheep.evaluate.streaming import Output, ScoreTiming, best_scorer, score_recording
+from cheep.evaluate.streaming import Output, ScoreTiming, best_scorer, score_blocks, score_recording
 from cheep.evaluate.sweep import LevelSweep
 from cheep.evaluate.windows import WindowScores, summarize
 from cheep.tflm import TflmModel
@@ -179,6 +180,7 @@ def run_fold(
     result = json.loads((folder / stages.EVALUATION).read_text())
     result["seconds"] = time.monotonic() - begin
     result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe["features"])
+    result["streamed"] = streamed_accuracy(folder, manifest.select(test & ~gap))
     if field is not None:
         result["field"] = summarize(field_scores(folder, field, recipe, cache))
         result["alarms"] = alarms_at_recall(folder, manifest.select(test & ~gap))
@@ -192,6 +194,25 @@ def field_scores(folder: Path, field: Manifest, recipe: dict[str, Any], cache: P
     runtime = TflmModel(folder / runs.INT8_TFLITE)
     outside = dataclasses.replace(windows, splits={"field": part})
     return stages.int8_scores(runtime, outside)["field"]
+
+
+def streamed_accuracy(folder: Path, test: Manifest) -> float | None:
+    """Return the share of clips whose strongest score, streamed through the device's path, is their label's.
+
+    A window every ``stride_frames`` columns, as on the device; the class with the highest score anywhere in the clip is
+    the answer. A clip shorter than a window ends in silence. None for a detector of one label.
+    """
+    bundle = load_bundle(folder / runs.INT8_TFLITE)
+    if len(bundle.labels) == 1:
+        return None
+    scorer, _ = best_scorer(bundle)
+    right = []
+    for path, label in {row["path"]: row["label"] for row in test.rows()}.items():
+        pcm = read_audio(test.folder / path, bundle.features.sample_rate_hz)
+        pcm = np.pad(pcm, (0, max(0, bundle.features.window_samples - len(pcm))))
+        scores, _ = score_blocks(bundle, scorer, [pcm])
+        right.append(bundle.labels[int(scores.max(axis=0).argmax())] == label)
+    return float(np.mean(right))
 
 
 def alarms_at_recall(folder: Path, test: Manifest) -> list[tuple[str, EventCounts]]:
@@ -272,6 +293,7 @@ def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> l
     for key, name in (("clip_accuracy", "clip_accuracy"), ("window_auc", "window_auc"), ("clip_auc", "clip_auc")):
         for model, prefix in (("int8", ""), ("float", "float.")):
             add(prefix + name, [r["metrics"][model]["test"][key] for r in results if model in r["metrics"]], "1")
+    add("streamed_clip_accuracy", [r.get("streamed") for r in results], "1")
     if forests:
         add("forest.clip_accuracy", forests, "1")
     add("train_seconds", [r["seconds"] for r in results], "s")
