@@ -2,9 +2,9 @@
 
   python scripts/check_soundcard.py RECORDING... [--model RUN] [--rate HZ]
 
-Exit 1 where the events differ from those of the recorded samples or (without --rate) from those of the file at the offset
-at which it was heard, an event comes later than stride + 150 ms after its audio, or the listener takes more than 10 % of a
-core.
+Exit 1 where the events differ from those of the recorded samples or (without --rate) from those of the file at the
+offset at which it was heard, an event comes later than stride + 150 ms after its audio, or the listener takes more than
+10 % of a core.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep.audio import read_audio
 from cheep.device import Engine
-from soundcard import Listener, locate, play, sound_card
+from soundcard import Listener, hear_ctrl_c, locate, play, sound_card
 
 MARGIN_S = 0.150
 CPU_LIMIT = 10.0  # percent of a core
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, help="rate to record at (default: the model's, no resampling anywhere)")
     parser.add_argument("--backend", choices=("tflm", "compiled"), default="tflm")
     args = parser.parse_args()
+    hear_ctrl_c()
     engine = Engine(args.model)
     features = engine.bundle.features
     rate = features.sample_rate_hz

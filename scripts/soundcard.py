@@ -57,6 +57,12 @@ def sound_card(folder: Path, rate_hz: int) -> Iterator[dict[str, str]]:
             server.wait(10)
 
 
+def hear_ctrl_c() -> None:
+    """Hear SIGINT, here and in programs started from here: shells make their background jobs ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Listener:
     """``python src/test.py`` on the card; ``lines`` holds its event lines with the moment at which each arrived, s."""
 
@@ -64,7 +70,11 @@ class Listener:
         command = [*SOON, sys.executable, str(SCRIPT), "--model", str(model), "--json-lines", "--record", str(folder)]
         self.folder = folder
         self.process = subprocess.Popen(
-            [*command, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.lines: list[tuple[float, dict]] = []
         self.thread = threading.Thread(target=self._read)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import soundfile
@@ -47,6 +49,13 @@ def int8_model(small_features):
     rng = np.random.default_rng(3)
     windows = (-60 + 8 * rng.standard_normal((64, *shape))).astype(np.float32)
     return calibrated_int8(build_model("sepconv_s", shape, 2), windows)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c():
+    """Hear SIGINT, also in programs that tests start: shells make their background jobs ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
