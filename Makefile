@@ -5,8 +5,8 @@ AUDIO ?= datasets/demo
 MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
 
-.PHONY: help setup setup-main demo test lint clean bench-features bench-device bench-accuracy bit-identity \
-	check-reference fuzz-core fuzz-compiler fuzz-parsers simulate-day soak bench-hdc convert-matrix download-kills
+.PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table bench-accuracy bit-identity \
+	check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak bench-hdc convert-matrix download-kills
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ bench-features:
 bench-device:
 	$(PYTHON) scripts/bench_device.py --json $(MODELS)
 
+## make registry-table   what every network of the registry costs: docs/registry.md
+registry-table:
+	$(PYTHON) scripts/bench_registry.py --write docs/registry.md
+
 ## make bench-accuracy   a committed recipe, cross-validated   TASK=bird TRAIN=folder
 bench-accuracy:
 	$(PYTHON) scripts/bench_accuracy.py --task $(TASK) --train $(TRAIN) --json
@@ -63,6 +67,10 @@ fuzz-core:
 ## make fuzz-compiler    damaged and hostile .tflite files   [SECONDS=600]
 fuzz-compiler:
 	$(PYTHON) scripts/fuzz_compiler.py --seconds $(SECONDS)
+
+## make fuzz-models      damaged and hostile models into convert, inspect and verify   [SECONDS=600]
+fuzz-models:
+	$(PYTHON) scripts/fuzz_models.py --seconds $(SECONDS)
 
 ## make fuzz-parsers     label and metadata parsers   [SECONDS=600]
 fuzz-parsers:
