@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from cheep.pipeline.judge import judge
 from cheep.pipeline.runner import run_pipeline
 from cheep.pipeline.schema import FeatureExtraction, Preprocessing
 from cheep.pipeline.tracking import Tracker
-from cheep.pipeline.validate import parse_config
+from cheep.pipeline.validate import load_config, parse_config
 
 PITCH_HZ = {"low": 500, "middle": 1400, "high": 3000, "odd": 2200, "even": 900}
 
@@ -161,6 +162,28 @@ def test_every_fold_is_the_test_set_once(sounds, trained):
     assert mean["clip_accuracy"] == pytest.approx(np.mean(per_fold)) and mean["clips"] == 36
     text = (out / "report.md").read_text()
     assert "### Folds" in text and "36 clips" in text
+    values = json.loads((out / "report.json").read_text())
+    assert [item["stage"] for item in values["histories"]][:1] == ["fold 1: float training"]
+    assert values["data"]["recordings"] == 36 and values["data"]["rows"] == []
+    assert len(values["mistakes"]) <= 6 and values["boards"] == []  # nothing was benchmarked
+    assert json.loads((out / "fold-2" / "report.json").read_text())["title"] == "cheep, tested on fold 2"
+
+
+def test_an_example_runs_shortened(sounds, tmp_path):
+    """examples/garbage.yaml as it is committed, but for three tones, one epoch and a small network."""
+    more = {
+        "dataset.class_names": "[low, high]", "quantization.quantization_type": "QAT", "quantization.epochs": 1,
+        "training.epochs": 1, "training.examples_per_epoch": 64,
+    }  # fmt: skip
+    example = Path(__file__).parents[1] / "examples" / "garbage.yaml"
+    outcome = run_pipeline(load_config(example, overrides(sounds, tmp_path / "out", **more)))
+    evaluation = json.loads((tmp_path / "out" / "evaluation_int8.json").read_text())
+    assert evaluation["confusion"]["labels"][:3] == ["garbage", "high", "low"]
+    assert evaluation["unknown"]["threshold"] == 0.5
+    row = outcome.rows[-1]
+    assert row["model"] == "int8" and row["instructions"] > 100_000 and row["ram_bytes"] > 1000
+    boards = json.loads((tmp_path / "out" / "report.json").read_text())["boards"]
+    assert boards[0]["fits"] and boards[0]["ms_per_second"] > 1
 
 
 def test_garbage_is_one_class_of_few_samples(sounds, tmp_path):
@@ -280,6 +303,23 @@ def test_trackers_that_are_not_installed_are_named(tmp_path, monkeypatch):
     config = parse_config("steps: [benchmarking]\n", overrides=["mlflow.uri=runs", "general.model_path=."])
     with pytest.raises(CheepError, match=r"mlflow.uri: needs mlflow, .*requirements-pipelines.txt"):
         Tracker(config, tmp_path)
+
+
+def test_mlflow_writes_into_a_folder(tmp_path):
+    """MLflow 3 refuses folders unless it is told otherwise."""
+    pytest.importorskip("mlflow", reason="requirements-pipelines.txt is optional")
+    values = [f"mlflow.uri={tmp_path / 'tracks'}", "general.model_path=.", "general.project_name=finch"]
+    config = parse_config("steps: [benchmarking]\n", overrides=values)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text("{}")
+    tracker = Tracker(config, tmp_path / "run")
+    for epoch in (1, 2):
+        tracker.on_epoch(epoch, 2, {"loss": 1 / epoch})
+    tracker.finish([{"model": "int8", "clip_accuracy": 0.9}], tmp_path / "run")
+    files = {path.name: path for path in (tmp_path / "tracks").rglob("*") if path.is_file()}
+    assert len(files["loss"].read_text().splitlines()) == 2
+    assert " 0.9 " in files["int8_clip_accuracy"].read_text()
+    assert files["general.project_name"].read_text() == "finch" and "results.json" in files
 
 
 def test_a_model_that_is_none(sounds, tmp_path):

@@ -218,8 +218,10 @@ def _report(config: PipelineConfig, folder: Path, rows: list[dict[str, Any]]) ->
     from cheep.report.boards import with_boards
     from cheep.report.collect import results_of_run
 
+    folds = ", ".join(config.dataset.test_folds)
+    title = config.general.project_name + (f", tested on fold {folds}" if folds else "")
     results = results_of_run(
-        folder, config.general.project_name, reproduce=(f"cheep run {folder / RESOLVED}",),
+        folder, title, reproduce=(f"cheep run {folder / RESOLVED}",),
         next_command="cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv",
     )  # fmt: skip
     int8 = next((row for row in rows if row["model"] == "int8"), {})
