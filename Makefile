@@ -6,7 +6,7 @@ MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table bench-accuracy bit-identity \
-	check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak bench-hdc convert-matrix download-kills
+	check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-hdc convert-matrix download-kills
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ download-kills:
 ## make soak             24 hours of compressed time through the application, gaps and clock wrap included
 soak:
 	$(PYTHON) scripts/soak_application.py --hours 24
+
+## make check-live       recordings through a virtual sound card into the listener   RECORDINGS=files [MODEL=run]
+check-live:
+	$(PYTHON) scripts/check_soundcard.py $(RECORDINGS) $(if $(MODEL),--model $(MODEL))
 
 ## make bench-hdc        the hyperdimensional head's accuracy study   DATA=folder
 bench-hdc:
