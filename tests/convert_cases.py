@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from cheep.convert.config import ConvertConfig
 from cheep.convert.data import ConversionData
-from cheep.convert.load import Source, unroll
+from cheep.convert.load import Source, load_source, unroll
 from cheep.tf_runtime import import_tf
 
 SHAPE = (20, 16, 1)
@@ -112,3 +117,74 @@ def recurrent(kind: str = "GRU") -> Source:
     model, names = unroll(_train(model, sequences(), 20, 1e-2))
     assert names
     return Source(kind.lower(), "keras", model, None, (12, 6))
+
+
+TORCH = """
+import torch
+from torch import nn
+INPUT_SHAPE = (1, 20, 16)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.b = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+                               nn.Conv2d(16, 16, 1, bias=False), nn.BatchNorm2d(16))
+        gate = [nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 4, 1), nn.ReLU(), nn.Conv2d(4, 16, 1), nn.Sigmoid()]
+        self.gate = nn.Sequential(*gate)
+        self.c = nn.Sequential(nn.Conv2d(16, 24, 3, bias=False), nn.BatchNorm2d(24), nn.ReLU())
+        self.out = nn.Linear(24, 3)
+    def forward(self, x):
+        x = self.a(x)
+        y = self.b(x)
+        x = nn.functional.max_pool2d(torch.relu(x + y * self.gate(y)), 2)
+        return self.out(self.c(x).mean((2, 3)))
+def make():
+    return Net()
+"""
+_TORCH_TRAIN = """
+import sys, warnings, numpy as np, torch
+warnings.filterwarnings("ignore")
+sys.path.insert(0, sys.argv[1])
+from net import make
+torch.manual_seed(1)
+torch.set_num_threads(1)
+data = np.load(sys.argv[1] + "/x.npz")
+x, y = torch.from_numpy(data["x"][..., 0][:, None]), torch.from_numpy(data["y"])
+net = make()
+steps = 25 * (len(x) // 50)
+optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+for step in range(steps):
+    rows = torch.randperm(len(x))[:50]
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
+    optimizer.step()
+    schedule.step()
+net.eval()
+torch.save(net.state_dict(), sys.argv[1] + "/weights.pt")
+torch.onnx.export(net, (x[:1],), sys.argv[1] + "/net.onnx", dynamo=False)
+"""
+
+
+@functools.cache
+def _torch_folder() -> Path:
+    for name in ("torch", "onnx", "onnxruntime"):
+        pytest.importorskip(name, reason="ONNX and PyTorch are optional: requirements-convert.txt brings them")
+    folder = Path(tempfile.mkdtemp(prefix="cheep-torch-"))
+    (folder / "net.py").write_text(TORCH)
+    np.savez(folder / "x.npz", x=patterns().x["train"], y=patterns().y["train"])
+    subprocess.run([sys.executable, "-c", _TORCH_TRAIN, str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@functools.cache
+def pytorch() -> Source:
+    """Return a PyTorch network with a residual and channel attention, trained on :func:`patterns`."""
+    folder = _torch_folder()
+    return load_source(f"{folder / 'net.py'}:make", folder / "weights.pt")
+
+
+@functools.cache
+def onnx() -> Source:
+    """Return the same network read from an ONNX file."""
+    return load_source(str(_torch_folder() / "net.onnx"))

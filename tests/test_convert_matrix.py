@@ -18,6 +18,8 @@ KINDS = {
     "mlp": (cases.mlp, cases.table),
     "gru": (lambda: cases.recurrent("GRU"), cases.sequences),
     "lstm": (lambda: cases.recurrent("LSTM"), cases.sequences),
+    "onnx": (cases.onnx, cases.patterns),
+    "pytorch": (cases.pytorch, cases.patterns),
 }
 MAX_LOSS = 0.03  # of 80 to 100 test examples
 INPUT_TYPE = {"int8": "int8", "int16x8": "int16"}
@@ -29,7 +31,14 @@ def _quick_arena(monkeypatch):
     monkeypatch.setattr(TflmModel, "arena_bytes", property(lambda self: 0))
 
 
-QUICK = {"detector": SCHEMES, "mlp": ("int8", "int16x8"), "gru": ("int8",), "lstm": ("int8",)}
+QUICK = {
+    "detector": SCHEMES,
+    "mlp": ("int8", "int16x8"),
+    "gru": ("int8",),
+    "lstm": ("int8",),
+    "onnx": (),
+    "pytorch": ("int8",),
+}
 CELLS = [
     pytest.param(kind, scheme, marks=() if scheme in QUICK[kind] else pytest.mark.slow)
     for kind in KINDS
@@ -92,6 +101,24 @@ def test_detector_changed(values):
         assert all(after < before for before, after in variant.channels.values())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"prune": 0.5},
+        {"cluster": 16},
+        {"prune_channels": 0.25},
+    ],
+    ids=str,
+)
+def test_onnx_changed(values):
+    """What came from ONNX is a network of layers, so it can be changed."""
+    config = ConvertConfig(epochs=6, learning_rate=2e-3, batch_size=32, **values)
+    variant = job.convert(cases.onnx(), cases.patterns(), config)
+    assert variant.tflm == "yes"
+    assert variant.float_accuracy - variant.accuracy <= 2 * MAX_LOSS
+
+
 @pytest.mark.parametrize(
     "values",
     [{"method": "qat"}, *(pytest.param(v, marks=pytest.mark.slow) for v in ({"prune_channels": 0.4}, {"prune": 0.6}))],
@@ -108,6 +135,7 @@ def test_mlp_changed(values):
     [
         ("gru", {"method": "qat"}, "tfmot cannot handle a layer .*GRU"),
         ("lstm", {"prune_channels": 0.5}, "no layer whose channels could be removed"),
+        pytest.param("onnx", {"method": "qat"}, "tfmot cannot handle a layer .*Multiply", marks=pytest.mark.slow),
     ],
 )
 def test_refused_cells_say_why(kind, values, reason):

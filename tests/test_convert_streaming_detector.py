@@ -126,6 +126,23 @@ def test_host_and_emulator_give_the_same_lines(made, recording, tmp_path):
     assert results[1] == results[0]
 
 
+def test_behind_a_gap_the_state_is_zero(made, recording):
+    folder, *_ = made
+    export = load_export(folder)
+    seen, alone = [], []
+    application = HostApplication(export, ring_samples=4096, on_scores=lambda _, row: seen.append(row.tolist()))
+    list(application.run(recording[: 3 * RATE]))
+    block, lost, rest = np.split(recording[3 * RATE :], [4000, 8000])
+    assert (application.push(block), application.push(lost)) == (4000, 0)
+    application.poll()
+    before = len(seen)
+    list(application.run(rest[: 2 * RATE]))
+    fresh = HostApplication(export, on_scores=lambda _, row: alone.append(row.tolist()))
+    list(fresh.run(rest[: 2 * RATE]))
+    assert len(alone) > 10
+    assert seen[before:] == alone
+
+
 @pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
 def test_the_emulated_board_says_the_same(made, recording):
     from cheep.boards.emulated_application import run_emulated

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cheep.boards.data import Board, find_board
 from cheep.compiler import Compiled, compile_bytes
 from cheep.config import FeatureConfig
@@ -123,6 +125,24 @@ def check_model(board: str | Board, path: str | os.PathLike) -> None:
         raise GateError("\n".join([*reasons, str(error)])) from None
 
 
+def check_pair(board: str | Board, backbone: str | os.PathLike, step: str | os.PathLike) -> Need:
+    """Refuse a backbone and recurrent step (``cheep convert --streaming``) that do not fit together, compiled.
+
+    Working memory is shared, because only one of them runs; the state and the features between them are not.
+    """
+    board = find_board(board) if isinstance(board, str) else board
+    models = {"backbone": read_model(backbone), "step": read_model(step)}
+    parts = {name: compile_bytes(model.data, name=name) for name, model in models.items()}
+    carried = sum(int(np.prod(tensor.shape)) for tensor in models["step"].inputs)
+    need = Need(
+        "compiled",
+        {name: part.constant_bytes + COMPILED_CODE_BYTES for name, part in parts.items()},
+        {"working memory": max(part.memory_bytes for part in parts.values()), "features and state": carried},
+    )
+    check_need(need, board, "backbone and step")
+    return need
+
+
 def check_network(board: str | Board, name: str, features: FeatureConfig, plan: Any) -> None:
     """Refuse a registry network that cannot fit, from its shape alone, before training.
 
@@ -137,8 +157,6 @@ def check_network(board: str | Board, name: str, features: FeatureConfig, plan: 
 
 
 def _untrained(name: str, features: FeatureConfig, outputs: int, activation: str) -> bytes:
-    import numpy as np
-
     from cheep.convert.tflite import calibrated_int8
     from cheep.models import build_model
 

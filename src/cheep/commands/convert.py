@@ -18,6 +18,7 @@ from typing import Any
 
 from cheep.commands._shared import stage, table
 from cheep.convert.config import SCHEMES, ConvertConfig
+from cheep.errors import CheepError
 
 COMPARED: tuple[dict[str, Any], ...] = (
     {"scheme": "none"},
@@ -92,11 +93,21 @@ def run(args: argparse.Namespace) -> int:
     """Convert in a child process, print the table, check the board."""
     from cheep.convert.worker import run_isolated
 
+    configs = configurations(args)
+    if args.board:
+        from cheep.boards.data import find_board
+
+        find_board(args.board)  # a wrong name is said before an hour of work
+        if not any(config.scheme == "int8" for config in configs):
+            raise CheepError(
+                f"--board {args.board}: boards run int8 models, and -q {' '.join(args.quantize or [])} makes none; "
+                "add int8 to -q, or leave --board out"
+            )
     job = {
         "input": args.input,
         "checkpoint": str(args.checkpoint) if args.checkpoint else None,
         "dataset": str(args.dataset),
-        "configs": [config.to_dict() for config in configurations(args)],
+        "configs": [config.to_dict() for config in configs],
         "stem": args.name,
         "export": args.export,
         "plot": args.plot_results,
@@ -236,8 +247,22 @@ def _print_detector(made: dict[str, Any]) -> None:
 
 
 def _check_board(args: argparse.Namespace, result: dict[str, Any]) -> None:
-    from cheep.boards.budget import check_model
+    """Compare what was written in int8 with the board; the files stay."""
+    from cheep.boards.budget import check_model, check_pair
 
+    if "streaming" in result:
+        need = check_pair(args.board, args.output / "backbone.tflite", args.output / "step.tflite")
+        if not args.json:
+            print(
+                f"backbone and step fit {args.board}, compiled: {need.flash_bytes} bytes of flash, {need.ram_bytes} of "
+                "RAM (without front end and detector)"
+            )
+        return
+    integer = {v["name"] for v in result["variants"] if v["config"]["scheme"] == "int8"}
     for name in result["files"]:
-        if name.endswith(f"{args.name}.tflite"):
+        folder = name.split("/")[0] if "/" in name else ""
+        whole = not name.endswith("_lookup.tflite") and (not folder or folder in integer)
+        if name.endswith(".tflite") and whole:
             check_model(args.board, args.output / name)
+            if not args.json:
+                print(f"{args.output / name} fits {args.board}")
