@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,7 @@ class Tracker:
         self._mlflow = self._writer = None
         self._epoch = 0
         if config.mlflow.uri is not None:
-            self._mlflow = _import("mlflow", "mlflow.uri")
-            self._mlflow.set_tracking_uri(config.mlflow.uri)
-            self._mlflow.set_experiment(config.mlflow.experiment or config.general.project_name)
-            self._mlflow.start_run(run_name=folder.name)
-            self._mlflow.log_params(_flat(config.to_dict()))
+            self._mlflow = _start_mlflow(config, config.mlflow.uri, folder)
         if config.general.tensorboard:
             from cheep.tf_runtime import import_tf
 
@@ -62,6 +59,21 @@ class Tracker:
             self._mlflow.end_run(status="FAILED")
         if self._writer is not None:
             self._writer.close()
+
+
+def _start_mlflow(config: PipelineConfig, uri: str, folder: Path) -> Any:
+    if "://" not in uri:  # a folder: MLflow 3 wants to be told that it may be one
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        uri = Path(uri).resolve().as_uri()
+    mlflow = _import("mlflow", "mlflow.uri")
+    try:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment(config.mlflow.experiment or config.general.project_name)
+        mlflow.start_run(run_name=folder.name)
+        mlflow.log_params(_flat(config.to_dict()))
+    except mlflow.exceptions.MlflowException as error:
+        raise CheepError(f"mlflow.uri={config.mlflow.uri!r}: {str(error).splitlines()[0]}") from None
+    return mlflow
 
 
 def _import(name: str, setting: str) -> Any:

@@ -126,7 +126,11 @@ def tune(
         target = folder / f"trial-{trial.number:04d}"
         extra = ["operation_mode=chain_tqeb", f"general.output_dir={target}", "dataset.cross_validate=false"]
         settings = load_config(config_path, [*overrides, *texts, *extra])
-        outcome = run_pipeline(settings)
+        try:
+            outcome = run_pipeline(settings)
+        except CheepError as error:  # a network that these features are too small for, for example
+            say(f"trial {trial.number}: impossible: {error}")
+            raise optuna.TrialPruned(str(error)) from None
         row = next(row for row in outcome.rows if row["model"] == "int8")
         accuracy = runs.read_json(target / "evaluation_int8.json", "cheep tune")["metrics"]["val"]["clip_accuracy"]
         cost = instructions_per_s(row["instructions"], settings)
@@ -138,7 +142,7 @@ def tune(
         say(f"trial {trial.number}: accuracy {accuracy:.3f}, {cost / 1e6:.2f} M instructions per second, {chosen}")
         return accuracy, cost
 
-    search.optimize(objective, n_trials=trials, catch=(CheepError,))
+    search.optimize(objective, n_trials=trials)
     return finished(search)
 
 
@@ -199,6 +203,7 @@ def pareto_picture(trials: Sequence[Trial]) -> bytes:
     """Return accuracy over instructions per second as PNG, the Pareto front joined."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -212,6 +217,11 @@ def pareto_picture(trials: Sequence[Trial]) -> bytes:
             str(t.number), (t.instructions_per_s / 1e6, t.accuracy), xytext=(4, 4), textcoords="offset points"
         )
     axes.set(xscale="log", xlabel="million instructions per second of audio", ylabel=ACCURACY)
+    for which, subs in ((axes.xaxis.set_major_locator, (1.0,)), (axes.xaxis.set_minor_locator, (2.0, 5.0))):
+        which(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.margins(0.08)
     axes.grid(color="#e4e6ea")
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=140, metadata={"Software": None})
