@@ -145,9 +145,7 @@ class FrontendStream:
         self._memory = np.zeros(self._memory_bytes // 8 + 1, np.float64)
         self._scratch: np.ndarray | None = None
         self._state = FrontendState()
-        status = self._core.cheep_frontend_init(
-            self._state, self._spec, self._memory.ctypes.data, self._memory.nbytes
-        )
+        status = self._core.cheep_frontend_init(self._state, self._spec, self._memory.ctypes.data, self._memory.nbytes)
         if status != 0:
             raise CheepError(
                 f"{config.to_json()}: the C front end refuses these settings "
@@ -189,8 +187,6 @@ class FrontendStream:
     def reset(self) -> None:
         """Forget the past: the next sample is the first of a new recording."""
         self._core.cheep_frontend_reset(self._state)
-
-
 
 
 def compute_features(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
@@ -240,9 +236,7 @@ def quantize(x: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
         raise CheepError(f"zero_point={zero_point}: must lie in -128..127 (an int8 tensor)")
     values = np.ascontiguousarray(x, np.float32)
     q = np.empty(values.shape, np.int8)
-    _library().cheep_quantize(
-        values.ctypes.data, values.size, inverse_scale(scale), int(zero_point), q.ctypes.data
-    )
+    _library().cheep_quantize(values.ctypes.data, values.size, inverse_scale(scale), int(zero_point), q.ctypes.data)
     return q
 
 
