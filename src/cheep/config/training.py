@@ -37,7 +37,9 @@ class TrainConfig(Settings):
     weight_decay: float = Field(1e-4, ge=0, le=1)
     label_smoothing: float = Field(0.05, ge=0, lt=0.5)
     dropout: float = Field(0.2, ge=0, lt=1)
-    average_last: float = Field(0.25, ge=0, le=1, description="share of the last epochs whose average is kept; 0: the best epoch")
+    average_last: float = Field(
+        0.25, ge=0, le=1, description="share of the last epochs, averaged and kept; 0: best epoch"
+    )
     activation: Literal["auto", "softmax", "sigmoid"] = "auto"
     background: str = Field("background", description="label that is no target; ignored when absent")
     teacher_model: str = Field("", description="network of the teachers to learn from (empty: labels only)")

@@ -50,7 +50,7 @@ def warp_frequency(x: np.ndarray, features: FeatureConfig, most: float, rng: np.
     """
     if most <= 0:
         return x
-    n, frames, mels = x.shape
+    n, _, mels = x.shape
     centre = mel_points_hz(features)[1:-1]
     factor = _factor(n, most, rng)
     place = np.interp((centre * factor[:, None]).ravel(), centre, np.arange(mels)).reshape(n, 1, mels)
