@@ -57,7 +57,8 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> int:
     )
     module.add_arguments(parser)
     args = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("cheep").setLevel(logging.INFO)  # libraries' chatter is no news to a user
     try:
         return int(module.run(args) or 0)
     except CheepError as error:

@@ -92,6 +92,8 @@ def train_stage(
     windows = load_windows(run, features, config, on_file)
     plan = windows.plan
     teacher = train_teachers(run, windows, config, on_epoch) if config.teacher_model else None
+    if teacher:
+        log.info("student of the teachers: %d epochs", config.epochs)
     seed_everything(config.seed)
     model = build_model(
         config.model, (features.window_frames, features.n_mels), len(plan.labels), plan.activation, config.dropout
@@ -136,6 +138,7 @@ def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: O
             about.unlink(missing_ok=True)
             part = load_windows(run, features, lessons)
             train = _with_levels(part.splits["train"], part.manifest, run)
+            log.info("teacher on %s: %d epochs", "levels" if compression == "db" else "PCEN", lessons.epochs)
             seed_everything(config.seed)
             shape, plan = (features.window_frames, features.n_mels), windows.plan
             model = build_model(lessons.model, shape, len(plan.labels), plan.activation, lessons.dropout)
