@@ -58,11 +58,19 @@ class DataSummary:
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """One training stage: metric name -> value per epoch; ``best_epoch`` counts from 0."""
+    """One training stage: metric name -> value per epoch.
+
+    ``best_epoch`` is the one kept, from 0; None where the average of the last epochs was kept.
+    """
 
     stage: str
     metrics: dict[str, list[float]]
     best_epoch: int | None = None
+
+    @property
+    def kept(self) -> str:
+        """What was kept, in words for a figure that marks an epoch by a dashed line."""
+        return "the average of the last epochs" if self.best_epoch is None else "the dashed epoch"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,7 @@ def render_html(run: RunResults, content: TestContent | None) -> str:
     scapes = [(scape, soundscape_content(scape)) for scape in run.soundscapes]
     pictures: dict[str, Any] = {
         "histories": [
-            (h.stage, _uri(picture, "svg+xml")) for h in run.histories for picture in figures.history_figures(h)
+            (h.stage, h.kept, _uri(picture, "svg+xml")) for h in run.histories for picture in figures.history_figures(h)
         ],
         "soundscapes": [
             [_uri(figures.soundscape_figure(scape, run.labels, wide), "svg+xml") for wide in (False, True)]
