@@ -67,3 +67,13 @@ def _loggers_speak():
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("cheep") and isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+@pytest.fixture(scope="session")
+def recording():
+    """14 s at 8 kHz of noise that comes and goes in other bands, so that scores move, int16."""
+    rng = np.random.default_rng(5)
+    t = np.arange(14 * 8000) / 8000
+    tone = np.sin(2 * np.pi * (300 + 250 * t) * t)
+    loud = 0.5 + 0.5 * np.sin(2 * np.pi * t / 2.3)
+    return np.rint(2500 * (rng.normal(0, 1, len(t)) * loud + tone * (1 - loud))).clip(-32768, 32767).astype(np.int16)

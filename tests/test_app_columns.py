@@ -36,16 +36,6 @@ void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, ch
 
 
 @pytest.fixture(scope="module")
-def recording():
-    """Noise that comes and goes in other bands, so that scores move."""
-    rng = np.random.default_rng(5)
-    t = np.arange(14 * RATE) / RATE
-    tone = np.sin(2 * np.pi * (300 + 250 * t) * t)
-    loud = 0.5 + 0.5 * np.sin(2 * np.pi * t / 2.3)
-    return np.rint(2500 * (rng.normal(0, 1, len(t)) * loud + tone * (1 - loud))).clip(-32768, 32767).astype(np.int16)
-
-
-@pytest.fixture(scope="module")
 def export_at(tmp_path_factory, small_features, int8_model, recording):
     """``export_at(stride)``: the small network with thresholds at the middle of its scores on the recording."""
     from cheep.tflm import TflmModel

@@ -42,15 +42,6 @@ def network():
     return model
 
 
-@pytest.fixture(scope="module")
-def recording():
-    rng = np.random.default_rng(5)
-    t = np.arange(14 * RATE) / RATE
-    tone = np.sin(2 * np.pi * (300 + 250 * t) * t)
-    loud = 0.5 + 0.5 * np.sin(2 * np.pi * t / 2.3)
-    return np.rint(2500 * (rng.normal(0, 1, len(t)) * loud + tone * (1 - loud))).clip(-32768, 32767).astype(np.int16)
-
-
 def chunks_of(columns, parts):
     starts = np.arange(0, len(columns) - parts.chunk_frames + 1, parts.stride_frames)
     return columns[starts[:, None] + np.arange(parts.chunk_frames)][..., None]
