@@ -32,6 +32,7 @@ from cheep.audio import read_audio
 from cheep.commands._shared import load_yaml
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
+from cheep.datasets.voices import VoicesConfig, synthesize_words
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.field import alarm_rate
@@ -154,6 +155,19 @@ def fixed_split(train: Manifest, test: Manifest, seed: int) -> Manifest:
     return Manifest.from_rows(rows)
 
 
+def with_voices(manifest: Manifest, config: VoicesConfig, folder: Path) -> Manifest:
+    """Return ``manifest`` and, to train on, its labels as words said by synthetic speakers."""
+    words = sorted(set(manifest.column("label")))
+    path = synthesize_words(words, folder / config.sha256[:16], config)
+    rows = [{**row, "path": str(manifest.folder / row["path"])} for row in manifest.rows()]
+    for row in _table(path):
+        rows.append(
+            _window(str(path.parent / row["file"]), row["label"], 0.0, {"split_group": row["group"]})
+            | {"split": "train"}
+        )
+    return Manifest.from_rows(rows)
+
+
 def run_fold(
     manifest: Manifest,
     recipe: dict[str, Any],
@@ -171,7 +185,10 @@ def run_fold(
     (folder / "features").symlink_to(cache, target_is_directory=True)
     gap = np.array([reason == "gap" for reason in _column(manifest, "reason")])
     test = np.array([split == "test" for split in manifest.column("split")])
-    manifest.select(~(gap & test)).write(folder / runs.DATASET)
+    data = manifest.select(~(gap & test))
+    if recipe["voices"]:
+        data = with_voices(data, recipe["voices"], cache / "voices")
+    data.write(folder / runs.DATASET)
     begin = time.monotonic()
     _, metrics = stages.train_stage(folder, recipe["features"], recipe["train"])
     if float_only:
@@ -267,13 +284,15 @@ def load_recipe(task: str, path: Path | None, changes: list[str] | None = None) 
     for change in changes or []:
         name, equals, value = change.partition("=")
         section, _, key = name.partition(".")
-        if not equals or not key or section not in ("features", "train", "augment", "qat"):
+        if not equals or not key or section not in ("features", "voices", "train", "augment", "qat"):
             raise CheepError(f"--set {change}: write SECTION.KEY=VALUE, such as augment.mixup_alpha=0")
         values[section] = {**(values.get(section) or {}), key: yaml.safe_load(value)}
     train = dict(values.get("train") or {})
     train["augment"] = AugmentConfig.parse(values.get("augment") or {}, f"{path}: augment")
+    voices = values.get("voices")
     return {
         "features": FeatureConfig.parse(values.get("features") or {}, f"{path}: features"),
+        "voices": VoicesConfig.parse(voices, f"{path}: voices") if voices else None,
         "train": TrainConfig.parse(train, f"{path}: train"),
         "qat": QatConfig.parse(values.get("qat") or {}, f"{path}: qat"),
     }

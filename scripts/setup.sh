@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 level=${1:-all}
 main_packages=(gcc libc6-dev ffmpeg libportaudio2)
-test_packages=(g++ clang lld make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm chromium pulseaudio pulseaudio-utils libasound2-plugins)
+test_packages=(espeak-ng flite g++ clang lld make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm chromium pulseaudio pulseaudio-utils libasound2-plugins)
 case $level in
     main) packages=("${main_packages[@]}"); requirements=requirements.txt ;;
     all) packages=("${main_packages[@]}" "${test_packages[@]}"); requirements=requirements-dev.txt ;;

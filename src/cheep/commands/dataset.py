@@ -1,9 +1,10 @@
-"""Look at a data set: inspect, sample, check for leaks, read AudioMoth cards, find doubtful windows.
+"""Look at a data set: inspect, sample, check for leaks, read AudioMoth cards, find doubtful windows, add voices.
 
 inspect MANIFEST     counts, hours, licences, recordists, levels, bands, duplicates, leaks
 sample MANIFEST      a small manifest: some examples of each label, recordings in turn
 card FOLDER          what AudioMoth recordings say of time, device, gain, battery and temperature, as CSV
 teacher MANIFEST     a cross-validated model doubts windows; a page to listen to them; a manifest without them
+voices WORD ...      a data set of spoken words, said by the speech synthesizers of this machine
 """
 
 from __future__ import annotations
@@ -44,11 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     teacher.add_argument("--sample-rate", type=int, default=8000)
     teacher.add_argument("--seed", type=int, default=1)
     teacher.add_argument("--jobs", type=int)
+    voices = sub.add_parser("voices", help="spoken words from synthetic speakers (espeak-ng, flite)")
+    voices.add_argument("words", nargs="+", metavar="WORD", help="a label, and what is said")
+    voices.add_argument("-o", "--output", type=Path, required=True, help="folder to fill")
+    voices.add_argument("-n", "--per-word", type=int, default=300, help="times each word is said (%(default)s)")
+    voices.add_argument("--language", default="en", help="as espeak-ng names it (%(default)s)")
+    voices.add_argument("--sample-rate", type=int, default=8000, help="Hz (%(default)s)")
+    voices.add_argument("--seed", type=int, default=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch to the subcommand."""
-    return {"inspect": _inspect, "sample": _sample, "card": _card, "teacher": _teacher}[args.action](args)
+    actions = {"inspect": _inspect, "sample": _sample, "card": _card, "teacher": _teacher, "voices": _voices}
+    return actions[args.action](args)
 
 
 def _manifest_path(given: Path | None) -> Path:
@@ -140,6 +149,24 @@ def _teacher(args: argparse.Namespace) -> int:
     for label, (count, total) in result.counts(manifest, dropped).items():
         print(f"  {label}: {count} of {total} training windows dropped")
     print(f"listen: {page}\n{output}: {len(manifest) - len(dropped)} examples")
+    return 0
+
+
+def _voices(args: argparse.Namespace) -> int:
+    from cheep.datasets.voices import VoicesConfig, synthesize_words
+
+    config = VoicesConfig.parse(
+        {
+            "per_word": args.per_word,
+            "language": args.language,
+            "sample_rate_hz": args.sample_rate,
+            "seed": args.seed,
+        },
+        "options",
+    )
+    path = synthesize_words(args.words, args.output, config, _progress)
+    print(f"{path}: {len(set(args.words))} word(s), {config.per_word} times each")
+    print(f"next: python src/split_dataset.py FOLDER --train-only {args.output}")
     return 0
 
 

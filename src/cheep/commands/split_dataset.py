@@ -39,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--include", nargs="+", default=[], metavar="COLUMN=A,B", help="keep CSV rows with these values")
     add("--exclude", nargs="+", default=[], metavar="COLUMN=A,B", help="drop CSV rows with these values")
     add("--noise", nargs="+", type=Path, default=[], help="folders of recordings without the target species")
+    add(
+        "--train-only",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="folders per label that are never tested on: synthetic or borrowed recordings",
+    )
     add("--target", nargs="+", default=[], metavar="LABEL", help="the others become background")
     add("--box-labels", action="store_true", help="labels of annotations that no recording has become labels too")
     add(
@@ -83,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     """Build or re-split a manifest and show the class balance."""
     from cheep.datasets.build import BuildConfig, build_manifest
     from cheep.datasets.manifest import load_manifest
+    from cheep.datasets.sources import recordings_in_folder
     from cheep.datasets.split import assign_splits
     from cheep.runs import DATASET, create_run
 
@@ -95,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         recordings = _recordings(args, source, config)
         boxes = _boxes(args, recordings)
-        built = build_manifest(recordings, config, Path(), boxes, _progress(), args.jobs)
+        lessons = [item for folder in args.train_only for item in recordings_in_folder(folder, args.labels)]
+        built = build_manifest(recordings, config, Path(), boxes, _progress(), args.jobs, lessons)
         result, reasons, left = built.manifest, built.reasons, len(built.left_out)
         if built.bad_files:
             print(f"{len(built.bad_files)} unreadable file(s) left out")

@@ -20,6 +20,8 @@ class AugmentConfig(Settings):
     time_warp: float = Field(0.0, ge=0, le=0.5, description="speed, 0.2: by 0.8 to 1.25")
     mix_probability: float = Field(0.3, ge=0, le=1, description="add the energy of a background window")
     mix_snr_db: tuple[float, float] = (0.0, 20.0)
+    noise_probability: float = Field(0.0, ge=0, le=1, description="add steady noise of a random colour")
+    noise_snr_db: tuple[float, float] = (10.0, 50.0)
     mask_frames: int = Field(6, ge=0, le=100, description="SpecAugment: longest time mask")
     mask_bands: int = Field(6, ge=0, le=64, description="SpecAugment: widest band mask")
     mixup_alpha: float = Field(0.2, ge=0, le=5)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from cheep.audio import iter_audio, probe
@@ -20,7 +21,7 @@ from cheep.datasets.labels import Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
 from cheep.datasets.speech import SpeechMeter
-from cheep.datasets.split import SplitConfig, assign_splits
+from cheep.datasets.split import SplitConfig, assign_splits, check_leaks
 from cheep.datasets.windows import Window, WindowConfig, choose_windows
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
@@ -67,6 +68,7 @@ def build_manifest(
     boxes: dict[Path, list[Box]] | None = None,
     progress: Callable[[int, int], None] | None = None,
     jobs: int | None = None,
+    train_only: Sequence[Recording] = (),
 ) -> BuildResult:
     """Cut ``recordings`` into examples and split them.
 
@@ -82,14 +84,27 @@ def build_manifest(
         Called with (files done, files).
     jobs
         Worker processes; default: one per core.
+    train_only
+        Recordings that are never validated or tested on (synthetic or borrowed ones); of the same labels.
 
     Raises
     ------
     CheepError
         No recordings, an unreadable file (unless ``skip_bad``), a label that cannot be split.
+    GateError
+        A recording, file content or group of ``train_only`` is in validation or test.
     """
     if not recordings:
         raise CheepError("no recordings: give a folder that holds one folder per label, or --csv")
+    labels = {recording.label for recording in recordings}
+    for recording in train_only:
+        if recording.label not in labels:
+            raise CheepError(
+                f"{recording.path}: label {recording.label!r} (--train-only) is none of the data set's: "
+                f"{', '.join(sorted(labels))}"
+            )
+    lessons = {_relative(recording.path, Path(folder)) for recording in train_only}
+    recordings = [*recordings, *train_only]
     boxes, others = _known_labels(boxes or {}, recordings, config)
     tainted = _naming_others(recordings, config)
     group_of = _grouping(recordings, config.group_by)
@@ -121,10 +136,22 @@ def build_manifest(
     manifest = Manifest.from_rows(kept, folder)
     if kept:
         _warn_of_lost(recordings, manifest, boxes if config.box_labels else {})
-        manifest = assign_splits(manifest, config.split)
+        manifest = _split(manifest, lessons, config.split)
     else:
         assign_splits(manifest, config.split)  # raises: nothing to split
     return BuildResult(manifest, Manifest.from_rows(out, folder), dict(sorted(reasons.items())), bad)
+
+
+def _split(manifest: Manifest, lessons: set[str], config: SplitConfig) -> Manifest:
+    """Split what may be tested on; the examples of the files ``lessons`` are training."""
+    if not lessons:
+        return assign_splits(manifest, config)
+    lesson = np.array([path in lessons for path in manifest.column("path")], bool)
+    names = np.full(len(manifest), "train", object)
+    names[~lesson] = assign_splits(manifest.select(~lesson), config).column("split")
+    manifest = manifest.with_column("split", names.tolist())
+    check_leaks(manifest, config.group_by)
+    return manifest
 
 
 def plain_name(text: str) -> str:
@@ -198,7 +225,7 @@ def _windows(
 
 def _row(recording: Recording, window: Window, measured: _Measured, group: str, folder: Path) -> dict[str, object]:
     return {
-        "path": os.path.relpath(recording.path, folder).replace(os.sep, "/"),
+        "path": _relative(recording.path, folder),
         "label": window.label or recording.label,
         "start_s": window.start_s,
         "duration_s": window.duration_s,
@@ -215,6 +242,10 @@ def _row(recording: Recording, window: Window, measured: _Measured, group: str, 
         "reason": window.reason,
         **({"also": ";".join(recording.also)} if recording.also else {}),
     }
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return os.path.relpath(path, folder).replace(os.sep, "/")
 
 
 def _grouping(recordings: Sequence[Recording], group_by: str) -> Callable[[Recording], str]:

@@ -13,6 +13,9 @@ from cheep.features.mel import mel_points_hz
 from cheep.training.data import WindowSet
 from cheep.training.distill import Teacher, network_input
 
+_NOISE_SLOPE_DB = 15.0  # from white to that of wind and traffic, lowest band against highest: 30 dB
+_NOISE_SPREAD_DB = 4.0
+
 
 def draw_epoch(
     windows: WindowSet,
@@ -33,6 +36,7 @@ def draw_epoch(
     levels = warp_frequency(levels, windows.cache.config, config.frequency_warp, rng)
     levels = warp_time(levels, config.time_warp, rng)
     levels = mix_background(levels, windows, config, rng)
+    levels = add_noise(levels, config, rng)
     levels = levels + _level(n, levels.shape[2], config, rng)
     if teacher is not None:
         y = (1 - np.float32(teacher_weight)) * y + np.float32(teacher_weight) * teacher.targets(levels)
@@ -89,6 +93,24 @@ def mix_background(x: np.ndarray, windows: WindowSet, config: AugmentConfig, rng
     noise = noise + (loudest - snr_db)[:, None, None].astype(np.float32)
     x = x.copy()
     x[chosen] = add_db(signal, noise)
+    return x
+
+
+def add_noise(x: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """Add steady noise, a microphone's or a room's, of a random slope over the bands to a share of ``x``.
+
+    In a band of a few bins the power of noise spreads by about 4 dB (chi-squared of as many degrees of freedom).
+    """
+    if config.noise_probability <= 0:
+        return x
+    chosen = np.flatnonzero(rng.random(len(x)) < config.noise_probability)
+    signal = x[chosen]
+    n, _, mels = signal.shape
+    level = _mean_db(signal) - rng.uniform(*config.noise_snr_db, n)
+    slope = rng.uniform(-1, 1, (n, 1)) * _NOISE_SLOPE_DB * np.linspace(-1, 1, mels)
+    noise = (level[:, None] + slope)[:, None, :] + rng.normal(0, _NOISE_SPREAD_DB, signal.shape)
+    x = x.copy()
+    x[chosen] = add_db(signal, noise.astype(np.float32))
     return x
 
 

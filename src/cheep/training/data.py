@@ -92,12 +92,17 @@ class WindowSet:
     def gather_levels(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
         """Return windows in dB, (len(index), context_frames + frames, mels) float32, as :meth:`gather`.
 
-        Where a recording starts too late for the context, its first column is repeated.
+        Where a recording starts too late for the context, its first column is repeated. A recording of one window
+        cannot be moved: it is turned, so that some of its (quiet) end comes first.
         """
         cache = self.levels or self.cache
-        start = np.clip(self.first[index] + shift, self.low[index], self.high[index])
-        rows = start[:, None] + np.arange(-self.context_frames, cache.config.window_frames)
-        return cache.columns[np.maximum(rows, self.low[index][:, None])]
+        frames = cache.config.window_frames
+        low, high = self.low[index], self.high[index]
+        start = np.clip(self.first[index] + shift, low, high)
+        turn = np.where(low == high, np.abs(shift), 0)[:, None]
+        inside = (np.arange(frames) - turn) % frames
+        rows = start[:, None] + np.concatenate([np.arange(-self.context_frames, 0) + inside[:, :1], inside], axis=1)
+        return cache.columns[np.maximum(rows, low[:, None])]
 
     def gather(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
         """Return windows (len(index), frames, mels) float32, each moved by ``shift`` columns within its recording."""
