@@ -124,6 +124,9 @@ def test_scripts_go_on_with_the_latest_run(home, trained, monkeypatch, capsys):
     monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
     runs.create_run("one")
     assert runs.find_run().name == "one"
+    folder = home / "runs" / "one"
+    for name in ("one", folder):  # by name or by folder, to make and to find
+        assert runs.create_run(name) == folder == runs.find_run(name)
     assert main("train-qat", ["--epochs", "1", "--batch-size", "32", "--max-loss", "-200"]) == 1
     captured = capsys.readouterr()
     assert "int8" in captured.out
@@ -133,7 +136,7 @@ def test_scripts_go_on_with_the_latest_run(home, trained, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        ("train", ["--run", "nowhere"], "no such run folder"),
+        ("train", ["--run", "nowhere"], "nowhere: no such run, folder or name in "),
         ("train", ["--epochs", "0"], "epochs=0"),
         ("train", ["--model", "sepcon_m"], "did you mean 'sepconv_m'"),
         ("train", ["--n-mels", "8"], "needs at least 24 frames and 24 bands"),

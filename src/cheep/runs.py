@@ -26,22 +26,25 @@ def runs_folder() -> Path:
     return Path(os.environ.get("CHEEP_RUNS", "runs"))
 
 
-def create_run(name: str | None = None) -> Path:
-    """Create (or take up again) ``runs/NAME`` and make it the latest; without a name, the next free number."""
+def create_run(name: str | os.PathLike | None = None) -> Path:
+    """Create (or take up again) ``runs/NAME`` and make it the latest; without a name, the next free number.
+
+    ``name`` may also be the path ``runs/NAME``.
+    """
     folder = runs_folder()
     if name is None:
         number = 1
         while (folder / f"run-{number:03d}").exists():
             number += 1
         name = f"run-{number:03d}"
-    run = folder / name
+    run = Path(name) if Path(name).parent == folder else folder / name
     run.mkdir(parents=True, exist_ok=True)
     _point_latest(run)
     return run
 
 
 def find_run(run: str | os.PathLike | None = None) -> Path:
-    """Return the given run folder, or the latest one.
+    """Return the given run (its folder, or its name in ``runs``), or the latest one.
 
     Raises
     ------
@@ -49,10 +52,12 @@ def find_run(run: str | os.PathLike | None = None) -> Path:
         There is no such run; the message names the command that makes one.
     """
     if run is not None:
-        path = Path(run)
-        if not path.is_dir():
-            raise CheepError(f"{path}: no such run folder; make one with python src/split_dataset.py")
-        return path
+        for path in (Path(run), runs_folder() / run):
+            if path.is_dir():
+                return path
+        raise CheepError(
+            f"{run}: no such run, folder or name in {runs_folder()}; make one with python src/split_dataset.py"
+        )
     latest = runs_folder() / "latest"
     if latest.is_dir():
         return latest.resolve()

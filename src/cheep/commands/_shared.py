@@ -16,7 +16,7 @@ _START = time.monotonic()
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Declare ``--run``."""
-    parser.add_argument("--run", type=Path, metavar="DIR", help="run folder (default: runs/latest)")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="run, by name or folder (default: runs/latest)")
 
 
 def add_settings(parser: argparse.ArgumentParser, kind: type[Settings], title: str, skip: tuple[str, ...] = ()) -> None:

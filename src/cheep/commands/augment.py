@@ -16,7 +16,7 @@ from cheep.errors import CheepError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--run", type=Path, metavar="DIR", help="run folder with dataset.csv (default: runs/latest)")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="run to take the data set of (default: runs/latest)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new run folder")
     parser.add_argument("--copies", type=int, default=1, help="per training recording (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
