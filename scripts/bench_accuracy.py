@@ -28,7 +28,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep import runs, stages
-from cheep.audio import read_audio
+from cheep.audio import probe, read_audio
 from cheep.commands._shared import load_yaml
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
@@ -84,10 +84,10 @@ def bird_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
         loud = np.maximum(low[: len(full)], full[: len(low)])
         for second in range(max(1, int(float(row["duration_s"])))):
             start = _around(second, window_s, row)
-            if row["binary"] != "bird":
+            if row["binary"] != BIRD:
                 out.append(_window(row["file"], "background", start, row))
             elif second < len(low) and low[second] >= BIRD_SNR_DB:
-                out.append(_window(row["file"], "bird", start, row))
+                out.append(_window(row["file"], BIRD, start, row))
             elif second < len(loud) and max(loud[int(start) : int(np.ceil(start + window_s))]) <= GAP_SNR_DB:
                 out.append(_window(row["file"], "background", start, row) | {"reason": "gap"})
     return out
@@ -95,7 +95,7 @@ def bird_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
 
 def jura_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
     """Return every second of the labelled soundscapes: the field test, never trained on."""
-    names = {"bird": "bird", "no_bird": "background"}
+    names = {"bird": BIRD, "no_bird": "background"}
     return [
         _window(f"soundscapes/{row['file']}", names[row["label"]], _around(second, window_s, row), row)
         for row in _table(root / "soundscapes" / "metadata.csv")
@@ -105,7 +105,7 @@ def jura_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
 
 
 TASKS = {
-    "bird": Task(bird_windows, 5),
+    BIRD: Task(bird_windows, 5),
     "xc_species3": Task(clip_windows("xc_species3"), 5),
     "esc10": Task(clip_windows("esc10"), 4, by_fold_column=True),
     "fsdd_digits": Task(clip_windows("fsdd_digits"), 4),
@@ -198,6 +198,9 @@ def run_fold(
     result["seconds"] = time.monotonic() - begin
     result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe["features"])
     result["streamed"] = streamed_accuracy(folder, manifest.select(test & ~gap))
+    wide = full_band(manifest.select(test & ~gap), recipe["features"].sample_rate_hz)
+    if wide is not None:
+        result["full_band"] = summarize(field_scores(folder, wide, recipe, cache))
     if field is not None:
         result["field"] = summarize(field_scores(folder, field, recipe, cache))
         result["alarms"] = alarms_at_recall(folder, manifest.select(test & ~gap))
@@ -211,6 +214,16 @@ def field_scores(folder: Path, field: Manifest, recipe: dict[str, Any], cache: P
     runtime = TflmModel(folder / runs.INT8_TFLITE)
     outside = dataclasses.replace(windows, splits={"field": part})
     return stages.int8_scores(runtime, outside)["field"]
+
+
+def full_band(test: Manifest, sample_rate_hz: int) -> Manifest | None:
+    """Return the windows of recordings made at the features' rate or above; None where that is all of them.
+
+    A recording made at a lower rate has empty upper bands: a network may tell by them where a sound comes from.
+    """
+    rate = {path: probe(test.folder / path).sample_rate_hz for path in set(test.column("path"))}
+    wide = np.array([rate[path] >= sample_rate_hz for path in test.column("path")], bool)
+    return None if wide.all() or not wide.any() else test.select(wide)
 
 
 def streamed_accuracy(folder: Path, test: Manifest) -> float | None:
@@ -318,6 +331,7 @@ def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> l
     add("train_seconds", [r["seconds"] for r in results], "s")
     if "memory" not in results[0]:
         return out
+    add("full_band.window_auc", [r["full_band"]["window_auc"] for r in results if "full_band" in r], "1")
     if "field" in results[0]:
         add("jura.window_auc", [r["field"]["window_auc"] for r in results], "1")
     alarms = [pair for r in results for pair in r.get("alarms", [])]
@@ -368,7 +382,7 @@ def _run(args: argparse.Namespace) -> int:
     chosen = [int(i) for i in args.folds.split(",")] if args.folds else range(len(parts))
     field_root = (args.test or args.train).resolve()
     field = None
-    if args.task == "bird" and (field_root / "soundscapes" / "metadata.csv").is_file():
+    if args.task == BIRD and (field_root / "soundscapes" / "metadata.csv").is_file():
         field = Manifest.from_rows(jura_windows(field_root, window_s), field_root)
     results, forests = [], []
     with tempfile.TemporaryDirectory(prefix="cheep-bench-") as name:

@@ -88,10 +88,10 @@ def build_model(
     inputs = keras.Input((frames, mels, 1), name="mel")
     try:
         x = spec.body(keras, inputs, **spec.parameters)
-    except ValueError as error:
+    except ValueError:  # a kernel is larger than what the layers before it leave
         raise CheepError(
-            f"window_frames={frames}, n_mels={mels}: too small for {name} ({str(error).splitlines()[0]}); "
-            "lengthen the window or choose a smaller network"
+            f"window_frames={frames}, n_mels={mels}: too small for {name}: its layers use the window up; raise "
+            "window_frames or n_mels, or choose a smaller network"
         ) from None
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     # A 1 x 1 convolution rather than Dense: TFLM and the TFLite reference interpreter round FULLY_CONNECTED

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 #: Searched where no space is given.
 DEFAULT_SPACE: dict[str, Any] = {
     "training.model.name": ["sepconv_s", "sepconv_m", "sepconv_l"],
-    "feature_extraction.n_mels": [24, 32, 40],
+    "feature_extraction.n_mels": [32, 40, 48],
     "feature_extraction.hop_length": [160, 200, 256],
     "training.learning_rate": {"low": 5e-4, "high": 1e-2, "log": True},
     "training.dropout": {"low": 0.0, "high": 0.4},
