@@ -2,7 +2,7 @@
 
 import pytest
 
-from cheep.config import AugmentConfig, DetectorConfig, FeatureConfig, TrainConfig, canonical_json
+from cheep.config import AugmentConfig, DetectorConfig, FeatureConfig, TrainConfig, canonical_json, default_stride
 from cheep.errors import CheepError
 
 
@@ -54,3 +54,10 @@ def test_every_problem_is_said_at_once():
     assert "n_mels=0" in text
     assert "hopsamples" in text
     assert "mel_scale='bark'" in text
+
+
+def test_the_network_runs_every_half_second_at_multiples_of_its_pooling():
+    assert DetectorConfig().stride_frames == default_stride(FeatureConfig().hop_s) == 20
+    assert default_stride(0.010) == 48
+    assert default_stride(0.032) == 16
+    assert default_stride(2.0) == 4

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cheep import runs
-from cheep.config import DetectorConfig, FeatureConfig, QatConfig, TrainConfig
+from cheep.config import DetectorConfig, FeatureConfig, QatConfig, TrainConfig, default_stride
 from cheep.convert.bundle import write_bundle
 from cheep.convert.tflite import qat_to_int8, to_tflite
 from cheep.datasets.manifest import Manifest, load_manifest
@@ -263,7 +263,7 @@ def first_detector(windows: Windows, val: WindowScores, false_rate: float = 0.01
             float(others[min(len(others) - 1, int(np.ceil(len(others) * (1 - false_rate))))]) if len(others) else 0.5
         )
         thresholds.append(round(min(max(value + 1 / 256, 0.1), 0.98), 4))
-    return DetectorConfig(threshold=tuple(thresholds))
+    return DetectorConfig(stride_frames=default_stride(windows.features.hop_s), threshold=tuple(thresholds))
 
 
 def save_keras(model: Any, path: Path) -> None:

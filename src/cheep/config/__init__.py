@@ -1,7 +1,7 @@
 """Typed, validated settings: YAML in, canonical JSON and hash out. No TensorFlow."""
 
 from cheep.config.base import Settings, canonical_json, nearest_name
-from cheep.config.detector import DetectorConfig
+from cheep.config.detector import DetectorConfig, default_stride
 from cheep.config.features import FeatureConfig
 from cheep.config.training import AugmentConfig, QatConfig, TrainConfig
 
@@ -13,5 +13,6 @@ __all__ = [
     "Settings",
     "TrainConfig",
     "canonical_json",
+    "default_stride",
     "nearest_name",
 ]

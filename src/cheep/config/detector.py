@@ -7,6 +7,14 @@ from typing_extensions import Self
 
 from cheep.config.base import Settings
 
+_STRIDE_S = 0.5
+_POOLING = 4  # what the registry's networks pool time by: the incremental mode needs a multiple
+
+
+def default_stride(hop_s: float) -> int:
+    """Return the columns, ``hop_s`` seconds apart, between two network runs half a second apart: a multiple of 4."""
+    return max(1, round(_STRIDE_S / hop_s / _POOLING)) * _POOLING
+
 
 class DetectorConfig(Settings):
     """Smoothing, thresholds with hysteresis, and hold-off, in units of the network's scores (0..1).

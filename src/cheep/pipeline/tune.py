@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from cheep import runs
-from cheep.config import DetectorConfig
+from cheep.config import default_stride
 from cheep.errors import CheepError
 from cheep.pipeline.runner import run_pipeline
 from cheep.pipeline.schema import PipelineConfig
@@ -148,8 +148,8 @@ def tune(
 
 def instructions_per_s(per_window: int, config: PipelineConfig) -> float:
     """Return the network's instructions for each second of audio, at the detector's default stride."""
-    stride_s = DetectorConfig().stride_frames * config.feature_extraction.hop_length / config.preprocessing.target_rate
-    return per_window / stride_s
+    hop_s = config.feature_extraction.hop_length / config.preprocessing.target_rate
+    return per_window / (default_stride(hop_s) * hop_s)
 
 
 def finished(study: Any) -> list[Trial]:
