@@ -59,9 +59,11 @@ def run(args: argparse.Namespace) -> int:
 def settings(args: argparse.Namespace) -> tuple[FeatureConfig, TrainConfig]:
     """Return the settings of a YAML file, if one is given, overridden by options."""
     values = load_yaml(args.config) if args.config else {}
-    unknown = sorted(set(values) - {"features", "train", "augment", "qat"})
+    unknown = sorted(set(values) - {"features", "voices", "train", "augment", "qat"})
     if unknown:
-        raise CheepError(f"{args.config}: section {unknown[0]!r}: must be features, train, augment or qat")
+        raise CheepError(f"{args.config}: section {unknown[0]!r}: must be features, voices, train, augment or qat")
+    if values.get("voices"):
+        stage("the recipe's synthetic speakers come with the data: cheep dataset voices, split_dataset.py --train-only")
     features = settings_from(args, FeatureConfig, values.get("features"))
     base = dict(values.get("train") or {})
     if values.get("augment") is not None:
