@@ -199,6 +199,8 @@ def run_fold(
     result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe["features"])
     result["streamed"] = streamed_accuracy(folder, manifest.select(test & ~gap))
     wide = full_band(manifest.select(test & ~gap), recipe["features"].sample_rate_hz)
+    result["narrow"] = wide is not None
+    result["full_band"] = result["metrics"]["int8"]["test"]
     if wide is not None:
         result["full_band"] = summarize(field_scores(folder, wide, recipe, cache))
     if field is not None:
@@ -331,7 +333,8 @@ def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> l
     add("train_seconds", [r["seconds"] for r in results], "s")
     if "memory" not in results[0]:
         return out
-    add("full_band.window_auc", [r["full_band"]["window_auc"] for r in results if "full_band" in r], "1")
+    if any(r["narrow"] for r in results):
+        add("full_band.window_auc", [r["full_band"]["window_auc"] for r in results], "1")
     if "field" in results[0]:
         add("jura.window_auc", [r["field"]["window_auc"] for r in results], "1")
     alarms = [pair for r in results for pair in r.get("alarms", [])]
