@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cheep import cli
@@ -27,6 +27,7 @@ rows_strategy = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
+@example([(label, rec, 0, 1) for rec, pair in enumerate(("ac", "bc", "ab")) for label in pair] * 4, 0)
 @given(rows_strategy, st.integers(0, 5))
 def test_no_recording_and_no_group_is_ever_on_two_sides(spec, seed):
     rows = [row(label, f"r{rec}", f"g{group}" if group else "") for label, rec, group, n in spec for _ in range(n)]
@@ -98,6 +99,16 @@ def test_a_label_with_one_recording_is_an_error():
     rows = [row(recording=f"r{i}") for i in range(5)] + [row("wren", f"w{i}", "bob") for i in range(4)]
     with pytest.raises(CheepError, match="4 recordings, all of one group"):
         assign_splits(Manifest.from_rows(rows), SplitConfig())
+
+
+def test_labels_that_share_their_groups_cannot_all_be_on_both_sides():
+    # three labels, three recordings, two labels in each: one side of every split holds both recordings of some label
+    rows = [row(label, f"r{rec}") for rec, labels in enumerate(("ac", "bc", "ab")) for label in labels]
+    with pytest.raises(CheepError, match="hold other labels too.*at least 2"):
+        assign_splits(Manifest.from_rows(rows), SplitConfig())
+    # a fourth recording makes it possible
+    result = assign_splits(Manifest.from_rows([*rows, row("c", "r3"), row("b", "r3")]), SplitConfig())
+    assert all(line["train"] and line["test"] for line in balance(result))
 
 
 def test_round_trip_keeps_every_value(tmp_path):

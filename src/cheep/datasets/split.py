@@ -15,6 +15,8 @@ from cheep.errors import CheepError, GateError
 
 log = logging.getLogger(__name__)
 
+MAX_ORDERS = 50  # orders of the groups tried until every label is trained on and tested on
+
 
 class SplitConfig(Settings):
     """Shares of the three splits, and what must stay together.
@@ -101,7 +103,8 @@ def assign_splits(manifest: Manifest, config: SplitConfig) -> Manifest:
     Raises
     ------
     CheepError
-        For an empty manifest, a label with a single recording, or a label whose recordings are all one group.
+        For an empty manifest, a label with a single recording, a label whose recordings are all one group, or labels
+        that share their groups so that not each can be on both sides.
     """
     if not len(manifest):
         raise CheepError("no examples: nothing to split (were all windows left out? see the counts above)")
@@ -150,16 +153,43 @@ def _by_groups(manifest: Manifest, config: SplitConfig) -> Manifest:
             log.warning("label %r has 2 groups of recordings: none is left for validation", names[code])
 
     shares = np.array([1 - config.val - config.test, config.val, config.test])
+    rng = np.random.Generator(np.random.PCG64(config.seed))
+    present = np.flatnonzero(per_label)
+    for attempt in range(MAX_ORDERS):
+        order = rng.permutation(n_groups)
+        if not attempt:
+            order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+        if attempt == MAX_ORDERS // 2 and shares[1] > 0:
+            shares = shares * (1, 0, 1)
+            log.warning("labels share so many groups of recordings that none is left for validation")
+        choice = _place_groups(counts, shares, order)
+        heard = np.stack([(counts[choice == place] > 0).any(axis=0) for place in range(3)], axis=1)
+        lacking = present[~heard[present][:, np.flatnonzero(shares * (1, 0, 1))].all(axis=1)]
+        if not lacking.size:
+            return manifest.with_column("split", TextColumn(choice[ids], list(SPLITS)))
+    name = names[lacking[0]]
+    raise CheepError(
+        f"label {name!r} has {per_label[lacking[0]]} groups of recordings that hold other labels too, and no way was "
+        f"found to train and test on every label: at least 2 groups of each must be free to go to different sides "
+        f"(add recordings of {name!r}, drop the label, or keep less together with --group-by recording)"
+    )
+
+
+def _place_groups(counts: np.ndarray, shares: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return the place (train 0, val 1, test 2) of each group, (groups,) int32.
+
+    ``counts`` (groups, labels) are rows, ``shares`` (3,) the places' shares. Groups of rare labels go first, and
+    ``order`` (groups,) decides among equals.
+    """
+    n_groups, n_labels = counts.shape
+    per_label = (counts > 0).sum(axis=0)
     need = counts.sum(axis=0)[:, None] * shares  # (n_labels, 3) rows still wanted
     has = np.zeros((n_labels, 3), np.int64)  # groups received
-    order = np.random.Generator(np.random.PCG64(config.seed)).permutation(n_groups)
-    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
-    rarity = per_label + np.where(per_label == 0, np.iinfo(np.int64).max // 2, 0)
     # A rare label is placed first: its few groups decide whether every split hears it.
     rarest = np.array(
-        [min(np.flatnonzero(counts[group]), key=lambda code: (rarity[code], code)) for group in range(n_groups)]
+        [min(np.flatnonzero(counts[group]), key=lambda code: (per_label[code], code)) for group in range(n_groups)]
     )
-    order = order[np.argsort(rarity[rarest[order]], kind="stable")]
+    order = order[np.argsort(per_label[rarest[order]], kind="stable")]
     left = per_label.copy()
     choice = np.zeros(n_groups, np.int32)
     wanted = [place for place in (0, 2, 1) if shares[place] > 0]
@@ -177,7 +207,7 @@ def _by_groups(manifest: Manifest, config: SplitConfig) -> Manifest:
         need[codes, place] -= counts[group, codes]
         has[codes, place] += 1
         left[codes] -= 1
-    return manifest.with_column("split", TextColumn(choice[ids], list(SPLITS)))
+    return choice
 
 
 def _distinct_per_label(manifest: Manifest, name: str) -> np.ndarray:
