@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep import runs, stages
 from cheep.audio import probe, read_audio
-from cheep.commands._shared import load_yaml
+from cheep.commands._shared import load_recipe as load_sections
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.voices import VoicesConfig, synthesize_words
@@ -147,19 +147,16 @@ def validates(manifest: Manifest, seed: int) -> np.ndarray:
 
 def fixed_split(train: Manifest, test: Manifest, seed: int) -> Manifest:
     """Return one manifest: a little of ``train`` validates, all of ``test`` is the test."""
-    names = np.where(validates(train, seed), "val", "train").tolist()
-    rows = [
-        {**row, "path": str(train.folder / row["path"]), "split": s} for row, s in zip(train.rows(), names, strict=True)
-    ]
-    rows += [{**row, "path": str(test.folder / row["path"]), "split": "test"} for row in test.rows()]
-    return Manifest.from_rows(rows)
+    train = train.with_column("split", np.where(validates(train, seed), "val", "train").tolist())
+    test = test.with_column("split", ["test"] * len(test))
+    return Manifest.from_rows([*train.anchored().rows(), *test.anchored().rows()])
 
 
 def with_voices(manifest: Manifest, config: VoicesConfig, folder: Path) -> Manifest:
     """Return ``manifest`` and, to train on, its labels as words said by synthetic speakers."""
     words = sorted(set(manifest.column("label")))
     path = synthesize_words(words, folder / config.sha256[:16], config)
-    rows = [{**row, "path": str(manifest.folder / row["path"])} for row in manifest.rows()]
+    rows = list(manifest.anchored().rows())
     for row in _table(path):
         rows.append(
             _window(str(path.parent / row["file"]), row["label"], 0.0, {"split_group": row["group"]})
@@ -198,11 +195,10 @@ def run_fold(
     result["seconds"] = time.monotonic() - begin
     result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe["features"])
     result["streamed"] = streamed_accuracy(folder, manifest.select(test & ~gap))
-    wide = full_band(manifest.select(test & ~gap), recipe["features"].sample_rate_hz)
-    result["narrow"] = wide is not None
-    result["full_band"] = result["metrics"]["int8"]["test"]
-    if wide is not None:
-        result["full_band"] = summarize(field_scores(folder, wide, recipe, cache))
+    heard = manifest.select(test & ~gap)
+    wide = full_band(heard, recipe["features"].sample_rate_hz)
+    result["narrow_windows"] = len(heard) - len(wide)
+    result["full_band"] = summarize(field_scores(folder, wide, recipe, cache)) if len(wide) else None
     if field is not None:
         result["field"] = summarize(field_scores(folder, field, recipe, cache))
         result["alarms"] = alarms_at_recall(folder, manifest.select(test & ~gap))
@@ -218,14 +214,13 @@ def field_scores(folder: Path, field: Manifest, recipe: dict[str, Any], cache: P
     return stages.int8_scores(runtime, outside)["field"]
 
 
-def full_band(test: Manifest, sample_rate_hz: int) -> Manifest | None:
-    """Return the windows of recordings made at the features' rate or above; None where that is all of them.
+def full_band(test: Manifest, sample_rate_hz: int) -> Manifest:
+    """Return the windows of recordings made at the features' rate or above.
 
     A recording made at a lower rate has empty upper bands: a network may tell by them where a sound comes from.
     """
     rate = {path: probe(test.folder / path).sample_rate_hz for path in set(test.column("path"))}
-    wide = np.array([rate[path] >= sample_rate_hz for path in test.column("path")], bool)
-    return None if wide.all() or not wide.any() else test.select(wide)
+    return test.select(np.array([rate[path] >= sample_rate_hz for path in test.column("path")], bool))
 
 
 def streamed_accuracy(folder: Path, test: Manifest) -> float | None:
@@ -295,21 +290,20 @@ def forest_accuracy(manifest: Manifest, features: FeatureConfig, cache: Path) ->
 def load_recipe(task: str, path: Path | None, changes: list[str] | None = None) -> dict[str, Any]:
     """Return the typed settings of ``recipes/TASK.yaml`` or of another file, with ``section.key=value`` changes."""
     path = path or RECIPES / f"{task}.yaml"
-    values = load_yaml(path)
+    values = load_sections(path)
     for change in changes or []:
         name, equals, value = change.partition("=")
         section, _, key = name.partition(".")
-        if not equals or not key or section not in ("features", "voices", "train", "augment", "qat"):
+        if not equals or not key or section not in values:
             raise CheepError(f"--set {change}: write SECTION.KEY=VALUE, such as augment.mixup_alpha=0")
-        values[section] = {**(values.get(section) or {}), key: yaml.safe_load(value)}
-    train = dict(values.get("train") or {})
-    train["augment"] = AugmentConfig.parse(values.get("augment") or {}, f"{path}: augment")
-    voices = values.get("voices")
+        values[section][key] = yaml.safe_load(value)
+    train, voices = values["train"], values["voices"]
+    train["augment"] = AugmentConfig.parse(values["augment"], f"{path}: augment")
     return {
-        "features": FeatureConfig.parse(values.get("features") or {}, f"{path}: features"),
+        "features": FeatureConfig.parse(values["features"], f"{path}: features"),
         "voices": VoicesConfig.parse(voices, f"{path}: voices") if voices else None,
         "train": TrainConfig.parse(train, f"{path}: train"),
-        "qat": QatConfig.parse(values.get("qat") or {}, f"{path}: qat"),
+        "qat": QatConfig.parse(values["qat"], f"{path}: qat"),
     }
 
 
@@ -333,8 +327,8 @@ def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> l
     add("train_seconds", [r["seconds"] for r in results], "s")
     if "memory" not in results[0]:
         return out
-    if any(r["narrow"] for r in results):
-        add("full_band.window_auc", [r["full_band"]["window_auc"] for r in results], "1")
+    if any(r["narrow_windows"] for r in results):
+        add("full_band.window_auc", [r["full_band"] and r["full_band"]["window_auc"] for r in results], "1")
     if "field" in results[0]:
         add("jura.window_auc", [r["field"]["window_auc"] for r in results], "1")
     alarms = [pair for r in results for pair in r.get("alarms", [])]

@@ -104,7 +104,7 @@ def test_a_label_with_one_recording_is_an_error():
 def test_labels_that_share_their_groups_cannot_all_be_on_both_sides():
     # three labels, three recordings, two labels in each: one side of every split holds both recordings of some label
     rows = [row(label, f"r{rec}") for rec, labels in enumerate(("ac", "bc", "ab")) for label in labels]
-    with pytest.raises(CheepError, match="hold other labels too.*at least 2"):
+    with pytest.raises(CheepError, match=r"hold other labels too.*at least 2"):
         assign_splits(Manifest.from_rows(rows), SplitConfig())
     # a fourth recording makes it possible
     result = assign_splits(Manifest.from_rows([*rows, row("c", "r3"), row("b", "r3")]), SplitConfig())

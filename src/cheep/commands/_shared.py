@@ -11,6 +11,7 @@ from typing import Any
 from cheep.config import Settings
 from cheep.errors import CheepError
 
+RECIPE_SECTIONS = ("features", "voices", "train", "augment", "qat")
 _START = time.monotonic()
 
 
@@ -54,6 +55,19 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheepError(f"{path}: must hold settings as 'name: value' lines")
     return values
+
+
+def load_recipe(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the sections of a recipe; those that the file leaves out are empty."""
+    values = load_yaml(path)
+    unknown = sorted(set(values) - set(RECIPE_SECTIONS))
+    if unknown:
+        *names, last = RECIPE_SECTIONS
+        raise CheepError(f"{path}: section {unknown[0]!r}: must be {', '.join(names)} or {last}")
+    for name, section in values.items():
+        if not isinstance(section, dict | None):
+            raise CheepError(f"{path}: section {name!r}: must hold settings as 'name: value' lines")
+    return {name: dict(values.get(name) or {}) for name in RECIPE_SECTIONS}
 
 
 def stage(text: str) -> None:

@@ -14,9 +14,8 @@ import argparse
 from pathlib import Path
 
 from cheep import runs
-from cheep.commands._shared import Progress, add_run, add_settings, load_yaml, metrics_table, settings_from, stage
+from cheep.commands._shared import Progress, add_run, add_settings, load_recipe, metrics_table, settings_from, stage
 from cheep.config import AugmentConfig, FeatureConfig, TrainConfig
-from cheep.errors import CheepError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,14 +57,11 @@ def run(args: argparse.Namespace) -> int:
 
 def settings(args: argparse.Namespace) -> tuple[FeatureConfig, TrainConfig]:
     """Return the settings of a YAML file, if one is given, overridden by options."""
-    values = load_yaml(args.config) if args.config else {}
-    unknown = sorted(set(values) - {"features", "voices", "train", "augment", "qat"})
-    if unknown:
-        raise CheepError(f"{args.config}: section {unknown[0]!r}: must be features, voices, train, augment or qat")
+    values = load_recipe(args.config) if args.config else {}
     if values.get("voices"):
         stage("the recipe's synthetic speakers come with the data: cheep dataset voices, split_dataset.py --train-only")
     features = settings_from(args, FeatureConfig, values.get("features"))
-    base = dict(values.get("train") or {})
-    if values.get("augment") is not None:
+    base = dict(values.get("train", {}))
+    if values.get("augment"):
         base["augment"] = AugmentConfig.parse(values["augment"], f"{args.config}: augment")
     return features, settings_from(args, TrainConfig, base)

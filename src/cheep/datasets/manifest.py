@@ -174,6 +174,11 @@ class Manifest:
 
     # -- deriving --------------------------------------------------------------------------
 
+    def anchored(self) -> Manifest:
+        """Return the manifest with absolute paths: its rows can join those of another folder."""
+        codes, values = self.codes("path")
+        return self.with_column("path", TextColumn(codes, [str((self.folder / value).resolve()) for value in values]))
+
     def select(self, index: np.ndarray | Sequence[int]) -> Manifest:
         """Return the rows of ``index`` (ints or a bool mask)."""
         index = np.asarray(index)

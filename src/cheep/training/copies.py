@@ -11,7 +11,6 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -74,8 +73,7 @@ def add_copies(
             made[name, copy] = _make(source, folder, sample_rate_hz, settings, noises, (seed, copy))
         if progress:
             progress(done, len(paths))
-    rows: list[dict[str, Any]] = [{**row, "path": str((manifest.folder / row["path"]).resolve())}
-                                  for row in manifest.rows()]  # fmt: skip
+    rows = list(manifest.anchored().rows())
     for row in train:
         for copy in range(copies):
             target, digest = made[row["path"], copy]
