@@ -40,6 +40,7 @@ from cheep.evaluate.matching import Annotation, EventCounts, add_counts
 from cheep.evaluate.streaming import Output, ScoreTiming, best_scorer, score_blocks, score_recording
 from cheep.evaluate.sweep import LevelSweep
 from cheep.evaluate.windows import WindowScores, summarize
+from cheep.features.cache import centre_in_silence
 from cheep.tflm import TflmModel
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -227,7 +228,7 @@ def streamed_accuracy(folder: Path, test: Manifest) -> float | None:
     """Return the share of clips whose strongest score, streamed through the device's path, is their label's.
 
     A window every ``stride_frames`` columns, as on the device; the class with the highest score anywhere in the clip is
-    the answer. A clip shorter than a window ends in silence. None for a detector of one label.
+    the answer. A clip shorter than a window stands in silence. None for a detector of one label.
     """
     bundle = load_bundle(folder / runs.INT8_TFLITE)
     if len(bundle.labels) == 1:
@@ -236,7 +237,7 @@ def streamed_accuracy(folder: Path, test: Manifest) -> float | None:
     right = []
     for path, label in {row["path"]: row["label"] for row in test.rows()}.items():
         pcm = read_audio(test.folder / path, bundle.features.sample_rate_hz)
-        pcm = np.pad(pcm, (0, max(0, bundle.features.window_samples - len(pcm))))
+        pcm = centre_in_silence(pcm, bundle.features.window_samples)
         scores, _ = score_blocks(bundle, scorer, [pcm])
         right.append(bundle.labels[int(scores.max(axis=0).argmax())] == label)
     return float(np.mean(right))

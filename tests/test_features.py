@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cheep.audio import write_wav
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 from cheep.features import (
@@ -17,6 +18,7 @@ from cheep.features import (
     mel_weights,
     quantize,
 )
+from cheep.features.cache import recording_columns
 from cheep.features.tables import pcen_smoothing
 from frontend_reference import decibel, mel_energy, signals
 
@@ -190,6 +192,19 @@ def test_too_short_a_recording_gives_no_column():
     assert compute_features(np.zeros(255, np.int16), FeatureConfig()).shape == (0, 40)
     assert compute_features(np.zeros(0, np.int16), FeatureConfig()).shape == (0, 40)
     assert compute_features(np.zeros(256, np.int16), FeatureConfig()).shape == (1, 40)
+
+
+@pytest.mark.parametrize("n", [1, 100, 4001, 7855, 7856, 7857, 20000])
+def test_a_recording_shorter_than_a_window_stands_in_the_middle_of_silence(tmp_path, rng, n):
+    config = FeatureConfig()
+    pcm = rng.integers(-9000, 9000, n, dtype=np.int16)
+    write_wav(tmp_path / "a.wav", pcm, 8000)
+    columns = recording_columns(tmp_path / "a.wav", config)
+    before = max(0, (config.window_samples - n) // 2)
+    heard = np.zeros(max(n, config.window_samples), np.int16)
+    heard[before : before + n] = pcm
+    assert columns.tobytes() == compute_features(heard, config).tobytes()
+    assert len(columns) >= config.window_frames
 
 
 def test_silence_is_the_floor():

@@ -15,6 +15,7 @@ from cheep.cli import main
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
 from cheep.datasets.demo import make_demo_dataset
 from cheep.errors import CheepError
+from cheep.models import build_model
 from cheep.tflite_model import read_model
 from cheep.tflm import TflmModel
 
@@ -229,18 +230,22 @@ def test_pcen_is_augmented_before_the_compression(rng):
         pcen_windows(both, pcen.model_copy(update={"compression": "db"}))
 
 
-def test_a_student_learns_from_teachers_on_levels_and_on_pcen(home, trained):
+def test_a_student_learns_from_teachers_that_hear_differently(home, trained):
     run = home / "runs" / "student"
     run.mkdir()
     shutil.copy(trained / "dataset.csv", run)
-    config = TRAIN.model_copy(update={"teacher_model": "sepconv_s", "teacher_epochs": 2, "epochs": 2})
+    kinds = ("db", "pcen", "mean", "db")
+    lessons = {"teacher_model": "sepconv_s", "teachers": kinds, "teacher_epochs": 2, "epochs": 2}
+    config = TRAIN.model_copy(update=lessons)
     stages.train_stage(run, FEATURES, config)
-    assert (run / "teacher_db.h5").is_file()
-    before = (run / "teacher_pcen.h5").stat().st_mtime_ns
+    assert (run / "teacher_1_db.h5").is_file()
+    before = (run / "teacher_2_pcen.h5").stat().st_mtime_ns
     windows = stages.load_windows(run, FEATURES, config)
     teacher = stages.train_teachers(run, windows, config)
-    assert (run / "teacher_pcen.h5").stat().st_mtime_ns == before  # not trained again
-    assert [features.compression for _, features in teacher.members] == ["db", "pcen"]
+    assert (run / "teacher_2_pcen.h5").stat().st_mtime_ns == before  # not trained again
+    assert [features.compression for _, features in teacher.members] == ["db", "pcen", "db", "db"]
+    one, *_, other = (model.get_weights()[0] for model, _ in teacher.members)
+    assert np.abs(one - other).max() > 0  # the same ears, another seed
     levels = windows.splits["train"].gather_levels(np.arange(8))
     assert levels.shape[1] == FEATURES.window_frames + teacher.context_frames
     targets = teacher.targets(levels)
@@ -250,6 +255,24 @@ def test_a_student_learns_from_teachers_on_levels_and_on_pcen(home, trained):
     assert single.targets(levels) == pytest.approx(expected, abs=1e-3)
     stages.qat_stage(run, QAT)
     assert (run / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("relative_to", ["peak", "mean"])
+def test_a_teacher_on_relative_levels_hears_no_gain_and_over_means_no_microphone(tmp_path, relative_to):
+    stages.seed_everything(1)
+    model = build_model("sepconv_s", (39, 40), 3, relative_to=relative_to)
+    stages.save_keras(model, tmp_path / "teacher.h5")
+    model = stages.load_keras(tmp_path / "teacher.h5")
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-70, -60, (4, 39, 40, 1)).astype(np.float32)
+    x[:, 10:30] += rng.uniform(30, 40, (4, 20, 40, 1)).astype(np.float32)
+    curve = np.linspace(-4, 4, 40, dtype=np.float32)[:, None]
+    plain, louder = model.predict(x, verbose=0), model.predict(x + 17, verbose=0)
+    assert np.abs(louder - plain).max() < 1e-4
+    assert np.ptp(plain, axis=0).max() > 1e-3  # it does hear something
+    steady = np.tile(x[:, 10:30], (1, 2, 1, 1))[:, :39]  # every column sounds
+    moved = np.abs(model.predict(steady + curve, verbose=0) - model.predict(steady, verbose=0)).max()
+    assert moved < 1e-4 if relative_to == "mean" else moved > 1e-4
 
 
 def test_a_network_that_cannot_fit_the_board_is_refused_before_training(home, trained, monkeypatch, capsys):

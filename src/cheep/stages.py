@@ -67,7 +67,7 @@ def load_windows(run: Path, features: FeatureConfig, config: TrainConfig, on_fil
     plan = LabelPlan.of(manifest, config)
     cache = load_cache(manifest, features, run / "features", on_file)
     splits = {name: window_set(manifest.of_split(name), cache, plan) for name in ("train", "val", "test")}
-    if features.compression == "pcen" or config.teacher_model:
+    if features.compression == "pcen" or (config.teacher_model and "pcen" in config.teachers):
         splits["train"] = _with_levels(splits["train"], manifest, run)
     for name in ("train", "val"):
         if not len(splits[name]):
@@ -121,28 +121,34 @@ def train_stage(
 
 
 def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: OnEpoch | None = None) -> Teacher:
-    """Train the teachers of a distillation, or load them: one network on levels (dB), one on PCEN.
+    """Train the teachers of a distillation, or load them: a network for each of ``config.teachers``.
 
-    They are kept as ``teacher_db.h5`` and ``teacher_pcen.h5`` with the settings that made them.
+    They are kept as ``teacher_1_db.h5``, ``teacher_2_pcen.h5``, ... with the settings that made them. Teachers that
+    hear the same differ in their seed.
     """
     members = []
     lessons = config.model_copy(
         update={"model": config.teacher_model, "teacher_model": "", "epochs": config.teacher_epochs}
     )
-    for compression in ("db", "pcen"):
-        changes = {"compression": compression} | ({"pcen_eps": TEACHER_PCEN_EPS} if compression == "pcen" else {})
+    for place, kind in enumerate(config.teachers):
+        lessons = lessons.model_copy(update={"seed": config.seed + config.teachers[:place].count(kind)})
+        changes = {"compression": "pcen", "pcen_eps": TEACHER_PCEN_EPS} if kind == "pcen" else {"compression": "db"}
         features = windows.features.model_copy(update=changes)
-        path, about = run / f"teacher_{compression}.h5", run / f"teacher_{compression}.json"
+        path = run / f"teacher_{place + 1}_{kind}.h5"
+        about = path.with_suffix(".json")
         made_by = {"features": features.to_dict(), "train": lessons.to_dict(), "data": describe_data(run, windows)}
         if not (path.is_file() and about.is_file() and runs.read_json(about, TRAIN_COMMAND) == made_by):
             about.unlink(missing_ok=True)
             part = load_windows(run, features, lessons)
-            train = _with_levels(part.splits["train"], part.manifest, run)
-            log.info("teacher on %s: %d epochs", "levels" if compression == "db" else "PCEN", lessons.epochs)
-            seed_everything(config.seed)
+            train = part.splits["train"]
+            if windows.splits["train"].levels:  # the same stretches of sound for all teachers
+                train = _with_levels(train, part.manifest, run)
+            log.info("teacher %d of %d, on %s: %d epochs", place + 1, len(config.teachers), kind, lessons.epochs)
+            seed_everything(lessons.seed)
             shape, plan = (features.window_frames, features.n_mels), windows.plan
-            model = build_model(lessons.model, shape, len(plan.labels), plan.activation, lessons.dropout)
-            fit(model, train, part.splits["val"], lessons, run / f"checkpoint-{compression}", on_epoch)
+            relative_to = kind if kind in ("peak", "mean") else ""
+            model = build_model(lessons.model, shape, len(plan.labels), plan.activation, lessons.dropout, relative_to)
+            fit(model, train, part.splits["val"], lessons, run / f"checkpoint-{path.stem}", on_epoch)
             save_keras(model, path)
             runs.write_json(about, made_by)
         members.append((path, features))

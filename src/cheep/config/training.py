@@ -27,6 +27,9 @@ class AugmentConfig(Settings):
     mixup_alpha: float = Field(0.2, ge=0, le=5)
 
 
+TeacherInput = Literal["db", "pcen", "peak", "mean"]
+
+
 class TrainConfig(Settings):
     """Training of the float network."""
 
@@ -45,6 +48,12 @@ class TrainConfig(Settings):
     activation: Literal["auto", "softmax", "sigmoid"] = "auto"
     background: str = Field("background", description="label that is no target; ignored when absent")
     teacher_model: str = Field("", description="network of the teachers to learn from (empty: labels only)")
+    teachers: tuple[TeacherInput, ...] = Field(
+        ("db", "pcen"),
+        min_length=1,
+        max_length=16,
+        description="what each hears: levels, PCEN, levels under the window's peak, or over the band's mean",
+    )
     teacher_epochs: int = Field(25, ge=1, le=10000)
     teacher_weight: float = Field(0.7, ge=0, le=1, description="share of the teachers' judgement in the targets")
     augment: AugmentConfig = AugmentConfig()

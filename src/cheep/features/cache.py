@@ -20,6 +20,8 @@ from cheep.features.digests import digests_of
 
 log = logging.getLogger(__name__)
 
+_VERSION = 2  # of what is computed from the same settings and files: older caches are not taken up
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureCache:
@@ -36,23 +38,31 @@ class FeatureCache:
 def recording_columns(path: str | os.PathLike, config: FeatureConfig) -> np.ndarray:
     """Return the mel columns of one file, (frames, n_mels) float32, streamed block by block.
 
-    A recording shorter than one network window is padded at its end to ``config.window_frames`` columns with its
-    own quiet level (10th percentile per band; silence for a file without a single column).
+    A recording shorter than one network window stands in the middle of silence (:func:`centre_in_silence`): its own
+    quiet parts would not do, as a word or call that is cut out tightly has none.
     """
     from cheep.features import FrontendStream
 
     stream = FrontendStream(config)
-    parts = [stream.push(block) for block in iter_audio(path, config.sample_rate_hz)]
-    columns = np.concatenate(parts) if parts else np.zeros((0, config.n_mels), np.float32)
-    missing = config.window_frames - len(columns)
-    if missing > 0:
-        if len(columns):
-            quiet = np.percentile(columns, 10, axis=0).astype(np.float32)
+    parts: list[np.ndarray] = []
+    held, n_held = [], 0  # what came before the first window was full
+    for block in iter_audio(path, config.sample_rate_hz):
+        if n_held < config.window_samples:
+            held.append(block)
+            n_held += len(block)
         else:
-            stream.reset()
-            quiet = stream.push(np.zeros(config.frame_samples, np.int16))[0]
-        columns = np.concatenate([columns, np.tile(quiet, (missing, 1))])
-    return columns
+            parts += [stream.push(each) for each in (*held, block)]
+            held = []
+    pcm = np.concatenate(held) if held else np.zeros(0, np.int16)
+    if not parts:
+        pcm = centre_in_silence(pcm, config.window_samples)
+    return np.concatenate([*parts, stream.push(pcm)])
+
+
+def centre_in_silence(pcm: np.ndarray, n_samples: int) -> np.ndarray:
+    """Return ``pcm`` (n,) int16 with digital silence before and after it, at least ``n_samples`` in all."""
+    missing = max(0, n_samples - len(pcm))
+    return np.pad(pcm, (missing // 2, missing - missing // 2))
 
 
 def build_feature_cache(
@@ -88,7 +98,7 @@ def build_feature_cache(
             f"{missing[0]}: no such recording ({len(missing)} of {len(paths)} are missing); "
             "make the manifest again with python src/split_dataset.py"
         )
-    key = hashlib.sha256(config.to_json().encode())
+    key = hashlib.sha256(f"{_VERSION}\0{config.to_json()}".encode())
     digests = digests_of(paths, folder)
     for name, digest in zip(names, digests, strict=True):
         key.update(f"{name}\0{digest}\0".encode())
@@ -103,7 +113,7 @@ def build_feature_cache(
 
 def _compute(paths, names, config, data_path: Path, index_path: Path, workers, progress) -> None:
     data_path.parent.mkdir(parents=True, exist_ok=True)
-    part = data_path.with_suffix(".part")
+    part = data_path.with_suffix(f".{os.getpid()}.part")  # two trainings may fill one folder
     spans, total = {}, 0
     try:
         with part.open("wb") as out:
@@ -118,7 +128,7 @@ def _compute(paths, names, config, data_path: Path, index_path: Path, workers, p
         part.unlink(missing_ok=True)
         raise
     text = json.dumps({"features": config.to_dict(), "spans": spans}, sort_keys=True, separators=(",", ":"))
-    temporary = index_path.with_suffix(".json.part")
+    temporary = index_path.with_suffix(f".json.{os.getpid()}.part")
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, index_path)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
 
 MIN_FRAMES = 24
 MIN_MELS = 24
+
+_RANGE_DB = 50.0  # what lies further below a window's peak is the recording's noise floor
+_SOUNDING_DB = 30.0  # a column with a cell no further below the peak counts for the means of the bands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,7 @@ def build_model(
     n_outputs: int,
     activation: str = "softmax",
     dropout: float = 0.2,
+    relative_to: Literal["", "peak", "mean"] = "",
 ):
     """Build a network.
 
@@ -68,6 +72,9 @@ def build_model(
         ``sigmoid`` for one species against the rest and for several labels at once.
     dropout : float
         Rate before the last layer while training, 0..1.
+    relative_to : {"", "peak", "mean"}
+        For a network that stays on the computer (a teacher): it hears no level, but how far each cell lies under the
+        window's peak, or over the mean of its band.
 
     Returns
     -------
@@ -86,8 +93,9 @@ def build_model(
         )
     keras = import_tf().keras
     inputs = keras.Input((frames, mels, 1), name="mel")
+    x = _relative_levels(inputs, relative_to == "mean") if relative_to else inputs
     try:
-        x = spec.body(keras, inputs, **spec.parameters)
+        x = spec.body(keras, x, **spec.parameters)
     except ValueError:  # a kernel is larger than what the layers before it leave
         raise CheepError(
             f"window_frames={frames}, n_mels={mels}: too small for {name}: its layers use the window up; raise "
@@ -100,3 +108,21 @@ def build_model(
     x = keras.layers.Reshape((n_outputs,), name="flat")(x)
     outputs = keras.layers.Activation(activation, name="scores")(x)
     return keras.Model(inputs, outputs, name=name)
+
+
+def _relative_levels(x: Any, over_mean: bool) -> Any:
+    """Return levels in dB (batch, frames, mels, 1) without their absolute level; see :func:`build_model`.
+
+    Over the mean: cepstral mean normalization (Atal 1974) on bands, over the columns that sound. A column that does
+    not cannot rise above its bands' means.
+    """
+    from cheep.tf_runtime import import_tf
+
+    tf = import_tf()
+    x = tf.maximum(x - tf.reduce_max(x, axis=[1, 2], keepdims=True), -_RANGE_DB)
+    if not over_mean:
+        return x
+    sounding = tf.cast(tf.reduce_max(x, axis=2, keepdims=True) > -_SOUNDING_DB, tf.float32)
+    count = tf.reduce_sum(sounding, axis=1, keepdims=True)  # at least one: the column of the peak
+    x = x - tf.reduce_sum(x * sounding, axis=1, keepdims=True) / count
+    return x * sounding + tf.minimum(x, 0.0) * (1.0 - sounding)
