@@ -375,9 +375,16 @@ def _run(args: argparse.Namespace) -> int:
     if args.test:
         test = Manifest.from_rows(task.windows(args.test.resolve(), window_s), args.test.resolve())
         parts = [fixed_split(manifest, test, args.seed)]
+        shared = sorted(set(manifest.column("group")) & set(test.column("group")))
+        if shared:
+            print(
+                f"warning: {len(shared)} groups are in --train and in --test, such as {shared[0]!r}: the result will "
+                "flatter",
+                file=sys.stderr,
+            )
     else:
         parts = list(splits(manifest, task, args.seed))
-    chosen = [int(i) for i in args.folds.split(",")] if args.folds else range(len(parts))
+    chosen = _numbers(args.folds, len(parts)) if args.folds else range(len(parts))
     field_root = (args.test or args.train).resolve()
     field = None
     if args.task == BIRD and (field_root / "soundscapes" / "metadata.csv").is_file():
@@ -398,6 +405,14 @@ def _run(args: argparse.Namespace) -> int:
         for value in values:
             print(f"{value['name']:40} {value['value']:12.4f} {value['unit']}")
     return 0
+
+
+def _numbers(text: str, count: int) -> list[int]:
+    """Return the folds named by ``--folds``."""
+    chosen = [int(part) if part.strip().isdigit() else count for part in text.split(",")]
+    if max(chosen) >= count:
+        raise CheepError(f"--folds {text}: must be numbers from 0 to {count - 1}, with commas between them")
+    return chosen
 
 
 def _show(task: str, fold: int, result: dict[str, Any], forests: list[float]) -> None:
