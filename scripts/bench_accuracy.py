@@ -199,7 +199,9 @@ def run_fold(
     heard = manifest.select(test & ~gap)
     wide = full_band(heard, recipe["features"].sample_rate_hz)
     result["narrow_windows"] = len(heard) - len(wide)
-    result["full_band"] = summarize(field_scores(folder, wide, recipe, cache)) if len(wide) else None
+    result["full_band"] = result["metrics"]["int8"]["test"] if len(wide) else None
+    if 0 < len(wide) < len(heard):
+        result["full_band"] = summarize(field_scores(folder, wide, recipe, cache))
     if field is not None:
         result["field"] = summarize(field_scores(folder, field, recipe, cache))
         result["alarms"] = alarms_at_recall(folder, manifest.select(test & ~gap))
