@@ -195,8 +195,8 @@ def run_fold(
     result = json.loads((folder / stages.EVALUATION).read_text())
     result["seconds"] = time.monotonic() - begin
     result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe["features"])
-    result["streamed"] = streamed_accuracy(folder, manifest.select(test & ~gap))
     heard = manifest.select(test & ~gap)
+    result["streamed"] = streamed_accuracy(folder, heard)
     wide = full_band(heard, recipe["features"].sample_rate_hz)
     result["narrow_windows"] = len(heard) - len(wide)
     result["full_band"] = result["metrics"]["int8"]["test"] if len(wide) else None
@@ -204,7 +204,7 @@ def run_fold(
         result["full_band"] = summarize(field_scores(folder, wide, recipe, cache))
     if field is not None:
         result["field"] = summarize(field_scores(folder, field, recipe, cache))
-        result["alarms"] = alarms_at_recall(folder, manifest.select(test & ~gap))
+        result["alarms"] = alarms_at_recall(folder, heard)
     return result
 
 
