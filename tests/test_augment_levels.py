@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from cheep.config import AugmentConfig, FeatureConfig
+from cheep.config import AugmentConfig, FeatureConfig, TrainConfig
+from cheep.datasets.manifest import Manifest
 from cheep.features import compute_features
 from cheep.features.cache import FeatureCache
-from cheep.training.augment import add_noise, warp_frequency, warp_time
-from cheep.training.data import WindowSet
+from cheep.features.mel import mel_points_hz
+from cheep.training.augment import add_noise, draw_epoch, warp_frequency, warp_time
+from cheep.training.data import LabelPlan, WindowSet
 
 FEATURES = FeatureConfig()
 
@@ -43,6 +45,25 @@ def test_time_warp_changes_the_distance_of_two_onsets():
     assert warp_time(x, 0.2, Fixed(0)) == pytest.approx(x)
 
 
+def test_local_warps_vary_inside_the_window_and_keep_its_middle(rng):
+    ramp = np.tile(np.arange(41, dtype=np.float32)[:, None], (200, 1, 3))  # each cell says where it stood
+    place = warp_time(ramp, 0, rng, local=0.4)[:, :, 0]
+    speed = np.diff(place, axis=1)
+    inside = (place[:, 1:] < 40) & (place[:, :-1] > 0)  # not where the outer columns are repeated
+    assert place[:, 20] == pytest.approx(20, abs=1e-4)
+    assert speed[inside].min() >= 0.6 - 1e-3 and speed[inside].max() <= 1 / 0.6 + 1e-3
+    assert np.all(np.abs(np.diff(speed[:, 1:-1], axis=1))[inside[:, 1:-2] & inside[:, 2:-1]] < 0.25)  # smoothly
+    assert np.mean(speed[:, 12:28].max(axis=1) / speed[:, 12:28].min(axis=1) > 1.2) > 0.7
+    bands = np.tile(np.arange(40, dtype=np.float32), (200, 4, 1))
+    centre = mel_points_hz(FEATURES)[1:-1]
+    heard = warp_frequency(bands, FEATURES, 0, rng, local=0.1)[:, 0]
+    factor = np.interp(heard, np.arange(40), centre) / centre
+    inside = (heard > 0) & (heard < 39)
+    assert factor[inside].min() >= 0.9 - 1e-3 and factor[inside].max() <= 1 / 0.9 + 1e-3
+    spread = [row[ok].max() / row[ok].min() for row, ok in zip(factor, inside, strict=True)]
+    assert np.median(spread) > 1.05
+
+
 def test_warps_of_nothing_and_within_their_range(rng):
     x = rng.normal(-40, 10, (50, 39, 40)).astype(np.float32)
     assert warp_frequency(x, FEATURES, 0, rng) is x
@@ -74,8 +95,43 @@ def test_a_recording_of_one_window_is_turned_and_a_longer_one_moved():
     columns = np.repeat(np.arange(40, dtype=np.float32)[:, None], 2, axis=1)
     first, low, high = np.array([0, 15]), np.array([0, 10]), np.array([0, 30])
     none = np.zeros(2, int)
-    windows = WindowSet(FeatureCache(features, columns, {}), first, low, high, none, none, none, none)
+    windows = WindowSet(FeatureCache(features, columns, {}), first, low, high, none, none, none, none, np.zeros(1))
     for shift in (3, -3):  # the quiet end comes first; the longer recording's window starts elsewhere
         short, long = windows.gather_levels(np.arange(2), np.array([shift, shift]))[:, :, 0]
         assert short.tolist() == [7, 8, 9, 0, 1, 2, 3, 4, 5, 6]
         assert long.tolist() == list(range(15 + shift, 25 + shift))
+
+
+def test_a_window_of_digital_silence_says_nothing_of_its_recordings_label():
+    features = FeatureConfig(window_frames=10, n_mels=2)
+    floor = 10 * np.log10(features.log_floor)
+    columns = np.full((60, 2), floor, np.float32)
+    columns[:8] = -20  # a bark at the beginning of a recording that is filled up with zeros
+    columns[35, 1] = floor + 3  # hardly anything is not nothing
+    first, low, high = np.array([0, 20, 30]), np.zeros(3, int), np.full(3, 50)
+    targets = np.tile(np.array([[1, 0]], np.float32), (3, 1))
+    none = np.zeros(3, int)
+    config = AugmentConfig(gain_db=0, tilt_db=0, band_db=0, shift_frames=0, mixup_alpha=0)
+    for silence in ([0.5, 0.5], [0.0, 1.0]):
+        windows = WindowSet(
+            FeatureCache(features, columns, {}), first, low, high, targets, none, none, none.astype(bool),
+            np.array(silence, np.float32),
+        )  # fmt: skip
+        _, y = draw_epoch(windows, np.arange(3), config, np.random.default_rng(1))
+        assert y.tolist() == [[1, 0], silence, [1, 0]] and y.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("labels", "activation", "silence"),
+    [
+        (["cat", "dog"], "auto", [0.5, 0.5]),
+        (["background", "cat", "dog"], "auto", [1, 0, 0]),
+        (["background", "cat"], "auto", [0]),
+        (["background", "cat", "dog"], "sigmoid", [0, 0]),
+    ],
+)
+def test_silence_is_background_or_no_label_more_than_another(labels, activation, silence):
+    fields = {"start_s": 0.0, "licence": "", "attribution": ""}
+    rows = [{"path": f"{label}.wav", "label": label, **fields} for label in labels]
+    plan = LabelPlan.of(Manifest.from_rows(rows), TrainConfig(activation=activation))
+    assert plan.silence.tolist() == silence

@@ -228,6 +228,6 @@ def small_windows(network):
     windows = WindowSet(
         cache=FeatureCache(FEATURES, columns, spans), first=np.array(first), low=np.array(low), high=np.array(high),
         targets=np.array(targets, np.float32), label=np.argmax(targets, 1), clip=np.array(clip),
-        is_background=np.zeros(len(first), bool),
+        is_background=np.zeros(len(first), bool), silence=np.full(2, 0.5),
     )  # fmt: skip
     return windows, take_apart(network)

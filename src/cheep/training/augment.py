@@ -15,6 +15,8 @@ from cheep.training.distill import Teacher, network_input
 
 _NOISE_SLOPE_DB = 15.0  # from white to that of wind and traffic, lowest band against highest: 30 dB
 _NOISE_SPREAD_DB = 4.0
+_KNOTS = 6  # of a smoothly varying factor, over a window's columns or bands
+_FLOOR_SPREAD_DB = 0.01  # single precision and interpolation about the floor
 
 
 def draw_epoch(
@@ -27,14 +29,18 @@ def draw_epoch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return augmented inputs (n, frames, mels, 1) float32 and targets (n, classes) float32 of rows ``index``.
 
+    A window of digital silence (recordings are filled up with it) says nothing of its recording's label: its target is
+    ``windows.silence``.
+
     With a teacher the targets are ``teacher_weight`` of its judgement of the changed sound, and the rest the labels.
     """
     n = len(index)
     shift = rng.integers(-config.shift_frames, config.shift_frames + 1, n)
     levels = windows.gather_levels(index, shift)  # (n, context + frames, mels) dB
     y = windows.targets[index]
-    levels = warp_frequency(levels, windows.cache.config, config.frequency_warp, rng)
-    levels = warp_time(levels, config.time_warp, rng)
+    y = np.where(is_silent(levels[:, windows.context_frames :], windows.cache.config)[:, None], windows.silence, y)
+    levels = warp_frequency(levels, windows.cache.config, config.frequency_warp, rng, config.local_frequency_warp)
+    levels = warp_time(levels, config.time_warp, rng, config.local_time_warp)
     levels = mix_background(levels, windows, config, rng)
     levels = add_noise(levels, config, rng)
     levels = levels + _level(n, levels.shape[2], config, rng)
@@ -46,34 +52,45 @@ def draw_epoch(
     return x[..., None].astype(np.float32), y
 
 
-def warp_frequency(x: np.ndarray, features: FeatureConfig, most: float, rng: np.random.Generator) -> np.ndarray:
+def is_silent(levels: np.ndarray, features: FeatureConfig) -> np.ndarray:
+    """Return which windows (n, frames, mels) in dB hold digital silence, no cell above the floor: (n,) bool."""
+    return levels.max(axis=(1, 2)) < 10 * np.log10(features.log_floor) + _FLOOR_SPREAD_DB
+
+
+def warp_frequency(
+    x: np.ndarray, features: FeatureConfig, most: float, rng: np.random.Generator, local: float = 0.0
+) -> np.ndarray:
     """Scale the frequencies of each window by a random factor between ``1 - most`` and ``1 / (1 - most)``.
 
     Vocal tract length perturbation (Jaitly, Hinton 2013) on mel bands: every band takes the level, interpolated, that
-    stood at its scaled centre frequency; beyond the outer bands the outer bands are repeated.
+    stood at its scaled centre frequency; beyond the outer bands the outer bands are repeated. With ``local`` the
+    factor also varies smoothly over the bands, by as much: another accent moves one formant and not the next.
     """
-    if most <= 0:
+    if most <= 0 and local <= 0:
         return x
     n, _, mels = x.shape
     centre = mel_points_hz(features)[1:-1]
-    factor = _factor(n, most, rng)
-    place = np.interp((centre * factor[:, None]).ravel(), centre, np.arange(mels)).reshape(n, 1, mels)
+    factor = _factors(n, mels, most, local, rng)
+    place = np.interp((centre * factor).ravel(), centre, np.arange(mels)).reshape(n, 1, mels)
     low = np.minimum(place.astype(int), mels - 2)
     share = (place - low).astype(np.float32)
     low = np.broadcast_to(low, x.shape)
     return np.take_along_axis(x, low, 2) * (1 - share) + np.take_along_axis(x, low + 1, 2) * share
 
 
-def warp_time(x: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarray:
-    """Stretch each window about its middle by a random factor between ``1 - most`` and ``1 / (1 - most)``.
+def warp_time(x: np.ndarray, most: float, rng: np.random.Generator, local: float = 0.0) -> np.ndarray:
+    """Change the speed of each window about its middle by a factor between ``1 - most`` and ``1 / (1 - most)``.
 
-    Where a shortened window ends, its outer columns are repeated.
+    With ``local`` the speed also varies smoothly inside the window, by as much: a vowel is drawn out and the rest is
+    not. Where a shortened window ends, its outer columns are repeated.
     """
-    if most <= 0:
+    if most <= 0 and local <= 0:
         return x
     n, frames, _ = x.shape
     middle = (frames - 1) / 2
-    place = np.clip((np.arange(frames) - middle) * _factor(n, most, rng)[:, None] + middle, 0, frames - 1)
+    place = np.cumsum(_factors(n, frames, most, local, rng), axis=1)
+    place += middle - place[:, [int(np.floor(middle)), int(np.ceil(middle))]].mean(axis=1, keepdims=True)
+    place = np.clip(place, 0, frames - 1)
     low = np.minimum(place.astype(int), frames - 2)
     share = (place - low).astype(np.float32)[:, :, None]
     rows = np.arange(n)[:, None]
@@ -139,8 +156,12 @@ def mixup(x: np.ndarray, y: np.ndarray, alpha: float, rng: np.random.Generator) 
     return a * x + (1 - a) * x[other], share[:, None] * y + (1 - share[:, None]) * y[other]
 
 
-def _factor(n: int, most: float, rng: np.random.Generator) -> np.ndarray:
-    return np.exp(rng.uniform(-1, 1, n) * -np.log1p(-most))
+def _factors(n: int, places: int, most: float, local: float, rng: np.random.Generator) -> np.ndarray:
+    """Return (n, places) factors: one of each row, times one that is drawn at a few knots and interpolated (in log)."""
+    knots = rng.uniform(-1, 1, (n, 1)) * -np.log1p(-most) + rng.uniform(-1, 1, (n, _KNOTS)) * -np.log1p(-local)
+    at = np.linspace(0, _KNOTS - 1, places)
+    low = np.minimum(at.astype(int), _KNOTS - 2)
+    return np.exp(knots[:, low] * (low + 1 - at) + knots[:, low + 1] * (at - low))
 
 
 def _span(n: int, length: int, longest: int, rng: np.random.Generator) -> np.ndarray:

@@ -50,6 +50,14 @@ class LabelPlan:
         outputs = names if activation == "softmax" else targets
         return cls(tuple(outputs), activation, background)
 
+    @property
+    def silence(self) -> np.ndarray:
+        """Targets of a window without any sound, (len(labels),) float32: background, or all labels alike."""
+        if self.background in self.labels:
+            return self.encode([self.background])[0]
+        share = 1 / len(self.labels) if self.activation == "softmax" else 0.0
+        return np.full(len(self.labels), share, np.float32)
+
     def encode(self, names: list[str]) -> np.ndarray:
         """Return targets (n, len(labels)) float32 in {0, 1}."""
         place = {label: i for i, label in enumerate(self.labels)}
@@ -66,7 +74,8 @@ class WindowSet:
     """Windows of one split.
 
     ``first`` (n,) int64 is each window's first row in ``cache.columns``; ``low`` and ``high`` (n,) bound where it
-    may start inside its recording; ``targets`` (n, classes) float32; ``clip`` (n,) int ids of the recording.
+    may start inside its recording; ``targets`` (n, classes) float32; ``clip`` (n,) int ids of the recording;
+    ``silence`` (classes,) float32, the targets of a window of digital silence, whatever its recording is called.
     ``levels`` holds the same recordings' columns in dB (training only): needed for PCEN, and for teachers that use it.
     """
 
@@ -78,6 +87,7 @@ class WindowSet:
     label: np.ndarray
     clip: np.ndarray
     is_background: np.ndarray
+    silence: np.ndarray
     levels: FeatureCache | None = None
 
     def __len__(self) -> int:
@@ -158,6 +168,7 @@ def window_set(manifest: Manifest, cache: FeatureCache, plan: LabelPlan) -> Wind
         label=label_codes[1],
         clip=codes.astype(np.int64),
         is_background=np.array([name == plan.background for name in names], bool),
+        silence=plan.silence,
     )
 
 
