@@ -242,6 +242,8 @@ def test_a_student_learns_from_teachers_that_hear_differently(home, trained):
     before = (run / "teacher_2_pcen.h5").stat().st_mtime_ns
     windows = stages.load_windows(run, FEATURES, config)
     teacher = stages.train_teachers(run, windows, config)
+    more = config.model_copy(update={"teachers": (*kinds, "peak"), "teacher_weight": 0.5})
+    assert len(stages.train_teachers(run, windows, more).members) == 5
     assert (run / "teacher_2_pcen.h5").stat().st_mtime_ns == before  # not trained again
     assert [features.compression for _, features in teacher.members] == ["db", "pcen", "db", "db"]
     one, *_, other = (model.get_weights()[0] for model, _ in teacher.members)
@@ -255,6 +257,8 @@ def test_a_student_learns_from_teachers_that_hear_differently(home, trained):
     assert single.targets(levels) == pytest.approx(expected, abs=1e-3)
     stages.qat_stage(run, QAT)
     assert (run / "manifest.json").is_file()
+    stages.train_teachers(run, windows, config.model_copy(update={"teacher_epochs": 1, "teachers": kinds[:2]}))
+    assert (run / "teacher_2_pcen.h5").stat().st_mtime_ns > before  # other lessons
 
 
 @pytest.mark.parametrize("relative_to", ["peak", "mean"])

@@ -123,8 +123,9 @@ def train_stage(
 def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: OnEpoch | None = None) -> Teacher:
     """Train the teachers of a distillation, or load them: a network for each of ``config.teachers``.
 
-    They are kept as ``teacher_1_db.h5``, ``teacher_2_pcen.h5``, ... with the settings that made them. Teachers that
-    hear the same differ in their seed.
+    They are kept as ``teacher_1_db.h5``, ``teacher_2_pcen.h5``, ... with the settings that made them, so that another
+    teacher at the end of the list, or another weight, costs no lesson twice. Teachers that hear the same differ in
+    their seed.
     """
     members = []
     lessons = config.model_copy(
@@ -136,7 +137,12 @@ def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: O
         features = windows.features.model_copy(update=changes)
         path = run / f"teacher_{place + 1}_{kind}.h5"
         about = path.with_suffix(".json")
-        made_by = {"features": features.to_dict(), "train": lessons.to_dict(), "data": describe_data(run, windows)}
+        made_by = {
+            "features": features.to_dict(),
+            "train": {key: value for key, value in lessons.to_dict().items() if not key.startswith("teacher")},
+            "context_frames": windows.splits["train"].context_frames,
+            "data": describe_data(run, windows),
+        }
         if not (path.is_file() and about.is_file() and runs.read_json(about, TRAIN_COMMAND) == made_by):
             about.unlink(missing_ok=True)
             part = load_windows(run, features, lessons)
