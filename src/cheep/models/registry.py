@@ -12,7 +12,7 @@ from cheep.errors import CheepError
 MIN_FRAMES = 24
 MIN_MELS = 24
 
-_RANGE_DB = 70.0  # what lies further below a window's peak is the recording's noise floor; an s lies at 45
+_RANGE_DB = 50.0  # what lies further below a window's peak is the recording's noise floor
 _SOUNDING_DB = 30.0  # a column with a cell no further below the peak counts for the means of the bands
 
 

@@ -158,7 +158,10 @@ def mixup(x: np.ndarray, y: np.ndarray, alpha: float, rng: np.random.Generator) 
 
 def _factors(n: int, places: int, most: float, local: float, rng: np.random.Generator) -> np.ndarray:
     """Return (n, places) factors: one of each row, times one that is drawn at a few knots and interpolated (in log)."""
-    knots = rng.uniform(-1, 1, (n, 1)) * -np.log1p(-most) + rng.uniform(-1, 1, (n, _KNOTS)) * -np.log1p(-local)
+    row = rng.uniform(-1, 1, (n, 1)) * -np.log1p(-most)
+    if local <= 0:
+        return np.exp(row) * np.ones(places)
+    knots = row + rng.uniform(-1, 1, (n, _KNOTS)) * -np.log1p(-local)
     at = np.linspace(0, _KNOTS - 1, places)
     low = np.minimum(at.astype(int), _KNOTS - 2)
     return np.exp(knots[:, low] * (low + 1 - at) + knots[:, low + 1] * (at - low))
