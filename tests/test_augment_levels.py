@@ -8,7 +8,7 @@ from cheep.datasets.manifest import Manifest
 from cheep.features import compute_features
 from cheep.features.cache import FeatureCache
 from cheep.features.mel import mel_points_hz
-from cheep.training.augment import add_noise, draw_epoch, warp_frequency, warp_time
+from cheep.training.augment import add_noise, draw_epoch, is_silent, warp_frequency, warp_time
 from cheep.training.data import LabelPlan, WindowSet
 
 FEATURES = FeatureConfig()
@@ -119,6 +119,16 @@ def test_a_window_of_digital_silence_says_nothing_of_its_recordings_label():
         )  # fmt: skip
         _, y = draw_epoch(windows, np.arange(3), config, np.random.default_rng(1))
         assert y.tolist() == [[1, 0], silence, [1, 0]] and y.dtype == np.float32
+
+
+@pytest.mark.parametrize("spectrum", ["power", "magnitude"])
+def test_silent_is_digital_silence_and_not_its_last_bit(spectrum, rng):
+    features = FeatureConfig(spectrum=spectrum)
+    levels = [
+        compute_features(pcm.astype(np.int16), features)[:39] for pcm in (np.zeros(8000), rng.integers(-1, 2, 8000))
+    ]
+    assert levels[0] == pytest.approx(features.silence_db, abs=1e-3)
+    assert is_silent(np.array(levels), features).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(

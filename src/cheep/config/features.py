@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -53,6 +54,11 @@ class FeatureConfig(Settings):
         if self.fmin_hz >= self.fmax_hz:
             raise ValueError(f"fmin_hz={self.fmin_hz}: must be below fmax_hz={self.fmax_hz}")
         return self
+
+    @property
+    def silence_db(self) -> float:
+        """The level of digital silence, dB: no cell of a column of levels lies lower."""
+        return (10 if self.spectrum == "power" else 20) * math.log10(self.log_floor)
 
     @property
     def hop_s(self) -> float:

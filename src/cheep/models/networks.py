@@ -55,7 +55,7 @@ def sepconv(
 
 
 def sepconv_time(k: Any, x: Any, units: Sequence[int], size: int = 5) -> Any:
-    """As :func:`sepconv`, then the bands in one, and separable convolutions over time alone: for words.
+    """As :func:`sepconv`, then the bands in one, and separable convolutions over time alone.
 
     What is left of the bands is weighted by place (a depthwise convolution over all of them), so that the averaging
     at the end mixes no frequencies, and each output hears more than half a second at a column every 10 ms. Short
@@ -155,7 +155,7 @@ SPECS: dict[str, ModelSpec] = {
         {"units": (24, 48, 64, 96, 128)},
     ),
     "sepconv_time": ModelSpec(
-        "separable convolutions 24/48/64, bands in one, then over time 96/128/128; about 47 k parameters, for words",
+        "separable convolutions 24/48/64, bands in one, then over time 96/128/128; about 47 k parameters",
         sepconv_time,
         {"units": (24, 48, 64, 96, 128, 128)},
     ),

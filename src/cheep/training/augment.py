@@ -54,7 +54,7 @@ def draw_epoch(
 
 def is_silent(levels: np.ndarray, features: FeatureConfig) -> np.ndarray:
     """Return which windows (n, frames, mels) in dB hold digital silence, no cell above the floor: (n,) bool."""
-    return levels.max(axis=(1, 2)) < 10 * np.log10(features.log_floor) + _FLOOR_SPREAD_DB
+    return levels.max(axis=(1, 2)) < features.silence_db + _FLOOR_SPREAD_DB
 
 
 def warp_frequency(
