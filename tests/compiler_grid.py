@@ -181,6 +181,9 @@ def unaries(rng) -> Iterator[tuple[str, bytes]]:
             if scale / 128 / out_scale < 1:
                 yield f"HARD_SWISH {scale} {zero} {out_scale}", one("HARD_SWISH", [x], [y], "HardSwishOptions")
         yield f"RELU6 {scale} {zero}", one("RELU6", [x], [x])
+        for name, limit in itertools.product(("MINIMUM", "MAXIMUM"), (-128, -3, 127)):
+            operands = [x, constant(limit, scale, zero)]
+            yield f"{name} {scale} {zero} {limit}", one(name, operands[:: 1 if scale < 1 else -1], [x])
         for rows, depth, beta in ((1, 2, 1.0), (3, 10, 1.0), (1, 1, 1.0), (2, 100, 0.5), (4, 5, 3.0)):
             out = T((rows, depth), 1 / 256, -128)
             data = one("SOFTMAX", [T((rows, depth), scale, zero)], [out], "SoftmaxOptions", beta=beta)
@@ -312,6 +315,14 @@ class Network:
         return self._add(f"{kind}_POOL_2D" if kind == "MAX" else "AVERAGE_POOL_2D", [], shape, self._scale, self._zero,
                          "Pool2DOptions", **window)  # fmt: skip
 
+    def under_peak(self, swapped: bool = False) -> Network:
+        """Subtract from each channel's maximum (``swapped``: subtract the maximum)."""
+        source, shape, scale, zero = self._tensor, self.shape, self._scale, self._zero
+        peak = self.pool(shape[1:3])._tensor
+        self._tensor = peak if not swapped else source
+        operand = source if not swapped else peak
+        return self._add("SUB", [operand], shape, scale * 0.7, zero + 100 if swapped else -128, "SubOptions")
+
     def pad(self, time: int, mels: int) -> Network:
         """Add zero padding on both sides."""
         pads = self._b.tensor(constant([[0, 0], [time, time], [mels, mels], [0, 0]], dtype="int32"))
@@ -379,4 +390,7 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
         ),
         ("short", new(4, 5).separable(3).separable(2).mean().build()),
         ("single band", new(12, 1).conv(4, (3, 1), **v).conv(4, (3, 1), **v).mean().dense(2).build()),
+        ("under peak", new().under_peak().conv(8, (3, 3), **v).pool().separable(12, **v).mean().dense(2).build()),
+        ("peaks of channels", new(9, 7, 3).under_peak(swapped=True).separable(5).pool().separable(4).dense(2).build()),
+        ("under peak alone", new(9, 7).under_peak().under_peak(swapped=True).dense(2).build()),
     ]

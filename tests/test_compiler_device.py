@@ -111,7 +111,7 @@ def test_every_operator(tmp_path):
     assert not wrong, f"{len(wrong)} of {len(cases)} differ on the device: {sorted(wrong)[:20]}"
 
 
-@pytest.mark.parametrize("name", ["valid", "odd same"])
+@pytest.mark.parametrize("name", ["valid", "odd same", "under peak"])
 def test_measured(name):
     data = dict(networks())[name]
     compiled = compile_bytes(data)

@@ -12,10 +12,13 @@ import pytest
 
 from cheep import runs, stages
 from cheep.cli import main
+from cheep.compiler import CompiledModel
+from cheep.compiler.reader import read_graph
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
 from cheep.datasets.demo import make_demo_dataset
 from cheep.errors import CheepError
 from cheep.models import build_model
+from cheep.models.registry import RANGE_DB
 from cheep.tflite_model import read_model
 from cheep.tflm import TflmModel
 
@@ -261,10 +264,10 @@ def test_a_student_learns_from_teachers_that_hear_differently(home, trained):
     assert (run / "teacher_2_pcen.h5").stat().st_mtime_ns > before  # other lessons
 
 
-@pytest.mark.parametrize("relative_to", ["peak", "mean"])
-def test_a_teacher_on_relative_levels_hears_no_gain_and_over_means_no_microphone(tmp_path, relative_to):
+@pytest.mark.parametrize("hears", ["peak", "mean"])
+def test_a_teacher_on_relative_levels_hears_no_gain_and_over_means_no_microphone(tmp_path, hears):
     stages.seed_everything(1)
-    model = build_model("sepconv_s", (39, 40), 3, relative_to=relative_to)
+    model = build_model("sepconv_s", (39, 40), 3, hears=hears)
     stages.save_keras(model, tmp_path / "teacher.h5")
     model = stages.load_keras(tmp_path / "teacher.h5")
     rng = np.random.default_rng(1)
@@ -276,7 +279,39 @@ def test_a_teacher_on_relative_levels_hears_no_gain_and_over_means_no_microphone
     assert np.ptp(plain, axis=0).max() > 1e-3  # it does hear something
     steady = np.tile(x[:, 10:30], (1, 2, 1, 1))[:, :39]  # every column sounds
     moved = np.abs(model.predict(steady + curve, verbose=0) - model.predict(steady, verbose=0)).max()
-    assert moved < 1e-4 if relative_to == "mean" else moved > 1e-4
+    assert moved < 1e-4 if hears == "mean" else moved > 1e-4
+
+
+def test_a_network_under_the_peak_hears_no_gain_on_the_device_either(home, trained):
+    run = home / "runs" / "peak"
+    run.mkdir()
+    shutil.copy(trained / "dataset.csv", run)
+    shutil.copytree(trained / "features", run / "features")
+    config = TRAIN.model_copy(update={"hears": "peak"})
+    stages.train_stage(run, FEATURES, config)
+    _, metrics = stages.qat_stage(run, QAT)
+    assert metrics["int8"]["test"]["window_auc"] > metrics["float"]["test"]["window_auc"] - 0.05
+    data = (run / runs.INT8_TFLITE).read_bytes()
+    operators = [node.op for node in read_graph(data).nodes]
+    assert operators[:3] == ["MAX_POOL_2D", "SUB", "CONV_2D"]
+    assert "MINIMUM" not in operators  # the quantization clips
+    device, compiled = TflmModel(data), CompiledModel(data)
+    assert compiled.compiled.stream is None
+    windows = stages.load_windows(run, FEATURES, config).splits["test"].gather(np.arange(40))
+    quantized = stages.quantize_windows(device, windows)
+    scores = device.scores(quantized)
+    assert len(np.unique(scores, axis=0)) > 4
+    assert np.array_equal(compiled.scores(quantized), scores)
+    low = int(quantized.min())
+    assert low > -128 + 5
+    assert np.array_equal(device.scores(quantized - np.int8(5)), scores)  # a quieter recording
+    floor = 127 - int(np.ceil(RANGE_DB / device.input_info.scale))
+    assert floor > -128 + 20
+    some = np.random.default_rng(1).random(quantized.shape) < 0.2
+    quantized[:, 0, 0], some[:, 0, 0] = 127, False
+    deep, deeper, heard = (np.where(some, level, quantized).astype(np.int8) for level in (floor, -128, floor + 20))
+    assert np.array_equal(device.scores(deep), device.scores(deeper))  # what lies below the range is not heard
+    assert not np.array_equal(device.scores(deep), device.scores(heard))
 
 
 def test_a_network_that_cannot_fit_the_board_is_refused_before_training(home, trained, monkeypatch, capsys):

@@ -95,9 +95,8 @@ def train_stage(
     if teacher:
         log.info("student of the teachers: %d epochs", config.epochs)
     seed_everything(config.seed)
-    model = build_model(
-        config.model, (features.window_frames, features.n_mels), len(plan.labels), plan.activation, config.dropout
-    )
+    shape = (features.window_frames, features.n_mels)
+    model = build_model(config.model, shape, len(plan.labels), plan.activation, config.dropout, config.hears)
     result = fit(model, windows.splits["train"], windows.splits["val"], config, run / "checkpoint", on_epoch, teacher)
     save_keras(model, run / runs.FLOAT_MODEL)
     runs.write_bytes(run / runs.FLOAT_TFLITE, to_tflite(model))
@@ -129,7 +128,7 @@ def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: O
     """
     members = []
     lessons = config.model_copy(
-        update={"model": config.teacher_model, "teacher_model": "", "epochs": config.teacher_epochs}
+        update={"model": config.teacher_model, "teacher_model": "", "epochs": config.teacher_epochs, "hears": "levels"}
     )
     for place, kind in enumerate(config.teachers):
         lessons = lessons.model_copy(update={"seed": config.seed + config.teachers[:place].count(kind)})
@@ -152,8 +151,8 @@ def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: O
             log.info("teacher %d of %d, on %s: %d epochs", place + 1, len(config.teachers), kind, lessons.epochs)
             seed_everything(lessons.seed)
             shape, plan = (features.window_frames, features.n_mels), windows.plan
-            relative_to = kind if kind in ("peak", "mean") else ""
-            model = build_model(lessons.model, shape, len(plan.labels), plan.activation, lessons.dropout, relative_to)
+            hears = kind if kind in ("peak", "mean") else "levels"
+            model = build_model(lessons.model, shape, len(plan.labels), plan.activation, lessons.dropout, hears)
             fit(model, train, part.splits["val"], lessons, run / f"checkpoint-{path.stem}", on_epoch)
             save_keras(model, path)
             runs.write_json(about, made_by)

@@ -16,7 +16,7 @@ import numpy as np
 
 from cheep.boards.data import Board, find_board
 from cheep.compiler import Compiled, compile_bytes
-from cheep.config import FeatureConfig
+from cheep.config import FeatureConfig, TrainConfig
 from cheep.errors import CheepError, GateError
 from cheep.tflite_model import TfliteModel, read_model
 
@@ -143,7 +143,7 @@ def check_pair(board: str | Board, backbone: str | os.PathLike, step: str | os.P
     return need
 
 
-def check_network(board: str | Board, name: str, features: FeatureConfig, plan: Any) -> None:
+def check_network(board: str | Board, config: TrainConfig, features: FeatureConfig, plan: Any) -> None:
     """Refuse a registry network that cannot fit, from its shape alone, before training.
 
     ``plan`` is the label plan (``labels``, ``activation``) or the number of outputs. The untrained network is
@@ -151,18 +151,18 @@ def check_network(board: str | Board, name: str, features: FeatureConfig, plan: 
     """
     board = find_board(board) if isinstance(board, str) else board
     outputs, activation = (plan, "softmax") if isinstance(plan, int) else (len(plan.labels), plan.activation)
-    data = _untrained(name, features, outputs, activation)
-    check_need(needs_compiled(compile_bytes(data, name=name), features), board, f"network {name}")
-    log.info("network %s fits %s", name, board.name)
+    data = _untrained(config, features, outputs, activation)
+    check_need(needs_compiled(compile_bytes(data, name=config.model), features), board, f"network {config.model}")
+    log.info("network %s fits %s", config.model, board.name)
 
 
-def _untrained(name: str, features: FeatureConfig, outputs: int, activation: str) -> bytes:
+def _untrained(config: TrainConfig, features: FeatureConfig, outputs: int, activation: str) -> bytes:
     from cheep.convert.tflite import calibrated_int8
     from cheep.models import build_model
 
     shape = (features.window_frames, features.n_mels)
     noise = np.random.default_rng(0).normal(0, 1, (16, *shape)).astype(np.float32)
-    return calibrated_int8(build_model(name, shape, outputs, activation), noise)
+    return calibrated_int8(build_model(config.model, shape, outputs, activation, hears=config.hears), noise)
 
 
 def features_of(model: TfliteModel) -> FeatureConfig | None:

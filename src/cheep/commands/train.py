@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.board:
         from cheep.boards.budget import check_network
 
-        check_network(args.board, config.model, features, stages.plan_of(folder, config))
+        check_network(args.board, config, features, stages.plan_of(folder, config))
     stage(f"training {config.model} on {folder / runs.DATASET}")
     progress = Progress("epoch")
     result, metrics = stages.train_stage(

@@ -21,6 +21,8 @@ _ARITY = {
     "ADD": (2, 2),
     "SUB": (2, 2),
     "MUL": (2, 2),
+    "MINIMUM": (2, 2),
+    "MAXIMUM": (2, 2),
     "MEAN": (2, 2),
     "SUM": (2, 2),
     "RESHAPE": (1, 2),
@@ -204,6 +206,14 @@ def _binary(node: Node) -> None:
         _need(ratio < 1, "the output's scale is too small for the inputs'")
 
 
+def _extreme(node: Node) -> None:
+    """MINIMUM and MAXIMUM with a constant: a limit. TFLM compares the bytes as they are."""
+    _int8(*node.inputs, node.output)
+    _need(len(node.variable_inputs) == 1, "one operand must be a constant")
+    limit = next(t for t in node.inputs if t.data is not None)
+    _need(limit.size == 1 and node.variable_inputs[0].shape == node.output.shape, "the constant must be a single value")
+
+
 def _reduce(node: Node) -> None:
     source, axes, out = node.inputs[0], node.inputs[1], node.output
     _int8(source, out)
@@ -280,6 +290,8 @@ _CHECKS = {
     "ADD": _binary,
     "SUB": _binary,
     "MUL": _binary,
+    "MINIMUM": _extreme,
+    "MAXIMUM": _extreme,
     "MEAN": _reduce,
     "SUM": _reduce,
     "QUANTIZE": _quantize,

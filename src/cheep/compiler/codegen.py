@@ -98,7 +98,8 @@ class _Generator:
             nodes = [n for n in nodes if all(id(t) in reached for t in n.outputs)]
             tail_inputs = [pipe.result]
         steps = [lower.lower(n, f"{prefix}_n{i}", self._constants) for i, n in enumerate(nodes)]
-        kernels = {"base"} | {k for s in steps for k in s.kernels}
+        head = self._head_steps()
+        kernels = {"base"} | {k for s in (*head, *steps) for k in s.kernels}
         plan = make_plan(steps, tail_inputs, graph.outputs)
         stage_text: list[str] = []
         writer = None
@@ -107,8 +108,8 @@ class _Generator:
             stage_text = writer.functions()
             kernels |= writer.kernels | ({"scale", "limit"} if pipe.mean else set())
         words, result = self._memory(plan)
-        body = self._functions(steps, plan, writer, result)
-        wrappers = sorted({w for s in steps for w in s.wrappers})
+        body = self._functions(steps, plan, writer, result, head)
+        wrappers = sorted({w for s in (*head, *steps) for w in s.wrappers})
         text = self._source(kernels, wrappers, stage_text, body)
         size = 8 * words
         if pipe:
@@ -146,7 +147,26 @@ class _Generator:
 
         return pointer
 
-    def _functions(self, steps, plan: Plan, writer, result: int) -> list[str]:
+    def _head_steps(self) -> list[lower.Step]:
+        """Return the steps of the pipeline's head: once for the window, once for each row."""
+        if not self._pipe or not self._pipe.head:
+            return []
+        head = self._pipe.head
+        nodes = (head.peak, head.row_difference)
+        return [lower.lower(n, f"{self._prefix}_head{i}", self._constants) for i, n in enumerate(nodes)]
+
+    def _head_lines(self, steps: list[lower.Step], row: str) -> tuple[list[str], list[str], str]:
+        """Return (statements before the rows, statements of a row, pointer to what the stages take)."""
+        if not steps:
+            return [], [], row
+        head, (peak, difference) = self._pipe.head, steps
+        value, made = f"bytes + {head.value}", f"bytes + {head.row}"
+        once = peak.lines(lambda t: value if t is head.peak.output else "input0", "")
+        out = difference.writes[0]
+        pointer = lambda t: value if t is head.peak.output else made if t is out else row  # noqa: E731
+        return [f"/* {peak.title} */", *once], [f"/* {difference.title} */", *difference.lines(pointer, "")], made
+
+    def _functions(self, steps, plan: Plan, writer, result: int, head: list[lower.Step]) -> list[str]:
         graph, prefix, pipe = self._graph, self._prefix, self._pipe
         pointer = self._pointer(plan, result)
         code: list[str] = []
@@ -183,12 +203,15 @@ class _Generator:
         text += [*writer.row("row"), "}", ""]
         text += [f"void {prefix}_invoke({prefix}_memory *memory, {', '.join(self._input_parameters())}, {outs}) {{"]
         flush = writer.flush()
-        text += [declare] if flush else []
+        once, each, given = self._head_lines(head, f"input0 + y * {row}")
+        text += [declare] if flush or head else []
         passed = "memory->sums, " if pipe.mean else ""
         text += [
             f"{prefix}_start(memory);",
+            *once,
             f"for (int y = 0; y < {pipe.stages[0].source.shape[1]}; ++y) {{",
-            f"{prefix}_row(memory, input0 + y * {row});",
+            *each,
+            f"{prefix}_row(memory, {given});",
             "}",
             *flush,
             f"{prefix}_tail(memory, {passed}{names});",

@@ -25,6 +25,7 @@ def run_passes(graph: Graph) -> Graph:
         fold_padding,
         tabulate,
         merge_tables,
+        drop_identities,
         drop_unused,
     ):
         step(graph)
@@ -200,6 +201,10 @@ def tabulate(graph: Graph) -> None:
         values = None
         if node.op in ("ADD", "SUB", "MUL"):
             source, values = _table_of_binary(node)
+        elif node.op in ("MINIMUM", "MAXIMUM"):
+            source = node.variable_inputs[0]
+            limit = int(next(t for t in node.inputs if t.data is not None).data.reshape(-1)[0])
+            values = fixedpoint.table(lambda q, limit=limit, f=min if node.op == "MINIMUM" else max: f(q, limit))
         elif source.data is not None or source.dtype != "int8":
             continue
         elif node.op == "LOGISTIC":
@@ -278,6 +283,13 @@ def merge_tables(graph: Graph) -> None:
         node.attributes["from"] = f"{producer.attributes['from']} {node.attributes['from']}"
         node.inputs = [producer.inputs[0]]
         graph.nodes = [n for n in graph.nodes if n is not producer]
+
+
+def drop_identities(graph: Graph) -> None:
+    """Turn a LOOKUP that changes no byte (a limit at the end of the range) into an ALIAS."""
+    for node in graph.nodes:
+        if node.op == "LOOKUP" and np.array_equal(node.attributes["table"], np.arange(-128, 128)):
+            node.op, node.attributes = "ALIAS", {}
 
 
 def drop_unused(graph: Graph) -> None:

@@ -118,11 +118,35 @@ class Stage:
 
 
 @dataclasses.dataclass
+class Head:
+    """Levels under the window's peak: a maximum over the whole input, and its difference to every cell.
+
+    The difference is taken row by row, so that it needs no memory of the input's size.
+    """
+
+    peak: Node
+    difference: Node
+    row: int = 0  # offset of the row in the memory
+    value: int = 0  # offset of the maximum
+
+    @property
+    def row_difference(self) -> Node:
+        """The difference for one row of the input."""
+        peak, source = self.peak.output, self.peak.inputs[0]
+        rows = {id(t): dataclasses.replace(t, shape=(1, 1, *t.shape[2:])) for t in (source, self.difference.output)} | {
+            id(peak): peak
+        }
+        d = self.difference
+        return Node(d.op, [rows[id(t)] for t in d.inputs], [rows[id(d.output)]], d.attributes)
+
+
+@dataclasses.dataclass
 class Pipeline:
-    """The stages, and the MEAN over time and frequency that may end them."""
+    """The stages, the head before them, and the MEAN over time and frequency that may end them."""
 
     stages: list[Stage]
     mean: Node | None
+    head: Head | None = None
     n_bytes: int = 0  # rows of all stages
     scratch_bytes: int = 0
     final: int = 0  # offset of the last stage's rows, where no MEAN ends the chain
@@ -134,8 +158,8 @@ class Pipeline:
 
     @property
     def streams(self) -> bool:
-        """Whether only new rows need computing: no layer pads in time."""
-        return all(s.front.attributes["pad_top"] == 0 and s.pad_bottom == 0 for s in self.stages)
+        """Whether only new rows need computing: no layer pads in time or hears the whole window first."""
+        return self.head is None and all(s.front.attributes["pad_top"] == 0 and s.pad_bottom == 0 for s in self.stages)
 
     @property
     def row_stride(self) -> int:
@@ -145,14 +169,18 @@ class Pipeline:
     @property
     def nodes(self) -> list[Node]:
         """All nodes that the pipeline computes."""
-        return [n for s in self.stages for n in s.nodes] + ([self.mean] if self.mean else [])
+        before = [self.head.peak, self.head.difference] if self.head else []
+        return before + [n for s in self.stages for n in s.nodes] + ([self.mean] if self.mean else [])
 
 
 def find(graph: Graph) -> Pipeline | None:
     """Return the pipeline at the start of the network, or None."""
     if len(graph.inputs) != 1:
         return None
-    tensor = graph.inputs[0]
+    tensor = _through_aliases(graph, graph.inputs[0])
+    head = _head(graph, tensor)
+    if head:
+        tensor = head.difference.output
     stages: list[Stage] = []
     while True:
         tensor = _through_aliases(graph, tensor)
@@ -172,7 +200,7 @@ def find(graph: Graph) -> Pipeline | None:
             mean = None
     else:
         mean = None
-    pipeline = Pipeline(stages, mean)
+    pipeline = Pipeline(stages, mean, head)
     _place(pipeline)
     return pipeline
 
@@ -188,6 +216,18 @@ def _through_aliases(graph: Graph, tensor: Tensor) -> Tensor:
 def _only_consumer(graph: Graph, tensor: Tensor) -> Node | None:
     consumers = graph.consumers(tensor)
     return consumers[0] if len(consumers) == 1 and not graph.is_output(tensor) else None
+
+
+def _head(graph: Graph, tensor: Tensor) -> Head | None:
+    readers = graph.consumers(tensor)
+    if len(readers) != 2 or graph.is_output(tensor) or len(tensor.shape) != 4 or tensor.shape[0] != 1:
+        return None
+    pool, difference = sorted(readers, key=lambda node: node.op)
+    if pool.op != "MAX_POOL_2D" or pool.output.shape[1:3] != (1, 1) or difference.op != "SUB":
+        return None
+    window = (pool.attributes["filter_h"], pool.attributes["filter_w"])
+    whole = window == tensor.shape[1:3] and _only_consumer(graph, pool.output) is difference
+    return Head(pool, difference) if whole and difference.output.shape == tensor.shape else None
 
 
 def _stage(graph: Graph, tensor: Tensor) -> Stage | None:
@@ -259,6 +299,10 @@ def _place(pipeline: Pipeline) -> None:
         else:
             stage.scratch = 9 * pad_filters(stage.point.attributes["weights"]).shape[1]
         scratch = max(scratch, -(-stage.scratch // 8) * 8)
+    if pipeline.head:
+        shape = pipeline.head.peak.inputs[0].shape
+        pipeline.head.row, pipeline.head.value = offset, offset + shape[2] * shape[3]
+        offset += -(-(shape[2] + 1) * shape[3] // 8) * 8
     if pipeline.mean is None:
         pipeline.final = offset
         offset += -(-pipeline.stages[-1].out.n_bytes // 8) * 8

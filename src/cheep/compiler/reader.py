@@ -78,6 +78,8 @@ _PLAIN = {
     "LOGISTIC",
     "TANH",
     "HARD_SWISH",
+    "MINIMUM",
+    "MAXIMUM",
     "RESHAPE",
     "SQUEEZE",
     "EXPAND_DIMS",

@@ -47,6 +47,10 @@ class TrainConfig(Settings):
     average_last: float = Field(
         0.25, ge=0, le=1, description="share of the last epochs, averaged and kept; 0: best epoch"
     )
+    hears: Literal["levels", "peak"] = Field(
+        "levels",
+        description="levels, or how far they lie under the window's peak (no absolute level; not fed by columns)",
+    )
     activation: Literal["auto", "softmax", "sigmoid"] = "auto"
     background: str = Field("background", description="label that is no target; ignored when absent")
     teacher_model: str = Field("", description="network of the teachers to learn from (empty: labels only)")

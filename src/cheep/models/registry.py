@@ -12,7 +12,8 @@ from cheep.errors import CheepError
 MIN_FRAMES = 24
 MIN_MELS = 24
 
-_RANGE_DB = 50.0  # what lies further below a window's peak is the recording's noise floor
+UNDER_PEAK, UNDER_PEAK_RANGE = "under_peak", "under_peak_range"  # layers that quantization-aware training knows
+RANGE_DB = 70.0  # what lies further below a window's peak is the recording's noise floor; an s may lie 45 dB below
 _SOUNDING_DB = 30.0  # a column with a cell no further below the peak counts for the means of the bands
 
 
@@ -56,7 +57,7 @@ def build_model(
     n_outputs: int,
     activation: str = "softmax",
     dropout: float = 0.2,
-    relative_to: Literal["", "peak", "mean"] = "",
+    hears: Literal["levels", "peak", "mean"] = "levels",
 ):
     """Build a network.
 
@@ -72,9 +73,9 @@ def build_model(
         ``sigmoid`` for one species against the rest and for several labels at once.
     dropout : float
         Rate before the last layer while training, 0..1.
-    relative_to : {"", "peak", "mean"}
-        For a network that stays on the computer (a teacher): it hears no level, but how far each cell lies under the
-        window's peak, or over the mean of its band.
+    hears : {"levels", "peak", "mean"}
+        Levels as they are; or no absolute level, but how far each cell lies under the window's peak (at most
+        ``RANGE_DB``), or over the mean of its band. The last is for the computer only (a teacher).
 
     Returns
     -------
@@ -93,7 +94,7 @@ def build_model(
         )
     keras = import_tf().keras
     inputs = keras.Input((frames, mels, 1), name="mel")
-    x = _relative_levels(inputs, relative_to == "mean") if relative_to else inputs
+    x = inputs if hears == "levels" else _relative_levels(inputs, hears == "mean")
     try:
         x = spec.body(keras, x, **spec.parameters)
     except ValueError:  # a kernel is larger than what the layers before it leave
@@ -113,15 +114,19 @@ def build_model(
 def _relative_levels(x: Any, over_mean: bool) -> Any:
     """Return levels in dB (batch, frames, mels, 1) without their absolute level; see :func:`build_model`.
 
-    Over the mean: cepstral mean normalization (Atal 1974) on bands, over the columns that sound. A column that does
-    not cannot rise above its bands' means.
+    Under the peak: 0..``RANGE_DB``, by layers that an int8 network has too. Over the mean: cepstral mean normalization
+    (Atal 1974) on bands, over the columns that sound. A column that does not cannot rise above its bands' means.
     """
     from cheep.tf_runtime import import_tf
 
     tf = import_tf()
-    x = tf.maximum(x - tf.reduce_max(x, axis=[1, 2], keepdims=True), -_RANGE_DB)
+    layers = tf.keras.layers
+    peak = layers.MaxPooling2D(x.shape[1:3], name="peak")(x)
+    x = layers.Subtract(name=UNDER_PEAK)([peak, x])
+    x = layers.ReLU(RANGE_DB, name=UNDER_PEAK_RANGE)(x)
     if not over_mean:
         return x
+    x = -x
     sounding = tf.cast(tf.reduce_max(x, axis=2, keepdims=True) > -_SOUNDING_DB, tf.float32)
     count = tf.reduce_sum(sounding, axis=1, keepdims=True)  # at least one: the column of the peak
     x = x - tf.reduce_sum(x * sounding, axis=1, keepdims=True) / count

@@ -4,7 +4,7 @@ A network on mel levels in dB learns much that belongs to microphones and archiv
 hears changes only, and confuses other sounds that change. Their mean is better than either, on the data they were
 trained on and on other data. A small network on levels (the cheap front end) can learn that mean, because a change is
 visible in a window of levels too. Teachers may also hear levels relative to the window's peak, or to the means of its
-bands (``relative_to`` of :func:`cheep.models.build_model`): neither hears how loud a microphone is.
+bands (``hears`` of :func:`cheep.models.build_model`): neither hears how loud a microphone is.
 """
 
 from __future__ import annotations

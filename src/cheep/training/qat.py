@@ -6,10 +6,13 @@ from typing import Any
 
 from cheep.config import QatConfig, TrainConfig
 from cheep.errors import CheepError
+from cheep.models.registry import RANGE_DB, UNDER_PEAK, UNDER_PEAK_RANGE
 
 
 def quantization_aware(model: Any) -> Any:
     """Return a copy of ``model`` with fake quantization as TFLite int8 does it (per-channel weights).
+
+    Levels under the window's peak are quantized to 0..``RANGE_DB``, which clips them, so that no operator has to.
 
     Raises
     ------
@@ -18,11 +21,40 @@ def quantization_aware(model: Any) -> Any:
     """
     from cheep.tf_runtime import import_tf
 
-    import_tf()
+    keras = import_tf().keras
     import tensorflow_model_optimization as tfmot
 
+    quantization = tfmot.quantization.keras
+
+    class Range(quantization.QuantizeConfig):
+        """Levels under the peak, quantized by what they can be rather than by what was seen."""
+
+        def get_output_quantizers(self, layer: Any) -> list[Any]:
+            return [quantization.quantizers.FixedQuantizer(8, 0.0, RANGE_DB, narrow_range=False)]
+
+        def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
+            return []
+
+        def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
+            return []
+
+        def set_quantize_weights(self, layer: Any, quantize_weights: Any) -> None:
+            pass
+
+        def set_quantize_activations(self, layer: Any, quantize_activations: Any) -> None:
+            pass
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    def annotate(layer: Any) -> Any:
+        if layer.name == UNDER_PEAK:
+            return quantization.quantize_annotate_layer(layer, Range())
+        return keras.layers.Activation("linear", name=layer.name) if layer.name == UNDER_PEAK_RANGE else layer
+
     try:
-        return tfmot.quantization.keras.quantize_model(model)
+        with quantization.quantize_scope({"Range": Range}):
+            return quantization.quantize_model(keras.models.clone_model(model, clone_function=annotate))
     except (RuntimeError, ValueError) as error:
         raise CheepError(
             f"{model.name}: quantization-aware training cannot handle a layer: {str(error).splitlines()[0]}; "
