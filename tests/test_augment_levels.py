@@ -8,7 +8,7 @@ from cheep.datasets.manifest import Manifest
 from cheep.features import compute_features
 from cheep.features.cache import FeatureCache
 from cheep.features.mel import mel_points_hz
-from cheep.training.augment import add_noise, draw_epoch, is_silent, warp_frequency, warp_time
+from cheep.training.augment import add_noise, draw_epoch, is_silent, trim, warp_frequency, warp_time
 from cheep.training.data import LabelPlan, WindowSet
 
 FEATURES = FeatureConfig()
@@ -88,6 +88,24 @@ def test_noise_stands_at_its_distance_below_the_sound(rng):
         assert line[0] == pytest.approx(-20 + 1.8, abs=1.5)  # the mean of a spread of 4 dB lies 1.8 dB above its level
         assert abs(line[1]) < 16.5
     assert add_noise(x, AugmentConfig(), rng) is x
+
+
+def test_trim_takes_the_weak_ends_and_nothing_between(rng):
+    x = np.full((300, 12, 3), -100, np.float32)
+    levels = [-45, -30, -10, -50, 0, -20, -35]  # of columns 3 to 9; a gap inside the word
+    x[:, 3:10] = np.float32(levels)[:, None]
+    config = AugmentConfig(trim_probability=1, trim_db=(25, 25))
+    y = trim(x, -100.0, config, rng)
+    assert y.dtype == np.float32
+    assert np.array_equal(y[0, :, 0], [-100] * 5 + levels[2:6] + [-100] * 3)
+    assert np.array_equal(y, y[:1].repeat(300, axis=0))
+    widths = (trim(x, -100.0, config.model_copy(update={"trim_db": (5, 48)}), rng)[:, :, 0] > -100).sum(axis=1)
+    assert set(widths) == {1, 3, 4, 5, 6, 7}
+    some = trim(x, -100.0, config.model_copy(update={"trim_probability": 0.3}), rng)
+    assert 0.2 < np.mean(some[:, 3, 0] == -100) < 0.4
+    assert trim(x, -100.0, AugmentConfig(), rng) is x
+    silent = np.full((4, 12, 3), -100, np.float32)
+    assert np.array_equal(trim(silent, -100.0, config, rng), silent)
 
 
 def test_a_recording_of_one_window_is_turned_and_a_longer_one_moved():

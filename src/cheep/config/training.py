@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from cheep.config.base import Settings
 
@@ -24,6 +24,12 @@ class AugmentConfig(Settings):
     mix_snr_db: tuple[float, float] = (0.0, 20.0)
     noise_probability: float = Field(0.0, ge=0, le=1, description="add steady noise of a random colour")
     noise_snr_db: tuple[float, float] = (10.0, 50.0)
+    trim_probability: float = Field(
+        0.0, ge=0, le=1, description="cut the recording out more tightly (silence around it)"
+    )
+    trim_db: tuple[NonNegativeFloat, NonNegativeFloat] = Field(
+        (10.0, 40.0), description="at so far below its loudest column"
+    )
     mask_frames: int = Field(6, ge=0, le=100, description="SpecAugment: longest time mask")
     mask_bands: int = Field(6, ge=0, le=64, description="SpecAugment: widest band mask")
     mixup_alpha: float = Field(0.2, ge=0, le=5)

@@ -43,6 +43,7 @@ def draw_epoch(
     levels = warp_time(levels, config.time_warp, rng, config.local_time_warp)
     levels = mix_background(levels, windows, config, rng)
     levels = add_noise(levels, config, rng)
+    levels = trim(levels, windows.cache.config.silence_db, config, rng)
     levels = levels + _level(n, levels.shape[2], config, rng)
     if teacher is not None:
         y = (1 - np.float32(teacher_weight)) * y + np.float32(teacher_weight) * teacher.targets(levels)
@@ -129,6 +130,22 @@ def add_noise(x: np.ndarray, config: AugmentConfig, rng: np.random.Generator) ->
     x = x.copy()
     x[chosen] = add_db(signal, noise.astype(np.float32))
     return x
+
+
+def trim(x: np.ndarray, silence_db: float, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """Put silence before and after what is loud enough in a share of ``x``: recordings are cut out more or less tight.
+
+    From the first to the last column that is at most ``trim_db`` below the loudest one stays. The weak beginnings
+    (*f*, *th*) and ends of a word that a collection's cutting took away are so no longer needed to tell it.
+    """
+    if config.trim_probability <= 0:
+        return x
+    chosen = rng.random(len(x)) < config.trim_probability
+    depth = np.where(chosen, rng.uniform(*config.trim_db, len(x)), np.inf)
+    column = np.mean(10 ** (x / 10), axis=2)
+    loud = column >= column.max(axis=1, keepdims=True) * 10 ** (-depth[:, None] / 10)
+    kept = np.maximum.accumulate(loud, axis=1) & np.maximum.accumulate(loud[:, ::-1], axis=1)[:, ::-1]
+    return np.where(kept[:, :, None], x, np.float32(silence_db))
 
 
 def add_db(a: np.ndarray, b: np.ndarray) -> np.ndarray:
