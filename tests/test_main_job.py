@@ -21,6 +21,7 @@ from cheep.models import build_model
 from cheep.models.registry import RANGE_DB
 from cheep.tflite_model import read_model
 from cheep.tflm import TflmModel
+from cheep.training.augment import draw_epoch
 
 pytestmark = pytest.mark.xdist_group("main_job")
 
@@ -204,7 +205,7 @@ def test_settings_unknown_to_the_yaml_are_named(tmp_path, home, monkeypatch, cap
 
 
 def test_augmentation_off_changes_nothing(trained):
-    from cheep.training.augment import add_db, draw_epoch
+    from cheep.training.augment import add_db
 
     windows = stages.load_windows(trained, FEATURES, TRAIN).splits["train"]
     off = AugmentConfig(
@@ -258,6 +259,12 @@ def test_a_student_learns_from_teachers_that_hear_differently(home, trained):
     single = dataclasses.replace(teacher, members=teacher.members[:1])
     expected = teacher.members[0][0].predict(levels[:, teacher.context_frames :, :, None], verbose=0)
     assert single.targets(levels) == pytest.approx(expected, abs=1e-3)
+    train, index, lively = windows.splits["train"], np.arange(24), AugmentConfig(mixup_alpha=0.3)
+    x, y = draw_epoch(train, index, lively, np.random.default_rng(1), single, 1.0)
+    judge = dataclasses.replace(single, context_frames=0)
+    assert y == pytest.approx(judge.targets(x[..., 0]), abs=1e-3)  # of the very input, masks and mixes included
+    _, part = draw_epoch(train, index, lively, np.random.default_rng(1), single, 0.99)
+    assert np.abs(part - judge.targets(x[..., 0])).max() > 0.02
     stages.qat_stage(run, QAT)
     assert (run / "manifest.json").is_file()
     stages.train_teachers(run, windows, config.model_copy(update={"teacher_epochs": 1, "teachers": kinds[:2]}))

@@ -67,7 +67,12 @@ class TrainConfig(Settings):
         description="what each hears: levels, PCEN, levels under the window's peak, or over the band's mean",
     )
     teacher_epochs: int = Field(25, ge=1, le=10000)
-    teacher_weight: float = Field(0.7, ge=0, le=1, description="share of the teachers' judgement in the targets")
+    teacher_weight: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="share of the teachers' judgement in the targets; 1: they judge masks and mixes too",
+    )
     augment: AugmentConfig = AugmentConfig()
     seed: int = Field(1, ge=0, lt=2**31)
 

@@ -33,6 +33,8 @@ def draw_epoch(
     ``windows.silence``.
 
     With a teacher the targets are ``teacher_weight`` of its judgement of the changed sound, and the rest the labels.
+    With a weight of 1 the labels do not count, and the student learns the teacher's function (Beyer et al. 2022,
+    arXiv:2106.05237): the teacher judges the very input, masks and mixes of any two windows included.
     """
     n = len(index)
     shift = rng.integers(-config.shift_frames, config.shift_frames + 1, n)
@@ -45,6 +47,10 @@ def draw_epoch(
     levels = add_noise(levels, config, rng)
     levels = trim(levels, windows.cache.config.silence_db, config, rng)
     levels = levels + _level(n, levels.shape[2], config, rng)
+    if teacher is not None and teacher_weight == 1:
+        levels, _ = mixup(spec_augment(levels, config, rng), y, 1.0, rng)
+        x = network_input(levels, windows.cache.config, windows.context_frames)
+        return x[..., None].astype(np.float32), teacher.targets(levels)
     if teacher is not None:
         y = (1 - np.float32(teacher_weight)) * y + np.float32(teacher_weight) * teacher.targets(levels)
     x = network_input(levels, windows.cache.config, windows.context_frames)

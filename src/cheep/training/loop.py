@@ -71,7 +71,8 @@ def fit(
     keras = import_tf().keras
     size = config.examples_per_epoch or len(train)
     steps = max(1, -(-size // config.batch_size))
-    _compile(keras, model, config, steps)
+    own_words = teacher is not None and config.teacher_weight == 1  # what it says is not smoothed further
+    _compile(keras, model, config, steps, 0.0 if own_words else config.label_smoothing)
     x_val, y_val = val.all()[..., None], val.targets
     state = _State(model, config, train, state_folder)
     history, best, average = state.resume()
@@ -105,9 +106,8 @@ def fit(
     return TrainResult(history, best[0] + 1, interrupted)
 
 
-def _compile(keras: Any, model: Any, config: TrainConfig, steps: int) -> None:
+def _compile(keras: Any, model: Any, config: TrainConfig, steps: int, smoothing: float) -> None:
     sigmoid = model.output_shape[-1] == 1 or config.activation == "sigmoid"
-    smoothing = config.label_smoothing
     if sigmoid:
         loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
     else:
