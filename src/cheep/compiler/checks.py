@@ -265,6 +265,9 @@ def _unary(node: Node) -> None:
         _need(math.isfinite(beta) and beta > 0 and beta * source.scale * 2**26 > 1, "the input's scale is too small")
     if node.op == "HARD_SWISH":
         _need(source.scale / 128 / out.scale < 1, "the output's scale is too small")
+        _need(  # TFLM shifts 16-bit values by both exponents: beyond 15 what comes out is not defined
+            source.scale / 128 / out.scale >= 2**-15 and source.scale >= 2**-20, "the input's scale is too small"
+        )
 
 
 def _moving(node: Node) -> None:
