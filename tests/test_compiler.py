@@ -23,6 +23,7 @@ from cheep.compiler.plan import first_fit, make_plan
 from cheep.compiler.reader import read_graph
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError, GateError
+from cheep.models.registry import RANGE_DB
 from cheep.tflm import TflmModel
 from compiler_grid import Network, convolution, grid, networks, one
 from tflite_builder import Builder, T, constant
@@ -109,6 +110,19 @@ def test_operands_in_the_wrong_order():
 
 
 # ---- arithmetic and passes
+
+
+def test_levels_under_the_peak_are_the_same_in_older_tflm(rng):
+    """Older runtimes compute SUB's output scale in single precision; where both inputs share a scale no byte differs."""
+    out, half = np.float32(RANGE_DB / 255), fixedpoint.quantize_multiplier(0.5)
+    steps = [fixedpoint.scale(d << 20, *half) for d in range(-255, 256)]
+    apart = 0
+    for scale in rng.uniform(0.2, 0.8, 100).astype(np.float32):
+        double = fixedpoint.quantize_multiplier(2 * float(scale) / ((1 << 20) * float(out)))
+        single = fixedpoint.quantize_multiplier(float(2 * scale / (np.float32(1 << 20) * out)))
+        apart += double != single
+        assert [fixedpoint.scale(x, *double) for x in steps] == [fixedpoint.scale(x, *single) for x in steps]
+    assert apart > 50  # the scales do differ
 
 
 def test_rounding_is_half_away_from_zero_after_half_up():

@@ -199,12 +199,8 @@ def tabulate(graph: Graph) -> None:
         if source is None or out.dtype != "int8":
             continue
         values = None
-        if node.op in ("ADD", "SUB", "MUL"):
+        if node.op in ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM"):
             source, values = _table_of_binary(node)
-        elif node.op in ("MINIMUM", "MAXIMUM"):
-            source = node.variable_inputs[0]
-            limit = int(next(t for t in node.inputs if t.data is not None).data.reshape(-1)[0])
-            values = fixedpoint.table(lambda q, limit=limit, f=min if node.op == "MINIMUM" else max: f(q, limit))
         elif source.data is not None or source.dtype != "int8":
             continue
         elif node.op == "LOGISTIC":
@@ -238,7 +234,9 @@ def _table_of_binary(node: Node) -> tuple[Tensor | None, np.ndarray | None]:
 
 
 def binary_function(node: Node):
-    """Return the exact scalar function of an ADD, SUB or MUL node: ``(int, int) -> int``."""
+    """Return the exact scalar function of an ADD, SUB, MUL, MINIMUM or MAXIMUM node: ``(int, int) -> int``."""
+    if node.op in ("MINIMUM", "MAXIMUM"):
+        return min if node.op == "MINIMUM" else max
     spec = binary_spec(node)
     low, high = spec["range"]
     za, zb, zo = (t.zero_point for t in (*node.inputs, node.output))
