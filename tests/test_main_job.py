@@ -15,6 +15,9 @@ from cheep.cli import main
 from cheep.compiler import CompiledModel
 from cheep.compiler.reader import read_graph
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
+from cheep.convert import shrink
+from cheep.convert.config import ConvertConfig
+from cheep.convert.tflite import qat_to_int8
 from cheep.datasets.demo import make_demo_dataset
 from cheep.errors import CheepError
 from cheep.models import build_model
@@ -319,6 +322,16 @@ def test_a_network_under_the_peak_hears_no_gain_on_the_device_either(home, train
     deep, deeper, heard = (np.where(some, level, quantized).astype(np.int8) for level in (floor, -128, floor + 20))
     assert np.array_equal(device.scores(deep), device.scores(deeper))  # what lies below the range is not heard
     assert not np.array_equal(device.scores(deep), device.scores(heard))
+
+
+@pytest.mark.parametrize("change", [{}, {"prune": 0.5}, {"cluster": 8}])
+def test_convert_marks_levels_under_the_peak_too(change, monkeypatch):
+    monkeypatch.setattr(shrink, "fine_tune", lambda *_: None)
+    model = build_model("sepconv_s", (39, 40), 3, hears="peak")
+    aware = shrink.quantization_aware(model, None, ConvertConfig(method="qat", **change))
+    peak, under, *_ = read_graph(qat_to_int8(aware)).nodes
+    assert (peak.op, under.op) == ("MAX_POOL_2D", "SUB")
+    assert under.output.scale == pytest.approx(RANGE_DB / 255)
 
 
 def test_a_network_that_cannot_fit_the_board_is_refused_before_training(home, trained, monkeypatch, capsys):

@@ -16,6 +16,7 @@ from cheep.convert.data import ConversionData
 from cheep.convert.finetune import fine_tune
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
+from cheep.training.qat import mark_levels
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def quantization_aware(model: Any, data: ConversionData, config: ConvertConfig) 
     import_tf()
     import tensorflow_model_optimization as tfmot
 
-    quantization = tfmot.quantization.keras
+    quantization, model = tfmot.quantization.keras, mark_levels(model)
     if not (config.prune or config.cluster):
         aware = _tfmot("quantization-aware training", lambda: quantization.quantize_model(model))
     else:
