@@ -1,7 +1,9 @@
 """The xeno-canto client against a real HTTP server on loopback, with faults injected."""
 
+import csv
 import hashlib
 import json
+import logging
 import os
 import random
 import signal
@@ -18,7 +20,8 @@ import soundfile
 from cheep import cli
 from cheep.datasets import xeno_canto as xc
 from cheep.datasets.bands import share_above
-from cheep.datasets.download import choose
+from cheep.datasets.download import choose, csv_text
+from cheep.datasets.web import Fetcher, Permanent, Politeness, Transient
 from cheep.errors import CheepError
 from xeno_canto_server import FAULTS, KEY, Server, audio
 
@@ -216,6 +219,7 @@ def parse(arguments):
 
 
 def test_the_key_is_never_shown_or_stored(tmp_path, capsys, caplog):
+    caplog.set_level(logging.DEBUG)
     with Server(faults=("503", "html200", "reset"), most=1) as server:
         assert download(server, tmp_path / "set") == 0
         assert download(server, tmp_path / "other", key="wrong-key-987654321") == 2
@@ -238,6 +242,47 @@ def test_without_a_key_the_message_says_how_to_get_one(tmp_path, capsys, monkeyp
     assert cli.main("download-dataset", [*common, "--key-file", str(tmp_path / "key")]) == 2
     error = capsys.readouterr().err
     assert "does not hold an API key" in error and "two words" not in error
+
+
+def test_no_row_of_a_list_is_lost_silently(tmp_path):
+    assert csv_text(("file", "label"), [("a", None), ("b", "x,y")]) == 'file,label\na,\nb,"x,y"\n'
+    with pytest.raises((TypeError, csv.Error)):  # never a list that just ends here
+        csv_text(("file",), [("a",), 5, ("b",)])
+    # a note that lacks what the lists need does not count: the recording is fetched again
+    with Server(n=3) as server:
+        assert download(server, tmp_path / "set") == 0
+        expected = tree(tmp_path / "set")
+        note = sorted((tmp_path / "set" / ".xeno-canto" / "done").iterdir())[0]
+        facts = json.loads(note.read_bytes())
+        del facts["band_energy"]
+        note.write_text(json.dumps(facts))
+        assert download(server, tmp_path / "set") == 0
+        assert sorted(server.whole.values()) == [1, 1, 2]
+    assert tree(tmp_path / "set") == expected
+
+
+def test_addresses_that_are_none_end_at_once(tmp_path):
+    """Whatever a row says: no other scheme, no file of this machine, no endless redirect."""
+    fetcher = Fetcher(Politeness(0.0, 5.0, 2, first_wait_s=0.0))
+    for url in ("file:///etc/passwd", "ftp://127.0.0.1/x", "http://[::1/x", "nothing"):
+        with pytest.raises(Permanent, match="malformed address"):
+            fetcher.open(url)
+    with Server(n=1) as server:
+        target = {"Location": "file:///etc/passwd"}
+        handler = server.http.RequestHandlerClass
+        handler.answer = lambda self: (
+            self.send_response(302),
+            [self.send_header(*item) for item in {**target, "Content-Length": "0"}.items()],
+            self.end_headers(),
+        )
+        with pytest.raises(Permanent, match="malformed address"):
+            fetcher.open(server.url)
+        target["Location"] = "/again"
+        with pytest.raises(Permanent, match="more than 6 redirects"):
+            fetcher.open(server.url)
+        target.clear()
+        with pytest.raises(Transient, match="HTTP 302"):
+            fetcher.open(server.url)
 
 
 def test_what_is_lost_for_good_is_listed(tmp_path, capsys):

@@ -8,7 +8,6 @@ is made again from the notes.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import csv
 import dataclasses
 import io
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from pydantic import Field
+from requests import Response
 
 from cheep.audio import Resampler, float_to_int16, int16_to_float, iter_audio, probe
 from cheep.config import Settings
@@ -31,7 +31,7 @@ from cheep.datasets.activity import ActivityConfig, LevelMeter
 from cheep.datasets.bands import share_above
 from cheep.datasets.credits import notice_text
 from cheep.datasets.files import DiskError, write_text
-from cheep.datasets.web import Fetcher, Permanent, Transient
+from cheep.datasets.web import Fetcher, Permanent, Transient, blocks
 from cheep.datasets.xeno_canto import XcRecording
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
@@ -39,7 +39,6 @@ from cheep.features.digests import sha256_of
 log = logging.getLogger(__name__)
 
 STATE = ".xeno-canto"
-_BLOCK = 1 << 16
 _UNREACHABLE = 8  # recordings in a row that the network failed: the server is down
 
 METADATA = (
@@ -47,6 +46,9 @@ METADATA = (
     *("country", "locality", "latitude", "longitude", "date", "time", "type", "quality", "length_s"),
     *("original_rate_hz", "energy_above", "url", "original_sha256", "sha256", "remarks"),
 )
+
+#: What a note must hold to count: a recording whose note lacks any of it is fetched again.
+_FACTS = frozenset({"length_s", "original_rate_hz", "original_sha256", "sha256", "band_edges_hz", "band_energy"})
 
 
 class DownloadConfig(Settings):
@@ -196,7 +198,8 @@ class Downloader:
             note = json.loads(self._note_path(row).read_bytes())
         except (OSError, ValueError):
             return None
-        return note if isinstance(note, dict) and note.get("form") == self._form() else None
+        whole = isinstance(note, dict) and note.keys() >= _FACTS and note.get("form") == self._form()
+        return note if whole else None
 
     def _form(self) -> dict[str, Any]:
         c = self.config
@@ -266,7 +269,9 @@ class Downloader:
         """Download into ``part``, going on where an earlier attempt broke off."""
         have = part.stat().st_size if part.is_file() else 0
         try:
-            response = self.fetcher.open(row.file_url, {"Range": f"bytes={have}-"} if have else {})
+            # as it is: a packed body has another length, and no place to go on from
+            asked = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+            response = self.fetcher.open(row.file_url, asked)
         except Permanent as error:
             if error.status == 416:
                 if error.content_range == f"bytes */{have}":
@@ -276,7 +281,7 @@ class Downloader:
             raise
         with response:
             length = response.headers.get("Content-Length")
-            if response.status == 206:
+            if response.status_code == 206:
                 span = re.fullmatch(r"bytes ([0-9]+)-[0-9]+/([0-9]+)", response.headers.get("Content-Range", ""))
                 if not span or int(span.group(1)) != have:
                     part.unlink(missing_ok=True)
@@ -292,35 +297,24 @@ class Downloader:
             raise Transient(f"received {size} of {expected} bytes")
         self._fetched += 1
 
-    def _receive(self, response: Any, part: Path, have: int, expected: int | None) -> int:
+    def _receive(self, response: Response, part: Path, have: int, expected: int | None) -> int:
+        """Append the body to the ``have`` bytes of ``part``; return the bytes that it has then."""
         limit_s = max(120.0, 4 * self.fetcher.politeness.timeout_s, (expected or 0) / 2000)
         begin = time.monotonic()
-        try:
-            stream = open(part, "ab" if have else "wb")  # noqa: SIM115
-        except OSError as error:
-            raise _disk_error(error, part) from None
         size = have
-        with stream:
-            while True:
-                try:
-                    block = response.read1(_BLOCK)
-                except Exception as error:  # the connection, in one of its many ways
-                    if isinstance(error, MemoryError):
-                        raise
-                    raise Transient(f"broken off after {size} bytes: {type(error).__name__}: {error}") from None
-                if not block:
-                    return size
-                try:
+        try:
+            with open(part, "ab" if have else "wb", buffering=0) as stream:
+                for block in blocks(response):
                     stream.write(block)
-                    stream.flush()
-                except OSError as error:
-                    raise _disk_error(error, part) from None
-                size += len(block)
-                self._bytes += len(block)
-                if self.fetcher.stop.is_set():
-                    raise Permanent("stopped")
-                if time.monotonic() - begin > limit_s:
-                    raise Transient(f"too slow: {size - have} bytes in {limit_s:.0f} s")
+                    size += len(block)
+                    self._bytes += len(block)
+                    if self.fetcher.stop.is_set():
+                        raise Permanent("stopped")
+                    if time.monotonic() - begin > limit_s:
+                        raise Transient(f"too slow: {size - have} bytes in {limit_s:.0f} s")
+        except OSError as error:  # of the disk: those of the network are Transient here
+            raise _disk_error(error, part) from None
+        return size
 
     def _convert(self, source: Path, converted: Path, row: XcRecording) -> dict[str, Any]:
         """Decode all of ``source``, check its length, write it converted; return what was measured."""
@@ -343,7 +337,7 @@ class Downloader:
         if row.length_s is not None and abs(length_s - row.length_s) > max(c.length_tolerance_s, 0.03 * row.length_s):
             raise _BadContent(f"lasts {length_s:.1f} s, xeno-canto says {row.length_s:g} s: truncated or another file")
         edges, energy = meter.band_energy()
-        return {
+        return {  # _FACTS
             "length_s": round(length_s, 3),
             "original_rate_hz": info.sample_rate_hz,
             "original_sha256": sha256_of(source),
@@ -398,11 +392,11 @@ class Downloader:
     def write_lists(self, recordings: Sequence[XcRecording], failed: dict[str, str]) -> None:
         """Write metadata.csv, annotations.csv, attribution.csv, NOTICE.txt and problems.csv, each whole."""
         rows = self.rows(recordings)
-        write_text(self.folder / "metadata.csv", _csv(METADATA, ([row[name] for name in METADATA] for row in rows)))
+        write_text(self.folder / "metadata.csv", csv_text(METADATA, ([row[name] for name in METADATA] for row in rows)))
         credit = ("file", "recording", "recordist", "licence", "url", "attribution")
-        write_text(self.folder / "attribution.csv", _csv(credit, ([row[name] for name in credit] for row in rows)))
+        write_text(self.folder / "attribution.csv", csv_text(credit, ([row[name] for name in credit] for row in rows)))
         write_text(self.folder / "NOTICE.txt", notice_text(rows))
-        problems = _csv(("recording", "reason"), sorted(failed.items()))
+        problems = csv_text(("recording", "reason"), sorted(failed.items()))
         write_text(self.folder / "problems.csv", problems)
         files = {row["recording"]: row["file"] for row in rows}
         boxes = [
@@ -413,7 +407,7 @@ class Downloader:
         ]
         if boxes:
             header = ("file", "start_s", "end_s", "label", "low_hz", "high_hz")
-            write_text(self.folder / "annotations.csv", _csv(header, sorted(boxes, key=lambda box: box[:4])))
+            write_text(self.folder / "annotations.csv", csv_text(header, sorted(boxes, key=lambda box: box[:4])))
 
 
 def _blocks(source: Path, from_hz: int, to_hz: int, channels: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
@@ -454,10 +448,10 @@ def _disk_error(error: Exception, path: Path) -> DiskError:
     return DiskError(f"{path}: cannot write: {text} (free space, then run again: it resumes)")
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a CSV of ``header`` and ``rows``; ``None`` is an empty field."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    with contextlib.suppress(TypeError):
-        writer.writerows(["" if value is None else value for value in row] for row in rows)
+    writer.writerows(rows)
     return out.getvalue()

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import email.utils
-import http.client
 import json
 import logging
 import os
 import random
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import requests
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from cheep import __version__
 from cheep.errors import CheepError
 
 log = logging.getLogger(__name__)
+logging.getLogger("urllib3").setLevel(logging.INFO)  # its debugging lines hold addresses, and those the key
 
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 6
 _MAX_JSON_BYTES = 64 << 20
-_NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
+_BLOCK_BYTES = 1 << 14  # what at most is fetched again of a file whose connection broke
 
 
 class Transient(Exception):
@@ -81,6 +81,18 @@ class RateLimit:
                 os.utime(self._stamp, (now, now))
 
 
+class _PoliteAdapter(requests.adapters.HTTPAdapter):
+    """Let every request, redirects among them, wait its turn."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        self._before = before
+        super().__init__()
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        self._before()
+        return super().send(request, *args, **kwargs)
+
+
 class Fetcher:
     """Gets JSON and files.
 
@@ -100,17 +112,12 @@ class Fetcher:
         self._limit = RateLimit(politeness.interval_s, stamp)
         self._random = random.Random()
         self.stop = threading.Event()
-        self.requests = 0
-
-    def get_json(self, url: str, what: str) -> Any:
-        """Return the decoded JSON at ``url``; HTML, garbage and truncated bodies count as overload.
-
-        Raises
-        ------
-        CheepError
-            After the last try, or at once where the server refuses (400, 401, 403, 404).
-        """
-        return self.stubbornly(lambda: self.get_json_once(url), what)
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = f"cheep/{__version__}"
+        self._session.max_redirects = _MAX_REDIRECTS
+        self._session.adapters.clear()  # http and https, nothing else
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _PoliteAdapter(self._limit.wait))
 
     def stubbornly(self, once: Callable[[], Any], what: str) -> Any:
         """Call ``once`` until it returns; wait longer after each :class:`Transient`."""
@@ -131,41 +138,23 @@ class Fetcher:
                 raise CheepError(f"{what}: {self.safe(error)}") from None
         raise AssertionError("unreachable")
 
-    def open(self, url: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
+    def open(self, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
         """Start one polite request; raise :class:`Transient` or :class:`Permanent` for a bad status."""
-        _check_scheme(url)
-        for _ in range(_MAX_REDIRECTS):
-            response = self._request(url, headers or {})
-            if response.status not in _REDIRECTS:
-                return response
-            with response:
-                target = response.headers.get("Location")
-            if not target:
-                raise Transient(f"HTTP {response.status} without an address")
-            try:
-                url = urllib.parse.urljoin(url, target)
-            except ValueError:
-                raise Permanent(f"redirected to a malformed address {target[:80]!r}") from None
-            _check_scheme(url)
-        raise Permanent(f"more than {_MAX_REDIRECTS} redirects")
-
-    def _request(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        self._limit.wait()
-        self.requests += 1
         try:
-            request = urllib.request.Request(url, headers={"User-Agent": f"cheep/{__version__}", **headers})
-            return _OPENER.open(request, timeout=self.politeness.timeout_s)
-        except urllib.error.HTTPError as error:
-            with error:
-                wait_s = _retry_after(error.headers.get("Retry-After"))
-                message = f"HTTP {error.code} {error.reason}{_server_message(error)}"
-            if error.code in _RETRIED:
-                raise Transient(message, wait_s) from None
-            raise Permanent(message, error.code, error.headers.get("Content-Range") or "") from None
-        except ValueError as error:
-            raise Permanent(f"malformed address: {error}") from None
-        except _NETWORK_ERRORS as error:
+            response = self._session.get(url, headers=headers, stream=True, timeout=self.politeness.timeout_s)
+        except requests.TooManyRedirects:
+            raise Permanent(f"more than {_MAX_REDIRECTS} redirects") from None
+        except ValueError as error:  # what requests raises for addresses that are none
+            raise Permanent(f"malformed address, must be http or https: {error}") from None
+        except requests.RequestException as error:
             raise Transient(_network_text(error)) from None
+        if response.status_code in (200, 206):
+            return response
+        with response:
+            message = f"HTTP {response.status_code} {response.reason}{_server_message(response)}"
+            if response.status_code in _RETRIED or response.status_code // 100 == 3:  # a redirect without an address
+                raise Transient(message, _retry_after(response.headers.get("Retry-After")))
+            raise Permanent(message, response.status_code, response.headers.get("Content-Range", ""))
 
     def safe(self, error: object) -> str:
         """Return the text of ``error`` without the secret."""
@@ -175,14 +164,13 @@ class Fetcher:
         return text
 
     def get_json_once(self, url: str) -> Any:
-        """One try of :meth:`get_json`."""
+        """Return the decoded JSON at ``url``, by one try; HTML, garbage and truncated bodies count as overload."""
+        body = bytearray()
         with self.open(url, {"Accept": "application/json"}) as response:
-            try:
-                body = response.read(_MAX_JSON_BYTES + 1)
-            except _NETWORK_ERRORS as error:
-                raise Transient(_network_text(error)) from None
-        if len(body) > _MAX_JSON_BYTES:
-            raise Permanent(f"answer larger than {_MAX_JSON_BYTES >> 20} MB")
+            for block in blocks(response):
+                body += block
+                if len(body) > _MAX_JSON_BYTES:
+                    raise Permanent(f"answer larger than {_MAX_JSON_BYTES >> 20} MB")
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
@@ -196,25 +184,12 @@ class Fetcher:
         return min(p.longest_wait_s, p.first_wait_s * 2 ** (attempt - 1)) * self._random.uniform(0.5, 1.0)
 
 
-class _KeepRedirects(urllib.request.HTTPRedirectHandler):
-    """Hand redirects to the caller, so that each of them waits its turn."""
-
-    def http_error_302(self, req, fp, code, msg, headers):
-        return fp
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-
-_OPENER = urllib.request.build_opener(_KeepRedirects())
-
-
-def _check_scheme(url: str) -> None:
+def blocks(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body of ``response`` block by block; raise :class:`Transient` where the connection breaks."""
     try:
-        scheme = urllib.parse.urlsplit(url).scheme
-    except ValueError:
-        raise Permanent(f"malformed address {url[:80]!r}") from None
-    if scheme not in ("http", "https"):
-        raise Permanent(f"address {url[:80]!r}: must be http or https")
+        yield from response.iter_content(_BLOCK_BYTES)
+    except (requests.RequestException, OSError) as error:
+        raise Transient(f"broken off: {_network_text(error)}") from None
 
 
 def fix_url(url: str, base: str) -> str:
@@ -223,22 +198,17 @@ def fix_url(url: str, base: str) -> str:
 
 
 def _retry_after(text: str | None) -> float | None:
-    if not text:
-        return None
-    if text.strip().isdigit():
-        return float(text)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
+        return Retry().parse_retry_after(text) if text else None
+    except (InvalidHeader, OverflowError, ValueError):
         return None
 
 
-def _server_message(error: urllib.error.HTTPError) -> str:
+def _server_message(response: requests.Response) -> str:
     try:
-        data = json.loads(error.read(1 << 16))
-    except (ValueError, OSError, http.client.HTTPException, RecursionError):
+        text = error_text(json.loads(next(response.iter_content(1 << 16), b"")))
+    except (requests.RequestException, OSError, ValueError, RecursionError):
         return ""
-    text = error_text(data)
     return f": {text}" if text else ""
 
 
@@ -254,6 +224,7 @@ def error_text(data: object) -> str:
     return ": ".join(str(part)[:300] for part in parts if part)
 
 
-def _network_text(error: BaseException) -> str:
-    reason = getattr(error, "reason", None) or error
-    return f"{type(reason).__name__}: {reason}" if not isinstance(reason, str) else reason
+def _network_text(error: Exception) -> str:
+    inner = error.args[0] if error.args else error
+    reason = getattr(inner, "reason", None) or inner  # urllib3 wraps what happened
+    return f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else str(reason)
