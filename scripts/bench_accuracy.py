@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from cheep import runs, stages
 from cheep.audio import probe, read_audio
 from cheep.commands._shared import load_recipe as load_sections
-from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
+from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig, VoicesConfig
 from cheep.datasets.manifest import Manifest
-from cheep.datasets.voices import VoicesConfig, synthesize_words
+from cheep.datasets.voices import synthesize_words
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.field import alarm_rate

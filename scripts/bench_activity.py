@@ -23,10 +23,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep.audio import read_audio
-from cheep.datasets.activity import ActivityConfig, LevelMeter, Levels, measure_levels
+from cheep.config import ActivityConfig, WindowConfig
+from cheep.datasets.activity import LevelMeter, Levels, least_active_frames, measure_levels
 from cheep.datasets.demo import make_demo_dataset
 from cheep.datasets.demo_sounds import BACKGROUNDS, VOICES, background, draw_individual, sing
-from cheep.datasets.windows import WindowConfig, window_starts
+from cheep.datasets.windows import window_starts
 
 RATE = 8000
 SNR_DB = (0, 3, 6, 9, 12, 15, 20, 30)
@@ -51,7 +52,7 @@ def windows_of(pcm: np.ndarray, config: WindowConfig) -> tuple[list[float], np.n
     """Return (starts, level of the detector, level of plain energy) of every window."""
     ours, plain = measure_levels(pcm, RATE, config.activity), plain_levels(pcm)
     starts = window_starts(0, len(pcm) / RATE, config)
-    frames = config.activity.active_frames
+    frames = least_active_frames(config.activity)
     levels = [np.array([item.window_db(s, config.window_s, frames) for s in starts]) for item in (ours, plain)]
     return starts, levels[0], levels[1]
 

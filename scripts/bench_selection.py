@@ -21,13 +21,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from cheep.config import FeatureConfig, TrainConfig
-from cheep.datasets.build import BuildConfig, build_manifest
+from cheep.config import BuildConfig, FeatureConfig, SplitConfig, TrainConfig, WindowConfig
+from cheep.datasets.build import build_manifest
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording, recordings_in_csv, recordings_in_noise_folder
-from cheep.datasets.split import SplitConfig
 from cheep.datasets.teacher import TeacherConfig, teach, window_statistics
-from cheep.datasets.windows import WindowConfig
 
 VARIANTS = {
     "nothing": (False, False, False),

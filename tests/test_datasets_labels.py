@@ -10,12 +10,13 @@ import pytest
 import soundfile
 
 from cheep import cli
+from cheep.config import ActivityConfig, WindowConfig
 from cheep.datasets import audiomoth, files, labels, load_manifest
-from cheep.datasets.activity import ActivityConfig, LevelMeter, active_stretches, measure_levels
+from cheep.datasets.activity import LevelMeter, active_stretches, measure_levels
 from cheep.datasets.labels import Box, boxes_for, read_annotations
 from cheep.datasets.sources import recordings_in_csv, recordings_in_noise_folder
 from cheep.datasets.speech import SpeechMeter
-from cheep.datasets.windows import WindowConfig, choose_windows, window_starts
+from cheep.datasets.windows import choose_windows, window_starts
 from cheep.errors import CheepError
 
 RATE = 8000

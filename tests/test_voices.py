@@ -7,8 +7,9 @@ import pytest
 
 from cheep import cli
 from cheep.audio import read_audio
+from cheep.config import VoicesConfig
 from cheep.datasets import load_manifest
-from cheep.datasets.voices import VoicesConfig, find_voices, say, synthesize_words
+from cheep.datasets.voices import find_voices, say, synthesize_words
 from cheep.errors import CheepError
 
 

@@ -385,7 +385,8 @@ def test_a_limit_takes_the_best_of_many_recordists():
 
 def test_energy_above_half_the_rate():
     assert share_above([0, 1000, 2000, 4000], [0.2, 0.2, 0.6], 3000) == pytest.approx(0.3)
-    from cheep.datasets.activity import ActivityConfig, LevelMeter
+    from cheep.config import ActivityConfig
+    from cheep.datasets.activity import LevelMeter
 
     rate = 44100
     t = np.arange(4 * rate) / rate

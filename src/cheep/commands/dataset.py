@@ -153,7 +153,8 @@ def _teacher(args: argparse.Namespace) -> int:
 
 
 def _voices(args: argparse.Namespace) -> int:
-    from cheep.datasets.voices import VoicesConfig, synthesize_words
+    from cheep.config import VoicesConfig
+    from cheep.datasets.voices import synthesize_words
 
     config = VoicesConfig.parse(
         {

@@ -89,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build or re-split a manifest and show the class balance."""
-    from cheep.datasets.build import BuildConfig, build_manifest
+    from cheep.config import BuildConfig
+    from cheep.datasets.build import build_manifest
     from cheep.datasets.manifest import load_manifest
     from cheep.datasets.sources import recordings_in_folder
     from cheep.datasets.split import assign_splits

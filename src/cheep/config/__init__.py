@@ -1,18 +1,50 @@
 """Typed, validated settings: YAML in, canonical JSON and hash out. No TensorFlow."""
 
 from cheep.config.base import Settings, canonical_json, nearest_name
+from cheep.config.data import (
+    ActivityConfig,
+    BuildConfig,
+    ClipConfig,
+    DataConfig,
+    SourceConfig,
+    SplitConfig,
+    VoicesConfig,
+    WindowConfig,
+)
 from cheep.config.detector import DetectorConfig, default_stride
 from cheep.config.features import FeatureConfig
-from cheep.config.training import AugmentConfig, QatConfig, TrainConfig
+from cheep.config.quantize import PtqConfig, QatConfig, QuantizeConfig
+from cheep.config.reader import load_run_file, parse_run_file, save_run_file
+from cheep.config.run_file import DeployConfig, EvaluateConfig, PredictConfig, RunConfig, RunFile, TrackConfig
+from cheep.config.training import AugmentConfig, TrainConfig
 
 __all__ = [
+    "ActivityConfig",
     "AugmentConfig",
+    "BuildConfig",
+    "ClipConfig",
+    "DataConfig",
+    "DeployConfig",
     "DetectorConfig",
+    "EvaluateConfig",
     "FeatureConfig",
+    "PredictConfig",
+    "PtqConfig",
     "QatConfig",
+    "QuantizeConfig",
+    "RunConfig",
+    "RunFile",
     "Settings",
+    "SourceConfig",
+    "SplitConfig",
+    "TrackConfig",
     "TrainConfig",
+    "VoicesConfig",
+    "WindowConfig",
     "canonical_json",
     "default_stride",
+    "load_run_file",
     "nearest_name",
+    "parse_run_file",
+    "save_run_file",
 ]

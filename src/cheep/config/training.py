@@ -1,4 +1,4 @@
-"""How a network is trained, and how it is fine-tuned quantization-aware."""
+"""How a network is trained."""
 
 from __future__ import annotations
 
@@ -74,13 +74,4 @@ class TrainConfig(Settings):
         description="share of the teachers' judgement in the targets; 1: they judge masks and mixes too",
     )
     augment: AugmentConfig = AugmentConfig()
-    seed: int = Field(1, ge=0, lt=2**31)
-
-
-class QatConfig(Settings):
-    """Quantization-aware fine-tuning of a trained network."""
-
-    epochs: int = Field(15, ge=1, le=10000)
-    learning_rate: float = Field(1e-4, gt=0, le=1)
-    batch_size: int = Field(64, ge=1, le=4096)
     seed: int = Field(1, ge=0, lt=2**31)

@@ -16,10 +16,8 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
-from pydantic import Field, model_validator
-from typing_extensions import Self
 
-from cheep.config import Settings
+from cheep.config import ActivityConfig
 
 FRAME_S = 0.032
 HOP_S = 0.016
@@ -33,28 +31,9 @@ _LEAST_FLOOR_DB = -90.0  # digital silence, dB over full scale
 _SCALE = 256.0  # levels are kept as int16 in 1/256 dB
 
 
-class ActivityConfig(Settings):
-    """When a stretch of a recording counts as active, and when as a quiet gap."""
-
-    low_hz: float = Field(500.0, ge=0, description="lower edge of the target band")
-    high_hz: float | None = Field(None, gt=0, description="upper edge; none: 0.95 of half the sample rate")
-    threshold_db: float = Field(9.0, gt=0, le=60, description="level over the floor from which a frame is active")
-    quiet_db: float = Field(6.0, gt=0, le=60, description="level over the floor below which a frame is quiet")
-    active_s: float = Field(0.064, gt=0, le=10, description="active frames that make a window active, s in sum")
-    quiet_margin_s: float = Field(0.5, ge=0, le=60, description="quiet needed on both sides of a gap, s")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.quiet_db > self.threshold_db:
-            raise ValueError(f"quiet_db={self.quiet_db}: must be at most threshold_db={self.threshold_db}")
-        if self.high_hz is not None and self.high_hz <= self.low_hz:
-            raise ValueError(f"high_hz={self.high_hz}: must be above low_hz={self.low_hz}")
-        return self
-
-    @property
-    def active_frames(self) -> int:
-        """Active frames that make a window active."""
-        return max(1, round(self.active_s / HOP_S))
+def least_active_frames(config: ActivityConfig) -> int:
+    """Return how many active frames make a window active."""
+    return max(1, round(config.active_s / HOP_S))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,5 +182,5 @@ def active_stretches(levels: Levels, config: ActivityConfig, join_s: float = 0.2
             stretches[-1][2] += last - first
         else:
             stretches.append([start, end, last - first])
-    least = config.active_frames
+    least = least_active_frames(config)
     return [(start, min(end, levels.duration_s)) for start, end, frames in stretches if frames >= least]

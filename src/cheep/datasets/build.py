@@ -12,34 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from cheep.audio import iter_audio, probe
-from cheep.config import Settings
-from cheep.datasets.activity import ActivityConfig, LevelMeter, Levels
+from cheep.config.data import GROUPINGS, ActivityConfig, BuildConfig, SplitConfig
+from cheep.datasets.activity import LevelMeter, Levels
 from cheep.datasets.labels import Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
 from cheep.datasets.speech import SpeechMeter
-from cheep.datasets.split import SplitConfig, assign_splits, check_leaks
-from cheep.datasets.windows import Window, WindowConfig, choose_windows
+from cheep.datasets.split import assign_splits, check_leaks
+from cheep.datasets.windows import Window, choose_windows
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
 
 log = logging.getLogger(__name__)
-
-GROUPINGS = ("recordist", "recording", "site", "date", "recordist+date", "site+date", "group")
-
-
-class BuildConfig(Settings):
-    """Everything that decides what a manifest holds, beside the recordings."""
-
-    sample_rate_hz: int = Field(8000, ge=2000, le=96000, description="rate at which activity is measured")
-    windows: WindowConfig = WindowConfig()
-    split: SplitConfig = SplitConfig()
-    group_by: str = Field("", description=f"what stays together: {', '.join(GROUPINGS)}; empty: group, else recordist")
-    box_labels: bool = Field(False, description="labels of annotations that no recording has become labels too")
-    skip_bad: bool = Field(False, description="leave out unreadable files (counted) instead of stopping at the first")
 
 
 @dataclasses.dataclass

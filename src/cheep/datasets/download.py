@@ -26,8 +26,8 @@ from pydantic import Field
 from requests import Response
 
 from cheep.audio import Resampler, float_to_int16, int16_to_float, iter_audio, probe
-from cheep.config import Settings
-from cheep.datasets.activity import ActivityConfig, LevelMeter
+from cheep.config import ActivityConfig, Settings
+from cheep.datasets.activity import LevelMeter
 from cheep.datasets.bands import share_above
 from cheep.datasets.credits import notice_text
 from cheep.datasets.files import DiskError, write_text

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from cheep.audio import iter_audio, probe
-from cheep.datasets.activity import ActivityConfig, LevelMeter
+from cheep.config import ActivityConfig
+from cheep.datasets.activity import LevelMeter
 from cheep.datasets.bands import share_above
 from cheep.datasets.credits import licence_hints
 from cheep.datasets.fingerprint import RATE_HZ, find_duplicates, fingerprint

@@ -6,37 +6,14 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import Field, model_validator
-from typing_extensions import Self
 
-from cheep.config import Settings
+from cheep.config.data import SplitConfig
 from cheep.datasets.manifest import SPLITS, Manifest, TextColumn
 from cheep.errors import CheepError, GateError
 
 log = logging.getLogger(__name__)
 
 MAX_ORDERS = 50  # orders of the groups tried until every label is trained on and tested on
-
-
-class SplitConfig(Settings):
-    """Shares of the three splits, and what must stay together.
-
-    Rows that share a recording, a file content (sha256), or a non-empty value of the column ``group_by`` are
-    never separated. With ``fold`` columns the user's folds decide: ``test_folds`` and ``val_folds``.
-    """
-
-    val: float = Field(0.15, ge=0, lt=1)
-    test: float = Field(0.15, ge=0, lt=1)
-    seed: int = Field(1, ge=0)
-    group_by: str = Field("group", description="column that stays together beside the recording")
-    val_folds: tuple[str, ...] = ()
-    test_folds: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _leaves_training_data(self) -> Self:
-        if self.val + self.test >= 0.95:
-            raise ValueError(f"val={self.val}, test={self.test}: must leave at least 0.05 for training")
-        return self
 
 
 def components(manifest: Manifest, names: Sequence[str]) -> np.ndarray:

@@ -19,10 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from cheep.audio import float_to_int16, int16_to_float, read_audio, write_wav
-from cheep.config import Settings
+from cheep.config.data import VoicesConfig
 from cheep.errors import CheepError
 
 PROGRAMS = ("espeak-ng", "flite")
@@ -32,17 +31,6 @@ _FLITE_SHARE = 0.2
 _BLOCK_S = 0.01
 _QUIET_DB = 30.0  # what lies this far below the loudest block, before and after the word, is cut
 _TIMEOUT_S = 30
-
-
-class VoicesConfig(Settings):
-    """How often, and how, each word is said."""
-
-    per_word: int = Field(300, ge=1, le=100000)
-    sample_rate_hz: int = Field(8000, ge=8000, le=48000)
-    language: str = Field(
-        "en", min_length=2, max_length=16, description="espeak-ng's voices of this language; flite: en"
-    )
-    seed: int = Field(1, ge=0, lt=2**31)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,43 +12,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from pydantic import Field, model_validator
-from typing_extensions import Self
-
-from cheep.config import Settings
-from cheep.datasets.activity import ActivityConfig, Levels
+from cheep.config.data import WindowConfig
+from cheep.datasets.activity import Levels, least_active_frames
 from cheep.datasets.labels import Box
-
-#: Labels that mean "no target species": their windows need no activity.
-BACKGROUND_LABELS = ("background", "noise", "no_bird", "nobird", "negative", "silence", "_background_", "none")
-
-
-class WindowConfig(Settings):
-    """How recordings are cut into examples."""
-
-    window_s: float = Field(1.0, gt=0, le=60)
-    hop_s: float = Field(0.5, gt=0, le=60)
-    selection: bool = Field(True, description="leave out windows without activity in weakly labelled recordings")
-    activity: ActivityConfig = ActivityConfig()
-    gaps: bool = Field(False, description="quiet gaps of weakly labelled recordings become background examples")
-    gaps_per_recording: int = Field(10, ge=1)
-    announcements: bool = Field(
-        True, description="leave out speech-like windows at the head and tail of long recordings"
-    )
-    background: str = Field("background", min_length=1, description="label of the negatives")
-    background_labels: tuple[str, ...] = BACKGROUND_LABELS
-    max_per_recording: int = Field(0, ge=0, description="examples per recording and label, 0: no limit")
-    box_overlap: float = Field(0.5, gt=0, le=1, description="part of the shorter of window and box that must overlap")
-
-    @model_validator(mode="after")
-    def _hop_within(self) -> Self:
-        if self.hop_s > self.window_s:
-            raise ValueError(f"hop_s={self.hop_s}: must be at most window_s={self.window_s}")
-        return self
-
-    def is_background(self, label: str) -> bool:
-        """Tell whether ``label`` means no target species."""
-        return label == self.background or label.lower() in self.background_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +64,10 @@ def choose_windows(
         Labels of boxes that are no label of this data set: their windows are left out.
     """
     windows = []
+    active_frames = least_active_frames(config.activity)
     for start in window_starts(begin_s, end_s, config):
         duration = min(config.window_s, end_s - start)
-        snr = levels.window_db(start, duration, config.activity.active_frames) if levels is not None else math.nan
+        snr = levels.window_db(start, duration, active_frames) if levels is not None else math.nan
         kept, reason = _fate(start, duration, snr, levels, label, config, strong, boxes, speech, others)
         windows.append(Window(start, round(duration, 6), kept, reason, round(snr, 1)))
     return _capped(windows, config)
@@ -157,7 +124,7 @@ def _is_quiet(levels: Levels | None, start: float, end: float, config: WindowCon
         return False
     margin = config.activity.quiet_margin_s
     begin, finish = max(0.0, start - margin), min(levels.duration_s, end + margin)
-    return levels.window_db(begin, finish - begin, config.activity.active_frames) < config.activity.quiet_db
+    return levels.window_db(begin, finish - begin, least_active_frames(config.activity)) < config.activity.quiet_db
 
 
 def _capped(windows: list[Window], config: WindowConfig) -> list[Window]:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from cheep.audio import int16_to_float, read_audio, write_wav
-from cheep.config import FeatureConfig
+from cheep.config import FeatureConfig, SplitConfig
 from cheep.config.base import nearest_name
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording, recordings_in_csv, recordings_in_folder
-from cheep.datasets.split import SplitConfig, assign_splits, check_leaks
+from cheep.datasets.split import assign_splits, check_leaks
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
 from cheep.pipeline.mapping import feature_config

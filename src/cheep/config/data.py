@@ -1,0 +1,163 @@
+"""Which recordings there are, how they become examples, and which of them are trained, validated and tested on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from cheep.config.base import Settings
+
+GROUPINGS = ("recordist", "recording", "site", "date", "recordist+date", "site+date", "group")
+
+#: Labels that mean "no target species": their windows need no activity.
+BACKGROUND_LABELS = ("background", "noise", "no_bird", "nobird", "negative", "silence", "_background_", "none")
+
+
+class ActivityConfig(Settings):
+    """When a stretch of a recording counts as active, and when as a quiet gap."""
+
+    low_hz: float = Field(500.0, ge=0, description="lower edge of the target band, Hz")
+    high_hz: float | None = Field(None, gt=0, description="upper edge, Hz; none: 0.95 of half the sample rate")
+    threshold_db: float = Field(9.0, gt=0, le=60, description="level over the floor from which a frame is active, dB")
+    quiet_db: float = Field(6.0, gt=0, le=60, description="level over the floor below which a frame is quiet, dB")
+    active_s: float = Field(0.064, gt=0, le=10, description="active frames that make a window active, s in sum")
+    quiet_margin_s: float = Field(0.5, ge=0, le=60, description="quiet needed on both sides of a gap, s")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.quiet_db > self.threshold_db:
+            raise ValueError(f"quiet_db={self.quiet_db}: must be at most threshold_db={self.threshold_db}")
+        if self.high_hz is not None and self.high_hz <= self.low_hz:
+            raise ValueError(f"high_hz={self.high_hz}: must be above low_hz={self.low_hz}")
+        return self
+
+
+class WindowConfig(Settings):
+    """How recordings are cut into examples."""
+
+    window_s: float = Field(1.0, gt=0, le=60, description="length of an example, s")
+    hop_s: float = Field(0.5, gt=0, le=60, description="distance of the starts of examples, s")
+    last: bool = Field(False, description="one more window that ends with the recording, where the hops leave a rest")
+    selection: bool = Field(True, description="leave out windows without activity in weakly labelled recordings")
+    activity: ActivityConfig = ActivityConfig()
+    gaps: bool = Field(False, description="quiet gaps of weakly labelled recordings become background examples")
+    gaps_per_recording: int = Field(10, ge=1, description="at most so many gaps of one recording")
+    announcements: bool = Field(
+        True, description="leave out speech-like windows at the head and tail of long recordings"
+    )
+    background: str = Field("background", min_length=1, description="label of the negatives")
+    background_labels: tuple[str, ...] = Field(BACKGROUND_LABELS, description="labels that mean no target species")
+    max_per_recording: int = Field(0, ge=0, description="examples per recording and label, the loudest; 0: no limit")
+    box_overlap: float = Field(0.5, gt=0, le=1, description="part of the shorter of window and box that must overlap")
+
+    @model_validator(mode="after")
+    def _hop_within(self) -> Self:
+        if self.hop_s > self.window_s:
+            raise ValueError(f"hop_s={self.hop_s}: must be at most window_s={self.window_s}")
+        return self
+
+    def is_background(self, label: str) -> bool:
+        """Tell whether ``label`` means no target species."""
+        return label == self.background or label.lower() in self.background_labels
+
+
+class SplitConfig(Settings):
+    """Shares of the three splits, and what must stay together.
+
+    Rows that share a recording, a file content (sha256), or a non-empty value of the column ``group_by`` are
+    never separated. With ``fold`` columns the user's folds decide: ``test_folds`` and ``val_folds``.
+    """
+
+    val: float = Field(0.15, ge=0, lt=1, description="share for validation")
+    test: float = Field(0.15, ge=0, lt=1, description="share for the test")
+    seed: int = Field(1, ge=0)
+    group_by: str = Field("group", description="column that stays together beside the recording")
+    val_folds: tuple[str, ...] = Field((), description="folds for validation (column fold)")
+    test_folds: tuple[str, ...] = Field((), description="folds for the test (column fold)")
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> Self:
+        if self.val + self.test >= 0.95:
+            raise ValueError(f"val={self.val}, test={self.test}: must leave at least 0.05 for training")
+        return self
+
+
+class BuildConfig(Settings):
+    """Everything that decides what a manifest holds, beside the recordings."""
+
+    sample_rate_hz: int = Field(8000, ge=2000, le=96000, description="rate at which activity is measured, Hz")
+    windows: WindowConfig = WindowConfig()
+    split: SplitConfig = SplitConfig()
+    group_by: str = Field("", description=f"what stays together: {', '.join(GROUPINGS)}; empty: group, else recordist")
+    box_labels: bool = Field(False, description="labels of annotations that no recording has become labels too")
+    skip_bad: bool = Field(False, description="leave out unreadable files (counted) instead of stopping at the first")
+
+
+class SourceConfig(Settings):
+    """A folder with one folder per label, or a CSV of recordings."""
+
+    folder: str = Field("", description="folder with one folder per label")
+    csv: str = Field("", description="CSV of recordings, or a manifest to split again")
+    audio_root: str = Field("", description="where file names in the CSV start (empty: its folder)")
+
+
+class ClipConfig(Settings):
+    """Recordings that are short clips, prepared as a whole before they are cut.
+
+    The device hears sound as it comes: what is taken out here is not missing there.
+    """
+
+    min_s: float = Field(1.0, gt=0, description="shorter ones are repeated to this length, s")
+    max_s: float = Field(10.0, gt=0, description="longer ones are cut, s")
+    silence_db: float | None = Field(
+        60.0, gt=0, description="what lies so far below the loudest frame is taken out, dB"
+    )
+    silence_frame_samples: int = Field(3200, ge=1, description="frame of which silence is measured")
+    silence_hop_samples: int = Field(3200, ge=1, description="hop at which silence is measured")
+    whole_seconds: bool = Field(False, description="drop what follows the last whole second")
+    lengthen: Literal["before", "after"] = Field("after", description="repeat before or after silence is taken out")
+    pad_samples: int = Field(0, ge=0, le=8192, description="padding at both ends, as librosa's center (half an FFT)")
+    pad_mode: Literal["constant", "reflect", "edge"] = Field("constant", description="of that padding")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_s > self.max_s:
+            raise ValueError(f"min_s={self.min_s:g}: must be at most max_s={self.max_s:g}")
+        return self
+
+
+class DataConfig(BuildConfig, SourceConfig):
+    """From recordings to examples: the whole of ``split_dataset``."""
+
+    columns: dict[str, str] = Field({}, description="our field: column of the CSV (path, label, recording, ...)")
+    group_column: str = Field("", description="column of the CSV whose equal values stay in one split")
+    suffix: str = Field("", description="ending added to file names of the CSV that have none, such as .wav")
+    labels: tuple[str, ...] = Field((), description="use only these labels")
+    rename: dict[str, str] = Field({}, description="label: new label (two may become one)")
+    target: tuple[str, ...] = Field((), description="labels to detect; the others become background")
+    include: dict[str, tuple[str, ...]] = Field({}, description="column: values; only such rows of the CSV are kept")
+    exclude: dict[str, tuple[str, ...]] = Field({}, description="column: values; such rows of the CSV are dropped")
+    noise: tuple[str, ...] = Field((), description="folders of recordings without the target species")
+    train_only: tuple[str, ...] = Field(
+        (), description="folders per label that are never tested on: synthetic or borrowed recordings"
+    )
+    annotations: tuple[str, ...] = Field((), description="Raven, Audacity or CSV label files, or folders of them")
+    validation: SourceConfig = Field(SourceConfig(), description="recordings to validate on, in place of a share")
+    test: SourceConfig = Field(SourceConfig(), description="recordings to test on, in place of a share")
+    calibration: SourceConfig = Field(SourceConfig(), description="recordings for the ranges of ptq")
+    multi_label: bool = Field(False, description="a label holds several, separated by commas or semicolons")
+    garbage: int = Field(0, ge=0, description="recordings of each label outside 'labels' that form a class 'garbage'")
+    clips: ClipConfig | None = Field(None, description="prepare clips as a whole before they are cut")
+
+
+class VoicesConfig(Settings):
+    """Synthetic speakers that say the labels, to train on: how often, and how, each word is said."""
+
+    per_word: int = Field(300, ge=1, le=100000, description="times each word is said")
+    sample_rate_hz: int = Field(8000, ge=8000, le=48000, description="of the recordings, Hz")
+    language: str = Field(
+        "en", min_length=2, max_length=16, description="espeak-ng's voices of this language; flite: en"
+    )
+    seed: int = Field(1, ge=0, lt=2**31)

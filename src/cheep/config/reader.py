@@ -1,0 +1,294 @@
+"""Reading and writing run files: every error of a file at once, each with its line and the nearest valid name."""
+
+from __future__ import annotations
+
+import datetime
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from cheep.config.base import nearest_name
+from cheep.config.run_file import RunFile
+from cheep.config.source import OVERRIDE, Loc, Source, parse_source, read_source
+from cheep.errors import CheepError
+
+#: Names that recipes have for parts of a section: theirs -> ours.
+SHORT_FORMS: dict[str, Loc] = {"augment": ("train", "augment"), "qat": ("quantize", "qat")}
+
+Check = Callable[[RunFile], Iterable[tuple[Loc, str]]]
+Problem = tuple[tuple[int, int], str]  # (where it stands, what is said)
+
+
+def load_run_file(
+    path: Path | str,
+    overrides: Sequence[str] = (),
+    check: Check | None = None,
+    now: datetime.datetime | None = None,
+) -> RunFile:
+    """Read a run file.
+
+    Parameters
+    ----------
+    path : the YAML file
+    overrides : ``section.key=value`` texts, applied last; the value is read as YAML
+    check : further rules, as (place, ``"=value: rule"``) of what breaks them; called with what is right of the file
+    now : time for ``${now:%Y-...}`` (default: the present)
+
+    Raises
+    ------
+    CheepError
+        With every problem of the file, one per line.
+    """
+    return settings_of(read_source(Path(path), overrides, now), check)
+
+
+def parse_run_file(
+    text: str, name: str = "run.yaml", overrides: Sequence[str] = (), check: Check | None = None
+) -> RunFile:
+    """Read the text of a run file; see :func:`load_run_file`."""
+    return settings_of(parse_source(text, name, overrides), check)
+
+
+def settings_of(source: Source, check: Check | None = None) -> RunFile:
+    """Return the settings of a parsed file, or raise with all its problems."""
+    problems = [(_position(line), _at(line, text)) for line, text in source.problems]
+    source = with_full_names(source)
+    problems += [(_position(line), _at(line, text)) for line, text in source.problems]
+    run_file, bad, found = _validate(source)
+    problems += found
+    if check is not None:
+        for loc, text in check(run_file):
+            if not any(loc[: len(wrong)] == wrong for wrong in bad):
+                problems.append(_problem(source, loc, source.name_of(loc) + text))
+    if problems:
+        lines = [text for _, text in sorted(set(problems))]
+        count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+        raise CheepError(f"{source.name}: {count}; nothing was run\n  " + "\n  ".join(lines))
+    return run_file
+
+
+def with_full_names(source: Source) -> Source:
+    """Return ``source`` with the parts that recipes write beside their section inside it."""
+    values, written = dict(source.values), dict(source.written)
+    problems: list[tuple[int | str, str]] = []
+    for short, (section, key) in SHORT_FORMS.items():
+        if short not in values:
+            continue
+        part = values.pop(short)
+        whole = values.get(section)
+        if part is None or not isinstance(whole, Mapping | None):
+            continue
+        inner = (whole or {}).get(key)
+        if isinstance(part, Mapping) and isinstance(inner, Mapping):
+            for name in part:
+                at = source.line((section, key, name))
+                if name not in inner:
+                    written[(section, key, name)] = (short, name)
+                elif at != OVERRIDE:
+                    problems.append((at, f"{section}.{key}.{name}: contradicts {short}.{name}; keep one of the two"))
+            values[section] = {**(whole or {}), key: {**part, **inner}}
+        else:
+            values[section] = {**(whole or {}), key: part}
+            written[(section, key)] = (short,)
+    return Source(source.name, values, source.lines, problems, written)
+
+
+def _validate(source: Source) -> tuple[RunFile, set[Loc], list[Problem]]:
+    """Return the settings without what is wrong (so that the rest can be checked as well), where, and the problems."""
+    values: Any = {key: value for key, value in source.values.items() if value is not None}  # all lines are comments
+    bad: set[Loc] = set()
+    problems: list[Problem] = []
+    for _ in range(10):
+        try:
+            return RunFile.model_validate(values), bad, problems
+        except ValidationError as error:
+            before = len(bad)
+            for item in error.errors():
+                loc = _present(tuple(item["loc"]), source.values)
+                loc, text = _message(source, loc, item)
+                if loc not in bad:
+                    bad.add(loc)
+                    problems.append(_problem(source, loc, text))
+            values = _without(values, bad)
+            if len(bad) == before:
+                break
+    return RunFile(), bad, problems
+
+
+def _problem(source: Source, loc: Loc, text: str) -> Problem:
+    line = source.line(loc)
+    return _position(line), _at(line, text)
+
+
+def _position(line: int | str) -> tuple[int, int]:
+    return (0, line) if isinstance(line, int) else (1, 0)
+
+
+def _at(line: int | str, text: str) -> str:
+    return f"line {line}: {text}" if isinstance(line, int) else f"{line}: {text}"
+
+
+_WORDS = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "tuple_type": "must be a list, such as [a, b]",
+    "model_type": "must be a section: its settings go below it, indented",
+    "model_attributes_type": "must be a section: its settings go below it, indented",
+    "dict_type": "must be a section: its settings go below it, indented",
+    "finite_number": "must be a finite number",
+    "missing": "must have one value more",
+}
+_LIMITS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def _message(source: Source, loc: Loc, item: Any) -> tuple[Loc, str]:
+    """Return where a finding of pydantic belongs, and what it says in our words."""
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    message = item["msg"].removeprefix("Value error, ")
+    if kind == "value_error":  # a rule between settings: it names the one to change, relative to its section
+        key, equals, rest = message.partition("=")
+        inner = (*loc, *key.split("."))
+        if equals and " " not in key:
+            return inner, f"{source.name_of(inner)}={rest}"
+    name = source.name_of(loc)
+    if kind == "extra_forbidden":
+        return loc, f"{name}: unknown setting{_hint(loc)}"
+    if kind == "literal_error":
+        expected = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
+        return loc, f"{name}={_show(value)}: must be one of {', '.join(expected)}{nearest_name(str(value), expected)}"
+    if kind in _WORDS:
+        return loc, f"{name}={_show(value)}: {_WORDS[kind]}"
+    if kind in _LIMITS:
+        word, key = _LIMITS[kind]
+        return loc, f"{name}={_show(value)}: must be {word} {context[key]:g}"
+    return loc, f"{name}={_show(value)}: {message[0].lower()}{message[1:]}"
+
+
+def _hint(loc: Loc) -> str:
+    """Say where an unknown setting may belong: the section that has it, the nearest name, or all names."""
+    valid = _fields_at(loc[:-1])
+    if len(loc) == 1:
+        valid = [*valid, *SHORT_FORMS]
+    name = str(loc[-1])
+    homes = [dotted for dotted in _places() if dotted.rpartition(".")[2] == name]
+    if homes:
+        section = homes[0].rpartition(".")[0]
+        return f" (it belongs to section {section!r})" if section else ""
+    return nearest_name(name, valid) or f"; known here: {', '.join(valid)}"
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _places(kind: type[BaseModel] = RunFile, prefix: str = "") -> list[str]:
+    """Return the dotted name of every setting; outer ones first."""
+    own, inner = [], []
+    for name, field in kind.model_fields.items():
+        section = section_of(field.annotation)
+        own.append(f"{prefix}{name}")
+        if section is not None:
+            inner += _places(section, f"{prefix}{name}.")
+    return sorted([*own, *inner], key=lambda name: name.count("."))
+
+
+def _fields_at(loc: Loc) -> list[str]:
+    model: type[BaseModel] | None = RunFile
+    for part in loc:
+        field = model.model_fields.get(str(part)) if model is not None else None
+        model = section_of(field.annotation) if field is not None else None
+        if model is None:
+            return []
+    return list(model.model_fields) if model is not None else []
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the settings class that a field holds (also as ``X | None``), if it holds one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in typing.get_args(annotation):
+        found = section_of(part)
+        if found is not None:
+            return found
+    return None
+
+
+def _present(loc: Loc, values: Any) -> Loc:
+    """Cut what pydantic adds to a location (union members) where the file has no such key."""
+    out: list[str | int] = []
+    place = values
+    for part in loc:
+        if isinstance(place, dict) and part not in place:
+            break
+        if isinstance(place, list) and not (isinstance(part, int) and part < len(place)):
+            break
+        if not isinstance(place, dict | list):
+            break
+        out.append(part)
+        place = place[part]
+    return tuple(out)
+
+
+def _without(values: Any, bad: set[Loc], loc: Loc = ()) -> Any:
+    if isinstance(values, dict):
+        return {key: _without(item, bad, (*loc, key)) for key, item in values.items() if (*loc, key) not in bad}
+    if isinstance(values, list):
+        return [_without(item, bad, (*loc, i)) for i, item in enumerate(values) if (*loc, i) not in bad]
+    return values
+
+
+# -- writing ---------------------------------------------------------------------------------
+
+
+def render_run_file(run_file: RunFile, comment: str = "") -> str:
+    """Return the text of a run file that holds every setting, each with what it means.
+
+    Parameters
+    ----------
+    comment : text for the head of the file; its lines become comments
+    """
+    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    for name, field in RunFile.model_fields.items():
+        value = run_file.to_dict()[name]
+        if value is not None:
+            lines += _rendered(name, value, section_of(field.annotation), "")
+    return "\n".join(lines) + "\n"
+
+
+def save_run_file(path: Path | str, run_file: RunFile, comment: str = "") -> None:
+    """Write a run file, whole or not at all; :func:`load_run_file` reads the same settings back."""
+    from cheep.runs import write_bytes
+
+    write_bytes(path, render_run_file(run_file, comment).encode())
+
+
+def _rendered(name: str, value: Any, kind: type[BaseModel] | None, indent: str) -> list[str]:
+    import yaml
+
+    if kind is None or value is None:
+        text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+        return [f"{indent}{name}: {text.removesuffix('...' + chr(10)).strip()}"]
+    lines = [f"{indent}{name}:"]
+    for key, field in kind.model_fields.items():
+        if value[key] is None and section_of(field.annotation) is not None:
+            continue  # a section that is left out
+        inner = _rendered(key, value[key], section_of(field.annotation), indent + "  ")
+        if field.description:
+            inner[0] = f"{inner[0]}  # {field.description}"
+        lines += inner
+    return lines

@@ -1,0 +1,140 @@
+"""The run file: every setting of the main job, from recordings to headers, in one YAML file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import Self
+
+from cheep.config.base import Settings
+from cheep.config.data import DataConfig, VoicesConfig
+from cheep.config.features import FeatureConfig
+from cheep.config.quantize import QuantizeConfig
+from cheep.config.training import TrainConfig
+
+STEPS = (
+    "train", "evaluate_float", "benchmark_float", "quantize", "evaluate", "benchmark", "predict", "deploy",
+)  # fmt: skip
+_WINDOW_TOLERANCE = 0.1  # of the features' window, by which the examples' length may differ (0.982 s are "1 s")
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class RunConfig(Settings):
+    """What is done, and where its files lie."""
+
+    name: Text = Field("cheep", min_length=1, description="of the run, in reports and of its folder")
+    steps: tuple[Literal[STEPS], ...] = Field(  # type: ignore[valid-type]
+        ("train", "quantize", "evaluate"), min_length=1, description="in this order; the data come first by themselves"
+    )
+    folder: str = Field("", description="where results go (empty: runs/NAME)")
+    cache: str = Field("runs/cache", min_length=1, description="where finished steps are kept")
+    model: str = Field("", description="model to start from in place of training: a run folder, .h5 or .tflite")
+    gpu_memory_gib: float | None = Field(None, gt=0, description="of the first GPU that TensorFlow may take, GiB")
+
+
+class EvaluateConfig(Settings):
+    """How results are judged."""
+
+    unknown_below: float | None = Field(
+        None, gt=0, lt=1, description="clips whose best score is lower count as unknown (out of distribution)"
+    )
+    bootstrap_draws: int = Field(1000, ge=0, le=100000, description="draws of the intervals; 0: none")
+    seed: int = Field(1, ge=0, lt=2**31, description="of those draws")
+
+
+class PredictConfig(Settings):
+    """Which files get a label each."""
+
+    files: str = Field("", description="audio file, or folder of them")
+    unknown_below: float | None = Field(None, gt=0, lt=1, description="files whose best score is lower: 'unknown'")
+
+
+class DeployConfig(Settings):
+    """What the firmware gets."""
+
+    board: str = Field("", description="board whose memory the network must fit (empty: none in particular)")
+    backend: Literal["tflm", "compiled"] = Field("tflm", description="also write the compiled network, or not")
+    folder: str = Field("", description="of the headers (empty: generated/ in the run folder)")
+    threshold: float | None = Field(None, gt=0, lt=1, description="detector threshold of every label (else measured)")
+
+
+class TrackConfig(Settings):
+    """Trackers that listen to a run (requirements-pipelines.txt)."""
+
+    mlflow: str = Field("", description="MLflow: folder or URI (empty: none)")
+    experiment: Text = Field("", description="MLflow experiment (empty: the run's name)")
+    tensorboard: str = Field("", description="folder of TensorBoard's learning curves, in the run folder (empty: none)")
+
+
+class RunFile(Settings):
+    """All settings of a run; a section that is left out has its defaults.
+
+    The rate and the length of the examples are written once, in ``features``; ``data`` takes them over where it does
+    not name them, and may not contradict them.
+    """
+
+    run: RunConfig = RunConfig()
+    features: FeatureConfig = FeatureConfig()
+    data: DataConfig = DataConfig()
+    voices: VoicesConfig | None = Field(None, description="synthetic speakers to train on; left out: none")
+    train: TrainConfig = TrainConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    predict: PredictConfig = PredictConfig()
+    deploy: DeployConfig = DeployConfig()
+    track: TrackConfig = TrackConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_over(cls, values: Any) -> Any:
+        """Fill what ``data`` and ``voices`` leave open from the features."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        try:
+            features = FeatureConfig.model_validate(values.get("features", {}))
+        except ValueError:
+            return values  # said by the validation itself
+        window_s = round(features.window_s, 1) or features.window_s
+        if isinstance(data := values.get("data", {}), dict):
+            data = {"sample_rate_hz": features.sample_rate_hz, **data}
+            if isinstance(windows := data.get("windows", {}), dict):
+                windows = {"window_s": window_s, **windows}
+                if isinstance(length := windows["window_s"], int | float) and length < 0.5:
+                    windows.setdefault("hop_s", length)
+                data["windows"] = windows
+            values["data"] = data
+            train = values.get("train", {})
+            if isinstance(windows, dict) and "background" in windows and isinstance(train, dict):
+                values["train"] = {"background": windows["background"], **train}
+        if isinstance(voices := values.get("voices"), dict):
+            values["voices"] = {"sample_rate_hz": max(8000, features.sample_rate_hz), **voices}
+        return values
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        rate = self.features.sample_rate_hz
+        if self.data.sample_rate_hz != rate:
+            raise ValueError(
+                f"data.sample_rate_hz={self.data.sample_rate_hz}: contradicts features.sample_rate_hz={rate} "
+                "(leave it out: it is taken over)"
+            )
+        length, window_s = self.data.windows.window_s, self.features.window_s
+        if abs(length - window_s) > max(_WINDOW_TOLERANCE * window_s, 0.05):
+            raise ValueError(
+                f"data.windows.window_s={length:g}: contradicts the features, whose window lasts {window_s:.3f} s "
+                "(leave it out: it is taken over; or set features.window_frames)"
+            )
+        if self.train.background != self.data.windows.background:
+            raise ValueError(
+                f"train.background={self.train.background!r}: contradicts data.windows.background="
+                f"{self.data.windows.background!r} (leave it out: it is taken over)"
+            )
+        return self
