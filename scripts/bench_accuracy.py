@@ -41,7 +41,7 @@ from cheep.evaluate.streaming import Output, ScoreTiming, best_scorer, score_blo
 from cheep.evaluate.sweep import LevelSweep
 from cheep.evaluate.windows import WindowScores, summarize
 from cheep.features.cache import centre_in_silence
-from cheep.tflm import TflmModel
+from cheep.tflite.tflm import TflmModel
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's floor, 0.9-3.9 kHz

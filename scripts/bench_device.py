@@ -70,7 +70,7 @@ def detector(path: Path, optimization: str) -> list[dict]:
     from cheep.boards.detector_bench import measure_detector
     from cheep.compiler import compile_model
     from cheep.device.bundle import load_bundle
-    from cheep.tflite_model import read_model
+    from cheep.tflite.model import read_model
 
     if read_model(path).metadata is None and not (path.parent / "manifest.json").is_file():
         return []

@@ -17,7 +17,7 @@ from cheep import runs, stages
 from cheep.compiler import CompiledModel
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.tf_runtime import import_tf
-from cheep.tflm import TflmModel
+from cheep.tflite.tflm import TflmModel
 
 
 def reference_scores(data: bytes, windows: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 _JUDGE = """
 import sys
 import numpy as np
-from cheep.tflm import TflmModel
-from cheep.compiler.reader import read_graph
+from cheep.tflite.tflm import TflmModel
+from cheep.tflite.reader import read_graph
 data = open(sys.argv[1], "rb").read()
 raw = open(sys.argv[2], "rb").read()
 graph, at, inputs = read_graph(data), 0, []
@@ -127,7 +127,7 @@ def mutate_fields(data: bytes, rng: np.random.Generator) -> bytes:
 def run_sanitized(data: bytes, seed: int) -> str:
     """Build and run an accepted mutant; return "same", "no judge", or what went wrong."""
     from cheep.compiler import compile_bytes
-    from cheep.compiler.reader import read_graph
+    from cheep.tflite.reader import read_graph
 
     compiled, graph = compile_bytes(data), read_graph(data)
     size_in, size_out = (sum(t.n_bytes for t in ts) for ts in (graph.inputs, graph.outputs))

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from cheep.boards.host import HostApplication  # noqa: E402
 from cheep.export import load_export  # noqa: E402
-from cheep.tflm import TflmModel  # noqa: E402
+from cheep.tflite.tflm import TflmModel  # noqa: E402
 from tone_model import tones, write_tone_run  # noqa: E402
 
 RATE, MINUTE_S = 8000, 60

@@ -17,7 +17,7 @@ from cheep.detector import Detector
 from cheep.errors import CheepError
 from cheep.export import load_export
 from cheep.features import compute_features, quantize
-from cheep.tflm import TflmModel
+from cheep.tflite.tflm import TflmModel
 from tone_model import CENTRES_HZ, tone_model, tones, write_tone_run
 
 RATE = 8000

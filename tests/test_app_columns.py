@@ -15,7 +15,7 @@ from cheep.config import DetectorConfig
 from cheep.convert.bundle import write_bundle
 from cheep.export import load_export
 from cheep.features import compute_features, quantize
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
 
 RATE = 8000
 MODEL = """/* {digest}: the cache of builds looks at this file, and not at what it includes */
@@ -38,7 +38,7 @@ void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, ch
 @pytest.fixture(scope="module")
 def export_at(tmp_path_factory, small_features, int8_model, recording):
     """``export_at(stride)``: the small network with thresholds at the middle of its scores on the recording."""
-    from cheep.tflm import TflmModel
+    from cheep.tflite.tflm import TflmModel
 
     tensor = read_model(int8_model).inputs[0]
     columns = quantize(compute_features(recording, small_features), tensor.scale, tensor.zero_point)

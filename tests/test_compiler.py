@@ -17,14 +17,14 @@ from cheep.boards.detector_bench import check_stride
 from cheep.ccore import include_dir
 from cheep.compiler import CompiledModel, compile_bytes, fixedpoint, passes
 from cheep.compiler.codegen import kernel_parts
-from cheep.compiler.graph import Tensor
 from cheep.compiler.lower import Step
 from cheep.compiler.plan import first_fit, make_plan
-from cheep.compiler.reader import read_graph
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError, GateError
 from cheep.models.registry import RANGE_DB
-from cheep.tflm import TflmModel
+from cheep.tflite.graph import Tensor
+from cheep.tflite.reader import read_graph
+from cheep.tflite.tflm import TflmModel
 from compiler_grid import Network, convolution, grid, networks, one
 from tflite_builder import Builder, T, constant
 
@@ -364,7 +364,7 @@ def test_incremental_mode_refuses_other_strides():
 
 
 def test_grid_has_every_supported_operator():
-    from cheep.compiler.reader import SUPPORTED
+    from cheep.tflite.reader import SUPPORTED
 
     seen = {n.op for _, data in grid() for n in _graph(data).nodes}
     assert SUPPORTED - seen <= {"SQUEEZE", "EXPAND_DIMS"}, "relabellings, like RESHAPE"

@@ -15,10 +15,10 @@ from cheep.boards.detector_bench import measure_detector
 from cheep.boards.emulator import build_elf, run_elf
 from cheep.ccore import compile_shared
 from cheep.compiler import CompiledModel, compile_bytes
-from cheep.compiler.reader import read_graph
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.device.bundle import load_bundle
-from cheep.tflite_model import write_metadata
+from cheep.tflite.model import write_metadata
+from cheep.tflite.reader import read_graph
 from compiler_grid import grid, networks, one_file
 
 pytestmark = pytest.mark.skipif(

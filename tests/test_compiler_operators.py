@@ -9,8 +9,8 @@ import pytest
 
 from cheep.ccore import compile_shared
 from cheep.compiler import compile_bytes
-from cheep.compiler.reader import read_graph
-from cheep.tflm import TflmModel
+from cheep.tflite.reader import read_graph
+from cheep.tflite.tflm import TflmModel
 from compiler_grid import grid, one_file
 
 ROUNDS = 6

@@ -150,7 +150,7 @@ def test_damaged_files_are_said_and_never_crash(models, tmp_path, kind, capsys):
 
 def test_hostile_models_crash_the_child_not_the_user(models):
     """Bytes that pass the reader may still kill the native runtime: that is an answer, not a crash."""
-    from cheep.inspection.report import tflm_support
+    from cheep.tflite.tflm import tflm_support
 
     data = bytearray((models / "int8.tflite").read_bytes())
     graph = read_graph(bytes(data))

@@ -10,8 +10,8 @@ from cheep.convert.config import SCHEMES, ConvertConfig
 from cheep.convert.runtime import interpreter_outputs, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.errors import CheepError, GateError
-from cheep.tflite_model import read_model
-from cheep.tflm import TflmModel
+from cheep.tflite.model import read_model
+from cheep.tflite.tflm import TflmModel
 
 KINDS = {
     "detector": (cases.detector, cases.patterns),

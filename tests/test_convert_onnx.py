@@ -175,8 +175,8 @@ def _compiled_pair_agrees(folder, x):
 
     from cheep.ccore import compile_shared
     from cheep.convert.runtime import quantize_as
-    from cheep.tflite_model import read_model
-    from cheep.tflm import TflmModel
+    from cheep.tflite.model import read_model
+    from cheep.tflite.tflm import TflmModel
 
     sources = [folder / f"{name}.c" for name in ("streaming", "streaming_backbone", "streaming_step")]
     library = ctypes.CDLL(str(compile_shared(sources, [folder], [], "streaming")))

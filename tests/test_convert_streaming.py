@@ -25,8 +25,8 @@ from cheep.convert.streaming import (
     run_float,
 )
 from cheep.errors import CheepError
-from cheep.tflite_model import read_model
-from cheep.tflm import TflmModel
+from cheep.tflite.model import read_model
+from cheep.tflite.tflm import TflmModel
 
 FEATURES, HIDDEN = 10, 16
 

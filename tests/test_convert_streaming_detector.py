@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cheep.boards.host import HostApplication
+from cheep.compiler.engine import compiled_scorer
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.convert.bundle import write_bundle
 from cheep.convert.merge import merge_pair
@@ -19,8 +20,8 @@ from cheep.device.engine import Engine
 from cheep.errors import CheepError
 from cheep.export import load_export
 from cheep.features import compute_features
-from cheep.stateful import compiled_scorer, tflm_scorer
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
+from cheep.tflite.state import tflm_scorer
 from test_app_columns import compiled_application, heard
 
 RATE = 8000

@@ -10,7 +10,7 @@ from cheep.convert.runtime import quantize_as
 from cheep.convert.streaming import Cell, StepModel, StepRunner, convert_step
 from cheep.errors import CheepError
 from cheep.inspection.runners import RUNTIMES, find_ports, run_trace
-from cheep.tflite_model import TensorInfo, TfliteModel, read_model
+from cheep.tflite.model import TensorInfo, TfliteModel, read_model
 
 FEATURES, HIDDEN, CLASSES, STEPS = 6, 8, 3, 25
 

@@ -16,7 +16,7 @@ from cheep.detector import Detector
 from cheep.device import Engine, load_bundle
 from cheep.errors import CheepError
 from cheep.features import compute_features, quantize
-from cheep.tflm import TflmModel
+from cheep.tflite.tflm import TflmModel
 from tone_model import DETECTOR, FEATURES, LABELS, tones, write_tone_run
 
 SPANS = [(2, 3.5, "high"), (5, 7, "low"), (9, 9.8, "high")]

@@ -236,7 +236,7 @@ def test_without_a_manifest_the_golden_window_is_measured(run, tmp_path, export)
     found = load_export(lone)
     assert found.arena_bytes == export.arena_bytes
     assert found.bundle.labels == LABELS
-    from cheep.tflm import TflmModel
+    from cheep.tflite.tflm import TflmModel
 
     expected = TflmModel(export.bundle.model.data).scores(found.golden_window[None])[0]
     np.testing.assert_array_equal(found.golden_scores, expected)

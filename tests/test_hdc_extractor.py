@@ -10,8 +10,8 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.hdc.extractor import cut_at_embedding, write_extractor
-from cheep.tflite_model import read_model, write_metadata
-from cheep.tflm import TflmModel
+from cheep.tflite.model import read_model, write_metadata
+from cheep.tflite.tflm import TflmModel
 from tone_model import FEATURES, _buffer, _code, _operator, _tensor, tone_model
 
 SIZE = FEATURES.window_frames * FEATURES.n_mels

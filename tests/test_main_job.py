@@ -13,7 +13,6 @@ import pytest
 from cheep import runs, stages
 from cheep.cli import main
 from cheep.compiler import CompiledModel
-from cheep.compiler.reader import read_graph
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
 from cheep.convert import shrink
 from cheep.convert.config import ConvertConfig
@@ -22,8 +21,9 @@ from cheep.datasets.demo import make_demo_dataset
 from cheep.errors import CheepError
 from cheep.models import build_model
 from cheep.models.registry import RANGE_DB
-from cheep.tflite_model import read_model
-from cheep.tflm import TflmModel
+from cheep.tflite.model import read_model
+from cheep.tflite.reader import read_graph
+from cheep.tflite.tflm import TflmModel
 from cheep.training.augment import draw_epoch
 
 pytestmark = pytest.mark.xdist_group("main_job")

@@ -146,7 +146,7 @@ def test_float_scores_come_as_a_second_file(sounds, trained):
     out = trained.folder.parent / "float_io"
     more = {"dataset.test_folds": 2, "quantization.quantization_output_type": "float"}
     outcome = run(sounds, out, "chain_tqe", **more)
-    from cheep.tflite_model import read_model
+    from cheep.tflite.model import read_model
 
     model = read_model(out / "bird_detector_int8_float_io.tflite")
     assert (model.inputs[0].dtype, model.outputs[0].dtype) == ("int8", "float32")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cheep.errors import CheepError
-from cheep.tflite_model import read_model, write_metadata
-from cheep.tflm import TflmModel
+from cheep.tflite.model import read_model, write_metadata
+from cheep.tflite.tflm import TflmModel
 
 
 def test_reads_what_a_model_takes_and_gives(int8_model, small_features):

@@ -26,7 +26,7 @@ from cheep.evaluate.windows import WindowScores, summarize
 from cheep.features import quantize
 from cheep.models import build_model
 from cheep.tf_runtime import import_tf, seed_everything
-from cheep.tflm import TflmModel
+from cheep.tflite.tflm import TflmModel
 from cheep.training.data import LabelPlan, WindowSet, load_cache, window_set
 from cheep.training.distill import Teacher
 from cheep.training.loop import TrainResult, fit

@@ -18,7 +18,7 @@ from cheep.boards.data import Board, find_board
 from cheep.compiler import Compiled, compile_bytes
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.errors import CheepError, GateError
-from cheep.tflite_model import TfliteModel, read_model
+from cheep.tflite.model import TfliteModel, read_model
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def check_model(board: str | Board, path: str | os.PathLike) -> None:
         return
     except CheepError as error:
         reasons.append(str(error))
-    from cheep.tflm import TflmModel
+    from cheep.tflite.tflm import TflmModel
 
     try:
         check_need(needs_tflm(model, TflmModel(model.data).arena_bytes, features), board, Path(path).name)

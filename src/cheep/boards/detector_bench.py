@@ -14,7 +14,7 @@ from cheep.ccore import firmware_root
 from cheep.compiler import Compiled
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
-from cheep.tflite_model import TensorInfo
+from cheep.tflite.model import TensorInfo
 
 _CORE = ("cheep_frontend.c", "cheep_fft.c", "cheep_columns.c", "cheep_detector.c")
 

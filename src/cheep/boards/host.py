@@ -22,7 +22,7 @@ from cheep.export import (
     render_mel_filter_bank,
     render_model_header,
 )
-from cheep.tflite_model import TfliteModel
+from cheep.tflite.model import TfliteModel
 
 RING_SAMPLES = 16384
 _LINE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -126,7 +126,7 @@ class HostApplication:
     headers : mapping, optional
         Other generated headers than those of ``export`` (tests of mismatches).
     runtime : object, optional
-        With ``scores(windows)`` as :class:`cheep.tflm.TflmModel`; default: TFLM.
+        With ``scores(windows)`` as :class:`cheep.tflite.tflm.TflmModel`; default: TFLM.
     ring_samples : int
         Length of the ring, a power of two.
     on_scores : callable, optional
@@ -152,7 +152,7 @@ class HostApplication:
         self._on_scores = on_scores
         self._library = _load_copy(build_application(headers or render_headers(export), model_sources))
         if runtime is None:
-            from cheep.stateful import tflm_scorer
+            from cheep.tflite.state import tflm_scorer
 
             runtime = tflm_scorer(export.bundle.model.data)
         self._runtime = runtime

@@ -13,7 +13,7 @@ from cheep.device.bundle import ModelBundle
 
 def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     """Return the report of a model bundle on a board as JSON-able values."""
-    from cheep.tflm import TflmModel
+    from cheep.tflite.tflm import TflmModel
 
     compiled = compile_model(bundle.path)
     classes, notes = len(bundle.labels), []

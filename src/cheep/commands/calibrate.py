@@ -127,7 +127,7 @@ def _temperature(bundle, seed: int):
     from cheep import stages
     from cheep.config import TrainConfig
     from cheep.evaluate.temperature import calibrate_scores
-    from cheep.tflm import TflmModel
+    from cheep.tflite.tflm import TflmModel
 
     run = bundle.path.parent
     if not ((run / runs.DATASET).is_file() and (run / stages.TRAINING).is_file()):

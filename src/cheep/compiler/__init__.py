@@ -1,7 +1,7 @@
 """The compiler: an int8 ``.tflite`` becomes plain C11 with the same bits as TFLM's reference kernels.
 
-``reader`` (flatbuffer -> ``graph``), ``checks``, ``passes``, ``lower`` and ``pipeline`` (-> C statements), ``plan``
-(static memory), ``codegen`` (-> text), ``engine`` (the same C as a fast model for Python).
+``checks``, ``passes``, ``lower`` and ``pipeline`` (-> C statements), ``plan`` (static memory), ``codegen`` (-> text),
+``engine`` (the same C as a fast model for Python).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def compile_bytes(
     """
     from cheep.compiler.checks import check_graph
     from cheep.compiler.passes import run_passes
-    from cheep.compiler.reader import read_graph
+    from cheep.tflite.reader import read_graph
 
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,40}", prefix):
         raise CheepError(f"prefix={prefix!r}: must be a lower-case C identifier (set --prefix)")
@@ -68,7 +68,7 @@ def compile_bytes(
 def _feature_hash(data: bytes) -> str:
     """Return the model's own feature hash as eight digits, or an empty string."""
     from cheep.config import FeatureConfig
-    from cheep.tflite_model import read_model
+    from cheep.tflite.model import read_model
 
     metadata = read_model(data).metadata or {}
     features = metadata.get("features") if isinstance(metadata, dict) else None

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from cheep.compiler.graph import Graph, Node, Tensor
 from cheep.errors import CheepError
+from cheep.tflite.graph import Graph, Node, Tensor
 
 _MOVING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CONCATENATION", "SPLIT", "SPLIT_V", "STRIDED_SLICE")
 _MOVING += ("PACK", "UNPACK", "PAD", "PADV2")

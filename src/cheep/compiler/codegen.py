@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cheep.compiler import ctext, lower, pipeline, rows
 from cheep.compiler.constants import Constants
-from cheep.compiler.graph import Graph, Tensor
 from cheep.compiler.plan import Plan, make_plan
 from cheep.errors import CheepError
+from cheep.tflite.graph import Graph, Tensor
 
 _CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
 _KERNELS = Path(__file__).with_name("kernels.c")
@@ -300,7 +300,7 @@ class _Generator:
         g = self._graph
         if len(g.inputs) != len(g.outputs) or any(t.dtype != "int8" for t in (*g.inputs, *g.outputs)):
             return False
-        return all(  # states: cheep.stateful
+        return all(  # states: cheep.tflite.state
             one.size == two.size
             and list(one.scales) == list(two.scales)
             and list(one.zero_points) == list(two.zero_points)

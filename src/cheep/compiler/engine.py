@@ -11,6 +11,8 @@ import numpy as np
 
 from cheep.compiler import DEFAULT_PREFIX, compile_bytes
 from cheep.errors import CheepError
+from cheep.tflite.model import read_model
+from cheep.tflite.state import StatefulScorer
 
 _DRIVER = """
 #include "{header}"
@@ -43,7 +45,7 @@ class CompiledModel:
     def __init__(self, model: str | os.PathLike | bytes, row_pipeline: bool = True, flags: tuple[str, ...] = ()):
         from cheep.ccore import compile_shared
         from cheep.compiler.checks import check_graph
-        from cheep.compiler.reader import read_graph
+        from cheep.tflite.reader import read_graph
 
         name = "model" if isinstance(model, bytes) else str(model)
         data = model if isinstance(model, bytes) else _read(Path(model))
@@ -98,6 +100,12 @@ class CompiledModel:
         data = (ctypes.c_void_p(a.ctypes.data) for a in (self._memory, flat, out))
         self._many(*data, ctypes.c_int(len(flat)))
         return out
+
+
+def compiled_scorer(data: bytes):
+    """Return what scores windows in compiled C: ``CompiledModel``, or a ``StatefulScorer`` around it."""
+    model, runtime = read_model(data), CompiledModel(data)
+    return runtime if len(model.inputs) == 1 else StatefulScorer(model, lambda inputs: runtime.invoke(*inputs))
 
 
 def _read(path: Path) -> bytes:

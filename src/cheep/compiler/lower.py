@@ -10,8 +10,8 @@ import numpy as np
 
 from cheep.compiler import fixedpoint, movement, requantize
 from cheep.compiler.constants import Constants
-from cheep.compiler.graph import Node, Tensor
 from cheep.compiler.passes import binary_spec
+from cheep.tflite.graph import Node, Tensor
 
 Pointers = Callable[[Tensor], str]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from cheep.compiler.graph import Node, Tensor
+from cheep.tflite.graph import Node, Tensor
 
 
 class Unfit(Exception):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cheep.compiler import fixedpoint
-from cheep.compiler.graph import Graph, Node, Tensor
+from cheep.tflite.graph import Graph, Node, Tensor
 
 RELABELLING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 _WHOLE = ("CONCATENATION", "SPLIT", "SPLIT_V", "PACK", "UNPACK")

@@ -14,9 +14,9 @@ import math
 import numpy as np
 
 from cheep.compiler import requantize
-from cheep.compiler.graph import Graph, Node, Tensor
 from cheep.compiler.lower import pad_filters
 from cheep.compiler.requantize import Channels
+from cheep.tflite.graph import Graph, Node, Tensor
 
 _MAX_POOL_AREA = 4
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from cheep.compiler.graph import Tensor
 from cheep.compiler.lower import Step
+from cheep.tflite.graph import Tensor
 
 ALIGNMENT = 8
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from cheep.compiler import fixedpoint
-from cheep.compiler.graph import Node
+from cheep.tflite.graph import Node
 
 FULL, RELU, CLAMP = "CHEEP_FULL", "CHEEP_RELU", "CHEEP_CLAMP"
 _LARGEST = 1 << 30

@@ -11,9 +11,9 @@ import numpy as np
 
 from cheep import __version__, runs
 from cheep.config import DetectorConfig, FeatureConfig
-from cheep.stateful import tflm_scorer
-from cheep.tflite_model import read_model, write_metadata
-from cheep.tflm import TflmModel
+from cheep.tflite.model import read_model, write_metadata
+from cheep.tflite.state import tflm_scorer
+from cheep.tflite.tflm import TflmModel
 
 
 def write_bundle(
@@ -34,7 +34,7 @@ def write_bundle(
     Parameters
     ----------
     tflite : bytes
-        An int8 model of one input, or with a state (:mod:`cheep.stateful`).
+        An int8 model of one input, or with a state (:mod:`cheep.tflite.state`).
     golden : (frames, mels) int8, optional
         A real window; its scores in TFLM are written beside it for the boot check of the firmware.
     data, training : dict, optional

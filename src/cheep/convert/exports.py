@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cheep.tflite_model import TensorInfo, read_model
+from cheep.tflite.model import TensorInfo, read_model
 
 _COLUMNS = 16
 

@@ -20,8 +20,8 @@ from cheep.convert.runtime import accuracy, interpreter_outputs, quantize_as, tf
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.convert.specs import extended_specs
 from cheep.errors import CheepError, GateError
-from cheep.tflite_model import read_model
-from cheep.tflm import TflmModel
+from cheep.tflite.model import read_model
+from cheep.tflite.tflm import TflmModel
 
 log = logging.getLogger(__name__)
 

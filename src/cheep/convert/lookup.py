@@ -8,7 +8,7 @@ import io
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
 
 MAX_BITS = 7
 _OVERHEAD = 400  # operator, tensors, header and alignment of one table

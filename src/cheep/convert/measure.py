@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
 
 
 def instructions(model: bytes, notes: list[str]) -> int | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from cheep.convert.streaming import StepModel
 from cheep.errors import CheepError
-from cheep.stateful import check_states
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
+from cheep.tflite.state import check_states
 
 
 def merge_pair(backbone: bytes, step: StepModel) -> bytes:

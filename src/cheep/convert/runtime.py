@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite_model import TensorInfo, read_model
-from cheep.tflm import TflmModel
+from cheep.tflite.model import TensorInfo, read_model
+from cheep.tflite.tflm import TflmModel
 
 _LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767), "uint8": (0, 255)}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cheep import __version__
 from cheep.convert.config import ConvertConfig
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
 
 
 def extended_specs(

@@ -22,8 +22,8 @@ from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.convert.tflite import _run
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
-from cheep.tflite_model import TensorInfo, read_model
-from cheep.tflm import TflmModel
+from cheep.tflite.model import TensorInfo, read_model
+from cheep.tflite.tflm import TflmModel
 
 GATES = {"gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
 _HALF_OPEN = (-1.0, 127 / 128)  # scale 1/128, zero point 0: what TANH gives, and the hidden state

@@ -24,9 +24,9 @@ from cheep.convert.runtime import quantize_as
 from cheep.convert.schemes import to_scheme
 from cheep.convert.streaming import Cell, cell_from_keras, check_drift, convert_step, run_float
 from cheep.errors import CheepError
-from cheep.stateful import tflm_scorer
 from cheep.tf_runtime import import_tf
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
+from cheep.tflite.state import tflm_scorer
 
 MODEL = "bird_detector_int8.tflite"
 MAX_STEPS = 160  # of a training sequence; longer recordings are cut

@@ -10,8 +10,8 @@ from typing import Any
 
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
-from cheep.stateful import check_states
-from cheep.tflite_model import TensorInfo, TfliteModel, read_model
+from cheep.tflite.model import TensorInfo, TfliteModel, read_model
+from cheep.tflite.state import check_states
 
 _MANIFEST = "manifest.json"
 

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cheep.compiler.engine import compiled_scorer
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
-from cheep.stateful import compiled_scorer, tflm_scorer
+from cheep.tflite.state import tflm_scorer
 
 BACKENDS = ("tflm", "compiled")
 

@@ -80,8 +80,8 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
     arena = manifest.get("model", {}).get("arena_bytes")
     golden = manifest.get("golden")
     if arena is None or golden is None:
-        from cheep.stateful import tflm_scorer
-        from cheep.tflm import TflmModel
+        from cheep.tflite.state import tflm_scorer
+        from cheep.tflite.tflm import TflmModel
 
         runtime = TflmModel(bundle.model.data)
         arena = arena if arena is not None else runtime.arena_bytes

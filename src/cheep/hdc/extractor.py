@@ -12,7 +12,7 @@ import numpy as np
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
 from cheep.hdc.config import MAX_DIMS
-from cheep.tflite_model import read_model, write_metadata
+from cheep.tflite.model import read_model, write_metadata
 
 MAX_FIRMWARE_DIMS = 64  # CHEEP_MAX_CLASSES: the embedding takes the place of the scores
 _HEADS = ("FULLY_CONNECTED", "SOFTMAX", "LOGISTIC", "RESHAPE", "QUANTIZE", "DEQUANTIZE")
@@ -55,7 +55,7 @@ class Extractor:
 
     def _engine(self) -> Any:
         from cheep.compiler import CompiledModel
-        from cheep.tflm import TflmModel
+        from cheep.tflite.tflm import TflmModel
 
         try:
             return CompiledModel(self.data)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cheep.errors import CheepError
 from cheep.inspection.runners import Trace, find_ports, run_trace
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
 
 
 def load_runner(path: Path | str, pairs: Sequence[str] = ()) -> Callable[[np.ndarray], Trace]:

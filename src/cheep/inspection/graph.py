@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
 
 ITEM_BYTES = {
     "float32": 4,

@@ -40,7 +40,7 @@ def inspect_on_data(job: dict[str, Any], _say: Any) -> dict[str, Any]:
     """Inspect ``model`` with the ranges of its activations on examples of ``data``."""
     from cheep.inspection.report import inspect_model
     from cheep.inspection.runners import find_ports
-    from cheep.tflite_model import read_model
+    from cheep.tflite.model import read_model
 
     model = read_model(job["model"])
     ports = find_ports(model, job["states"], job["model"])

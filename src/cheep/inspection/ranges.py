@@ -10,9 +10,9 @@ import numpy as np
 from cheep.convert.runtime import dequantize_as, quantize_as
 from cheep.inspection.graph import Graph
 from cheep.inspection.runners import find_ports
-from cheep.stateful import zero_state
 from cheep.tf_runtime import import_tf, quiet_stderr
-from cheep.tflite_model import TfliteModel, read_model
+from cheep.tflite.model import TfliteModel, read_model
+from cheep.tflite.state import zero_state
 
 _LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767), "uint8": (0, 255)}
 _BOUNDED = ("LOGISTIC", "SOFTMAX", "TANH", "RELU", "RELU6", "HARD_SWISH")

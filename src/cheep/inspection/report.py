@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import numpy as np
 
 from cheep.errors import CheepError
 from cheep.inspection.graph import Graph, Tensor, read_graph
+from cheep.tflite.tflm import tflm_support
 
 _INTEGER = ("int8", "uint8", "int4")
 _WIDE_REASONS = {
@@ -173,46 +171,6 @@ def memory_over_time(graph: Graph) -> list[dict[str, Any]]:
         live = [k for k in first if first[k] <= op.index <= last.get(k, first[k]) and graph.tensors[k].constant is None]
         rows.append({"operator": op.name, "index": op.index, "bytes": sum(graph.tensors[k].bytes for k in live)})
     return rows
-
-
-def tflm_support(data: bytes, timeout_s: float = 120, arena: bool = True) -> dict[str, Any]:
-    """Run the model in TFLM in a child process; return {"runs", "arena_bytes", "reason"}: a crash is a reason too.
-
-    ``arena=False`` only runs it once, which is quicker.
-    """
-    program = (
-        "import sys, json\n"
-        "from cheep.tflm import TflmModel\n"
-        "from cheep.errors import CheepError\n"
-        "try:\n"
-        "    model = TflmModel(sys.stdin.buffer.read())\n"
-        "    model._run_zeros()\n"
-        f"    print(json.dumps({{'runs': True, 'arena_bytes': model.arena_bytes if {arena} else None}}))\n"
-        "except CheepError as error:\n"
-        "    print(json.dumps({'runs': False, 'reason': str(error).split('cannot run it: ')[-1]}))\n"
-    )
-    import os
-
-    source = str(Path(__file__).resolve().parents[2])
-    try:
-        child = subprocess.run(
-            [sys.executable, "-c", program],
-            input=data,
-            capture_output=True,
-            check=False,
-            timeout=timeout_s,
-            env={**os.environ, "PYTHONPATH": source},
-        )
-    except subprocess.TimeoutExpired:
-        return {"runs": False, "reason": f"did not end within {timeout_s:g} s"}
-    try:
-        return {"arena_bytes": None, "reason": None, **json.loads(child.stdout.splitlines()[-1])}
-    except (ValueError, IndexError):
-        return {
-            "runs": False,
-            "arena_bytes": None,
-            "reason": f"TFLM crashed (status {child.returncode}): damaged model",
-        }
 
 
 def _tensor_row(t: Tensor) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from cheep.convert.runtime import dequantize_as, quantize_as
 from cheep.errors import CheepError
-from cheep.stateful import zero_state
-from cheep.tflite_model import TensorInfo, TfliteModel, read_model
+from cheep.tflite.model import TensorInfo, TfliteModel, read_model
+from cheep.tflite.state import zero_state
 
 RUNTIMES = ("tflm", "tflite", "compiled")
 TITLES = {"tflm": "TensorFlow Lite Micro", "tflite": "TFLite reference interpreter", "compiled": "compiled C"}
@@ -164,8 +164,7 @@ def _invoker(model: TfliteModel, runtime: str) -> Invoke:
 
 
 def _tflm(model: TfliteModel) -> Invoke:
-    from cheep.inspection.report import tflm_support
-    from cheep.tflm import TflmModel
+    from cheep.tflite.tflm import TflmModel, tflm_support
 
     support = tflm_support(model.data, arena=False)  # in a process of its own: a damaged model may crash it
     if not support["runs"]:

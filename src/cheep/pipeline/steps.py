@@ -152,7 +152,7 @@ def model_scores(context: Context, int8: bool) -> dict[str, WindowScores]:
     training = _training(context)
     windows = stages.load_windows(context.run, context.features, training, context.progress)
     if int8:
-        from cheep.tflm import TflmModel
+        from cheep.tflite.tflm import TflmModel
 
         return stages.int8_scores(TflmModel(context.run / runs.INT8_TFLITE), windows)
     model = stages.load_keras(context.run / runs.FLOAT_MODEL)
@@ -292,7 +292,7 @@ def _post_training(context: Context) -> None:
     from cheep.convert.tflite import calibrated_int8
     from cheep.evaluate.windows import summarize
     from cheep.tf_runtime import seed_everything
-    from cheep.tflm import TflmModel
+    from cheep.tflite.tflm import TflmModel
 
     training, features, seed = _training(context), context.features, context.config.general.global_seed
     seed_everything(seed)

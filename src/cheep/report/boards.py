@@ -48,7 +48,7 @@ def _computed(bundle: ModelBundle) -> Need:
         return needs_compiled(compile_model(bundle.path), bundle.features)
     except CheepError as error:
         log.info("the network cannot be compiled (%s): reckoned with TFLM", error)
-    from cheep.tflm import TflmModel
+    from cheep.tflite.tflm import TflmModel
 
     return needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features)
 

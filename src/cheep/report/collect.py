@@ -17,7 +17,7 @@ from cheep.device.engine import Engine
 from cheep.evaluate.matching import Annotation, Detection
 from cheep.evaluate.windows import WindowScores
 from cheep.report.results import DataRow, DataSummary, History, Mistake, RunResults, Soundscape, Variant
-from cheep.tflm import TflmModel
+from cheep.tflite.tflm import TflmModel
 
 _MISTAKES = 6
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from cheep.compiler.graph import Graph, Node, Tensor
 from cheep.errors import CheepError
+from cheep.tflite.graph import Graph, Node, Tensor
 
 MAX_TENSOR_BYTES = 1 << 24
 MAX_TENSORS, MAX_OPERATORS = 16384, 4096

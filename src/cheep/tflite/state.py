@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite_model import TensorInfo, TfliteModel, read_model
+from cheep.tflite.model import TensorInfo, TfliteModel, read_model
 
 
 def zero_state(info: TensorInfo) -> np.ndarray:
@@ -77,8 +77,8 @@ class StatefulScorer:
 
 
 def tflm_scorer(data: bytes):
-    """Return what scores windows in TFLM: :class:`cheep.tflm.TflmModel`, or a :class:`StatefulScorer` around it."""
-    from cheep.tflm import TflmModel
+    """Return what scores windows in TFLM: a ``TflmModel``, or a :class:`StatefulScorer` around it."""
+    from cheep.tflite.tflm import TflmModel
 
     model, runtime = read_model(data), TflmModel(data)
     if len(model.inputs) == 1:
@@ -89,11 +89,3 @@ def tflm_scorer(data: bytes):
         return [runtime.output(i) for i in range(len(model.outputs))]
 
     return StatefulScorer(model, invoke)
-
-
-def compiled_scorer(data: bytes):
-    """Return what scores windows in compiled C: ``CompiledModel``, or a :class:`StatefulScorer` around it."""
-    from cheep.compiler import CompiledModel
-
-    model, runtime = read_model(data), CompiledModel(data)
-    return runtime if len(model.inputs) == 1 else StatefulScorer(model, lambda inputs: runtime.invoke(*inputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -10,11 +11,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite_model import read_model
+from cheep.tflite.model import read_model
 
 _MAX_ARENA_BYTES = 64 << 20
 
@@ -104,10 +106,10 @@ class TflmModel:
     def _runs_in(self, arena_bytes: int) -> bool:
         # In a process of its own: an arena that is just too small can crash the native runtime.
         program = (
-            "import sys; from cheep.tflm import TflmModel; "
+            "import sys; from cheep.tflite.tflm import TflmModel; "
             f"TflmModel(sys.stdin.buffer.read(), {arena_bytes})._run_zeros()"
         )
-        source = str(Path(__file__).resolve().parents[1])
+        source = str(Path(__file__).resolve().parents[2])
         child = subprocess.run(
             [sys.executable, "-c", program],
             input=self._data,
@@ -134,6 +136,44 @@ class TflmModel:
                 return runtime.Interpreter.from_bytes(self._data, arena_size=arena_bytes)
             except Exception as error:
                 raise CheepError(f"{self._name}: TFLM cannot run it: {_reason(log(), error)}") from None
+
+
+def tflm_support(data: bytes, timeout_s: float = 120, arena: bool = True) -> dict[str, Any]:
+    """Run the model in TFLM in a child process; return {"runs", "arena_bytes", "reason"}: a crash is a reason too.
+
+    ``arena=False`` only runs it once, which is quicker.
+    """
+    program = (
+        "import sys, json\n"
+        "from cheep.tflite.tflm import TflmModel\n"
+        "from cheep.errors import CheepError\n"
+        "try:\n"
+        "    model = TflmModel(sys.stdin.buffer.read())\n"
+        "    model._run_zeros()\n"
+        f"    print(json.dumps({{'runs': True, 'arena_bytes': model.arena_bytes if {arena} else None}}))\n"
+        "except CheepError as error:\n"
+        "    print(json.dumps({'runs': False, 'reason': str(error).split('cannot run it: ')[-1]}))\n"
+    )
+    source = str(Path(__file__).resolve().parents[2])
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", program],
+            input=data,
+            capture_output=True,
+            check=False,
+            timeout=timeout_s,
+            env={**os.environ, "PYTHONPATH": source},
+        )
+    except subprocess.TimeoutExpired:
+        return {"runs": False, "reason": f"did not end within {timeout_s:g} s"}
+    try:
+        return {"arena_bytes": None, "reason": None, **json.loads(child.stdout.splitlines()[-1])}
+    except (ValueError, IndexError):
+        return {
+            "runs": False,
+            "arena_bytes": None,
+            "reason": f"TFLM crashed (status {child.returncode}): damaged model",
+        }
 
 
 def _reason(log: str, error: Exception) -> str:
