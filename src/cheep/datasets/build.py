@@ -5,10 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
-import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from cheep.datasets.split import assign_splits, check_leaks
 from cheep.datasets.windows import Window, choose_windows
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
+from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ class _Measured:
     levels: Levels | None
     duration_s: float
     speech: tuple[tuple[float, float], ...]
-    error: str = ""
 
 
 def build_manifest(
@@ -102,13 +101,15 @@ def build_manifest(
     out: list[dict[str, object]] = []
     reasons: collections.Counter[str] = collections.Counter()
     bad: list[str] = []
-    for number, (path, measured) in enumerate(_measure_all(by_file, boxes, config, jobs)):
-        if measured.error:
+    tasks = _measurements(by_file, boxes, config)
+    for path, outcome in zip(by_file, map_each(measure_file, tasks, jobs=jobs, progress=progress), strict=True):
+        if isinstance(outcome.error, CheepError):
             if not config.skip_bad:
-                raise CheepError(f"{measured.error} (or leave unreadable files out with --skip-bad)")
-            bad.append(measured.error)
-            log.warning("left out: %s", measured.error)
+                raise CheepError(f"{outcome.error} (or leave unreadable files out with --skip-bad)")
+            bad.append(str(outcome.error))
+            log.warning("left out: %s", outcome.error)
             continue
+        measured = outcome.value
         for recording in by_file[path]:
             windows = _windows(recording, measured, config, boxes.get(path, []), others)
             if recording.path in tainted:
@@ -117,8 +118,6 @@ def build_manifest(
                 reasons[window.reason] += 1
                 row = _row(recording, window, measured, group_of(recording), folder)
                 (kept if window.label else out).append(row)
-        if progress is not None:
-            progress(number + 1, len(by_file))
     manifest = Manifest.from_rows(kept, folder)
     if kept:
         _warn_of_lost(recordings, manifest, boxes if config.box_labels else {})
@@ -274,47 +273,42 @@ def _warn_of_lost(recordings: Sequence[Recording], manifest: Manifest, boxes: di
 # -- measuring, in worker processes -----------------------------------------------------------
 
 
-def measure_file(
-    path: Path, sample_rate_hz: int, activity: ActivityConfig, want_levels: bool, want_speech: bool
-) -> _Measured:
-    """Hash, length, activity and announcements of one file, in bounded memory."""
-    try:
-        digest = sha256_of(path)
-        if not want_levels:
-            return _Measured(digest, None, probe(path).duration_s, ())
-        meter = LevelMeter(sample_rate_hz, activity)
-        speech = SpeechMeter(sample_rate_hz) if want_speech else None
-        samples = 0
-        for block in iter_audio(path, sample_rate_hz):
-            samples += len(block)
-            meter.push(block)
-            if speech is not None:
-                speech.push(block)
-        levels = meter.levels()
-        return _Measured(digest, levels, samples / sample_rate_hz, speech.stretches() if speech is not None else ())
-    except CheepError as error:
-        return _Measured("", None, 0.0, (), str(error))
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What to measure of a file: levels for activity, and announcements (by voice)."""
+
+    path: Path
+    sample_rate_hz: int
+    activity: ActivityConfig
+    levels: bool
+    speech: bool
 
 
-def _task(job: tuple[Path, int, ActivityConfig, bool, bool]) -> tuple[Path, _Measured]:
-    return job[0], measure_file(*job)
+def measure_file(task: Measurement) -> _Measured:
+    """Hash, length, activity and announcements of one file, in bounded memory; CheepError where it is unreadable."""
+    digest = sha256_of(task.path)
+    if not task.levels:
+        return _Measured(digest, None, probe(task.path).duration_s, ())
+    meter = LevelMeter(task.sample_rate_hz, task.activity)
+    speech = SpeechMeter(task.sample_rate_hz) if task.speech else None
+    samples = 0
+    for block in iter_audio(task.path, task.sample_rate_hz):
+        samples += len(block)
+        meter.push(block)
+        if speech is not None:
+            speech.push(block)
+    stretches = speech.stretches() if speech is not None else ()
+    return _Measured(digest, meter.levels(), samples / task.sample_rate_hz, stretches)
 
 
-def _measure_all(
-    by_file: dict[Path, list[Recording]], boxes: dict[Path, list[Box]], config: BuildConfig, jobs: int | None
-) -> Iterator[tuple[Path, _Measured]]:
+def _measurements(
+    by_file: dict[Path, list[Recording]], boxes: dict[Path, list[Box]], config: BuildConfig
+) -> list[Measurement]:
     windows = config.windows
     tasks = []
     for path, group in by_file.items():
         weak = any(not recording.strong and not windows.is_background(recording.label) for recording in group)
         levels = (windows.selection and weak) or windows.gaps
-        tasks.append((path, config.sample_rate_hz, windows.activity, levels, levels and windows.announcements and weak))
-    jobs = min(os.cpu_count() or 1, len(tasks)) if jobs is None else jobs
-    if jobs <= 1 or len(tasks) < 32:
-        yield from map(_task, tasks)
-        return
-    context = multiprocessing.get_context(
-        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else None
-    )
-    with context.Pool(jobs) as pool:
-        yield from pool.imap(_task, tasks, chunksize=4)
+        speech = levels and windows.announcements and weak
+        tasks.append(Measurement(path, config.sample_rate_hz, windows.activity, levels, speech))
+    return tasks

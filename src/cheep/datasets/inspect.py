@@ -6,8 +6,6 @@ import collections
 import dataclasses
 import itertools
 import logging
-import multiprocessing
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from cheep.datasets.fingerprint import RATE_HZ, find_duplicates, fingerprint
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.split import balance, find_leaks
 from cheep.errors import CheepError
+from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 
@@ -224,26 +223,22 @@ def _same_content(manifest: Manifest) -> list[str]:
 # -- listening, in worker processes -----------------------------------------------------------
 
 
-def _hear(path: Path) -> tuple[np.ndarray, list[float] | None]:
-    """Fingerprint (start of the file) and shares of energy per bin of BAND_EDGES_HZ; empty where unreadable."""
-    try:
-        rate = probe(path).sample_rate_hz
-        head: list[np.ndarray] = []
-        samples = 0
-        for block in iter_audio(path, RATE_HZ):
-            head.append(block)
-            samples += len(block)
-            if samples >= _FINGERPRINT_S * RATE_HZ:
-                break
-        meter = LevelMeter(rate, ActivityConfig(low_hz=100))
-        for number, block in enumerate(iter_audio(path, rate)):
-            meter.push(block)
-            if number >= 6:
-                break
-        edges, energy = meter.band_energy()
-    except CheepError as error:
-        log.warning("%s", error)
-        return np.zeros((0, 2), np.int64), None
+def _hear(path: Path) -> tuple[np.ndarray, list[float]]:
+    """Fingerprint (start of the file) and shares of energy per bin of BAND_EDGES_HZ."""
+    rate = probe(path).sample_rate_hz
+    head: list[np.ndarray] = []
+    samples = 0
+    for block in iter_audio(path, RATE_HZ):
+        head.append(block)
+        samples += len(block)
+        if samples >= _FINGERPRINT_S * RATE_HZ:
+            break
+    meter = LevelMeter(rate, ActivityConfig(low_hz=100))
+    for number, block in enumerate(iter_audio(path, rate)):
+        meter.push(block)
+        if number >= 6:
+            break
+    edges, energy = meter.band_energy()
     shares = []
     for low, high in itertools.pairwise(BAND_EDGES_HZ):
         part = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None)
@@ -263,19 +258,15 @@ def _listen(
     labels = manifest.select(rows).column("label")
     recordings = manifest.select(rows).column("recording")
     by_label: dict[str, list[list[float]]] = collections.defaultdict(list)
-    jobs = jobs or min(os.cpu_count() or 1, max(1, len(paths) // 16))
-    pool = multiprocessing.get_context("forkserver").Pool(jobs) if jobs > 1 else None
-    try:
-        heard = pool.imap(_hear, paths, chunksize=4) if pool is not None else map(_hear, paths)
-        for number, (found, shares) in enumerate(heard):
-            prints.append(found)
-            if shares is not None and sum(shares) > 0:
-                by_label[labels[number]].append(shares)
-            if progress is not None:
-                progress(number + 1, len(paths))
-    finally:
-        if pool is not None:
-            pool.terminate()
+    for label, outcome in zip(labels, map_each(_hear, paths, jobs=jobs, progress=progress), strict=True):
+        if isinstance(outcome.error, CheepError):
+            log.warning("not heard: %s", outcome.error)
+            prints.append(np.zeros((0, 2), np.int64))
+            continue
+        found, shares = outcome.value
+        prints.append(found)
+        if sum(shares) > 0:
+            by_label[label].append(shares)
     near = []
     for one, other, share in find_duplicates(prints):
         if recordings[one] != recordings[other]:

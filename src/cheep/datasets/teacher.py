@@ -22,6 +22,7 @@ from cheep.datasets.files import read_text
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.split import components
 from cheep.errors import CheepError
+from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +80,6 @@ def window_statistics(
     jobs: int | None = None,
 ) -> np.ndarray:
     """Return log-mel statistics of every row: (n, 4 * n_mels) float32: mean, deviation, 10th and 90th percentile."""
-    import multiprocessing
-    import os
-
     codes, values = manifest.codes("path")
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(np.concatenate([[-1], codes[order]])))
@@ -91,17 +89,8 @@ def window_statistics(
         for group in groups
     ]
     out = np.zeros((len(manifest), 4 * config.n_mels), np.float32)
-    jobs = jobs or min(os.cpu_count() or 1, max(1, len(tasks) // 32))
-    pool = multiprocessing.get_context("forkserver").Pool(jobs) if jobs > 1 else None
-    try:
-        results = pool.imap(_statistics, tasks, chunksize=8) if pool is not None else map(_statistics, tasks)
-        for number, (group, result) in enumerate(zip(groups, results, strict=True)):
-            out[group] = result
-            if progress is not None:
-                progress(number + 1, len(tasks))
-    finally:
-        if pool is not None:
-            pool.terminate()
+    for group, outcome in zip(groups, map_each(_statistics, tasks, jobs=jobs, progress=progress), strict=True):
+        out[group] = outcome.value
     return out
 
 

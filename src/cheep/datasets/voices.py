@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ import numpy as np
 from cheep.audio import float_to_int16, int16_to_float, read_audio, write_wav
 from cheep.config.data import VoicesConfig
 from cheep.errors import CheepError
+from cheep.parallel import map_each
 
 PROGRAMS = ("espeak-ng", "flite")
 METADATA_COLUMNS = ("file", "label", "recording", "recordist", "licence", "attribution", "group", "begin_s", "end_s")
@@ -119,12 +120,8 @@ def synthesize_words(
             raise CheepError(f"word {word!r}: must be letters and digits (spaces, - and ' inside): it names a folder")
     voices = find_voices(config.language)
     jobs = [(word, number) for word in dict.fromkeys(words) for number in range(config.per_word)]
-    rows = []
-    with ThreadPoolExecutor() as pool:
-        for done, row in enumerate(pool.map(lambda job: _one(*job, voices, folder, config), jobs), 1):
-            rows.append(row)
-            if progress:
-                progress(done, len(jobs))
+    work = functools.partial(_one, voices=voices, folder=folder, config=config)
+    rows = [outcome.value for outcome in map_each(work, jobs, progress=progress)]
     path = folder / "metadata.csv"
     with path.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, METADATA_COLUMNS, lineterminator="\n")
@@ -133,7 +130,8 @@ def synthesize_words(
     return path
 
 
-def _one(word: str, number: int, voices: Sequence[Voice], folder: Path, config: VoicesConfig) -> dict[str, object]:
+def _one(job: tuple[str, int], voices: Sequence[Voice], folder: Path, config: VoicesConfig) -> dict[str, object]:
+    word, number = job
     key = hashlib.sha256(f"{word}|{number}|{config.to_json()}|{voices}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(key[:8], "little"))
     programs = sorted({voice.program for voice in voices})

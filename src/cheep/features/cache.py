@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from cheep.audio import iter_audio
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 from cheep.features.digests import digests_of
+from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 
@@ -117,12 +118,11 @@ def _compute(paths, names, config, data_path: Path, index_path: Path, workers, p
     spans, total = {}, 0
     try:
         with part.open("wb") as out:
-            for done, (name, columns) in enumerate(zip(names, _in_order(paths, config, workers), strict=True), 1):
-                columns.tofile(out)
-                spans[name] = (total, len(columns))
-                total += len(columns)
-                if progress:
-                    progress(done, len(paths))
+            work = functools.partial(recording_columns, config=config)
+            for name, outcome in zip(names, map_each(work, paths, jobs=workers, progress=progress), strict=True):
+                outcome.value.tofile(out)
+                spans[name] = (total, len(outcome.value))
+                total += len(outcome.value)
         os.replace(part, data_path)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -131,21 +131,3 @@ def _compute(paths, names, config, data_path: Path, index_path: Path, workers, p
     temporary = index_path.with_suffix(f".json.{os.getpid()}.part")
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, index_path)
-
-
-def _in_order(paths: Sequence[Path], config: FeatureConfig, workers: int | None) -> Iterator[np.ndarray]:
-    workers = min(workers or os.cpu_count() or 1, len(paths))
-    if workers <= 1 or len(paths) < 8:
-        yield from (recording_columns(path, config) for path in paths)
-        return
-    ahead = 4 * workers  # a bounded number of results in flight
-    with ProcessPoolExecutor(workers) as pool:
-        waiting = [pool.submit(recording_columns, path, config) for path in paths[:ahead]]
-        try:
-            for position in range(len(paths)):
-                yield waiting.pop(0).result()
-                if position + ahead < len(paths):
-                    waiting.append(pool.submit(recording_columns, paths[position + ahead], config))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -1,0 +1,192 @@
+"""One way to do the same to many recordings: on every core, in order, whatever happens to one of them.
+
+The workers are joblib's (loky): fresh processes on every system, so that no script needs a guard, and kept for the
+next call. What a function returns does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from typing import Any, Generic, TypeVar
+
+from cheep.errors import CheepError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_HERE_FIRST_S = 1.0  # about what it costs to start workers
+_AHEAD = 4  # items per worker that are under way or wait for those before them: bounds the memory
+_IDLE_S = 60  # after which workers end
+#: One thread per worker: as many workers as cores, each with a thread per core, would be in each other's way.
+_ONE_THREAD = {
+    name: "1"
+    for name in (
+        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+        *("NUMEXPR_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome(Generic[Result]):
+    """What became of one item: ``value``, or the ``error`` that its work raised."""
+
+    _value: Result | None = None
+    error: Exception | None = None
+
+    @property
+    def value(self) -> Result:
+        """What the function returned; raises what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self._value  # type: ignore[return-value]
+
+
+def cores() -> int:
+    """Return how many cores this process may use (affinity and container limits count)."""
+    from joblib import cpu_count
+
+    return cpu_count()
+
+
+def map_each(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Outcome[Result]]:
+    """Yield the outcome of ``work(item)`` for each of ``items``, in their order, as they are ready.
+
+    Parameters
+    ----------
+    work : callable
+        Depends on nothing but its item; it and the items travel to other processes (``functools.partial`` of a
+        function of a module does). What it raises is in the outcome of its item; the others go on.
+    items : sequence
+        Recordings, files: what takes a hundredth of a second or more each.
+    jobs : int, optional
+        Worker processes; 1: none, all is done here. Default: one per core, once the first second here has shown
+        that it is worth starting them.
+    progress : callable, optional
+        Called with (done, total) after each item.
+
+    Raises
+    ------
+    CheepError
+        ``jobs`` below 1. Nothing of an item: not even a worker that is killed (memory, a crash in native code) ends
+        the others; the item that killed it, alone once more, has a CheepError as its outcome.
+    """
+    if jobs is not None and jobs < 1:
+        raise CheepError(f"jobs={jobs}: must be at least 1 (--jobs)")
+    for done, outcome in enumerate(_outcomes(work, items, jobs), 1):
+        if progress is not None:
+            progress(done, len(items))
+        yield outcome
+
+
+def _outcomes(work: Callable[[Item], Result], items: Sequence[Item], jobs: int | None) -> Iterator[Outcome[Result]]:
+    few = jobs == 1 or len(items) < 2 or (jobs is None and cores() == 1)
+    begin = time.monotonic()
+    at = 0
+    while at < len(items) and (few or (jobs is None and time.monotonic() - begin < _HERE_FIRST_S)):
+        yield _outcome(functools.partial(work, items[at]))
+        at += 1
+    if at < len(items):
+        yield from _by_workers(functools.partial(_carried, work), items[at:], jobs or cores())
+
+
+def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Outcome[Result]]:
+    jobs = min(jobs, len(items))
+    waiting: collections.deque[tuple[Item, Future]] = collections.deque()  # in order, finished or not
+    left = collections.deque(items)
+    try:
+        while waiting or left:
+            unfinished = sum(not future.done() for _, future in waiting)
+            with _ctrl_c_later():
+                for _ in range(min(2 * jobs - unfinished, _AHEAD * jobs - len(waiting), len(left))):
+                    item = left.popleft()
+                    waiting.append((item, _workers(jobs).submit(work, item)))
+            wait([future for _, future in waiting if not future.done()], return_when=FIRST_COMPLETED)
+            while waiting and waiting[0][1].done():
+                item, future = waiting.popleft()
+                try:
+                    outcome = _outcome(future.result)
+                except BrokenExecutor:  # a worker died, and all that it and its sisters had not finished is lost
+                    outcome = _alone(work, item)
+                    with _ctrl_c_later():
+                        waiting = collections.deque(
+                            (each, _workers(jobs).submit(work, each) if _lost(old) else old) for each, old in waiting
+                        )
+                yield outcome
+    except BaseException:  # Ctrl-C, or nobody wants the rest
+        deadline = time.monotonic() + 1  # loky ends without complaint once it has taken over what it was given
+        while any(not (future.running() or future.done()) for _, future in waiting) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        _workers(jobs).shutdown(wait=True, kill_workers=True)
+        raise
+
+
+def _workers(jobs: int) -> Any:
+    from joblib.externals.loky import get_reusable_executor
+
+    return get_reusable_executor(jobs, timeout=_IDLE_S, env=_ONE_THREAD)
+
+
+@contextlib.contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Hold Ctrl-C back; workers that are started meanwhile never hear it: who asked for the work ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # loky would start it below, and it unblocks signals
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+def _alone(work: Callable[[Item], Result], item: Item) -> Outcome[Result]:
+    try:
+        with _ctrl_c_later():
+            future = _workers(1).submit(work, item)
+        return _outcome(future.result)
+    except BrokenExecutor as error:
+        how = str(error).splitlines()[-1] if str(error) else type(error).__name__
+        return Outcome(error=CheepError(f"{item}: ended the process that worked on it, twice (memory?): {how}"))
+
+
+def _lost(future: Future) -> bool:
+    return not future.done() or isinstance(future.exception(), BrokenExecutor)
+
+
+def _carried(work: Callable[[Item], Result], item: Item) -> Result:
+    """Work in a worker: an exception that cannot travel becomes one that can."""
+    try:
+        return work(item)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from None
+        raise
+
+
+def _outcome(result: Callable[[], Result]) -> Outcome[Result]:
+    try:
+        return Outcome(result())
+    except BrokenExecutor:
+        raise
+    except Exception as error:
+        return Outcome(error=error)
