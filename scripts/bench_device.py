@@ -27,7 +27,7 @@ RUNS = 3
 
 def frontend(optimization: str) -> list[dict]:
     """Instructions per frame and memory of the front end at its default settings."""
-    from cheep.boards.frontend_bench import measure_frontend
+    from cheep.bench.frontend import measure_frontend
     from cheep.config import FeatureConfig
 
     measured = measure_frontend(FeatureConfig(), optimization)
@@ -36,8 +36,8 @@ def frontend(optimization: str) -> list[dict]:
 
 def compiled_network(path: Path, optimization: str) -> list[dict]:
     """Instructions, RAM, flash and stack of one compiled network; its bytes are checked."""
-    from cheep.boards.compiled_bench import measure, random_inputs
     from cheep.compiler import CompiledModel, compile_model
+    from cheep.compiler.measure import measure, random_inputs
     from cheep.errors import GateError
 
     compiled = compile_model(path)
@@ -67,7 +67,7 @@ def compiled_network(path: Path, optimization: str) -> list[dict]:
 
 def detector(path: Path, optimization: str) -> list[dict]:
     """Instructions per second of audio of the whole detector, for a model that carries its settings."""
-    from cheep.boards.detector_bench import measure_detector
+    from cheep.bench.detector import measure_detector
     from cheep.compiler import compile_model
     from cheep.device.bundle import load_bundle
     from cheep.tflite.model import read_model

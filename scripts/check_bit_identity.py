@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cheep.audio import read_audio
-from cheep.boards.frontend_bench import build_frontend, host_output, run_frontend
+from cheep.bench.frontend import build_frontend, host_output, run_frontend
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
 

@@ -126,7 +126,7 @@ def test_the_golden_window_is_run_column_by_column(export_at, tmp_path):
 
 @pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
 def test_the_emulated_board_says_the_same_and_works_less(export_at, recording):
-    from cheep.boards.emulated_application import run_emulated
+    from cheep.bench.application import run_emulated
 
     export, pcm = export_at(8), recording[: 6 * RATE]
     application = HostApplication(export)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from cheep import cli
+from cheep.bench.detector import check_stride
 from cheep.boards.budget import Need, check_compiled, check_model, check_need
 from cheep.boards.data import BOARDS, find_board
-from cheep.boards.detector_bench import check_stride
 from cheep.ccore import include_dir
 from cheep.compiler import CompiledModel, compile_bytes, fixedpoint, passes
 from cheep.compiler.codegen import kernel_parts

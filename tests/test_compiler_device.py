@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from cheep import cli
-from cheep.boards.compiled_bench import measure
-from cheep.boards.detector_bench import measure_detector
-from cheep.boards.emulator import build_elf, run_elf
+from cheep.bench.detector import measure_detector
 from cheep.ccore import compile_shared
 from cheep.compiler import CompiledModel, compile_bytes
+from cheep.compiler.measure import measure
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.device.bundle import load_bundle
+from cheep.emulator import build_elf, run_elf
 from cheep.tflite.model import write_metadata
 from cheep.tflite.reader import read_graph
 from compiler_grid import grid, networks, one_file

@@ -137,7 +137,7 @@ def test_behind_a_gap_the_state_is_zero(made, recording):
 
 @pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
 def test_the_emulated_board_says_the_same(made, recording):
-    from cheep.boards.emulated_application import run_emulated
+    from cheep.bench.application import run_emulated
 
     folder, *_ = made
     export, pcm = load_export(folder), recording[: 6 * RATE]

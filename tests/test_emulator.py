@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cheep.boards import emulator
-from cheep.boards.frontend_bench import build_frontend, host_output, measure_frontend, run_frontend
+from cheep import emulator
+from cheep.bench.frontend import build_frontend, host_output, measure_frontend, run_frontend
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
 from frontend_reference import signals

@@ -267,7 +267,7 @@ def test_lines_match_their_schema(export):
 
 @pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
 def test_the_emulated_board_says_the_same(export):
-    from cheep.boards.emulated_application import run_emulated
+    from cheep.bench.application import run_emulated
     from cheep.boards.host import HostApplication
 
     pcm = tones([(1, 2.5, "high"), (4, 5, "low")], 7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cheep.boards.hdc_bench import build_hdc, host_bytes, run_hdc
+from cheep.bench.hdc import build_hdc, host_bytes, run_hdc
 from cheep.hdc import HdcConfig, HdcModel
 from cheep.hdc.model import fit_scaling, prototypes_of
 

@@ -1,7 +1,7 @@
 /* A compiled network on the emulated core.
  *
  * Arguments: IN OUT COUNT. IN: COUNT times the bytes of all inputs, one after another; OUT: the same for the
- * outputs. bench_model.h is rendered for the model: see src/cheep/boards/compiled_bench.py. With STREAM columns
+ * outputs. bench_model.h is rendered for the model: see src/cheep/compiler/measure.py. With STREAM columns
  * of one long recording are pushed one by one, and the scores written whenever a window is complete.
  */
 #include <string.h>

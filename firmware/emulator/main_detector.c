@@ -1,7 +1,7 @@
 /* The whole detector over a PCM file on the emulated core: front end, compiled network, detector; instructions of each.
  *
  * Arguments: IN OUT. IN: int16 little-endian mono PCM; OUT: the scores of every window, one after another.
- * frontend_spec.h and bench_detector.h are rendered for the model: see src/cheep/boards/detector_bench.py. With
+ * frontend_spec.h and bench_detector.h are rendered for the model: see src/cheep/bench/detector.py. With
  * BENCH_STREAM only the new columns are computed, else every window from its start.
  */
 #include <stdbool.h>

@@ -113,8 +113,8 @@ def _counter(study):
     """Return what counts the instructions of one classification, or None (said in the log) without the emulator."""
     import tempfile
 
-    from cheep.boards.emulator import compiler, qemu
-    from cheep.boards.hdc_bench import measure
+    from cheep.bench.hdc import measure
+    from cheep.emulator import compiler, qemu
 
     try:
         compiler()

@@ -66,7 +66,7 @@ def simulate(export, path: Path, board: str = "host"):
         finally:
             application.close()
     elif board == "cortex-m4":
-        from cheep.boards.emulated_application import run_emulated
+        from cheep.bench.application import run_emulated
 
         yield from run_emulated(export, iter_audio(path, rate))
     else:

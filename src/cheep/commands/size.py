@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    from cheep.bench.sizes import size_report
     from cheep.boards.data import find_board
-    from cheep.boards.sizes import size_report
     from cheep.device.bundle import load_bundle
 
     board = find_board(args.board)

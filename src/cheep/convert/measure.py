@@ -10,8 +10,8 @@ from cheep.tflite.model import read_model
 
 def instructions(model: bytes, notes: list[str]) -> int | None:
     """Return instructions per inference of the compiled model; None with a note where it cannot be compiled or run."""
-    from cheep.boards.compiled_bench import measure
     from cheep.compiler import compile_bytes
+    from cheep.compiler.measure import measure
 
     try:
         compiled = compile_bytes(model, "bench")

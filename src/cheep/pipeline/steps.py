@@ -364,8 +364,8 @@ def _training(context: Context) -> TrainConfig:
 
 
 def _measure(model: Path) -> dict[str, Any]:
-    from cheep.boards.compiled_bench import measure, random_inputs
     from cheep.compiler import DEFAULT_PREFIX, compile_bytes
+    from cheep.compiler.measure import measure, random_inputs
 
     data = model.read_bytes()
     compiled = compile_bytes(data, DEFAULT_PREFIX, model.name, True)

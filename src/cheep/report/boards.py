@@ -6,9 +6,9 @@ import dataclasses
 import logging
 from pathlib import Path
 
+from cheep.bench.sizes import load_on, size_report
 from cheep.boards.budget import Need, needs_compiled, needs_tflm
 from cheep.boards.data import BOARDS, Board, find_board
-from cheep.boards.sizes import load_on, size_report
 from cheep.compiler import compile_model
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError

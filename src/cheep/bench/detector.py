@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.boards.emulator import build_elf, elf_sizes, emulator_dir, run_elf, symbol_sizes
-from cheep.boards.frontend_bench import render_spec
+from cheep.bench.frontend import render_spec
 from cheep.ccore import firmware_root
 from cheep.compiler import Compiled
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf, symbol_sizes
 from cheep.errors import CheepError
 from cheep.tflite.model import TensorInfo
 

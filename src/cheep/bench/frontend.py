@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.boards.emulator import RunResult, build_elf, emulator_dir, object_sizes, run_elf
 from cheep.ccore import firmware_root
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.detector import Detector, threshold_sums
+from cheep.emulator import RunResult, build_elf, emulator_dir, object_sizes, run_elf
 from cheep.features import (
     FrontendStream,
     compute_features,

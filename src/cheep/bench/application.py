@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.boards.emulator import build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.boards.host import BootError, application_sources, render_headers
+from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.errors import CheepError
 from cheep.export import ExportModel
 

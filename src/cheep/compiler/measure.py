@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.boards.emulator import build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.compiler import Compiled
+from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf
 
 _CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cheep.bench.detector import measure_detector
 from cheep.boards.budget import needs_compiled, needs_tflm
 from cheep.boards.data import Board
-from cheep.boards.detector_bench import measure_detector
 from cheep.compiler import compile_model
 from cheep.device.bundle import ModelBundle
 

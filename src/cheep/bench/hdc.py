@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.boards.emulator import RunResult, build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.ccore import firmware_root
+from cheep.emulator import RunResult, build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.hdc.export import render_headers
 from cheep.hdc.learner import HdcLearner
 from cheep.hdc.model import HdcModel
