@@ -33,6 +33,7 @@ from cheep.evaluate.streaming import (
     detect_at_levels,
     score_blocks,
     score_recording,
+    score_recordings,
 )
 from tone_model import DETECTOR, LABELS, tones, write_tone_run
 
@@ -179,11 +180,25 @@ def _recordings(run, folder, n=4):
             truth = truth[1:]  # one call that nobody annotated: a false alarm
         out.append(score_recording(bundle, scorer, path, annotations=truth))
         paths.append((path, truth))
-    return bundle, scorer, out, paths
+    return bundle, out, paths
+
+
+def test_scores_do_not_depend_on_the_workers(run, tmp_path):
+    bundle, expected, paths = _recordings(run, tmp_path)
+    plan = [(path, str(path), truth) for path, truth in paths]
+    for jobs in (1, 2):
+        seen = []
+        found = list(score_recordings(bundle, plan, jobs=jobs, progress=lambda *at, seen=seen: seen.append(at)))
+        assert seen == [(done, 4) for done in range(1, 5)]
+        for item, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(item.scores, other.scores)
+            assert (item.name, item.annotations) == (other.name, other.annotations)
+    with pytest.raises(CheepError, match=r"gone\.wav"):
+        list(score_recordings(bundle, [*plan, (tmp_path / "gone.wav", "x", ())], jobs=2))
 
 
 def test_field_figures_of_known_recordings(run, tmp_path):
-    bundle, scorer, recordings, paths = _recordings(run, tmp_path)
+    bundle, recordings, paths = _recordings(run, tmp_path)
     result = evaluate_field(
         recordings, LABELS, DETECTOR, ScoreTiming.of(bundle), bundle.output.scale, bundle.output.zero_point, draws=200
     )
@@ -200,7 +215,7 @@ def test_field_figures_of_known_recordings(run, tmp_path):
     json.dumps([row.to_dict() for row in result.rows], allow_nan=False)
 
     table = robustness_table(
-        bundle, scorer, paths, DETECTOR, only=["as recorded", "noise 0 dB below the calls", "clock 2 % slow"]
+        bundle, paths, DETECTOR, only=["as recorded", "noise 0 dB below the calls", "clock 2 % slow"]
     )
     recall = {row["condition"]: row["recall"] for row in table}
     assert recall["as recorded"] == 1

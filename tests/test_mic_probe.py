@@ -207,7 +207,7 @@ def test_calibration_hears_through_a_profile(tmp_path):
     scores = []
     for microphone in (None, lambda: deaf.path(8000)):
         found = load_recordings(
-            engine.bundle, engine._scorer, {}, tmp_path, [tmp_path / "a.wav"], microphone=microphone
+            engine.bundle, {}, tmp_path, [tmp_path / "a.wav"], microphone=microphone
         )
         scores.append(found[0].scores)
     assert scores[0][:, 2].max() > 100 and scores[1][:, 2].max() < 0

@@ -64,7 +64,7 @@ def load(args: argparse.Namespace):
         annotations = read_annotations(args.recordings, bundle.labels)
         groups = read_groups(args.recordings)
         folder = args.audio or args.recordings.parent
-    scorer, backend = best_scorer(bundle)
+    _, backend = best_scorer(bundle)
     stage(f"scoring held-out recordings through the device path ({backend})")
     microphone = None
     if args.mic is not None:
@@ -72,10 +72,10 @@ def load(args: argparse.Namespace):
 
         microphone = partial(read_profile(args.mic).path, bundle.features.sample_rate_hz, args.seed)
     recordings = load_recordings(
-        bundle, scorer, annotations, folder, args.background, groups, Progress("  recordings"), microphone,
+        bundle, annotations, folder, args.background, groups, Progress("  recordings"), microphone,
         args.background_group,
     )  # fmt: skip
-    return bundle, scorer, recordings
+    return bundle, recordings
 
 
 def annotated_paths(args: argparse.Namespace, recordings) -> list:

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         _numbers(args.smoothing, "--smoothing", 1, 32),
         _numbers(args.hold_off, "--hold-off", 0, 65535),
     )
-    bundle, _, recordings = _field.load(args)
+    bundle, recordings = _field.load(args)
     silent = _silent(args.silent, bundle)
     output = Output(bundle.labels, bundle.output.scale, bundle.output.zero_point, ScoreTiming.of(bundle))
     stage("looking for thresholds, smoothing and hold-off")

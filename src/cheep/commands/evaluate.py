@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from cheep.evaluate.field import evaluate_field, robustness_table
     from cheep.evaluate.streaming import ScoreTiming
 
-    bundle, scorer, recordings = _field.load(args)
+    bundle, recordings = _field.load(args)
     result = evaluate_field(
         recordings,
         bundle.labels,
@@ -64,11 +64,10 @@ def run(args: argparse.Namespace) -> int:
         stage("spoiling the recordings")
         spoilt = robustness_table(
             bundle,
-            scorer,
             _field.annotated_paths(args, recordings),
             bundle.detector,
             args.seed,
-            progress=Progress("  conditions"),
+            progress=Progress("  recordings"),
         )
         out["robustness"] = spoilt
         shown = [["condition", "recall", "precision", "false alarms per hour"]]

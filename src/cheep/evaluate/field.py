@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from cheep.audio import float_to_int16, int16_to_float, read_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle
-from cheep.device.engine import Scorer
 from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, rate_interval, spread_between
 from cheep.evaluate.matching import (
     Annotation,
@@ -29,11 +29,13 @@ from cheep.evaluate.streaming import (
     ScoredRecording,
     ScoreTiming,
     audio_files,
+    best_scorer,
     detect,
     detect_at_levels,
     score_blocks,
-    score_recording,
+    score_recordings,
 )
+from cheep.parallel import map_each
 
 _LEVELS = tuple(1 - np.geomspace(0.004, 0.98, 64))  # denser towards 1, where good detectors work
 
@@ -133,7 +135,6 @@ def evaluate_field(
 
 def load_recordings(
     bundle: ModelBundle,
-    scorer: Scorer,
     annotations: Mapping[str, Sequence[Annotation]],
     folder: Path,
     background: Sequence[Path] = (),
@@ -154,51 +155,60 @@ def load_recordings(
     ]
     for path in (path for item in background for path in audio_files(item)):
         plan.append((path, str(path.parent if background_group == "folder" else path), ()))
-    out = []
-    for done, (path, group, events) in enumerate(plan, 1):
-        out.append(score_recording(bundle, scorer, path, group=group, annotations=events, microphone=microphone))
-        if progress:
-            progress(done, len(plan))
-    return out
+    return list(score_recordings(bundle, plan, microphone=microphone, progress=progress))
 
 
 def robustness_table(
     bundle: ModelBundle,
-    scorer: Scorer,
     recordings: Sequence[tuple[Path, Sequence[Annotation]]],
     config: DetectorConfig,
     seed: int = 0,
     only: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row per condition: recall of events and false alarms per hour over all labels."""
+    """Return one row per condition: recall of events and false alarms per hour over all labels.
+
+    ``progress`` is called with (recordings done, recordings).
+    """
+    names = list(conditions(bundle.features.sample_rate_hz)) if only is None else list(only)
+    work = partial(_spoil, bundle, config, seed, names)
+    tasks = [(number, path, tuple(events)) for number, (path, events) in enumerate(recordings)]
+    counts = [outcome.value for outcome in map_each(work, tasks, progress=progress)]
+    return [
+        {
+            "condition": name,
+            "recall": total.recall,
+            "precision": total.precision,
+            "false_alarms_per_hour": total.false_alarms_per_hour,
+        }
+        for name, total in zip(names, map(add_counts, zip(*counts, strict=True)), strict=True)
+    ]
+
+
+def _spoil(
+    bundle: ModelBundle,
+    config: DetectorConfig,
+    seed: int,
+    names: Sequence[str],
+    task: tuple[int, Path, tuple[Annotation, ...]],
+) -> list[EventCounts]:
+    """Count the events of one recording under each of the conditions ``names``."""
+    number, path, events = task
     rate_hz = bundle.features.sample_rate_hz
     table = conditions(rate_hz)
-    names = list(table) if only is None else list(only)
-    sounds = [(int16_to_float(read_audio(path, rate_hz)), tuple(events)) for path, events in recordings]
-    timing = ScoreTiming.of(bundle)
-    out = []
-    for done, name in enumerate(names, 1):
-        parts = []
-        for number, (samples, events) in enumerate(sounds):
-            spoilt = table[name](samples, rate_hz, np.random.default_rng([seed, number]))
-            scores, n = score_blocks(bundle, scorer, [float_to_int16(spoilt)])
-            found = detect(scores, config, bundle.labels, timing, bundle.output.scale, bundle.output.zero_point)
-            stretch = n / max(1, len(samples))
-            truth = [Annotation(e.label, e.start_s * stretch, e.end_s * stretch) for e in events]
-            parts.append(count_events(match_events(found, truth), n / rate_hz / 3600))
-        total = add_counts(parts)
-        out.append(
-            {
-                "condition": name,
-                "recall": total.recall,
-                "precision": total.precision,
-                "false_alarms_per_hour": total.false_alarms_per_hour,
-            }
+    scorer, _ = best_scorer(bundle)
+    samples = int16_to_float(read_audio(path, rate_hz))
+    parts = []
+    for name in names:
+        spoilt = table[name](samples, rate_hz, np.random.default_rng([seed, number]))
+        scores, n = score_blocks(bundle, scorer, [float_to_int16(spoilt)])
+        found = detect(
+            scores, config, bundle.labels, ScoreTiming.of(bundle), bundle.output.scale, bundle.output.zero_point
         )
-        if progress:
-            progress(done, len(names))
-    return out
+        stretch = n / max(1, len(samples))
+        truth = [Annotation(e.label, e.start_s * stretch, e.end_s * stretch) for e in events]
+        parts.append(count_events(match_events(found, truth), n / rate_hz / 3600))
+    return parts
 
 
 def _per_label(config: DetectorConfig, n: int) -> tuple[float | None, ...]:

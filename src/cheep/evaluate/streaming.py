@@ -7,10 +7,12 @@ same scores, which is what calibration does hundreds of times.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +23,11 @@ from cheep.device.bundle import ModelBundle
 from cheep.device.engine import Scorer, forget, make_scorer
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
+from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 _BATCH = 1024  # windows scored in one call: bounds the memory
+_SCORERS: dict[str, tuple[Scorer, str]] = {}  # of the model in use, by sha256: a worker scores many recordings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,13 @@ class ScoredRecording:
 
 def best_scorer(bundle: ModelBundle) -> tuple[Scorer, str]:
     """Return the fastest runner of the model on this machine, and its name; all give TFLM's bits."""
+    if bundle.model.sha256 not in _SCORERS:
+        _SCORERS.clear()
+        _SCORERS[bundle.model.sha256] = _make_best(bundle)
+    return _SCORERS[bundle.model.sha256]
+
+
+def _make_best(bundle: ModelBundle) -> tuple[Scorer, str]:
     try:
         return make_scorer(bundle, "compiled"), "compiled"
     except (CheepError, ImportError) as error:
@@ -102,6 +113,32 @@ def score_blocks(bundle: ModelBundle, scorer: Scorer, blocks: Iterable[np.ndarra
         kept = kept[n * stride :]
     scores = np.concatenate(rows) if rows else np.zeros((0, len(bundle.labels)), np.int8)
     return scores, samples
+
+
+def score_recordings(
+    bundle: ModelBundle,
+    plan: Sequence[tuple[Path, str, Sequence[Annotation]]],
+    *,
+    microphone: Callable[[], MicrophonePath] | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[ScoredRecording]:
+    """Yield the scores of the recordings of ``plan`` (file, group, annotations), in its order, on every core.
+
+    Raises
+    ------
+    CheepError
+        For the first recording that cannot be read.
+    """
+    work = functools.partial(_score_planned, bundle, microphone)
+    for outcome in map_each(work, plan, jobs=jobs, progress=progress):
+        yield outcome.value
+
+
+def _score_planned(bundle: ModelBundle, microphone: Any, item: tuple[Path, str, Sequence[Annotation]]):
+    path, group, annotations = item
+    scorer, _ = best_scorer(bundle)
+    return score_recording(bundle, scorer, path, group=group, annotations=annotations, microphone=microphone)
 
 
 def score_recording(

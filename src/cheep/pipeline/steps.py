@@ -193,18 +193,16 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
     from cheep.evaluate.streaming import (
         ScoreTiming,
         audio_files,
-        best_scorer,
         detect,
-        score_recording,
+        score_recordings,
     )
 
     bundle = load_bundle(context.run)
-    scorer, _ = best_scorer(bundle)
     limit = context.config.prediction.unknown_class_threshold
     rows = []
     paths = audio_files(context.config.prediction.test_files_path or "")
-    for number, path in enumerate(paths, 1):
-        scored = score_recording(bundle, scorer, path)
+    plan = [(path, str(path), ()) for path in paths]
+    for path, scored in zip(paths, score_recordings(bundle, plan, progress=context.progress), strict=True):
         label, score = "too short", 0.0
         if len(scored.scores):
             mean = (scored.scores.astype(np.float64).mean(axis=0) - bundle.output.zero_point) * bundle.output.scale
@@ -222,8 +220,6 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
         )
         listed = "; ".join(f"{e.label} {e.start_s:.2f}-{e.end_s:.2f}" for e in events)
         rows.append({"file": str(path), "label": label, "score": f"{score:.4f}", "events": listed})
-        if context.progress:
-            context.progress(number, len(paths))
     _write_csv(context.run / PREDICTIONS, rows)
     context.note("prediction", False)
     return rows
