@@ -16,19 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.audio import read_audio
+from cheep.audio import audio_files, read_audio
 from cheep.bench.frontend import build_frontend, host_output, run_frontend
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 SCALE, ZERO_POINT, CLASSES = 0.42, 64, 4
 
 
 def collect(folders: list[Path], minutes: float, rate_hz: int) -> np.ndarray:
     """Return ``minutes`` of audio, (n,) int16."""
     wanted = int(minutes * 60 * rate_hz)
-    files = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(path for folder in folders for path in audio_files(folder))
     order = np.random.default_rng(0).permutation(len(files))
     parts, total = [], 0
     for index in order:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cheep.audio import write_wav
+from cheep.audio import audio_files, write_wav
 from cheep.cli import main
 from cheep.config import DetectorConfig
 from cheep.detector import Detector
@@ -27,7 +27,6 @@ from cheep.evaluate.matching import (
 from cheep.evaluate.robustness import add_noise, clip_at, conditions, drift, loud_level
 from cheep.evaluate.streaming import (
     ScoreTiming,
-    audio_files,
     best_scorer,
     detect,
     detect_at_levels,

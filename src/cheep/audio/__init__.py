@@ -1,14 +1,21 @@
-"""Audio in: decode, mix down, resample, and the one int16 <-> float rule."""
+"""Audio in: which files are audio, decode, mix down, resample, and the one int16 <-> float rule."""
 
 from cheep.audio.files import AudioInfo, iter_audio, probe, read_audio, write_wav
+from cheep.audio.folders import AUDIO_SUFFIXES, AudioIndex, audio_files, list_audio
 from cheep.audio.samples import Resampler, float_to_int16, int16_to_float, resample
+from cheep.audio.zeros import ZeroMeter
 
 __all__ = [
+    "AUDIO_SUFFIXES",
+    "AudioIndex",
     "AudioInfo",
     "Resampler",
+    "ZeroMeter",
+    "audio_files",
     "float_to_int16",
     "int16_to_float",
     "iter_audio",
+    "list_audio",
     "probe",
     "read_audio",
     "resample",

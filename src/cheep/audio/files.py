@@ -1,57 +1,83 @@
-"""Audio files: any that libsndfile reads, the rest through pydub and ffmpeg."""
+"""Audio files: libsndfile reads what it reads right, ffmpeg the rest; lengths are those of the samples."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import os
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from cheep.audio.lengths import flac_samples, mp3_seconds
+from cheep.audio.riff import RepairedFile, WavLayout, read_layout
 from cheep.audio.samples import Resampler, float_to_int16
+from cheep.audio.zeros import expanded, may_be_triggered
 from cheep.errors import CheepError
+
+log = logging.getLogger(__name__)
 
 _BLOCK_S = 20.0
 _EIGHT_BIT = ("PCM_U8", "PCM_S8")
+_SHORT = 0.98  # libsndfile that gives less than this part of an MP3 stops early
+_LIBSNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError)
 
 
 @dataclasses.dataclass(frozen=True)
 class AudioInfo:
-    """What a file says of itself: rate in Hz, length in s, channels, libsndfile's container and sample format."""
+    """What a file holds: rate in Hz, length in s, channels, libsndfile's container and sample format.
+
+    ``note`` says what its header gets wrong (sizes that were never written, a wrong length); empty: nothing.
+    """
 
     sample_rate_hz: int
     duration_s: float
     channels: int
     container: str
     sample_format: str
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """How to read a file: ``blocks(block_s)`` yields float32 (n, channels); ``duration_s`` None: count them."""
+
+    info: AudioInfo
+    duration_s: float | None
+    blocks: Callable[[float], Iterator[np.ndarray]]
 
 
 def probe(path: str | os.PathLike) -> AudioInfo:
-    """Read the header of an audio file.
+    """Return what an audio file holds; decodes it where its header does not give the true length.
 
     Raises
     ------
     CheepError
         The file is missing, empty, no audio, or holds 8-bit samples.
     """
-    path = _existing(path)
-    try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, OSError):
-        segment = _decode_with_ffmpeg(path)
-        return AudioInfo(segment.frame_rate, len(segment) / 1000.0, segment.channels, path.suffix[1:].upper(), "")
-    _check(path, info.frames, info.subtype)
-    return AudioInfo(info.samplerate, info.frames / info.samplerate, info.channels, info.format, info.subtype)
+    source = _source(_existing(path))
+    duration_s = source.duration_s
+    if duration_s is None:
+        duration_s = sum(len(block) for block in source.blocks(_BLOCK_S)) / source.info.sample_rate_hz
+    return dataclasses.replace(source.info, duration_s=duration_s)
 
 
-def iter_audio(path: str | os.PathLike, sample_rate_hz: int, block_s: float = _BLOCK_S) -> Iterator[np.ndarray]:
-    """Yield the file as mono int16 blocks at ``sample_rate_hz``, in bounded memory.
+def iter_audio(
+    path: str | os.PathLike,
+    sample_rate_hz: int | None = None,
+    block_s: float = _BLOCK_S,
+    notes: list[str] | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield the file as mono int16 blocks at ``sample_rate_hz`` (none: its own rate), in bounded memory.
 
-    The blocks joined are the same samples whatever ``block_s`` (the resampler keeps its state).
-    Channels are averaged. Formats that libsndfile cannot read are decoded whole by ffmpeg.
+    The blocks joined are the same samples whatever ``block_s`` (the resampler keeps its state). Channels are averaged.
+    A triggered AudioMoth recording (``T.WAV``) is expanded: its samples lie at their true times, with zeros between.
+    What the header gets wrong is added to ``notes``, or logged.
 
     Raises
     ------
@@ -59,18 +85,14 @@ def iter_audio(path: str | os.PathLike, sample_rate_hz: int, block_s: float = _B
         As :func:`probe`; also where decoding fails midway or a sample is NaN or infinite.
     """
     path = _existing(path)
-    try:
-        source = soundfile.SoundFile(str(path))
-    except (soundfile.LibsndfileError, OSError):
-        segment = _decode_with_ffmpeg(path)
-        samples = np.asarray(segment.get_array_of_samples(), dtype=np.float32).reshape(-1, segment.channels)
-        samples /= np.float32(1 << (8 * segment.sample_width - 1))
-        yield from _convert(path, [samples], segment.frame_rate, sample_rate_hz)
-        return
-    with source:
-        _check(path, source.frames, source.subtype)
-        blocks = _read_blocks(path, source, max(1, int(block_s * source.samplerate)))
-        yield from _convert(path, blocks, source.samplerate, sample_rate_hz)
+    source = _source(path)
+    if source.info.note:
+        if notes is None:
+            log.warning("%s: %s", path, source.info.note)
+        else:
+            notes.append(source.info.note)
+    rate = source.info.sample_rate_hz
+    yield from _convert(path, source.blocks(block_s), rate, sample_rate_hz or rate)
 
 
 def read_audio(path: str | os.PathLike, sample_rate_hz: int) -> np.ndarray:
@@ -92,12 +114,81 @@ def write_wav(path: str | os.PathLike, pcm: np.ndarray, sample_rate_hz: int) -> 
         raise
 
 
+def _source(path: Path) -> _Source:
+    layout = read_layout(path)
+    source = _wrong_length(path) or _libsndfile(path, layout) or _ffmpeg(path)
+    if source.info.channels == 1 and may_be_triggered(path, layout):
+        rate, blocks = source.info.sample_rate_hz, source.blocks
+        return _Source(source.info, None, lambda block_s: expanded(path, blocks(block_s), rate))
+    return source
+
+
+def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
+    repair = layout is not None and layout.repaired
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[soundfile.SoundFile]:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(RepairedFile(path, layout)) if repair else str(path)
+            yield stack.enter_context(soundfile.SoundFile(file))
+
+    try:
+        with opened() as source:
+            frames, rate, channels = source.frames, source.samplerate, source.channels
+            container, sample_format = source.format, source.subtype
+    except _LIBSNDFILE_ERRORS:
+        return None
+    _check(path, frames, sample_format)
+    note = layout.note if layout is not None else ""
+    info = AudioInfo(rate, 0.0, channels, container, sample_format, note)
+
+    def blocks(block_s: float) -> Iterator[np.ndarray]:
+        with opened() as source:
+            yield from _read_blocks(path, source, max(1, int(block_s * rate)))
+
+    return _Source(info, frames / rate, blocks)
+
+
+def _wrong_length(path: Path) -> _Source | None:
+    """Return how ffmpeg reads an MP3 or FLAC of whose samples libsndfile would not give all, else ``None``."""
+    suffix = path.suffix.lower()
+    if suffix == ".flac" or _starts_with(path, b"fLaC"):
+        found = flac_samples(path)
+        if found is None or found[0] == found[1]:
+            return None
+        told, there = found
+        if not there and told:  # cut off: libsndfile says where
+            return None
+        source = _ffmpeg(path)
+        rate = source.info.sample_rate_hz
+        note = f"the header says {told / rate:.1f} s" if told else "the header gives no length"
+        note += f", {there / rate:.1f} s are there" if there else ""
+        return _Source(dataclasses.replace(source.info, container="FLAC", note=note), None, source.blocks)
+    if suffix not in (".mp3", ".mp2", ".mpga"):
+        return None
+    try:
+        told_s = soundfile.info(str(path)).duration
+    except _LIBSNDFILE_ERRORS:
+        return None
+    there_s = mp3_seconds(path)
+    if there_s is None or told_s >= _SHORT * there_s - 0.2:
+        return None
+    source = _ffmpeg(path)
+    note = f"the header gives {told_s:.1f} s, {there_s:.1f} s are there (variable rate?)"
+    return _Source(dataclasses.replace(source.info, container="MP3", note=note), None, source.blocks)
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(len(magic)) == magic
+
+
 def _read_blocks(path: Path, source: soundfile.SoundFile, block: int) -> Iterator[np.ndarray]:
     done = 0
     while True:
         try:
             samples = source.read(block, dtype="float32", always_2d=True)  # (n, channels)
-        except (soundfile.LibsndfileError, OSError) as error:
+        except _LIBSNDFILE_ERRORS as error:
             raise CheepError(f"{path}: decoding fails after {done} samples ({error}); replace the file") from None
         if len(samples) == 0:
             break
@@ -107,7 +198,7 @@ def _read_blocks(path: Path, source: soundfile.SoundFile, block: int) -> Iterato
         raise CheepError(f"{path}: no samples could be decoded; the file is damaged, replace it")
 
 
-def _convert(path: Path, blocks, from_hz: int, to_hz: int) -> Iterator[np.ndarray]:
+def _convert(path: Path, blocks: Iterator[np.ndarray], from_hz: int, to_hz: int) -> Iterator[np.ndarray]:
     resampler = Resampler(from_hz, to_hz)
     for samples in blocks:
         mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
@@ -136,18 +227,53 @@ def _check(path: Path, frames: int, sample_format: str) -> None:
         )
 
 
-def _decode_with_ffmpeg(path: Path):
+# -- ffmpeg -----------------------------------------------------------------------------------
+
+
+def _ffmpeg(path: Path) -> _Source:
+    """Return how ffmpeg reads the first audio stream of a file; pydub finds ffmpeg and asks it what is there."""
     import pydub
-    from pydub.exceptions import CouldntDecodeError
+    from pydub.utils import mediainfo_json
 
     try:
-        segment = pydub.AudioSegment.from_file(str(path))
+        told = mediainfo_json(str(path))
     except FileNotFoundError:
         raise CheepError(f"{path}: needs ffmpeg to decode and none is installed (apt-get install ffmpeg)") from None
-    except (CouldntDecodeError, OSError, ValueError, IndexError, KeyError):
+    except (OSError, ValueError, IndexError, KeyError):
+        told = {}
+    streams = [stream for stream in told.get("streams", []) if stream.get("codec_type") == "audio"]
+    try:
+        rate, channels = int(streams[0]["sample_rate"]), int(streams[0]["channels"])
+    except (IndexError, KeyError, ValueError):
+        rate = channels = 0
+    if rate < 1 or channels < 1:
+        raise CheepError(f"{path}: no audio that libsndfile or ffmpeg can read; the file is damaged or foreign")
+    command = [pydub.AudioSegment.converter, "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0"]
+    command += ["-f", "f32le", "-ac", str(channels), "-ar", str(rate), "pipe:1"]
+    info = AudioInfo(rate, 0.0, channels, path.suffix[1:].upper(), "")
+    return _Source(info, None, lambda block_s: _ffmpeg_blocks(path, command, max(1, int(block_s * rate)), channels))
+
+
+def _ffmpeg_blocks(path: Path, command: list[str], block: int, channels: int) -> Iterator[np.ndarray]:
+    done = 0
+    with (
+        tempfile.TemporaryFile() as complaints,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints) as process,
+    ):
+        try:
+            while data := process.stdout.read(4 * channels * block):
+                samples = np.frombuffer(data[: len(data) // (4 * channels) * 4 * channels], "<f4")
+                done += len(samples) // channels
+                yield samples.reshape(-1, channels)
+        except GeneratorExit:  # nobody wants the rest
+            process.kill()
+            raise
+        status = process.wait()
+        complaints.seek(0)
+        said = (complaints.read(400).decode("utf-8", "replace").strip().splitlines() or [f"status {status}"])[-1]
+    if not done:
         raise CheepError(
-            f"{path}: no audio that libsndfile or ffmpeg can read; the file is damaged or foreign"
-        ) from None
-    if len(segment.raw_data) == 0:
-        raise CheepError(f"{path}: holds no samples (zero length); remove it or record it again")
-    return segment
+            f"{path}: no audio that libsndfile or ffmpeg can read ({said}); the file is damaged or foreign"
+        )
+    if status:
+        raise CheepError(f"{path}: decoding fails after {done} samples ({said}); replace the file")

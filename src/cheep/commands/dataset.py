@@ -98,6 +98,7 @@ def _sample(args: argparse.Namespace) -> int:
 
 
 def _card(args: argparse.Namespace) -> int:
+    from cheep.audio import list_audio
     from cheep.datasets.audiomoth import read_card_header
 
     if not args.folder.is_dir():
@@ -105,8 +106,8 @@ def _card(args: argparse.Namespace) -> int:
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(["file", "time", "device", "deployment", "gain", "battery_v", "battery_bound", "temperature_c"])
     others = 0
-    for path in sorted(args.folder.rglob("*")):
-        if path.suffix.lower() != ".wav":
+    for path in list_audio(args.folder).audio:
+        if path.suffix.lower() not in (".wav", ".wave"):
             continue
         try:
             header = read_card_header(path)

@@ -22,7 +22,7 @@ from cheep.commands import listen
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="audio files; none: listen")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="audio files or folders; none: listen")
     group = parser.add_argument_group("with files")
     group.add_argument("--json", action="store_true", help="one JSON object per event")
     group.add_argument("--csv", type=Path, metavar="OUT", help="also write the events as CSV")
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the events of every file, or listen."""
     if not args.files:
         return listen.run(args)
+    from cheep.audio import audio_files
     from cheep.device.engine import Engine
     from cheep.device.offline import detect_file
     from cheep.live.events_csv import event_row, write_events
@@ -42,9 +43,10 @@ def run(args: argparse.Namespace) -> int:
     labels = engine.bundle.labels
     counts: Counter[str] = Counter()
     rows = []
+    files = [path for item in args.files for path in audio_files(item)]
     audio_s = 0.0
     began = time.monotonic()
-    for path in args.files:
+    for path in files:
         for item in detect_file(engine, path):
             if item.windows and args.scores:
                 _print_scores(path, engine, item.windows, args.json)
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     took = time.monotonic() - began
     found = ", ".join(f"{counts[label]} {label}" for label in labels if counts[label]) or "no events"
     print(
-        f"{engine.bundle.path.name}: {found} in {len(args.files)} file{'s' * (len(args.files) != 1)}, "
+        f"{engine.bundle.path.name}: {found} in {len(files)} file{'s' * (len(files) != 1)}, "
         f"{audio_s:.1f} s of audio in {took:.1f} s",
         file=sys.stderr,
     )

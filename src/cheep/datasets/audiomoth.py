@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import re
-import struct
 from pathlib import Path
 
+from cheep.audio.riff import info_texts, read_layout
 from cheep.errors import CheepError
 
-_MAX_HEADER_BYTES = 1 << 16
 _TIME = re.compile(r"Recorded at (\S+) (\S+)(?: \(UTC([^)]*)\))?")
 _DEVICE = re.compile(r"by AudioMoth ([0-9A-Za-z]+)")
 _DEPLOYMENT = re.compile(r"during deployment ([0-9A-Za-z]+)")
@@ -43,15 +42,24 @@ def read_card_header(path: Path | str) -> CardHeader | None:
         The file cannot be read or is no WAV, or a field of the comment has an impossible value.
     """
     path = Path(path)
+    layout = read_layout(path)
+    if layout is None:
+        raise CheepError(f"{path}: no WAV header in the first 12 bytes: not an AudioMoth recording")
+    texts = info_texts(path, layout)
+    comment, artist = texts.get("ICMT", ""), texts.get("IART", "")
+    if "AudioMoth" in comment or "AudioMoth" in artist:
+        return parse_comment(comment, path, artist)
+    return _guano(texts["guan"]) if "AudioMoth" in texts.get("guan", "") else None
+
+
+def _guano(text: str) -> CardHeader:
+    """Read the GUANO text that newer firmware writes behind the samples, ``Key: value`` by line."""
+    value = dict(re.findall(r"^([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t\0]*$", text, re.MULTILINE))
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(_MAX_HEADER_BYTES)
-    except OSError as error:
-        raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
-    comment, artist = _info_texts(path, data)
-    if "AudioMoth" not in comment and "AudioMoth" not in artist:
-        return None
-    return parse_comment(comment, path, artist)
+        time = datetime.datetime.fromisoformat(value.get("Timestamp", "").replace("Z", "+00:00"))
+    except ValueError:
+        time = None
+    return CardHeader(text, device=value.get("Serial", ""), time=time)
 
 
 def parse_comment(comment: str, path: Path | str = "comment", artist: str = "") -> CardHeader:
@@ -105,25 +113,3 @@ def _number(text: str, path: Path | str, name: str, low: float, high: float) -> 
     if not re.fullmatch(r"-?[0-9]{1,4}(\.[0-9]{1,4})?", text) or not low <= float(text) <= high:
         raise CheepError(f"{path}:1: {name} {text[:20]!r}: must be a number of {low} to {high}")
     return float(text)
-
-
-def _info_texts(path: Path, data: bytes) -> tuple[str, str]:
-    """Return (ICMT, IART) of a RIFF file's LIST INFO chunk, whether or not the recording was closed properly."""
-    if len(data) < 12 or data[:4] not in (b"RIFF", b"RF64") or data[8:12] != b"WAVE":
-        raise CheepError(f"{path}: no WAV header in the first 12 bytes: not an AudioMoth recording")
-    texts = {b"ICMT": "", b"IART": ""}
-    at = 12
-    while at + 8 <= len(data):
-        name, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
-        if name == b"data":
-            break
-        if name == b"LIST" and data[at + 8 : at + 12] == b"INFO":
-            inner, end = at + 12, min(at + 8 + size, len(data))
-            while inner + 8 <= end:
-                key, length = data[inner : inner + 4], struct.unpack_from("<I", data, inner + 4)[0]
-                if key in texts:
-                    raw = data[inner + 8 : min(inner + 8 + length, end)].split(b"\0")[0]
-                    texts[key] = raw.decode("utf-8", "replace").strip()
-                inner += 8 + length + length % 2
-        at += 8 + size + size % 2
-    return texts[b"ICMT"], texts[b"IART"]

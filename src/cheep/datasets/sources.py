@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cheep.audio import AUDIO_SUFFIXES, list_audio
+from cheep.audio.folders import SYSTEM_FOLDERS, Listing
 from cheep.config import nearest_name
 from cheep.datasets.audiomoth import read_card_header
 from cheep.datasets.files import csv_rows
 from cheep.datasets.numbers import number_field
 from cheep.errors import CheepError
 
-AUDIO_SUFFIXES = (
-    ".wav",
-    ".flac",
-    ".mp3",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".aif",
-    ".aiff",
-    ".m4a",
-    ".aac",
-    ".wma",
-    ".w64",
-    ".caf",
-)
+log = logging.getLogger(__name__)
 
 #: Names under which CSV files of recordings keep what a recording has, the first that is present wins.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -106,32 +96,25 @@ def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list
         raise CheepError(f"{folder}: no such folder (give a folder that holds one folder per label)")
     if (folder / "metadata.csv").is_file():
         return recordings_in_csv(folder / "metadata.csv", folder, labels=labels)
+    subs: dict[str, list[Path]] = {}
+    for item in sorted(folder.iterdir()):
+        if item.is_dir() and not item.name.startswith(".") and item.name.lower() not in SYSTEM_FOLDERS:
+            subs.setdefault(plain_label(item.name), []).append(item)
+    _check_labels(labels, set(subs), folder)
     found: list[Recording] = []
-    _check_labels(labels, {item.name for item in folder.iterdir() if item.is_dir()}, folder)
-    for sub in sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")):
-        if labels and sub.name not in labels:
+    passed = Listing([])
+    for label, places in subs.items():
+        if labels and label not in labels:
             continue
-        files = sorted(item for item in sub.rglob("*") if item.suffix.lower() in AUDIO_SUFFIXES and item.is_file())
+        files = sorted(path for place in places for path in _listed(place, passed))
         if not files:
             raise CheepError(
-                f"{sub}: no audio in this label folder (known: {' '.join(AUDIO_SUFFIXES)}): fill or remove it"
+                f"{places[0]}: no audio in this label folder (known: {' '.join(AUDIO_SUFFIXES)}): fill or remove it"
             )
-        for path in files:
-            fold = _ESC_NAME.match(path.stem)
-            site, date = _card(path)
-            found.append(
-                Recording(
-                    path,
-                    sub.name,
-                    recording_of(path),
-                    fold=fold.group(1) if fold else "",
-                    source=folder.name,
-                    site=site,
-                    date=date,
-                )
-            )
+        found += [_of_file(path, label, folder) for path in files]
     if not found:
         raise CheepError(f"{folder}: no label folders with audio (expected {folder}/LABEL/*.wav)")
+    _say_passed(folder, passed)
     return found
 
 
@@ -143,25 +126,43 @@ def recordings_in_noise_folder(folder: Path | str, label: str) -> list[Recording
     folder = Path(folder)
     if not folder.is_dir():
         raise CheepError(f"{folder}: no such folder (--noise)")
-    files = sorted(item for item in folder.rglob("*") if item.suffix.lower() in AUDIO_SUFFIXES and item.is_file())
+    passed = Listing([])
+    files = sorted(_listed(folder, passed))
     if not files:
         raise CheepError(f"{folder}: no audio in this noise folder (known: {' '.join(AUDIO_SUFFIXES)})")
-    found = []
-    for path in files:
-        site, date = _card(path)
-        fold = _ESC_NAME.match(path.stem)
-        found.append(
-            Recording(
-                path,
-                label,
-                recording_of(path),
-                fold=fold.group(1) if fold else "",
-                source=folder.name,
-                site=site,
-                date=date,
-            )
-        )
-    return found
+    _say_passed(folder, passed)
+    return [_of_file(path, label, folder) for path in files]
+
+
+def plain_label(text: str) -> str:
+    """Return a label as it is kept: without spaces around it, and in NFC (macOS names folders in NFD)."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _listed(folder: Path, passed: Listing) -> list[Path]:
+    found = list_audio(folder)
+    passed.hidden += found.hidden
+    passed.others += found.others
+    return found.audio
+
+
+def _say_passed(folder: Path, passed: Listing) -> None:
+    if passed.passed_over():
+        log.warning("%s: passed over, being no audio that is known: %s", folder, passed.passed_over())
+
+
+def _of_file(path: Path, label: str, folder: Path) -> Recording:
+    fold = _ESC_NAME.match(path.stem)
+    site, date = _card(path)
+    return Recording(
+        path,
+        label,
+        recording_of(path),
+        fold=fold.group(1) if fold else "",
+        source=folder.name,
+        site=site,
+        date=date,
+    )
 
 
 def recordings_in_csv(
@@ -227,7 +228,7 @@ def recordings_in_csv(
 
 def _card(path: Path) -> tuple[str, str]:
     """(site, date) of an AudioMoth recording: the device and the day; empty for others."""
-    if path.suffix.lower() != ".wav":
+    if path.suffix.lower() not in (".wav", ".wave"):
         return "", ""
     try:
         header = read_card_header(path)

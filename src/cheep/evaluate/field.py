@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cheep.audio import float_to_int16, int16_to_float, read_audio
+from cheep.audio import audio_files, float_to_int16, int16_to_float, read_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle
@@ -28,7 +28,6 @@ from cheep.evaluate.robustness import conditions
 from cheep.evaluate.streaming import (
     ScoredRecording,
     ScoreTiming,
-    audio_files,
     best_scorer,
     detect,
     detect_at_levels,

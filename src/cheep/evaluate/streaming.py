@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cheep.audio import iter_audio
+from cheep.audio import ZeroMeter, iter_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle
@@ -61,6 +61,7 @@ class Output:
 class ScoredRecording:
     """Scores of one recording.
 
+    ``duration_s`` is the time that was listened to, without runs of exact zeros (a triggered recorder's pauses).
     ``scores`` is (windows, classes) int8, ``group`` what is drawn together in a bootstrap (recordist, site, or the
     recording itself), ``annotations`` what is truly there (empty: background).
     """
@@ -155,12 +156,18 @@ def score_recording(
     ``microphone`` makes a filter that the samples go through first.
     """
     rate_hz = bundle.features.sample_rate_hz
-    blocks = iter_audio(path, rate_hz)
-    if microphone is not None:
-        blocks = map(microphone().push, blocks)
+    zeros = ZeroMeter(rate_hz)
+
+    def heard() -> Iterator[np.ndarray]:
+        for block in iter_audio(path, rate_hz):
+            zeros.push(block)
+            yield block
+
+    blocks = heard() if microphone is None else map(microphone().push, heard())
     scores, samples = score_blocks(bundle, scorer, blocks)
     name = str(path)
-    return ScoredRecording(name, name if group is None else group, samples / rate_hz, scores, tuple(annotations))
+    duration_s = max(0.0, samples / rate_hz - zeros.seconds())
+    return ScoredRecording(name, name if group is None else group, duration_s, scores, tuple(annotations))
 
 
 def detect(
@@ -212,23 +219,3 @@ def detect_at_levels(
             found[int(item.label)].append(Detection(label, item.start_s, item.end_s, item.score))
         out += found
     return out
-
-
-def audio_files(path: str | os.PathLike) -> list[Path]:
-    """Return the audio files of a folder (and below), sorted; or the file itself.
-
-    Raises
-    ------
-    CheepError
-        Nothing is there.
-    """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise CheepError(f"{path}: no such file or folder; check the path")
-    endings = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".m4a", ".opus"}
-    found = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix.lower() in endings)
-    if not found:
-        raise CheepError(f"{path}: holds no audio file ({', '.join(sorted(endings))})")
-    return found

@@ -189,10 +189,10 @@ def benchmarking_step(context: Context, int8: bool = True) -> dict[str, Any]:
 
 def prediction_step(context: Context) -> list[dict[str, Any]]:
     """Write ``predictions.csv``: for each file the best label by mean score (or unknown), its score, and the events."""
+    from cheep.audio import audio_files
     from cheep.device.bundle import load_bundle
     from cheep.evaluate.streaming import (
         ScoreTiming,
-        audio_files,
         detect,
         score_recordings,
     )

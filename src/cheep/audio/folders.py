@@ -1,0 +1,158 @@
+"""Which files of a folder are audio, and which audio a name speaks of."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PureWindowsPath
+
+from cheep.errors import CheepError
+
+log = logging.getLogger(__name__)
+
+#: Audio that is read: by libsndfile, and what it does not know by ffmpeg. The only such list.
+AUDIO_SUFFIXES = (
+    *(".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".m4a", ".aac", ".wma"),
+    *(".w64", ".rf64", ".bwf", ".caf", ".au", ".mp4", ".m4b", ".3gp", ".3g2", ".amr", ".mka", ".webm", ".mov", ".wv"),
+)
+
+#: Folders that systems leave on cards and disks.
+SYSTEM_FOLDERS = ("__macosx", "system volume information", "$recycle.bin", "@eadir", "lost+found")
+
+
+@dataclasses.dataclass
+class Listing:
+    """Audio below a folder, sorted, and what was passed over: hidden files, and other suffixes with their number."""
+
+    audio: list[Path]
+    hidden: int = 0
+    others: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+    def passed_over(self) -> str:
+        """Return one phrase that counts what was passed over, or an empty string."""
+        parts = [f"{self.hidden} hidden"] if self.hidden else []
+        parts += [f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(self.others.items())]
+        return ", ".join(parts)
+
+
+def is_hidden(path: Path) -> bool:
+    """Tell whether ``path`` is a hidden file: ``.name``, among them the ``._name`` that macOS leaves on cards."""
+    return path.name.startswith(".")
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of ``folder`` and below, links followed, but not what systems leave there; hidden files too."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and name.lower() not in SYSTEM_FOLDERS]
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        for name in names:
+            path = Path(place, name)
+            if path.is_file():
+                yield path
+
+
+def list_audio(folder: Path | str) -> Listing:
+    """Return the audio files of ``folder`` and below, by suffix, and what was passed over."""
+    found = Listing([])
+    for path in files_below(Path(folder)):
+        if is_hidden(path):
+            found.hidden += 1
+        elif path.suffix.lower() in AUDIO_SUFFIXES:
+            found.audio.append(path)
+        else:
+            found.others[path.suffix.lower()] += 1
+    found.audio.sort()
+    return found
+
+
+def audio_files(path: Path | str) -> list[Path]:
+    """Return the audio files of a folder and below, sorted; or the file itself.
+
+    Raises
+    ------
+    CheepError
+        Nothing is there, or no audio (the message counts what is).
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise CheepError(f"{path}: no such file or folder; check the path")
+    found = list_audio(path)
+    if not found.audio:
+        there = f"; it has {found.passed_over()}" if found.passed_over() else ""
+        raise CheepError(f"{path}: holds no audio file ({' '.join(AUDIO_SUFFIXES)}){there}")
+    if found.passed_over():
+        log.info("%s: passed over: %s", path, found.passed_over())
+    return found.audio
+
+
+def plain_path(name: str) -> str:
+    """Return a file name in the form in which names are compared: NFC, any case (macOS writes NFD)."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+class AudioIndex:
+    """Finds the recordings that a name in a table speaks of, whatever system wrote it.
+
+    Slashes of both kinds, case, NFC and NFD, folders of another computer, and a suffix that changed when the
+    recording was converted do not matter. Of several recordings of one name those count whose folders agree best.
+    """
+
+    def __init__(self, audio: Iterable[Path]) -> None:
+        self._by_name: dict[str, list[Path]] = {}
+        self._parts: dict[Path, list[str]] = {}
+        for path in audio:
+            self._parts[path] = [plain_path(part) for part in path.absolute().parts]
+            for name in {plain_path(path.name), plain_path(path.stem)}:
+                self._by_name.setdefault(name, []).append(path)
+
+    def find(self, name: str, near: Path | None = None) -> list[Path]:
+        """Return the recordings that ``name`` (a path, a file name or a stem) may mean; best: exactly one.
+
+        Parameters
+        ----------
+        near
+            The table that names it: among recordings of one name, those in its folder, or in folders of the same
+            names, are meant.
+        """
+        wanted = PureWindowsPath(name)  # takes both slashes
+        found = self._by_name.get(plain_path(wanted.name), []) if wanted.name else []
+        if not found and wanted.suffix.lower() in ("", *AUDIO_SUFFIXES):
+            found = self._by_name.get(plain_path(wanted.stem), []) if wanted.name else []
+        if len(found) < 2:
+            return list(found)
+        folders = [plain_path(part) for part in wanted.parts[:-1]]
+        found = _best(found, [_common_tail(folders, self._parts[path][:-1]) for path in found])
+        if near is not None and len(found) > 1:
+            home = [plain_path(part) for part in near.absolute().parts[:-1]]
+            found = _best(found, [_common_tail(home, self._parts[path][:-1]) for path in found])
+            found = _best(found, [_common_head(home, self._parts[path][:-1]) for path in found])
+        return found
+
+
+def _best(paths: list[Path], scores: list[int]) -> list[Path]:
+    most = max(scores)
+    return [path for path, score in zip(paths, scores, strict=True) if score == most]
+
+
+def _common_tail(one: list[str], other: list[str]) -> int:
+    return _common_head(one[::-1], other[::-1])
+
+
+def _common_head(one: list[str], other: list[str]) -> int:
+    same = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        same += 1
+    return same

@@ -1,0 +1,151 @@
+"""How long MP3 and FLAC files really are, from their frames, without decoding: headers may lie or say nothing."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+
+_TAIL_BYTES = 1 << 18  # a FLAC frame is shorter than this
+_MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # MPEG 1, 2, 2.5
+_MP3_KBIT = {
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG 1, layer III
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+}
+
+
+def mp3_seconds(path: Path) -> float | None:
+    """Return the length of an MPEG audio file by walking its frames; ``None`` where there are none."""
+    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _walk_mp3(data)
+
+
+def _walk_mp3(data: mmap.mmap) -> float | None:
+    at, seconds, frames = _after_id3(data), 0.0, 0
+    while at + 4 <= len(data):
+        frame = _mp3_frame(data, at)
+        if frame is None:
+            at = data.find(b"\xff", at + 1)
+            if at < 0:
+                break
+            continue
+        size, length_s = frame
+        following = _mp3_frame(data, at + size)
+        if not frames and following is None and at + size < len(data):
+            at += 1  # a chance sync word before the first frame
+            continue
+        # the first frame may hold the index of the file instead of sound
+        tag = data[at : at + 200] if not frames else b""
+        if not (b"Xing" in tag or b"Info" in tag or b"VBRI" in tag):
+            seconds += length_s
+        frames += 1
+        at += size
+    return seconds if frames else None
+
+
+def _after_id3(data: mmap.mmap) -> int:
+    at = 0
+    while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
+        size = 0
+        for byte in data[at + 6 : at + 10]:
+            size = size << 7 | (byte & 0x7F)
+        at += 10 + size + (10 if data[at + 5] & 0x10 else 0)
+    return at
+
+
+def _mp3_frame(data: mmap.mmap, at: int) -> tuple[int, float] | None:
+    """Return (bytes, seconds) of the MPEG audio frame at ``at``, ``None`` where there is none."""
+    if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
+        return None
+    version, layer = data[at + 1] >> 3 & 3, 4 - (data[at + 1] >> 1 & 3)
+    kbit, rate_code, padding = data[at + 2] >> 4, data[at + 2] >> 2 & 3, data[at + 2] >> 1 & 1
+    if version == 1 or layer == 4 or kbit in (0, 15) or rate_code == 3:
+        return None
+    rate = _MP3_RATES[version][rate_code]
+    bits = 1000 * _MP3_KBIT[1 if version == 3 else 2, layer][kbit - 1]
+    samples = 384 if layer == 1 else 576 if layer == 3 and version != 3 else 1152
+    size = 4 * (12 * bits // rate + padding) if layer == 1 else samples // 8 * bits // rate + padding
+    return size, samples / rate
+
+
+def flac_samples(path: Path) -> tuple[int, int] | None:
+    """Return ``(samples by the header, samples by the last frame)`` of a FLAC file.
+
+    The second is 0 where the file does not end with a whole frame (it was cut off). ``None``: no FLAC, or one whose
+    frames cannot be found.
+    """
+    with open(path, "rb") as stream:
+        head = stream.read(42)
+        if len(head) < 42 or head[:4] != b"fLaC" or head[4] & 0x7F:
+            return None
+        fixed_block = struct.unpack(">H", head[8:10])[0]
+        told = int.from_bytes(head[18:26], "big") & ((1 << 36) - 1)
+        size = stream.seek(0, 2)
+        stream.seek(max(42, size - _TAIL_BYTES))
+        tail = stream.read()
+    at = len(tail)
+    while True:
+        at = tail.rfind(b"\xff", 0, at)
+        if at < 0:
+            return None
+        end = _flac_frame_end(tail, at, fixed_block)
+        if end is not None:
+            if end == told:
+                return told, end
+            return told, end if _crc16(tail[at:]) == 0 else 0
+
+
+def _flac_frame_end(data: bytes, at: int, fixed_block: int) -> int | None:
+    """Return the number of the sample behind the FLAC frame whose header is at ``at``; ``None``: no header."""
+    if at + 6 > len(data) or data[at + 1] & 0xFE != 0xF8 or data[at + 3] & 1:
+        return None
+    block_code, rate_code = data[at + 2] >> 4, data[at + 2] & 15
+    if not block_code or rate_code == 15 or data[at + 3] >> 4 > 10:
+        return None
+    place = at + 4
+    first = data[place]
+    more = 0
+    while first << more & 0x80 and more < 8:
+        more += 1
+    extra = max(0, more - 1)
+    if more == 1 or more > 7 or place + 1 + extra + 4 > len(data):
+        return None
+    number = first & (0x7F >> more)
+    for byte in data[place + 1 : place + 1 + extra]:
+        number = number << 6 | (byte & 0x3F)
+    place += 1 + extra
+    if block_code == 1:
+        block = 192
+    elif block_code < 6:
+        block = 576 << (block_code - 2)
+    elif block_code < 8:
+        width = block_code - 5
+        block = int.from_bytes(data[place : place + width], "big") + 1
+        place += width
+    else:
+        block = 256 << (block_code - 8)
+    place += {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if place >= len(data) or _crc8(data[at:place]) != data[place]:
+        return None
+    return (number if data[at + 1] & 1 else number * fixed_block) + block
+
+
+def _crc8(data: bytes) -> int:
+    return _crc(data, 8, 0x07)
+
+
+def _crc16(data: bytes) -> int:
+    return _crc(data, 16, 0x8005)
+
+
+def _crc(data: bytes, bits: int, polynomial: int) -> int:
+    value, top, mask = 0, 1 << (bits - 1), (1 << bits) - 1
+    for byte in data:
+        value ^= byte << (bits - 8)
+        for _ in range(8):
+            value = (value << 1 ^ polynomial if value & top else value << 1) & mask
+    return value

@@ -1,0 +1,209 @@
+"""WAV files as recorders leave them: the chunks, sizes that were never written, texts before and behind the samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import struct
+from pathlib import Path
+from typing import IO
+
+from cheep.errors import CheepError
+
+_PLAIN = (1, 3, 0xFFFE)  # PCM, float, extensible: a sample has a fixed number of bytes
+_MAX_CHUNKS = 10_000
+_MAX_TEXT_BYTES = 1 << 20
+_UNKNOWN_SIZE = 0xFFFFFFFF
+_LEAST_LOST_S = 0.05  # less than this behind the samples is a recorder's padding
+
+
+@dataclasses.dataclass(frozen=True)
+class WavLayout:
+    """Where things are in a WAV: ``chunks`` (name, first byte, bytes), the format, and the samples that are there.
+
+    ``note`` says how the header was wrong; ``repaired`` tells that libsndfile needs a corrected one.
+    """
+
+    chunks: tuple[tuple[bytes, int, int], ...]
+    sample_rate_hz: int
+    channels: int
+    frame_bytes: int
+    plain: bool
+    data_at: int
+    data_bytes: int
+    file_bytes: int
+    note: str = ""
+    repaired: bool = False
+
+
+def read_layout(path: Path) -> WavLayout | None:
+    """Return the layout of a WAV file (RIFF or RF64), ``None`` for other files.
+
+    Raises
+    ------
+    CheepError
+        The file cannot be read, or its header gives a sample rate or a number of channels of 0.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return _layout(path, stream, os.fstat(stream.fileno()).st_size)
+    except OSError as error:
+        raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
+
+
+def _layout(path: Path, stream: IO[bytes], size: int) -> WavLayout | None:
+    head = stream.read(12)
+    if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+        return None
+    chunks: list[tuple[bytes, int, int]] = []
+    form = b""
+    long_data = 0
+    note, repaired = "", False
+    data_at, data_bytes = 0, -1
+    at = 12
+    while at + 8 <= size and len(chunks) < _MAX_CHUNKS:
+        stream.seek(at)
+        name, length = struct.unpack("<4sI", stream.read(8))
+        start, there = at + 8, size - at - 8
+        if name == b"fmt ":
+            form = stream.read(min(length, 64))
+            _check_format(path, form)
+        elif name == b"ds64":
+            long_data = struct.unpack("<Q", stream.read(24)[8:16])[0] if length >= 24 and there >= 24 else 0
+        elif name == b"data" and data_bytes < 0:
+            if length == _UNKNOWN_SIZE and long_data:
+                length = long_data
+            data_at, data_bytes, note, repaired = _samples(stream, size, start, length, form)
+            chunks.append((name, start, data_bytes))
+            at = start + data_bytes + data_bytes % 2
+            continue
+        chunks.append((name, start, min(length, there)))
+        at = start + length + length % 2
+    if len(form) < 16:
+        return None
+    kind, channels, rate, _, frame_bytes, _ = struct.unpack("<HHIIHH", form[:16])
+    return WavLayout(
+        tuple(chunks), rate, channels, frame_bytes, kind in _PLAIN, data_at, max(data_bytes, 0), size, note, repaired
+    )
+
+
+def _check_format(path: Path, form: bytes) -> None:
+    if len(form) < 16:
+        return
+    channels, rate = struct.unpack("<HI", form[2:8])
+    for name, value in (("sample rate", rate), ("number of channels", channels)):
+        if not value:
+            raise CheepError(
+                f"{path}: the header gives a {name} of 0: it is damaged (write the right value with an audio editor's "
+                "import of raw data, or leave the file out)"
+            )
+
+
+def _samples(stream: IO[bytes], size: int, start: int, length: int, form: bytes) -> tuple[int, int, str, bool]:
+    """Return (first byte, bytes, note, repaired) of the samples that the file really holds."""
+    there = size - start
+    kind, _, rate, _, frame, _ = struct.unpack("<HHIIHH", form[:16]) if len(form) >= 16 else (0,) * 6
+    if kind not in _PLAIN or not frame or not rate:
+        return start, min(length, there), "", False
+
+    def seconds(count: int) -> str:
+        return f"{count // frame / rate:.1f} s"
+
+    if length > there:
+        if length == _UNKNOWN_SIZE:  # a program that wrote into a pipe
+            return start, there - there % frame, "", True
+        told = f"the header promises {seconds(length)}, the file ends after {seconds(there)}"
+        return start, there - there % frame, told, False
+    rest = there - length - length % 2
+    if rest < _LEAST_LOST_S * rate * frame or _is_chunk(stream, start + length + length % 2, size):
+        return start, length, "", False
+    lost = there - there % frame
+    return start, lost, f"the header says {seconds(length)} (was the power lost?), {seconds(lost)} are there", True
+
+
+def _is_chunk(stream: IO[bytes], at: int, size: int) -> bool:
+    stream.seek(at)
+    head = stream.read(8)
+    if len(head) < 8:
+        return False
+    name, length = struct.unpack("<4sI", head)
+    return all(32 <= byte < 127 for byte in name) and name.strip() != b"" and at + 8 + length <= size
+
+
+class RepairedFile(io.RawIOBase):
+    """A WAV whose header has the right sizes: reads as the file, except for the corrected bytes.
+
+    libsndfile reads it like a file (``read``, ``seek``, ``tell``); what lies behind the samples is cut off.
+    """
+
+    def __init__(self, path: Path, layout: WavLayout) -> None:
+        super().__init__()
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
+        self._end = layout.data_at + layout.data_bytes
+        head = bytearray(self._file.read(layout.data_at))
+        head[:4] = b"RIFF"
+        head[4:8] = struct.pack("<I", min(self._end - 8, _UNKNOWN_SIZE - 1))
+        head[-4:] = struct.pack("<I", min(layout.data_bytes, _UNKNOWN_SIZE - 1))
+        self._head = bytes(head)
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it can be read from any place."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place and return it."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._at
+
+    def readinto(self, buffer) -> int:
+        """Fill ``buffer`` and return the number of bytes."""
+        want = min(len(buffer), self._end - self._at)
+        if want <= 0:
+            return 0
+        data = self._head[self._at : self._at + want]
+        if len(data) < want:
+            self._file.seek(self._at + len(data))
+            data += self._file.read(want - len(data))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def info_texts(path: Path, layout: WavLayout) -> dict[str, str]:
+    """Return the texts of a WAV by key: those of LIST INFO (``ICMT``, ``IART``, ...), and the GUANO text (``guan``).
+
+    They may lie before the samples, as a recorder writes them, or behind, as sox, Audacity and libsndfile do.
+    """
+    texts: dict[str, str] = {}
+    with open(path, "rb") as stream:
+        for name, start, length in layout.chunks:
+            if name not in (b"LIST", b"guan"):
+                continue
+            stream.seek(start)
+            body = stream.read(min(length, _MAX_TEXT_BYTES))
+            if name == b"guan":
+                texts.setdefault("guan", body.decode("utf-8", "replace"))
+            elif body[:4] == b"INFO":
+                at = 4
+                while at + 8 <= len(body):
+                    key, size = struct.unpack_from("<4sI", body, at)
+                    raw = body[at + 8 : at + 8 + size].split(b"\0")[0]
+                    texts.setdefault(key.decode("latin-1"), raw.decode("utf-8", "replace").strip())
+                    at += 8 + size + size % 2
+    return texts
