@@ -2,4 +2,5 @@
 
 from cheep.cli import main
 
-raise SystemExit(main("convert"))
+if __name__ == "__main__":
+    raise SystemExit(main("convert"))

@@ -306,3 +306,21 @@ def test_sensitivity_finds_the_layer_that_loses():
     assert report["layers"][0]["error"] < 0.5
     assert report["layers"][0]["gain"] > 3
     assert report["mixed"]["accuracy"] > report["mixed"]["int8_accuracy"]
+    assert report["not_tried"] == []
+
+
+def test_sensitivity_says_which_layers_it_could_not_try(monkeypatch):
+    from cheep.convert import sensitivity
+
+    real = sensitivity._quantize
+
+    def refuse(source, calibration, float_tensors):
+        if float_tensors and refused.setdefault("name", float_tensors[0]) == float_tensors[0]:
+            raise CheepError("cannot quantize")
+        return real(source, calibration, float_tensors)
+
+    refused = {}
+    monkeypatch.setattr(sensitivity, "_quantize", refuse)
+    report = sensitivity.layer_sensitivity(cases.mlp(), cases.table(), ConvertConfig())
+    assert [row["reason"] for row in report["not_tried"]] == ["cannot quantize"]
+    assert refused["name"] not in {row["tensor"] for row in report["layers"]}

@@ -204,6 +204,8 @@ def print_result(result: dict[str, Any], output: Path) -> None:
                 ]
             )
         )
+        for row in report["not_tried"]:
+            print(f"not tried: {row['layer']}: {row['reason']}")
         print(report["advice"])
     names = result["files"] if len(result["files"]) < 10 else sorted({name.split("/")[0] for name in result["files"]})
     for name in names:

@@ -40,12 +40,13 @@ def layer_sensitivity(source: Source, data: ConversionData, config: ConvertConfi
     whole, names = _quantize(source, calibration, ())
     plain = interpreter_outputs(whole, x)
     base, base_error = accuracy(plain, y), float(np.mean((plain - reference) ** 2))
-    rows = []
+    rows, not_tried = [], []
     for name, kind in names:
         try:
             mixed, _ = _quantize(source, calibration, (name,))
             out = interpreter_outputs(mixed, x)
-        except CheepError:
+        except CheepError as error:
+            not_tried.append({"layer": f"{kind} {short(name)}", "reason": str(error)})
             continue
         rows.append(
             {
@@ -61,6 +62,7 @@ def layer_sensitivity(source: Source, data: ConversionData, config: ConvertConfi
         "float_accuracy": accuracy(reference, y),
         "int8_accuracy": base,
         "layers": rows,
+        "not_tried": not_tried,
         "mixed": None,
     }
     lost = 100 * (report["float_accuracy"] - base)
