@@ -49,10 +49,14 @@ if [ ! -x .venv/bin/python ]; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || install_packages "$(basename "$(readlink -f "$(command -v "$python")")")-venv"
     "$python" -m venv .venv
 fi
-stamp=.venv/cheep-$level-$(cat requirements*.txt scripts/setup.sh | sha256sum | cut -c1-16)
-if [ ! -e "$stamp" ]; then
+# A .venv that is a link belongs to another checkout (git worktrees share it): that one's cheep stays the installed one.
+home=$(dirname "$(readlink -f .venv)")
+stamp=.venv/cheep-$level-$(cat requirements*.txt pyproject.toml scripts/setup.sh | sha256sum | cut -c1-16)
+if [ ! -e "$stamp" ] || ! grep -qsxF "$home/src" .venv/lib/python*/site-packages/_cheep.pth; then
     echo "setup: installing Python packages of $requirements"
     .venv/bin/python -m pip install -q --disable-pip-version-check -r "$requirements"
+    # Cheep itself, in place: 'cheep' and 'python -m cheep' work wherever .venv is active.
+    [ ! -f "$home/pyproject.toml" ] || .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e "$home"
     touch "$stamp"
 fi
 echo "setup: ready ($level)"

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from cheep.boards.host import BootError, HostApplication, application_sources, render_headers
-from cheep.ccore import find_compiler, firmware_root, include_dir
+from cheep.ccore import find_compiler
 from cheep.cli import main
 from cheep.detector import Detector
 from cheep.errors import CheepError
 from cheep.export import load_export
 from cheep.features import compute_features, quantize
+from cheep.resources import firmware_root, include_dir
 from cheep.tflite.tflm import TflmModel
 from tone_model import CENTRES_HZ, tone_model, tones, write_tone_run
 

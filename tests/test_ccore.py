@@ -6,15 +6,16 @@ import subprocess
 
 import pytest
 
-from cheep import ccore
+from cheep import ccore, resources
 from cheep.detector import engine
 from cheep.errors import CheepError
 from cheep.features import frontend
 
-ROOT = ccore.firmware_root().parent
+ROOT = resources.firmware_root().parent
 C_TESTS = ROOT / "tests" / "c"
 SOURCES = [ROOT / "firmware/common/src" / f"cheep_{n}.c" for n in ("frontend", "fft", "columns", "detector")]
-STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", f"-I{ccore.include_dir()}"]
+STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
+STRICT += [f"-I{resources.include_dir()}"]
 SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -49,7 +50,7 @@ def test_headers_stand_alone_in_c_and_cpp(tmp_path):
         (tmp_path / "one.c").write_text(f'#include "cheep_{name}.h"\n#include "cheep_{name}.h"\nint one;\n')
         (tmp_path / "one.cc").write_text((tmp_path / "one.c").read_text())
         _run(["gcc", *STRICT, "-c", tmp_path / "one.c", "-o", tmp_path / "one.o"])
-        _run(["g++", "-Wall", "-Wextra", "-Werror", f"-I{ccore.include_dir()}", "-c", tmp_path / "one.cc",
+        _run(["g++", "-Wall", "-Wextra", "-Werror", f"-I{resources.include_dir()}", "-c", tmp_path / "one.cc",
               "-o", tmp_path / "one.o"])  # fmt: skip
 
 
@@ -138,4 +139,4 @@ def test_cc_names_the_compiler(fresh, monkeypatch):
 def test_missing_sources(monkeypatch, tmp_path):
     monkeypatch.setenv("CHEEP_FIRMWARE", str(tmp_path))
     with pytest.raises(CheepError, match=r"does not hold common/include/cheep_frontend\.h"):
-        ccore.firmware_root()
+        resources.firmware_root()

@@ -14,7 +14,6 @@ from cheep import cli
 from cheep.bench.detector import check_stride
 from cheep.boards.budget import Need, check_compiled, check_model, check_need
 from cheep.boards.data import BOARDS, find_board
-from cheep.ccore import include_dir
 from cheep.compiler import CompiledModel, compile_bytes, fixedpoint, passes
 from cheep.compiler.codegen import kernel_parts
 from cheep.compiler.lower import Step
@@ -22,6 +21,7 @@ from cheep.compiler.plan import first_fit, make_plan
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError, GateError
 from cheep.models.registry import RANGE_DB
+from cheep.resources import include_dir
 from cheep.tflite.graph import Tensor
 from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel

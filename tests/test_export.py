@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from cheep.ccore import find_compiler, firmware_root, include_dir
+from cheep.ccore import find_compiler
 from cheep.cli import main
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError, GateError
@@ -28,6 +28,7 @@ from cheep.export.ctext import float32, string
 from cheep.export.operators import resolver_entries
 from cheep.export.selfcheck import frontend_crc, selfcheck_pcm
 from cheep.features import compute_features, frontend_spec_tables, quantize
+from cheep.resources import firmware_root, include_dir
 from tone_model import LABELS, write_tone_run
 
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cheep.ccore import compile_shared, firmware_root, include_dir
+from cheep.ccore import compile_shared
 from cheep.detector import threshold_sum
+from cheep.resources import firmware_root, include_dir
 
 LABELS = ("background", "Erithacus rubecula", "wren, the")
 NOTE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)

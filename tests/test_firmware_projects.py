@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from cheep.boards.host import render_headers
-from cheep.ccore import compile_shared, firmware_root, include_dir
+from cheep.ccore import compile_shared
 from cheep.export import load_export, render_model_source
+from cheep.resources import firmware_root, include_dir
 from tone_model import tones, write_tone_run
 
 ROOT = firmware_root()

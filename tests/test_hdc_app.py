@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cheep.ccore import compile_shared, core_sources, firmware_root, include_dir
+from cheep.ccore import compile_shared, core_sources
 from cheep.hdc import HdcConfig, HdcModel
 from cheep.hdc.core import CoreHdc, Storage, _Hdc, _Storage
 from cheep.hdc.model import fit_scaling, prototypes_of
 from cheep.live.monitor import describe
 from cheep.live.serial_lines import LineReader
+from cheep.resources import firmware_root, include_dir
 
 LINE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
 

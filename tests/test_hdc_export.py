@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from cheep.ccore import find_compiler, firmware_root, include_dir
+from cheep.ccore import find_compiler
 from cheep.cli import main
 from cheep.errors import CheepError
 from cheep.hdc import HdcConfig, HdcModel
@@ -25,6 +25,7 @@ from cheep.hdc.export import (
 )
 from cheep.hdc.model import fit_scaling, prototypes_of
 from cheep.hdc.study import Embedded, Study, against_examples, against_hyper, few_shot, steps, train_head
+from cheep.resources import firmware_root, include_dir
 
 SHA = "0123456789abcdef" * 4
 

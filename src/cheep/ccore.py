@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cheep.errors import CheepError
+from cheep.resources import cache_dir, include_dir, source_dir
 
 log = logging.getLogger(__name__)
 
@@ -36,32 +37,9 @@ CORE_FILES = (
 BASE_FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", *WARNINGS)
 
 
-def firmware_root() -> Path:
-    """Return the ``firmware`` directory of this checkout.
-
-    Raises
-    ------
-    CheepError
-        If the C sources are not there (set ``CHEEP_FIRMWARE`` to the directory that holds ``common``).
-    """
-    named = os.environ.get("CHEEP_FIRMWARE")
-    root = Path(named) if named else Path(__file__).resolve().parents[2] / "firmware"
-    if not (root / "common" / "include" / "cheep_frontend.h").is_file():
-        raise CheepError(
-            f"{root}: does not hold common/include/cheep_frontend.h, the C core "
-            "(install Cheep in place with 'make setup', or set CHEEP_FIRMWARE to its firmware directory)"
-        )
-    return root
-
-
-def include_dir() -> Path:
-    """Return the directory of the core's public headers."""
-    return firmware_root() / "common" / "include"
-
-
 def core_sources() -> list[Path]:
     """Return the C files of the core proper: those that need neither a board nor a model."""
-    source = firmware_root() / "common" / "src"
+    source = source_dir()
     found = [path for name in CORE_FILES for path in sorted(source.glob(name))]
     return [path for path in found if not path.stem.endswith("_app")]
 
@@ -97,15 +75,6 @@ def find_compiler() -> tuple[str, ...]:
         "no C compiler found: looked for $CC, cc, gcc, clang and the Python package ziglang "
         "(install one: 'sudo apt-get install gcc', or 'pip install ziglang')"
     )
-
-
-def cache_dir() -> Path:
-    """Return the directory of compiled libraries: ``$CHEEP_CACHE``, or ``cheep`` in the user's cache."""
-    named = os.environ.get("CHEEP_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "cheep"
 
 
 def _writable_cache() -> Path:

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cheep.ccore import firmware_root
 from cheep.errors import CheepError
+from cheep.resources import firmware_root
 
 COMPILER = "arm-none-eabi-gcc"
 QEMU = "qemu-system-arm"

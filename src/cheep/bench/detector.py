@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from cheep.bench.frontend import render_spec
-from cheep.ccore import firmware_root
 from cheep.compiler import Compiled
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf, symbol_sizes
 from cheep.errors import CheepError
+from cheep.resources import source_dir
 from cheep.tflite.model import TensorInfo
 
 _CORE = ("cheep_frontend.c", "cheep_fft.c", "cheep_columns.c", "cheep_detector.c")
@@ -85,7 +85,7 @@ def measure_detector(
         (here / "frontend_spec.h").write_text(spec)
         (here / "in.pcm").write_bytes(np.ascontiguousarray(pcm, "<i2").tobytes())
         sources = [emulator_dir() / "main_detector.c", here / f"{p}.c"]
-        sources += [firmware_root() / "common" / "src" / name for name in _CORE]
+        sources += [source_dir() / name for name in _CORE]
         elf = build_elf(
             sources, here / "detector.elf", include_dirs=[here], optimization=optimization, ram_bytes=1 << 20,
             flash_bytes=1 << 21,

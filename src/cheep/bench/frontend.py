@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.ccore import firmware_root
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.detector import Detector, threshold_sums
 from cheep.emulator import RunResult, build_elf, emulator_dir, object_sizes, run_elf
@@ -22,6 +21,7 @@ from cheep.features import (
     inverse_scale,
     quantize,
 )
+from cheep.resources import source_dir
 
 CORE_FILES = ("cheep_frontend.c", "cheep_fft.c", "cheep_columns.c", "cheep_detector.c")
 EVENT_MARK = 0x544E5645
@@ -76,7 +76,7 @@ def build_frontend(
     spec = directory / "frontend_spec.h"
     spec.write_text(render_spec(config, detector, n_classes, scale, zero_point))
     sources = [emulator_dir() / "main_frontend.c"]
-    sources += [firmware_root() / "common" / "src" / name for name in CORE_FILES]
+    sources += [source_dir() / name for name in CORE_FILES]
     target = directory / f"frontend{optimization}.elf"
     return build_elf(sources, target, include_dirs=[directory], optimization=optimization, flags=flags)
 
@@ -108,7 +108,7 @@ def measure_frontend(config: FeatureConfig, optimization: str = "-O2") -> dict[s
         )
         pcm.tofile(work / "in.pcm")
         values = run_frontend(elf, work / "in.pcm", work / "out.bin", chunk=min(config.hop_samples, 4096)).values
-        sources = [firmware_root() / "common" / "src" / name for name in CORE_FILES[:2]]
+        sources = [source_dir() / name for name in CORE_FILES[:2]]
         code = sum(object_sizes(source, optimization).text for source in sources)
     return {
         "frontend.instructions_per_frame": values["instructions_mean"],

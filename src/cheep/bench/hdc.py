@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.ccore import firmware_root
 from cheep.emulator import RunResult, build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.hdc.export import render_headers
 from cheep.hdc.learner import HdcLearner
 from cheep.hdc.model import HdcModel
+from cheep.resources import source_dir
 
 CORE_FILES = ("cheep_hdc.c", "cheep_hdc_generated.c", "cheep_hdc_learn.c", "cheep_hdc_project.c")
 RAM_BYTES = 256 * 1024  # a bench of large heads; sizes are reported
@@ -31,7 +31,7 @@ def build_hdc(
     for name, text in render_headers(model, 0, n_slots, with_table).items():
         (generated / name).write_text(text)
     sources = [emulator_dir() / "main_hdc.c"]
-    sources += [firmware_root() / "common" / "src" / name for name in CORE_FILES]
+    sources += [source_dir() / name for name in CORE_FILES]
     return build_elf(
         sources,
         folder / "hdc.elf",

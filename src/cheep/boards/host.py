@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cheep.ccore import cache_dir, compile_shared, firmware_root, include_dir
+from cheep.ccore import compile_shared
 from cheep.errors import CheepError
 from cheep.export import (
     ExportModel,
@@ -22,6 +22,7 @@ from cheep.export import (
     render_mel_filter_bank,
     render_model_header,
 )
+from cheep.resources import cache_dir, firmware_root, include_dir, source_dir
 from cheep.tflite.model import TfliteModel
 
 RING_SAMPLES = 16384
@@ -74,7 +75,7 @@ def render_headers(export: ExportModel) -> dict[str, str]:
 
 def application_sources() -> list[Path]:
     """Return the C files of ``firmware/common`` that the application links (no model)."""
-    files = sorted((firmware_root() / "common" / "src").glob("cheep_*.c"))
+    files = sorted(source_dir().glob("cheep_*.c"))
     return [path for path in files if not path.name.startswith("cheep_hdc")]
 
 

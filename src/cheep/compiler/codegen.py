@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from pathlib import Path
 
 from cheep.compiler import ctext, lower, pipeline, rows
 from cheep.compiler.constants import Constants
 from cheep.compiler.plan import Plan, make_plan
 from cheep.errors import CheepError
+from cheep.resources import package_file
 from cheep.tflite.graph import Graph, Tensor
 
 _CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
-_KERNELS = Path(__file__).with_name("kernels.c")
+_KERNELS = package_file("compiler", "kernels.c")
 
 
 @dataclasses.dataclass(frozen=True)

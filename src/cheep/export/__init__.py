@@ -1,7 +1,7 @@
 """From a trained model to the files that a firmware is built from: pure ``render_*()`` functions, and their files."""
 
 from cheep.export.bundle import ExportModel, load_export
-from cheep.export.files import check_files, generated_folder, write_files
+from cheep.export.files import check_files, write_files
 from cheep.export.mel_header import render_mel_filter_bank
 from cheep.export.model_header import (
     render_detector_settings,
@@ -9,6 +9,7 @@ from cheep.export.model_header import (
     render_model_header,
     render_model_source,
 )
+from cheep.resources import generated_folder
 
 __all__ = [
     "ExportModel",

@@ -6,16 +6,10 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from cheep.ccore import firmware_root
 from cheep.errors import GateError
 from cheep.runs import write_bytes
 
 _SHOWN_LINES = 20
-
-
-def generated_folder() -> Path:
-    """Return the folder that every board's firmware reads."""
-    return firmware_root() / "common" / "src" / "generated"
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:

@@ -7,17 +7,18 @@ import functools
 
 import numpy as np
 
-from cheep.ccore import compile_shared, core_sources, firmware_root, include_dir
+from cheep.ccore import compile_shared, core_sources
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 from cheep.features import inverse_scale
 from cheep.features.frontend import FrontendSpec, make_spec
+from cheep.resources import include_dir, source_dir
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
     """Return the C core with ring, text, lines and self-check (no board, no model)."""
-    source = firmware_root() / "common" / "src"
+    source = source_dir()
     names = ("cheep_ring.c", "cheep_text.c", "cheep_lines.c", "cheep_selfcheck.c", "cheep_model_check.c")
     path = compile_shared([*core_sources(), *(source / name for name in names)], [include_dir()], name="cheep_boot")
     core = ctypes.CDLL(str(path))

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cheep.ccore import firmware_root
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError, GateError
 from cheep.export import ExportModel, check_files, generated_folder
 from cheep.live.monitor import check_boot
 from cheep.live.serial_lines import LineReader
+from cheep.resources import firmware_projects
 
 PROJECTS = ("esp32", "audiomoth")
 _MAKE = "python src/model_convert.py && python src/mel_filter_bank.py"
@@ -38,7 +38,7 @@ def targets() -> dict[str, Target]:
     """Return every environment of the firmware projects by name."""
     found = {}
     for project in PROJECTS:
-        folder = firmware_root() / project
+        folder = firmware_projects() / project
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         parser.read(folder / "platformio.ini", encoding="utf-8")
         for section in parser.sections():

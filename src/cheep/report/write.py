@@ -17,10 +17,11 @@ from cheep import __version__
 from cheep.report import figures
 from cheep.report.content import TestContent, plain, soundscape_content, test_content, to_dict
 from cheep.report.results import RunResults
+from cheep.resources import package_file
 from cheep.runs import write_bytes
 
 _TEMPLATE = "report.html.j2"
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = package_file("report", "templates")
 
 
 def write_report(run: RunResults, path: str | os.PathLike) -> list[Path]:

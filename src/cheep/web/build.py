@@ -11,12 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cheep.ccore import firmware_root, include_dir
 from cheep.errors import CheepError
 from cheep.export import ExportModel, load_export
+from cheep.resources import include_dir, package_file, source_dir
 from cheep.runs import write_bytes, write_json
 
-_HERE = Path(__file__).parent
 PAGE_FILES = ("index.html", "style.css", "app.js", "draw.js", "worker.js", "resample.js", "capture.js")
 WASM = "cheep.wasm"
 MODEL = "model.json"
@@ -79,9 +78,10 @@ def build_wasm(export: ExportModel) -> bytes:
             (folder / "generated" / file).write_text(text, encoding="utf-8")
         (folder / "model_compiled.h").write_text(compiled.header, encoding="utf-8")
         (folder / "model_compiled.c").write_text(compiled.source, encoding="utf-8")
-        sources = [*_needed(application_sources()), folder / "model_compiled.c", _HERE / "wasm" / "web_host.c"]
+        wasm = package_file("web", "wasm")
+        sources = [*_needed(application_sources()), folder / "model_compiled.c", wasm / "web_host.c"]
         target = folder / WASM
-        includes = [f"-I{path}" for path in (folder, include_dir(), _HERE / "wasm", firmware_root() / "common" / "src")]
+        includes = [f"-I{path}" for path in (folder, include_dir(), wasm, source_dir())]
         arguments = [*command, *_FLAGS, *_LINK, *includes, *map(str, sources), "-o", str(target)]
         done = subprocess.run(arguments, check=False, capture_output=True, text=True)
         if done.returncode != 0:
@@ -125,5 +125,5 @@ def build_page(source: str | os.PathLike | None, folder: str | os.PathLike) -> P
         },
     )
     for name in PAGE_FILES:
-        write_bytes(folder / name, (_HERE / "page" / name).read_bytes())
+        write_bytes(folder / name, package_file("web", "page", name).read_bytes())
     return folder / "index.html"
