@@ -18,19 +18,17 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep import runs, stages
 from cheep.audio import probe, read_audio
-from cheep.commands._shared import load_recipe as load_sections
-from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig, VoicesConfig
+from cheep.config import FeatureConfig, RunFile, VoicesConfig, load_run_file
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.voices import synthesize_words
 from cheep.device.bundle import load_bundle
@@ -168,7 +166,7 @@ def with_voices(manifest: Manifest, config: VoicesConfig, folder: Path) -> Manif
 
 def run_fold(
     manifest: Manifest,
-    recipe: dict[str, Any],
+    recipe: RunFile,
     folder: Path,
     cache: Path,
     field: Manifest | None,
@@ -184,20 +182,20 @@ def run_fold(
     gap = np.array([reason == "gap" for reason in _column(manifest, "reason")])
     test = np.array([split == "test" for split in manifest.column("split")])
     data = manifest.select(~(gap & test))
-    if recipe["voices"]:
-        data = with_voices(data, recipe["voices"], cache / "voices")
+    if recipe.voices:
+        data = with_voices(data, recipe.voices, cache / "voices")
     data.write(folder / runs.DATASET)
     begin = time.monotonic()
-    _, metrics = stages.train_stage(folder, recipe["features"], recipe["train"])
+    _, metrics = stages.train_stage(folder, recipe.features, recipe.train)
     if float_only:
         return {"metrics": {"float": metrics}, "seconds": time.monotonic() - begin}
-    stages.qat_stage(folder, recipe["qat"])
+    stages.qat_stage(folder, recipe.quantize.qat)
     result = json.loads((folder / stages.EVALUATION).read_text())
     result["seconds"] = time.monotonic() - begin
-    result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe["features"])
+    result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe.features)
     heard = manifest.select(test & ~gap)
     result["streamed"] = streamed_accuracy(folder, heard)
-    wide = full_band(heard, recipe["features"].sample_rate_hz)
+    wide = full_band(heard, recipe.features.sample_rate_hz)
     result["narrow_windows"] = len(heard) - len(wide)
     result["full_band"] = result["metrics"]["int8"]["test"] if len(wide) else None
     if 0 < len(wide) < len(heard):
@@ -208,10 +206,10 @@ def run_fold(
     return result
 
 
-def field_scores(folder: Path, field: Manifest, recipe: dict[str, Any], cache: Path) -> WindowScores:
+def field_scores(folder: Path, field: Manifest, recipe: RunFile, cache: Path) -> WindowScores:
     """Return the int8 scores of recordings that are no part of the data set."""
-    windows = stages.load_windows(folder, recipe["features"], recipe["train"])
-    part = stages.window_set(field, stages.load_cache(field, recipe["features"], cache), windows.plan)
+    windows = stages.load_windows(folder, recipe.features, recipe.train)
+    part = stages.window_set(field, stages.load_cache(field, recipe.features, cache), windows.plan)
     runtime = TflmModel(folder / runs.INT8_TFLITE)
     outside = dataclasses.replace(windows, splits={"field": part})
     return stages.int8_scores(runtime, outside)["field"]
@@ -290,24 +288,9 @@ def forest_accuracy(manifest: Manifest, features: FeatureConfig, cache: Path) ->
     return float(forest.score(x[test], y[test]))
 
 
-def load_recipe(task: str, path: Path | None, changes: list[str] | None = None) -> dict[str, Any]:
-    """Return the typed settings of ``recipes/TASK.yaml`` or of another file, with ``section.key=value`` changes."""
-    path = path or RECIPES / f"{task}.yaml"
-    values = load_sections(path)
-    for change in changes or []:
-        name, equals, value = change.partition("=")
-        section, _, key = name.partition(".")
-        if not equals or not key or section not in values:
-            raise CheepError(f"--set {change}: write SECTION.KEY=VALUE, such as augment.mixup_alpha=0")
-        values[section][key] = yaml.safe_load(value)
-    train, voices = values["train"], values["voices"]
-    train["augment"] = AugmentConfig.parse(values["augment"], f"{path}: augment")
-    return {
-        "features": FeatureConfig.parse(values["features"], f"{path}: features"),
-        "voices": VoicesConfig.parse(voices, f"{path}: voices") if voices else None,
-        "train": TrainConfig.parse(train, f"{path}: train"),
-        "qat": QatConfig.parse(values["qat"], f"{path}: qat"),
-    }
+def load_recipe(task: str, path: Path | None, changes: Sequence[str] = ()) -> RunFile:
+    """Return ``recipes/TASK.yaml`` or another run file, with ``section.key=value`` changes."""
+    return load_run_file(path or RECIPES / f"{task}.yaml", changes)
 
 
 def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> list[dict[str, Any]]:
@@ -355,7 +338,9 @@ def main() -> int:
     parser.add_argument("--train", required=True, type=Path, metavar="DIR", help="recordings to train on")
     parser.add_argument("--test", type=Path, metavar="DIR", help="recordings to test on (default: cross-validation)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="settings (default recipes/TASK.yaml)")
-    parser.add_argument("--set", action="append", metavar="SECTION.KEY=VALUE", help="change a setting of the recipe")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting of the recipe"
+    )
     parser.add_argument("--float", action="store_true", help="only the float network: to compare choices")
     parser.add_argument("--folds", help="only these folds, from 0, such as 0,2")
     parser.add_argument("--seed", type=int, default=1, help="of the folds (default 1)")
@@ -372,7 +357,7 @@ def main() -> int:
 def _run(args: argparse.Namespace) -> int:
     task, recipe = TASKS[args.task], load_recipe(args.task, args.recipe, args.set)
     root = args.train.resolve()
-    window_s = recipe["features"].window_s
+    window_s = recipe.features.window_s
     manifest = Manifest.from_rows(task.windows(root, window_s), root)
     if args.test:
         test = Manifest.from_rows(task.windows(args.test.resolve(), window_s), args.test.resolve())
@@ -398,7 +383,7 @@ def _run(args: argparse.Namespace) -> int:
             result = run_fold(parts[fold], recipe, work / f"{args.task}-{fold}", work / "cache", field, args.float)
             results.append(result)
             if args.task == "xc_species3" and not args.float:
-                forests.append(forest_accuracy(parts[fold], recipe["features"], work / "cache"))
+                forests.append(forest_accuracy(parts[fold], recipe.features, work / "cache"))
             _show(args.task, fold, result, forests)
     values = summary(args.task, results, forests)
     if args.json:

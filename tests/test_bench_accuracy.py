@@ -159,7 +159,7 @@ def test_cross_validation_leaves_a_speaker_out(sets, monkeypatch, capsys):
     [
         (["--folds", "4"], "--folds 4: must be numbers from 0 to 3"),
         (["--folds", "a"], "must be numbers"),
-        (["--set", "trane.epochs=3"], "write SECTION.KEY=VALUE"),
+        (["--set", "trane.epochs=3"], "trane: unknown setting (did you mean 'train'?)"),
         (["--set", "train.epochs=many"], "epochs='many'"),
         (["--test", "nowhere"], "metadata.csv: no such file"),
     ],

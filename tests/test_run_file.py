@@ -1,10 +1,13 @@
 """Run files: one reader, every error with its line and the nearest name; what is saved is read back."""
 
+import argparse
 from pathlib import Path
 
 import pytest
 
-from cheep.config import FeatureConfig, RunFile, load_run_file, parse_run_file, save_run_file
+from cheep.commands._settings import add_config, add_setting, add_settings, run_file_of
+from cheep.config import FeatureConfig, RunFile, TrainConfig, load_run_file, parse_run_file, save_run_file
+from cheep.config.reader import section_of
 from cheep.errors import CheepError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +41,6 @@ def test_every_recipe_loads_and_comes_back_as_it_was_saved(path, tmp_path):
         ("data.split.test=0.9", "data.split.val=0.15, test=0.9: must leave at least 0.05 for training"),
         ("data.sample_rate_hz=16000", "data.sample_rate_hz=16000: contradicts features.sample_rate_hz=8000"),
         ("data.windows.window_s=2", "data.windows.window_s=2: contradicts the features, whose window lasts 0.982 s"),
-        ("train.background=noise", "train.background='noise': contradicts data.windows.background='background'"),
         ("data.clips={min_s: 3, max_s: 2}", "data.clips.min_s=3: must be at most max_s=2"),
     ],
 )
@@ -80,6 +82,9 @@ def test_what_the_features_say_is_written_once():
     assert (run_file.data.sample_rate_hz, run_file.data.windows.window_s) == (16000, 2.0)
     assert run_file.voices.sample_rate_hz == 16000 and run_file.train.background == "noise"
     assert RunFile(features=FeatureConfig(sample_rate_hz=16000)).data.sample_rate_hz == 16000
+    assert parse_run_file("train: {background: noise}\n").data.windows.background == "noise"
+    with pytest.raises(CheepError, match=r"train\.background='a': contradicts data\.windows\.background='b'"):
+        parse_run_file("train: {background: a}\ndata: {windows: {background: b}}\n")
     short = parse_run_file("features: {window_frames: 9}\n")
     assert short.data.windows.window_s == short.data.windows.hop_s == 0.2
 
@@ -91,3 +96,37 @@ def test_files_that_are_none(tmp_path):
         (tmp_path / "c.yaml").write_text(text)
         with pytest.raises(CheepError, match=message):
             load_run_file(tmp_path / "c.yaml")
+
+
+def test_options_are_settings_and_go_over_the_file(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_config(parser)
+    add_settings(parser, TrainConfig, "training", "train")
+    add_setting(parser, "--window", "data.windows.window_s")
+    add_setting(parser, "--no-selection", "data.windows.selection", off=True)
+    add_setting(parser, "--labels", "data.labels")
+    (tmp_path / "a.yaml").write_text("train: {epochs: 3, dropout: 0.1}\n")
+    line = ["--config", str(tmp_path / "a.yaml"), "--epochs", "5", "--window", "0.95", "--no-selection"]
+    run_file = run_file_of(parser.parse_args([*line, "--labels", "yes", "no"]))
+    assert (run_file.train.epochs, run_file.train.dropout, run_file.data.windows.window_s) == (5, 0.1, 0.95)
+    assert not run_file.data.windows.selection and run_file.data.labels == ("yes", "no")
+    with pytest.raises(CheepError, match=r"--epochs: train\.epochs='many': must be a whole number"):
+        run_file_of(parser.parse_args(["--epochs", "many"]))
+    assert "distance of the starts" not in parser.format_help() and "length of an example, s" in parser.format_help()
+
+
+def test_every_setting_says_what_it_is():
+    def fields(kind, prefix=""):
+        for name, field in kind.model_fields.items():
+            inner = section_of(field.annotation)
+            yield f"{prefix}{name}", field, inner
+            if inner is not None:
+                yield from fields(inner, f"{prefix}{name}.")
+
+    silent = [name for name, field, inner in fields(RunFile) if inner is None and not field.description]
+    assert silent == []
+    units = {"_hz": "Hz", "_s": ", s", "_db": "dB", "_samples": "samples", "_gib": "GiB"}
+    for name, field, inner in fields(RunFile):
+        for ending, unit in units.items():
+            if inner is None and name.endswith(ending):
+                assert unit in field.description, name

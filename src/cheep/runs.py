@@ -14,6 +14,7 @@ from typing import Any
 from cheep.errors import CheepError
 
 DATASET = "dataset.csv"
+RUN_FILE = "run.yaml"
 FLOAT_MODEL = "model.h5"
 FLOAT_TFLITE = "bird_detector.tflite"
 INT8_TFLITE = "bird_detector_int8.tflite"

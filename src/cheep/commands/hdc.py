@@ -17,7 +17,8 @@ import dataclasses
 from pathlib import Path
 
 from cheep import runs
-from cheep.commands._shared import add_run, add_settings, settings_from, stage, table
+from cheep.commands._settings import add_settings, settings_from
+from cheep.commands._shared import add_run, stage, table
 from cheep.errors import CheepError
 from cheep.hdc.config import HdcConfig
 

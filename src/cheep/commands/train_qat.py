@@ -9,10 +9,10 @@ evaluation.json, and shows float, quantization-aware and int8 (in TensorFlow Lit
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from cheep import runs
-from cheep.commands._shared import Progress, add_run, add_settings, load_yaml, metrics_table, settings_from, stage
+from cheep.commands._settings import add_config, add_settings, run_file_of
+from cheep.commands._shared import Progress, add_run, metrics_table, stage
 from cheep.config import QatConfig
 from cheep.errors import GateError
 
@@ -20,18 +20,18 @@ from cheep.errors import GateError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_run(parser)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with a section qat")
+    add_config(parser)
     parser.add_argument(
         "--max-loss", type=float, metavar="POINTS", help="exit 1 if int8 loses more clip accuracy than this (points)"
     )
     parser.add_argument("--board", metavar="NAME", help="exit 1 if the model does not fit this board")
-    add_settings(parser, QatConfig, "fine-tuning")
+    add_settings(parser, QatConfig, "fine-tuning", "quantize.qat")
 
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune, convert, evaluate in TFLM, print."""
     folder = runs.find_run(args.run)
-    config = settings_from(args, QatConfig, (load_yaml(args.config).get("qat") if args.config else None))
+    config = run_file_of(args, folder / runs.RUN_FILE).quantize.qat
     from cheep import stages
 
     stage(f"quantization-aware fine-tuning of {folder / runs.FLOAT_MODEL}")

@@ -72,7 +72,7 @@ class SplitConfig(Settings):
 
     val: float = Field(0.15, ge=0, lt=1, description="share for validation")
     test: float = Field(0.15, ge=0, lt=1, description="share for the test")
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, description="another seed, another split")
     group_by: str = Field("group", description="column that stays together beside the recording")
     val_folds: tuple[str, ...] = Field((), description="folds for validation (column fold)")
     test_folds: tuple[str, ...] = Field((), description="folds for the test (column fold)")
@@ -114,11 +114,13 @@ class ClipConfig(Settings):
     silence_db: float | None = Field(
         60.0, gt=0, description="what lies so far below the loudest frame is taken out, dB"
     )
-    silence_frame_samples: int = Field(3200, ge=1, description="frame of which silence is measured")
-    silence_hop_samples: int = Field(3200, ge=1, description="hop at which silence is measured")
+    silence_frame_samples: int = Field(3200, ge=1, description="frame of which silence is measured, samples")
+    silence_hop_samples: int = Field(3200, ge=1, description="hop at which silence is measured, samples")
     whole_seconds: bool = Field(False, description="drop what follows the last whole second")
     lengthen: Literal["before", "after"] = Field("after", description="repeat before or after silence is taken out")
-    pad_samples: int = Field(0, ge=0, le=8192, description="padding at both ends, as librosa's center (half an FFT)")
+    pad_samples: int = Field(
+        0, ge=0, le=8192, description="padding at both ends as librosa's center (half an FFT), samples"
+    )
     pad_mode: Literal["constant", "reflect", "edge"] = Field("constant", description="of that padding")
 
     @model_validator(mode="after")
@@ -160,4 +162,4 @@ class VoicesConfig(Settings):
     language: str = Field(
         "en", min_length=2, max_length=16, description="espeak-ng's voices of this language; flite: en"
     )
-    seed: int = Field(1, ge=0, lt=2**31)
+    seed: int = Field(1, ge=0, lt=2**31, description="of voices, pitch, speed and level")

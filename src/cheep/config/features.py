@@ -19,23 +19,23 @@ class FeatureConfig(Settings):
     the model's copy.
     """
 
-    sample_rate_hz: int = Field(8000, ge=2000, le=48000)
-    frame_samples: int = Field(256, ge=16, le=2048, description="Hann window length")
-    fft_size: int = Field(256, ge=64, le=2048, description="power of two, at least frame_samples")
-    hop_samples: int = Field(200, ge=1, le=8192)
-    n_mels: int = Field(40, ge=1, le=128)
-    fmin_hz: float = Field(100.0, ge=0)
-    fmax_hz: float = Field(4000.0, gt=0)
-    mel_scale: Literal["slaney", "htk"] = "slaney"
-    mel_norm: Literal["slaney", "none"] = "slaney"
-    spectrum: Literal["power", "magnitude"] = "power"
-    compression: Literal["db", "pcen"] = "db"
+    sample_rate_hz: int = Field(8000, ge=2000, le=48000, description="of the microphone and of training, Hz")
+    frame_samples: int = Field(256, ge=16, le=2048, description="Hann window length, samples")
+    fft_size: int = Field(256, ge=64, le=2048, description="power of two, at least frame_samples, samples")
+    hop_samples: int = Field(200, ge=1, le=8192, description="between two columns, samples")
+    n_mels: int = Field(40, ge=1, le=128, description="mel bands")
+    fmin_hz: float = Field(100.0, ge=0, description="lower edge of the lowest band, Hz")
+    fmax_hz: float = Field(4000.0, gt=0, description="upper edge of the highest band, Hz")
+    mel_scale: Literal["slaney", "htk"] = Field("slaney", description="formula from Hz to mel")
+    mel_norm: Literal["slaney", "none"] = Field("slaney", description="bands of equal area, or of equal height")
+    spectrum: Literal["power", "magnitude"] = Field("power", description="what the bands sum")
+    compression: Literal["db", "pcen"] = Field("db", description="levels, or per-channel energy normalization")
     log_floor: float = Field(1e-10, gt=0, le=1, description="least mel energy before the logarithm")
-    pcen_time_constant_s: float = Field(0.4, gt=0, le=60)
-    pcen_gain: float = Field(0.98, ge=0, le=2)
-    pcen_bias: float = Field(2.0, ge=0)
-    pcen_power: float = Field(0.5, gt=0, le=1)
-    pcen_eps: float = Field(1e-6, gt=0)
+    pcen_time_constant_s: float = Field(0.4, gt=0, le=60, description="of PCEN's running mean, s")
+    pcen_gain: float = Field(0.98, ge=0, le=2, description="exponent of that mean")
+    pcen_bias: float = Field(2.0, ge=0, description="added before the root")
+    pcen_power: float = Field(0.5, gt=0, le=1, description="the root")
+    pcen_eps: float = Field(1e-6, gt=0, description="energy below which PCEN does not follow")
     window_frames: int = Field(39, ge=1, le=1024, description="mel columns in one network input")
 
     @model_validator(mode="after")

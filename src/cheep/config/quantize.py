@@ -12,10 +12,10 @@ from cheep.config.base import Settings
 class QatConfig(Settings):
     """Quantization-aware fine-tuning of a trained network."""
 
-    epochs: int = Field(15, ge=1, le=10000)
-    learning_rate: float = Field(1e-4, gt=0, le=1)
-    batch_size: int = Field(64, ge=1, le=4096)
-    seed: int = Field(1, ge=0, lt=2**31)
+    epochs: int = Field(15, ge=1, le=10000, description="passes of fine-tuning")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="at its highest")
+    batch_size: int = Field(64, ge=1, le=4096, description="windows a step")
+    seed: int = Field(1, ge=0, lt=2**31, description="of draws and changes")
 
 
 class PtqConfig(Settings):

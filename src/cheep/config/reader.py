@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from cheep.config.base import nearest_name
 from cheep.config.run_file import RunFile
-from cheep.config.source import OVERRIDE, Loc, Source, parse_source, read_source
+from cheep.config.source import Loc, Overrides, Source, parse_source, read_source
 from cheep.errors import CheepError
 
 #: Names that recipes have for parts of a section: theirs -> ours.
@@ -24,7 +24,7 @@ Problem = tuple[tuple[int, int], str]  # (where it stands, what is said)
 
 def load_run_file(
     path: Path | str,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     check: Check | None = None,
     now: datetime.datetime | None = None,
 ) -> RunFile:
@@ -33,7 +33,7 @@ def load_run_file(
     Parameters
     ----------
     path : the YAML file
-    overrides : ``section.key=value`` texts, applied last; the value is read as YAML
+    overrides : ``section.key=value`` texts (the value is read as YAML) or :class:`Override`, applied last
     check : further rules, as (place, ``"=value: rule"``) of what breaks them; called with what is right of the file
     now : time for ``${now:%Y-...}`` (default: the present)
 
@@ -45,9 +45,7 @@ def load_run_file(
     return settings_of(read_source(Path(path), overrides, now), check)
 
 
-def parse_run_file(
-    text: str, name: str = "run.yaml", overrides: Sequence[str] = (), check: Check | None = None
-) -> RunFile:
+def parse_run_file(text: str, name: str = "run.yaml", overrides: Overrides = (), check: Check | None = None) -> RunFile:
     """Read the text of a run file; see :func:`load_run_file`."""
     return settings_of(parse_source(text, name, overrides), check)
 
@@ -87,7 +85,7 @@ def with_full_names(source: Source) -> Source:
                 at = source.line((section, key, name))
                 if name not in inner:
                     written[(section, key, name)] = (short, name)
-                elif at != OVERRIDE:
+                elif isinstance(at, int):
                     problems.append((at, f"{section}.{key}.{name}: contradicts {short}.{name}; keep one of the two"))
             values[section] = {**(whole or {}), key: {**part, **inner}}
         else:

@@ -112,8 +112,10 @@ class RunFile(Settings):
                 data["windows"] = windows
             values["data"] = data
             train = values.get("train", {})
-            if isinstance(windows, dict) and "background" in windows and isinstance(train, dict):
-                values["train"] = {"background": windows["background"], **train}
+            if isinstance(windows, dict) and isinstance(train, dict):
+                negatives = {"background": train.get("background", windows.get("background", "background"))}
+                data["windows"] = {**negatives, **windows}
+                values["train"] = {**negatives, **train}
         if isinstance(voices := values.get("voices"), dict):
             values["voices"] = {"sample_rate_hz": max(8000, features.sample_rate_hz), **voices}
         return values

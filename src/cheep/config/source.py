@@ -18,6 +18,15 @@ _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 OVERRIDE = "override"
 
 
+@dataclasses.dataclass(frozen=True)
+class Override:
+    """A value in place of the file's: ``place`` is ``section.key``; ``given_by`` stands where a line would."""
+
+    place: str
+    value: Any
+    given_by: str = OVERRIDE
+
+
 @dataclasses.dataclass
 class Source:
     """Values with where they were written: ``lines[loc]`` is a line number, or ``"override"``.
@@ -52,6 +61,9 @@ class Source:
         return 1
 
 
+Overrides = Sequence["str | Override"]
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 of PyYAML, with numbers such as 1e-3 read as numbers."""
 
@@ -63,13 +75,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_source(path: Path, overrides: Sequence[str] = (), now: datetime.datetime | None = None) -> Source:
+def read_source(path: Path, overrides: Overrides = (), now: datetime.datetime | None = None) -> Source:
     """Read a configuration file.
 
     Parameters
     ----------
     path : the YAML file
-    overrides : ``section.key=value`` texts, applied last; the value is read as YAML
+    overrides : ``section.key=value`` texts (the value is read as YAML) or :class:`Override`, applied last
     now : time for ``${now:%Y-...}`` (default: the present)
 
     Raises
@@ -86,7 +98,7 @@ def read_source(path: Path, overrides: Sequence[str] = (), now: datetime.datetim
     return parse_source(text, str(path), overrides, now)
 
 
-def parse_source(text: str, name: str, overrides: Sequence[str] = (), now: datetime.datetime | None = None) -> Source:
+def parse_source(text: str, name: str, overrides: Overrides = (), now: datetime.datetime | None = None) -> Source:
     """Parse the text of a configuration; see :func:`read_source`."""
     try:
         root = yaml.compose(text, Loader=_Loader)
@@ -98,7 +110,7 @@ def parse_source(text: str, name: str, overrides: Sequence[str] = (), now: datet
             raise CheepError(f"{name}: line 1: must hold sections such as 'train:' with indented 'name: value' lines")
         source.values = _value(root, (), source)
     for override in overrides:
-        _apply(source, override)
+        _apply(source, parse_override(override) if isinstance(override, str) else override)
     _resolve(source, source.values, (), now or datetime.datetime.now())
     return source
 
@@ -146,27 +158,30 @@ def _scalar(node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def _apply(source: Source, override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise CheepError(f"{override}: must be key=value, such as train.epochs=5")
+def parse_override(text: str) -> Override:
+    """Return what ``section.key=value`` says; the value is read as YAML."""
+    key, equals, written = text.partition("=")
+    if not equals or not all(key.strip().split(".")):
+        raise CheepError(f"{text}: must be key=value, such as train.epochs=5")
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(written, Loader=_Loader)
     except yaml.YAMLError:
-        raise CheepError(f"{override}: the value is not valid YAML (quote it)") from None
-    scratch = Source("")
-    value = None if node is None else _value(node, (), scratch)
+        raise CheepError(f"{text}: the value is not valid YAML (quote it)") from None
+    return Override(key.strip(), None if node is None else _value(node, (), Source("")))
+
+
+def _apply(source: Source, override: Override) -> None:
+    parts = override.place.split(".")
     place: Any = source.values
     for i, part in enumerate(parts[:-1]):
         if place.get(part) is None:
             place[part] = {}
-            source.lines[tuple(parts[: i + 1])] = OVERRIDE
+            source.lines[tuple(parts[: i + 1])] = override.given_by
         place = place[part]
         if not isinstance(place, dict):
-            raise CheepError(f"{override}: {'.'.join(parts[: i + 1])} holds a value, not a section")
-    place[parts[-1]] = value
-    source.lines[tuple(parts)] = OVERRIDE
+            raise CheepError(f"{override.place}: {'.'.join(parts[: i + 1])} holds a value, not a section")
+    place[parts[-1]] = override.value
+    source.lines[tuple(parts)] = override.given_by
 
 
 def _resolve(source: Source, value: Any, loc: Loc, now: datetime.datetime) -> Any:

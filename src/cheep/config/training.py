@@ -12,27 +12,27 @@ from cheep.config.base import Settings
 class AugmentConfig(Settings):
     """Random changes of training windows, on mel columns in dB (before PCEN); 0 switches one off."""
 
-    gain_db: float = Field(6.0, ge=0, le=40, description="level, standard deviation")
-    tilt_db: float = Field(3.0, ge=0, le=20, description="smooth change over the bands, standard deviation")
-    band_db: float = Field(0.0, ge=0, le=40, description="level of each band, standard deviation")
-    shift_frames: int = Field(8, ge=0, le=200, description="start of the window, plus or minus, inside the recording")
+    gain_db: float = Field(6.0, ge=0, le=40, description="level, standard deviation, dB")
+    tilt_db: float = Field(3.0, ge=0, le=20, description="smooth change over the bands, standard deviation, dB")
+    band_db: float = Field(0.0, ge=0, le=40, description="level of each band, standard deviation, dB")
+    shift_frames: int = Field(8, ge=0, le=200, description="start of the window, plus or minus, columns")
     frequency_warp: float = Field(0.0, ge=0, le=0.5, description="scale of all frequencies, 0.2: by 0.8 to 1.25")
     local_frequency_warp: float = Field(0.0, ge=0, le=0.5, description="the same, varying smoothly over the bands")
     time_warp: float = Field(0.0, ge=0, le=0.5, description="speed, 0.2: by 0.8 to 1.25")
     local_time_warp: float = Field(0.0, ge=0, le=0.5, description="the same, varying smoothly inside the window")
     mix_probability: float = Field(0.3, ge=0, le=1, description="add the energy of a background window")
-    mix_snr_db: tuple[float, float] = (0.0, 20.0)
+    mix_snr_db: tuple[float, float] = Field((0.0, 20.0), description="level of the window over that background, dB")
     noise_probability: float = Field(0.0, ge=0, le=1, description="add steady noise of a random colour")
-    noise_snr_db: tuple[float, float] = (10.0, 50.0)
+    noise_snr_db: tuple[float, float] = Field((10.0, 50.0), description="level of the window over that noise, dB")
     trim_probability: float = Field(
         0.0, ge=0, le=1, description="cut the recording out more tightly (silence around it)"
     )
     trim_db: tuple[NonNegativeFloat, NonNegativeFloat] = Field(
-        (10.0, 40.0), description="at so far below its loudest column"
+        (10.0, 40.0), description="at so far below its loudest column, dB"
     )
-    mask_frames: int = Field(6, ge=0, le=100, description="SpecAugment: longest time mask")
+    mask_frames: int = Field(6, ge=0, le=100, description="SpecAugment: longest time mask, columns")
     mask_bands: int = Field(6, ge=0, le=64, description="SpecAugment: widest band mask")
-    mixup_alpha: float = Field(0.2, ge=0, le=5)
+    mixup_alpha: float = Field(0.2, ge=0, le=5, description="mixup: both parameters of the beta distribution")
 
 
 TeacherInput = Literal["db", "pcen", "peak", "mean"]
@@ -41,15 +41,15 @@ TeacherInput = Literal["db", "pcen", "peak", "mean"]
 class TrainConfig(Settings):
     """Training of the float network."""
 
-    model: str = "sepconv_m"
-    epochs: int = Field(60, ge=1, le=10000)
+    model: str = Field("sepconv_m", description="network: a name of the registry")
+    epochs: int = Field(60, ge=1, le=10000, description="passes; the schedule is as long")
     examples_per_epoch: int = Field(0, ge=0, description="0: as many as there are training windows")
-    batch_size: int = Field(64, ge=1, le=4096)
-    learning_rate: float = Field(2e-3, gt=0, le=1)
-    warmup_epochs: int = Field(2, ge=0)
-    weight_decay: float = Field(1e-4, ge=0, le=1)
-    label_smoothing: float = Field(0.05, ge=0, lt=0.5)
-    dropout: float = Field(0.2, ge=0, lt=1)
+    batch_size: int = Field(64, ge=1, le=4096, description="windows a step")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="at its highest, after the warm-up")
+    warmup_epochs: int = Field(2, ge=0, description="epochs in which the rate rises")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="of AdamW")
+    label_smoothing: float = Field(0.05, ge=0, lt=0.5, description="taken from a target and shared out")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of the last features")
     average_last: float = Field(
         0.25, ge=0, le=1, description="share of the last epochs, averaged and kept; 0: best epoch"
     )
@@ -57,7 +57,9 @@ class TrainConfig(Settings):
         "levels",
         description="levels, or how far they lie under the window's peak (no absolute level; not fed by columns)",
     )
-    activation: Literal["auto", "softmax", "sigmoid"] = "auto"
+    activation: Literal["auto", "softmax", "sigmoid"] = Field(
+        "auto", description="softmax: one label a window; sigmoid: any number"
+    )
     background: str = Field("background", description="label that is no target; ignored when absent")
     teacher_model: str = Field("", description="network of the teachers to learn from (empty: labels only)")
     teachers: tuple[TeacherInput, ...] = Field(
@@ -66,7 +68,7 @@ class TrainConfig(Settings):
         max_length=16,
         description="what each hears: levels, PCEN, levels under the window's peak, or over the band's mean",
     )
-    teacher_epochs: int = Field(25, ge=1, le=10000)
+    teacher_epochs: int = Field(25, ge=1, le=10000, description="passes of each teacher")
     teacher_weight: float = Field(
         0.7,
         ge=0,
@@ -74,4 +76,4 @@ class TrainConfig(Settings):
         description="share of the teachers' judgement in the targets; 1: they judge masks and mixes too",
     )
     augment: AugmentConfig = AugmentConfig()
-    seed: int = Field(1, ge=0, lt=2**31)
+    seed: int = Field(1, ge=0, lt=2**31, description="of weights, draws and changes")
