@@ -277,20 +277,22 @@ class Network:
         self._input = self._tensor = self._b.tensor(T(self.shape, self._scale, self._zero))
 
     def conv(
-        self, out: int, kernel=(1, 1), stride=(1, 1), padding="SAME", activation="RELU", depthwise=False
+        self, out: int, kernel=(1, 1), stride=(1, 1), padding="SAME", activation="RELU", depthwise=False, dead=None
     ) -> Network:
-        """Add a convolution (``depthwise``: multiplier 1)."""
+        """Add a convolution (``depthwise``: multiplier 1; ``dead``: channel -> real value, as TensorFlow writes it)."""
         rng, n_in = self._rng, self.shape[3]
         out = n_in if depthwise else out
         weights = rng.integers(-127, 128, (1, *kernel, n_in) if depthwise else (out, *kernel, n_in))
         scales = rng.uniform(0.004, 0.01, out).astype(np.float32)
         terms = kernel[0] * kernel[1] * (1 if depthwise else n_in)
         shape = tuple(same_size(n, k, s, 1, padding) for n, k, s in zip(self.shape[1:3], kernel, stride, strict=True))
-        w = self._b.tensor(constant(weights, list(map(float, scales)), axis=3 if depthwise else 0))
-        bias = self._b.tensor(
-            constant(rng.integers(-900, 900, out), list(map(float, scales * np.float32(self._scale))), dtype="int32")
-        )
         scale = float(self._scale * scales.mean() * 73 * np.sqrt(terms) * 0.9)
+        biases = rng.integers(-900, 900, out)
+        for c, value in (dead or {}).items():
+            weights[(..., c) if depthwise else c] = 0
+            scales[c], biases[c] = abs(value) / 2**30 / self._scale, 2**30 if value > 0 else -(2**30)
+        w = self._b.tensor(constant(weights, list(map(float, scales)), axis=3 if depthwise else 0))
+        bias = self._b.tensor(constant(biases, list(map(float, scales * np.float32(self._scale))), dtype="int32"))
         zero = int(rng.choice([-128, -110, -3, 14])) if activation == "NONE" else int(rng.choice([-128, -119]))
         window = {"padding": _PADDING[padding], "strideH": stride[0], "strideW": stride[1], "dilationHFactor": 1,
                   "dilationWFactor": 1, "fusedActivationFunction": _ACTIVATION[activation]}  # fmt: skip
@@ -299,9 +301,11 @@ class Network:
             window["depthMultiplier"] = 1
         return self._add(name, [w, bias], (1, *shape, out), scale, zero, options, **window)
 
-    def separable(self, out: int, kernel=(3, 3), stride=(1, 1), padding="SAME", activation="RELU") -> Network:
+    def separable(
+        self, out: int, kernel=(3, 3), stride=(1, 1), padding="SAME", activation="RELU", dead=None
+    ) -> Network:
         """Add a depthwise and a pointwise convolution."""
-        return self.conv(0, kernel, stride, padding, "NONE", depthwise=True).conv(out, activation=activation)
+        return self.conv(0, kernel, stride, padding, "NONE", depthwise=True).conv(out, activation=activation, dead=dead)
 
     def pool(self, size=(2, 2), kind="MAX", padding="VALID") -> Network:
         """Add pooling with stride = size."""
@@ -392,5 +396,22 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
         ("single band", new(12, 1).conv(4, (3, 1), **v).conv(4, (3, 1), **v).mean().dense(2).build()),
         ("under peak", new().under_peak().conv(8, (3, 3), **v).pool().separable(12, **v).mean().dense(2).build()),
         ("peaks of channels", new(9, 7, 3).under_peak(swapped=True).separable(5).pool().separable(4).dense(2).build()),
+        (
+            "dead",
+            new().separable(8).conv(6, dead={0: 3.0, 3: -2.0, 5: 1e-9}).pool().separable(12).mean().dense(2).build(),
+        ),
+        (
+            "dead valid",
+            new()
+            .conv(6, (3, 3), dead={5: 0.8})
+            .separable(8, **v)
+            .conv(7, activation="NONE", dead={1: 0.9, 2: -0.7})
+            .pool((2, 2), "AVERAGE")
+            .conv(0, (3, 3), padding="VALID", activation="NONE", depthwise=True, dead={0: 0.4})
+            .conv(9, dead={8: 2.0})
+            .dense(3)
+            .build(),
+        ),
+        ("all dead", new().conv(3, (3, 3), dead={0: 1.0, 1: -1.0, 2: 2.0}).separable(4).mean().dense(2).build()),
         ("under peak alone", new(9, 7).under_peak().under_peak(swapped=True).dense(2).build()),
     ]

@@ -13,7 +13,7 @@ from cheep import cli
 from cheep.bench.detector import measure_detector
 from cheep.ccore import compile_shared
 from cheep.compiler import CompiledModel, compile_bytes
-from cheep.compiler.measure import measure
+from cheep.compiler.measure import measure, random_inputs
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.device.bundle import load_bundle
 from cheep.emulator import build_elf, run_elf
@@ -126,6 +126,16 @@ def test_measured(name):
         stream = measure(compiled, columns.tobytes(), len(columns), stream=True)
         assert stream.instructions_mean < measured.instructions / 3
         assert len(stream.outputs) > 0
+
+
+@pytest.mark.parametrize("name", ["QUANTIZE float", "DEQUANTIZE"])
+def test_measured_with_floats(name):
+    data = dict(grid())[name]
+    compiled, host = compile_bytes(data), CompiledModel(data)
+    inputs = random_inputs(compiled, 2)
+    tensor = host.inputs[0]
+    values = np.frombuffer(inputs, tensor.dtype).reshape(2, *tensor.shape)
+    assert measure(compiled, inputs, 2).outputs == b"".join(host.invoke(v)[0].tobytes() for v in values)
 
 
 def test_size_measures_the_whole_detector(tmp_path, capsys):

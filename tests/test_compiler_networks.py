@@ -11,7 +11,7 @@ from cheep.ccore import compile_shared
 from cheep.compiler import compile_bytes
 from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel
-from compiler_grid import networks, one_file
+from compiler_grid import Network, networks, one_file
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,15 @@ def test_expected_pipelines(library):
     assert made["valid", "p"].stream["stride_rows"] == 2
     for name, share in (("valid", 0.5), ("under peak", 0.5), ("peaks of channels", 0.8)):
         assert made[name, "p"].memory_bytes < made[name, "w"].memory_bytes * share, name
+
+
+def test_dead_channels_cost_nothing(library):
+    live = compile_bytes(Network(np.random.default_rng(5), 20, 12).separable(8).separable(6).mean().build())
+    made = Network(np.random.default_rng(5), 20, 12).separable(8, dead={2: -1.0}).separable(6).mean().build()
+    dead = compile_bytes(made)
+    assert dead.macs < live.macs and dead.memory_bytes < live.memory_bytes
+    assert dead.constant_bytes < live.constant_bytes
+    assert library[1]["dead", "p"].memory_bytes < library[1]["dead", "w"].memory_bytes
 
 
 @pytest.mark.parametrize("case", networks(), ids=lambda case: case[0])

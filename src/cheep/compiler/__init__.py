@@ -50,6 +50,7 @@ def compile_bytes(
         Damaged file, or an operator, type or shape outside of what is compiled exactly.
     """
     from cheep.compiler.checks import check_graph
+    from cheep.compiler.dead import drop_dead_channels
     from cheep.compiler.passes import run_passes
     from cheep.tflite.reader import read_graph
 
@@ -58,6 +59,7 @@ def compile_bytes(
     graph = read_graph(data, name)
     check_graph(graph, name)
     graph = run_passes(graph)
+    drop_dead_channels(graph)
     feature_hash = _feature_hash(data)
     sha256 = hashlib.sha256(data).hexdigest()
     mark = f"Made by Cheep {__version__} (cheep compile) from model {sha256[:16]}, "

@@ -13,6 +13,8 @@ from cheep.compiler import Compiled
 from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf
 
 _CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
+_BYTES = {"int8": 1, "float32": 4, "int32": 4}
+_ALIGNMENT = 4  # of every member of the bench's structs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +58,15 @@ def measure(
         (here / f"{compiled.prefix}.c").write_text(compiled.source)
         (here / f"{compiled.prefix}.h").write_text(compiled.header)
         (here / "bench_model.h").write_text(_render(compiled, stream))
-        (here / "in.bin").write_bytes(inputs)
+        ins, outs = _tensors(compiled, stream)
+        (here / "in.bin").write_bytes(_aligned(inputs, [n * _BYTES[d] for _, n, d in ins]))
         main = emulator_dir() / "main_compiled.c"
         options = {"include_dirs": [here], "optimization": optimization, "ram_bytes": 1 << 20, "flash_bytes": 1 << 21}
         elf = build_elf([main, here / f"{compiled.prefix}.c"], here / "with.elf", flags=flags, **options)
         bare = build_elf([main], here / "bare.elf", flags=(*flags, "-DBENCH_BARE"), **options)
         result = run_elf(elf, [str(here / "in.bin"), str(here / "out.bin"), str(count)], timeout_s=timeout_s)
         sizes, base = elf_sizes(elf), elf_sizes(bare)
-        outputs = (here / "out.bin").read_bytes()
+        outputs = _packed((here / "out.bin").read_bytes(), [n * _BYTES[d] for _, n, d in outs])
     values = result.values
     data = sizes.data - base.data
     return Measured(
@@ -72,19 +75,45 @@ def measure(
     )  # fmt: skip
 
 
-def _render(compiled: Compiled, stream: bool) -> str:
-    p, upper = compiled.prefix, compiled.prefix.upper()
-    pattern = rf"#define {upper}_(INPUT|OUTPUT)(\d+)_SIZE (\d+) /\* (\w+)"
+def _tensors(compiled: Compiled, stream: bool) -> tuple[list[tuple[str, int, str]], list[tuple[str, int, str]]]:
+    """Return (name, elements, type) of the inputs (stream: the column) and of the outputs."""
+    pattern = rf"#define {compiled.prefix.upper()}_(INPUT|OUTPUT)(\d+)_SIZE (\d+) /\* (\w+)"
     tensors = [(kind, i, int(n), dtype) for kind, i, n, dtype in re.findall(pattern, compiled.header)]
-    text = f'#include "{p}.h"\n#include <stdint.h>\n'
     ins = [(f"input{i}", n, d) for kind, i, n, d in tensors if kind == "INPUT"]
     outs = [(f"output{i}", n, d) for kind, i, n, d in tensors if kind == "OUTPUT"]
     if stream:
         width = re.search(r"const int8_t \*column\); /\* (\d+) values", compiled.header)[1]
         ins = [("input0", int(width), "int8")]
+    return ins, outs
+
+
+def _aligned(data: bytes, sizes: list[int]) -> bytes:
+    """Return members of ``sizes`` bytes, over and over, with the gaps that the bench's structs have."""
+    out, at = bytearray(), 0
+    while at < len(data):
+        for size in sizes:
+            out += data[at : at + size] + bytes(-size % _ALIGNMENT)
+            at += size
+    return bytes(out)
+
+
+def _packed(data: bytes, sizes: list[int]) -> bytes:
+    """Undo :func:`_aligned`."""
+    out, at = bytearray(), 0
+    while at < len(data):
+        for size in sizes:
+            out += data[at : at + size]
+            at += size + -size % _ALIGNMENT
+    return bytes(out)
+
+
+def _render(compiled: Compiled, stream: bool) -> str:
+    p = compiled.prefix
+    ins, outs = _tensors(compiled, stream)
+    text = f'#include "{p}.h"\n#include <stdint.h>\n'
     for name, members in (("bench_inputs", ins), ("bench_outputs", outs)):
-        fields = " ".join(f"{_CTYPES[d]} {m}[{n}];" for m, n, d in members)
-        text += f"typedef struct {{ {fields} }} __attribute__((packed)) {name};\n"
+        fields = " ".join(f"_Alignas({_ALIGNMENT}) {_CTYPES[d]} {m}[{n}];" for m, n, d in members)
+        text += f"typedef struct {{ {fields} }} {name};\n"
     kind = f"{p}_{'stream' if stream else 'memory'}"
     text += f"typedef {kind} bench_memory;\n"
     passed = ", ".join([f"in->{m}" for m, _, _ in ins] + [f"out->{m}" for m, _, _ in outs])
@@ -102,7 +131,14 @@ def _render(compiled: Compiled, stream: bool) -> str:
 
 
 def random_inputs(compiled: Compiled, count: int, seed: int = 0) -> bytes:
-    """Return ``count`` windows of uniformly random bytes for a network with int8 inputs."""
-    pattern = rf"#define {compiled.prefix.upper()}_INPUT\d+_SIZE (\d+)"
-    size = sum(map(int, re.findall(pattern, compiled.header)))
-    return np.random.default_rng(seed).integers(-128, 128, count * size).astype(np.int8).tobytes()
+    """Return ``count`` windows of random values: bytes uniformly, floats between -4 and 4."""
+    rng = np.random.default_rng(seed)
+    ins, _ = _tensors(compiled, stream=False)
+    if all(dtype == "int8" for _, _, dtype in ins):
+        return rng.integers(-128, 128, count * sum(n for _, n, _ in ins)).astype(np.int8).tobytes()
+    parts = []
+    for _ in range(count):
+        for _, n, dtype in ins:
+            values = rng.uniform(-4, 4, n) if dtype == "float32" else rng.integers(-128, 128, n)
+            parts.append(values.astype(dtype).tobytes())
+    return b"".join(parts)

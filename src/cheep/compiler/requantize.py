@@ -11,6 +11,7 @@ from cheep.tflite.graph import Node
 
 FULL, RELU, CLAMP = "CHEEP_FULL", "CHEEP_RELU", "CHEEP_CLAMP"
 _LARGEST = 1 << 30
+VARIES = 999  # no byte: the channel depends on the input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +55,70 @@ def channels(node: Node, fold: bool = True) -> Channels:
         limit = RELU
     fast: list[tuple[int, int, int, int]] | None = []
     general = []
+    same = constant_bytes(node)
     for i, bias in enumerate(a["bias"].tolist()):
-        multiplier, shift = fixedpoint.quantize_multiplier(_ratio(node, i))
+        multiplier, shift = fixedpoint.quantize_multiplier(ratio(node, i))
         general.append((bias, multiplier, max(shift, 0), max(-shift, 0)))
         folded = int(sums[i]) * source.zero_point if fold else 0
         row = _fast(bias, folded, int(sizes[i]), multiplier, shift, out.zero_point)
+        if same[i] != VARIES:  # whatever is summed: the product is 0, and the rounding holds the byte
+            row = (0, 0, 2 * int(same[i]) + 1, 1) if int(sizes[i]) * 384 < _LARGEST else None
         fast = None if row is None or fast is None else [*fast, row]
     return Channels(fast, general, limit, (low, high))
 
 
-def _ratio(node: Node, channel: int) -> float:
+def constant_bytes(node: Node, values: np.ndarray | None = None) -> np.ndarray:
+    """Return (channels,) int: the byte of every output channel that is the same for all inputs, else ``VARIES``.
+
+    Parameters
+    ----------
+    values : (channels,) int, optional
+        What is known of the input's channels, in the same form.
+    """
+    a, source, out = node.attributes, node.inputs[0], node.output
+    weights = a["weights"].astype(np.int64)
+    if node.op == "DEPTHWISE":
+        by_channel = weights.reshape(-1, weights.shape[-1]).T
+    else:
+        by_channel = weights.reshape(len(weights), -1)
+    zero = source.zero_point
+    least = np.minimum(by_channel * (-128 - zero), by_channel * (127 - zero)).sum(axis=1)
+    most = np.maximum(by_channel * (-128 - zero), by_channel * (127 - zero)).sum(axis=1)
+    if node.op == "DEPTHWISE" and values is not None:  # a cell holds the channel's byte, or is padding
+        cells = by_channel * (values - zero)[:, None]
+        known = values != VARIES
+        sums = cells.sum(axis=1)
+        low = np.minimum(cells, 0).sum(axis=1) if pads(node) else sums
+        high = np.maximum(cells, 0).sum(axis=1) if pads(node) else sums
+        least, most = np.where(known, low, least), np.where(known, high, most)
+    limits = fixedpoint.activation_range(a["activation"], out.scale, out.zero_point)
+    found = np.full(len(by_channel), VARIES)
+    for c, bias in enumerate(a["bias"].tolist()):
+        multiplier, shift = fixedpoint.quantize_multiplier(ratio(node, c))
+        ends = (bias + int(least[c]), bias + int(most[c]))
+        reach = 1 << (31 - max(shift, 0))  # beyond, the sum or its rescaling wraps
+        if min(ends) < -reach or max(ends) >= reach:
+            continue
+        low, high = (fixedpoint.scale(v, multiplier, shift) + out.zero_point for v in ends)
+        low, high = fixedpoint.clamp(low, *limits), fixedpoint.clamp(high, *limits)
+        if low == high:
+            found[c] = low
+    return found
+
+
+def pads(node: Node) -> bool:
+    a, source, out = node.attributes, node.inputs[0], node.output
+    if node.op == "DENSE":
+        return False
+    height, width = a["weights"].shape[:2] if node.op == "DEPTHWISE" else a["weights"].shape[1:3]
+    for size, axis, kernel, before in ((1, "h", height, "pad_top"), (2, "w", width, "pad_left")):
+        reach = (out.shape[size] - 1) * a[f"stride_{axis}"] + (kernel - 1) * a[f"dilation_{axis}"] + 1
+        if a[before] or reach > source.shape[size]:
+            return True
+    return False
+
+
+def ratio(node: Node, channel: int) -> float:
     """Return input scale x weight scale / output scale as TFLM computes it."""
     scales, source, out = node.attributes["scales"], node.inputs[0].scale, node.output.scale
     if node.op == "DENSE" and len(scales) == 1:  # the product in single precision
