@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from cheep import runs, stages
+from cheep import runs
 from cheep.audio import probe, read_audio
 from cheep.config import FeatureConfig, RunFile, VoicesConfig, load_run_file
 from cheep.datasets.manifest import Manifest
@@ -39,7 +39,12 @@ from cheep.evaluate.streaming import Output, ScoreTiming, best_scorer, score_blo
 from cheep.evaluate.sweep import LevelSweep
 from cheep.evaluate.windows import WindowScores, summarize
 from cheep.features.cache import centre_in_silence
+from cheep.job.quantize import quantize_aware
+from cheep.job.scores import int8_scores
+from cheep.job.train import train_network
+from cheep.job.windows import load_windows
 from cheep.tflite.tflm import TflmModel
+from cheep.training.data import load_cache, window_set
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's floor, 0.9-3.9 kHz
@@ -186,11 +191,11 @@ def run_fold(
         data = with_voices(data, recipe.voices, cache / "voices")
     data.write(folder / runs.DATASET)
     begin = time.monotonic()
-    _, metrics = stages.train_stage(folder, recipe.features, recipe.train)
+    _, metrics = train_network(folder, recipe.features, recipe.train)
     if float_only:
         return {"metrics": {"float": metrics}, "seconds": time.monotonic() - begin}
-    stages.qat_stage(folder, recipe.quantize.qat)
-    result = json.loads((folder / stages.EVALUATION).read_text())
+    quantize_aware(folder, recipe.quantize.qat)
+    result = json.loads((folder / runs.EVALUATION).read_text())
     result["seconds"] = time.monotonic() - begin
     result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe.features)
     heard = manifest.select(test & ~gap)
@@ -208,11 +213,11 @@ def run_fold(
 
 def field_scores(folder: Path, field: Manifest, recipe: RunFile, cache: Path) -> WindowScores:
     """Return the int8 scores of recordings that are no part of the data set."""
-    windows = stages.load_windows(folder, recipe.features, recipe.train)
-    part = stages.window_set(field, stages.load_cache(field, recipe.features, cache), windows.plan)
+    windows = load_windows(folder, recipe.features, recipe.train)
+    part = window_set(field, load_cache(field, recipe.features, cache), windows.plan)
     runtime = TflmModel(folder / runs.INT8_TFLITE)
     outside = dataclasses.replace(windows, splits={"field": part})
-    return stages.int8_scores(runtime, outside)["field"]
+    return int8_scores(runtime, outside)["field"]
 
 
 def full_band(test: Manifest, sample_rate_hz: int) -> Manifest:
@@ -271,7 +276,7 @@ def forest_accuracy(manifest: Manifest, features: FeatureConfig, cache: Path) ->
     """Return the clip accuracy of a random forest on log-mel statistics, fitted on the same split (train and val)."""
     from sklearn.ensemble import RandomForestClassifier
 
-    data = stages.load_cache(manifest, features.model_copy(update={"compression": "db"}), cache)
+    data = load_cache(manifest, features.model_copy(update={"compression": "db"}), cache)
     names = manifest.column("path")
     _, first = np.unique(np.array(names), return_index=True)
     x, y, test = [], [], []

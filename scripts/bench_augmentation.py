@@ -23,15 +23,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import bench_accuracy as data
-from cheep import runs, stages
+from cheep import runs
 from cheep.audio.augment import WaveformAugment
 from cheep.config import AugmentConfig, FeatureConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores, roc_auc
+from cheep.job.windows import load_windows
 from cheep.models import build_model
 from cheep.tf_runtime import seed_everything
 from cheep.training.copies import add_copies
+from cheep.training.data import load_cache, window_set
 from cheep.training.loop import fit
 
 OFF = {"gain_db": 0, "tilt_db": 0, "band_db": 0, "shift_frames": 0, "mix_probability": 0, "mask_frames": 0,
@@ -91,12 +93,12 @@ def run_variant(
     config = TrainConfig(
         model=args.model, epochs=args.epochs, examples_per_epoch=args.examples, augment=augment, seed=args.seed
     )
-    windows = stages.load_windows(folder, features, config)
+    windows = load_windows(folder, features, config)
     seed_everything(args.seed)
     plan = windows.plan
     model = build_model(config.model, (features.window_frames, features.n_mels), len(plan.labels), plan.activation)
     fit(model, windows.splits["train"], windows.splits["val"], config)
-    outside = stages.window_set(field, stages.load_cache(field, features, cache), plan)
+    outside = window_set(field, load_cache(field, features, cache), plan)
     scores = {}
     for part_name, part in (("test", windows.splits["test"]), ("field", outside)):
         values = model.predict(part.all()[..., None], batch_size=512, verbose=0)

@@ -89,7 +89,7 @@ def esc10_labels(args: argparse.Namespace) -> list[str]:
 def study(args: argparse.Namespace, task: str, folders: list[Path]) -> list[dict]:
     """Pool the clips of all test splits."""
     from cheep.hdc import HdcConfig
-    from cheep.hdc.study import against_examples, against_hyper, load_study, steps
+    from cheep.job.hdc_study import against_examples, against_hyper, load_study, steps
 
     base = HdcConfig(reminders=0)  # nothing is learned afterwards
     pooled: dict[str, list[float]] = {}
@@ -115,8 +115,8 @@ def study(args: argparse.Namespace, task: str, folders: list[Path]) -> list[dict
 
 def few_shot(args: argparse.Namespace, folders: list[Path]) -> list[dict]:
     from cheep.hdc import HdcConfig
-    from cheep.hdc.study import few_shot as measure
-    from cheep.hdc.study import load_new_classes, load_study
+    from cheep.job.hdc_study import few_shot as measure
+    from cheep.job.hdc_study import load_new_classes, load_study
 
     found: dict[str, list[float]] = {}
     rows: list[dict] = []

@@ -13,9 +13,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from cheep import runs, stages
+from cheep import runs
 from cheep.compiler import CompiledModel
 from cheep.config import FeatureConfig, TrainConfig
+from cheep.files import read_json
+from cheep.job.scores import quantize_windows
+from cheep.job.windows import load_windows
 from cheep.tf_runtime import import_tf
 from cheep.tflite.tflm import TflmModel
 
@@ -43,13 +46,13 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=2000, help="windows at the most (default 2000)")
     args = parser.parse_args()
     run = runs.find_run(args.run)
-    training = runs.read_json(run / stages.TRAINING, stages.TRAIN_COMMAND)
+    training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
     features = FeatureConfig.parse(training["features"], "training.json")
-    windows = stages.load_windows(run, features, TrainConfig.parse(training["train"], "training.json"))
+    windows = load_windows(run, features, TrainConfig.parse(training["train"], "training.json"))
     model = run / runs.INT8_TFLITE
     runtime = TflmModel(model)
     x = np.concatenate([windows.splits[name].all() for name in ("test", "val", "train")])[: args.most]
-    q = stages.quantize_windows(runtime, x)
+    q = quantize_windows(runtime, x)
     scores = runtime.scores(q)
     wrong = 0
     for name, other in (

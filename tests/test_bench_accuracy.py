@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import bench_accuracy
 from cheep.audio import write_wav
-from cheep.datasets.manifest import Manifest
+from cheep.datasets.manifest import Manifest, load_manifest
 
 RATE = 8000
 WORDS = {"one": 600.0, "two": 1800.0, "three": 3000.0}
@@ -78,7 +78,7 @@ def test_one_folder_is_trained_on_and_another_is_judged_as_the_device_would(sets
     assert values["streamed_clip_accuracy"] == values["clip_accuracy"]
     assert values["window_auc"] > 0.8
     assert 0 < values["ram_bytes"] < 20_000
-    manifest = bench_accuracy.stages.load_manifest(sets / "keep" / "fsdd_digits-0" / "dataset.csv")
+    manifest = load_manifest(sets / "keep" / "fsdd_digits-0" / "dataset.csv")
     split = dict(zip(manifest.column("group"), manifest.column("split"), strict=True))
     assert [group for group, name in split.items() if name == "test"] == ["speaker:eve"]
 

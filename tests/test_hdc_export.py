@@ -24,7 +24,7 @@ from cheep.hdc.export import (
     sizes,
 )
 from cheep.hdc.model import fit_scaling, prototypes_of
-from cheep.hdc.study import Embedded, Study, against_examples, against_hyper, few_shot, steps, train_head
+from cheep.job.hdc_study import Embedded, Study, against_examples, against_hyper, few_shot, steps, train_head
 from cheep.resources import firmware_root, include_dir
 
 SHA = "0123456789abcdef" * 4
@@ -176,7 +176,7 @@ def test_few_shot_learns_new_classes_and_keeps_old_ones():
         fields = (part.float_embedding, part.float_scores, part.embedding, part.scores)
         return Embedded(*(f[rows] for f in fields), part.target[rows] - 4, part.clip[rows])
 
-    from cheep.hdc.study import NewClasses
+    from cheep.job.hdc_study import NewClasses
 
     new = NewClasses(("n0", "n1"), only_new(whole.splits["train"]), only_new(whole.splits["test"]))
     row = few_shot(old, new, HdcConfig(hyper=1024, epochs=2), 5, draws=2)

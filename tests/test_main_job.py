@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cheep import runs, stages
+from cheep import runs
 from cheep.cli import main
 from cheep.compiler import CompiledModel
 from cheep.config import AugmentConfig, FeatureConfig, QatConfig, TrainConfig
@@ -19,8 +19,15 @@ from cheep.convert.config import ConvertConfig
 from cheep.convert.tflite import qat_to_int8
 from cheep.datasets.demo import make_demo_dataset
 from cheep.errors import CheepError
+from cheep.files import DiskError, write_bytes
+from cheep.job.quantize import quantize_aware
+from cheep.job.scores import quantize_windows
+from cheep.job.train import train_network, train_teachers
+from cheep.job.windows import load_windows
 from cheep.models import build_model
 from cheep.models.registry import RANGE_DB
+from cheep.models.saved import load_keras, save_keras
+from cheep.tf_runtime import seed_everything
 from cheep.tflite.model import read_model
 from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel
@@ -48,8 +55,8 @@ def home(tmp_path_factory):
 def trained(home):
     """The run after both trainings."""
     run = home / "runs" / "one"
-    stages.train_stage(run, FEATURES, TRAIN)
-    stages.qat_stage(run, QAT)
+    train_network(run, FEATURES, TRAIN)
+    quantize_aware(run, QAT)
     return run
 
 
@@ -95,8 +102,8 @@ def test_same_seed_and_data_give_the_same_bytes(home, trained):
     again = home / "runs" / "two"
     again.mkdir()
     shutil.copy(trained / "dataset.csv", again)
-    stages.train_stage(again, FEATURES, TRAIN)
-    stages.qat_stage(again, QAT)
+    train_network(again, FEATURES, TRAIN)
+    quantize_aware(again, QAT)
     for name in ("bird_detector.tflite", "bird_detector_int8.tflite", "manifest.json", "training.json"):
         assert (again / name).read_bytes() == (trained / name).read_bytes(), name
     caches = [sorted((run / "features").glob("*.f32"))[0] for run in (trained, again)]
@@ -111,17 +118,17 @@ def test_an_interrupted_training_keeps_its_best_and_goes_on(home, trained):
         folder.mkdir()
         shutil.copy(trained / "dataset.csv", folder)
         shutil.copytree(trained / "features", folder / "features")
-    expected, _ = stages.train_stage(whole, FEATURES, config)
+    expected, _ = train_network(whole, FEATURES, config)
 
     def stop_after_two(epoch, _epochs, _numbers):
         if epoch == 2:
             raise KeyboardInterrupt
 
-    result, _ = stages.train_stage(run, FEATURES, config, on_epoch=stop_after_two)
+    result, _ = train_network(run, FEATURES, config, on_epoch=stop_after_two)
     assert result.interrupted
     assert (run / "model.h5").is_file()
     assert (run / "checkpoint" / "state.json").is_file()
-    result, _ = stages.train_stage(run, FEATURES, config)
+    result, _ = train_network(run, FEATURES, config)
     assert not result.interrupted
     assert len(result.history) == 8
     for name in ("loss", "val_loss"):
@@ -174,25 +181,25 @@ def test_missing_recordings_and_changed_labels_are_refused(home, trained, tmp_pa
     text = (trained / "dataset.csv").read_text()
     (run / "dataset.csv").write_text(text)
     with pytest.raises(CheepError, match="no such recording"):
-        stages.train_stage(run, FEATURES, TRAIN)
+        train_network(run, FEATURES, TRAIN)
     other = home / "runs" / "four"
     other.mkdir()
     (other / "dataset.csv").write_text(text.replace(",buzzer,", ",humming,"))
     shutil.copy(trained / "model.h5", other)
     shutil.copy(trained / "training.json", other)
     with pytest.raises(CheepError, match="train again"):
-        stages.qat_stage(other, QAT)
+        quantize_aware(other, QAT)
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
-    runs.write_bytes(tmp_path / "a.bin", b"old")
+    write_bytes(tmp_path / "a.bin", b"old")
 
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        runs.write_bytes(tmp_path / "a.bin", b"new" * 1000)
+    with pytest.raises(DiskError, match="No space left"):
+        write_bytes(tmp_path / "a.bin", b"new" * 1000)
     assert (tmp_path / "a.bin").read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
 
@@ -210,7 +217,7 @@ def test_settings_unknown_to_the_yaml_are_named(tmp_path, home, monkeypatch, cap
 def test_augmentation_off_changes_nothing(trained):
     from cheep.training.augment import add_db
 
-    windows = stages.load_windows(trained, FEATURES, TRAIN).splits["train"]
+    windows = load_windows(trained, FEATURES, TRAIN).splits["train"]
     off = AugmentConfig(
         gain_db=0, tilt_db=0, band_db=0, shift_frames=0, mix_probability=0, mask_frames=0, mask_bands=0, mixup_alpha=0
     )
@@ -244,13 +251,13 @@ def test_a_student_learns_from_teachers_that_hear_differently(home, trained):
     kinds = ("db", "pcen", "mean", "db")
     lessons = {"teacher_model": "sepconv_s", "teachers": kinds, "teacher_epochs": 2, "epochs": 2}
     config = TRAIN.model_copy(update=lessons)
-    stages.train_stage(run, FEATURES, config)
+    train_network(run, FEATURES, config)
     assert (run / "teacher_1_db.h5").is_file()
     before = (run / "teacher_2_pcen.h5").stat().st_mtime_ns
-    windows = stages.load_windows(run, FEATURES, config)
-    teacher = stages.train_teachers(run, windows, config)
+    windows = load_windows(run, FEATURES, config)
+    teacher = train_teachers(run, windows, config)
     more = config.model_copy(update={"teachers": (*kinds, "peak"), "teacher_weight": 0.5})
-    assert len(stages.train_teachers(run, windows, more).members) == 5
+    assert len(train_teachers(run, windows, more).members) == 5
     assert (run / "teacher_2_pcen.h5").stat().st_mtime_ns == before  # not trained again
     assert [features.compression for _, features in teacher.members] == ["db", "pcen", "db", "db"]
     one, *_, other = (model.get_weights()[0] for model, _ in teacher.members)
@@ -268,18 +275,18 @@ def test_a_student_learns_from_teachers_that_hear_differently(home, trained):
     assert y == pytest.approx(judge.targets(x[..., 0]), abs=1e-3)  # of the very input, masks and mixes included
     _, part = draw_epoch(train, index, lively, np.random.default_rng(1), single, 0.99)
     assert np.abs(part - judge.targets(x[..., 0])).max() > 0.02
-    stages.qat_stage(run, QAT)
+    quantize_aware(run, QAT)
     assert (run / "manifest.json").is_file()
-    stages.train_teachers(run, windows, config.model_copy(update={"teacher_epochs": 1, "teachers": kinds[:2]}))
+    train_teachers(run, windows, config.model_copy(update={"teacher_epochs": 1, "teachers": kinds[:2]}))
     assert (run / "teacher_2_pcen.h5").stat().st_mtime_ns > before  # other lessons
 
 
 @pytest.mark.parametrize("hears", ["peak", "mean"])
 def test_a_teacher_on_relative_levels_hears_no_gain_and_over_means_no_microphone(tmp_path, hears):
-    stages.seed_everything(1)
+    seed_everything(1)
     model = build_model("sepconv_s", (39, 40), 3, hears=hears)
-    stages.save_keras(model, tmp_path / "teacher.h5")
-    model = stages.load_keras(tmp_path / "teacher.h5")
+    save_keras(model, tmp_path / "teacher.h5")
+    model = load_keras(tmp_path / "teacher.h5")
     rng = np.random.default_rng(1)
     x = rng.uniform(-70, -60, (4, 39, 40, 1)).astype(np.float32)
     x[:, 10:30] += rng.uniform(30, 40, (4, 20, 40, 1)).astype(np.float32)
@@ -298,8 +305,8 @@ def test_a_network_under_the_peak_hears_no_gain_on_the_device_either(home, train
     shutil.copy(trained / "dataset.csv", run)
     shutil.copytree(trained / "features", run / "features")
     config = TRAIN.model_copy(update={"hears": "peak"})
-    stages.train_stage(run, FEATURES, config)
-    _, metrics = stages.qat_stage(run, QAT)
+    train_network(run, FEATURES, config)
+    _, metrics = quantize_aware(run, QAT)
     assert metrics["int8"]["test"]["window_auc"] > metrics["float"]["test"]["window_auc"] - 0.05
     data = (run / runs.INT8_TFLITE).read_bytes()
     operators = [node.op for node in read_graph(data).nodes]
@@ -307,8 +314,8 @@ def test_a_network_under_the_peak_hears_no_gain_on_the_device_either(home, train
     assert "MINIMUM" not in operators  # the quantization clips
     device, compiled = TflmModel(data), CompiledModel(data)
     assert compiled.compiled.stream is None
-    windows = stages.load_windows(run, FEATURES, config).splits["test"].gather(np.arange(40))
-    quantized = stages.quantize_windows(device, windows)
+    windows = load_windows(run, FEATURES, config).splits["test"].gather(np.arange(40))
+    quantized = quantize_windows(device, windows)
     scores = device.scores(quantized)
     assert len(np.unique(scores, axis=0)) > 4
     assert np.array_equal(compiled.scores(quantized), scores)

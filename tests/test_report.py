@@ -11,11 +11,11 @@ from browser import Browser
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
+from cheep.files import write_json
 from cheep.report import History, RunResults, Soundscape, boards, write_report
 from cheep.report.collect import results_of_run
 from cheep.report.extras import with_extras
 from cheep.report.figures import spectrogram_figure
-from cheep.runs import write_json
 from report_example import LABELS, example_run, example_scores
 from tone_model import write_tone_run
 

@@ -13,11 +13,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from cheep.errors import CheepError
+from cheep.files import atomic_path
 from cheep.resources import cache_dir, include_dir, source_dir
 
 log = logging.getLogger(__name__)
@@ -135,18 +135,12 @@ def compile_shared(
     target = cache / f"{name}-{key}{suffix}"
     if target.is_file():
         return target
-    handle, partial = tempfile.mkstemp(prefix=f"{name}-", suffix=".part", dir=cache)
-    os.close(handle)
-    try:
-        arguments = [*command, *(f"-I{d}" for d in include_dirs), *map(str, sources), "-o", partial]
+    with atomic_path(target) as partial:
+        arguments = [*command, *(f"-I{d}" for d in include_dirs), *map(str, sources), "-o", str(partial)]
         log.debug("compiling %s", shlex.join(arguments))
         result = subprocess.run(arguments, check=False, capture_output=True, text=True)
         if result.returncode != 0:
             raise CheepError(f"{name}: the C compiler failed ({shlex.join(command[:1])}):\n{result.stderr.strip()}")
-        os.replace(partial, target)
-    finally:
-        if os.path.exists(partial):
-            os.unlink(partial)
     return target
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cheep.errors import CheepError, GateError
+from cheep.files import write_text
 
 _MARK = "cheep: "
 
@@ -88,9 +89,7 @@ def main() -> int:
         result = {"error": str(error), "gate": isinstance(error, GateError)}
     except MemoryError:
         result = {"error": "needs more memory than this machine has; is the file damaged?", "gate": False}
-    temporary = folder / "result.json.part"
-    temporary.write_text(json.dumps(result), encoding="utf-8")
-    temporary.replace(folder / "result.json")
+    write_text(folder / "result.json", json.dumps(result))
     return 0
 
 

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from pathlib import Path
-from typing import Any
 
 from cheep.errors import CheepError
+from cheep.files import write_text
 
 DATASET = "dataset.csv"
 RUN_FILE = "run.yaml"
@@ -19,7 +17,14 @@ FLOAT_MODEL = "model.h5"
 FLOAT_TFLITE = "bird_detector.tflite"
 INT8_TFLITE = "bird_detector_int8.tflite"
 MANIFEST = "manifest.json"
+TRAINING = "training.json"
+EVALUATION = "evaluation.json"
 REPORT = "report.html"
+
+#: What makes the files of a run, for messages.
+SPLIT_COMMAND = "python src/split_dataset.py"
+TRAIN_COMMAND = "python src/train.py"
+QAT_COMMAND = "python src/train_QAT.py"
 
 
 def runs_folder() -> Path:
@@ -56,9 +61,7 @@ def find_run(run: str | os.PathLike | None = None) -> Path:
         for path in (Path(run), runs_folder() / run):
             if path.is_dir():
                 return path
-        raise CheepError(
-            f"{run}: no such run, folder or name in {runs_folder()}; make one with python src/split_dataset.py"
-        )
+        raise CheepError(f"{run}: no such run, folder or name in {runs_folder()}; make one with {SPLIT_COMMAND}")
     latest = runs_folder() / "latest"
     if latest.is_dir():
         return latest.resolve()
@@ -66,45 +69,7 @@ def find_run(run: str | os.PathLike | None = None) -> Path:
         path = runs_folder() / latest.read_text(encoding="utf-8").strip()
         if path.is_dir():
             return path
-    raise CheepError(f"{runs_folder()}: no run yet; start one with python src/split_dataset.py --input FOLDER")
-
-
-def needed(path: Path, made_by: str) -> Path:
-    """Return ``path`` if it exists; raise CheepError naming the command that makes it."""
-    if not path.is_file():
-        raise CheepError(f"{path}: missing; make it with {made_by}")
-    return path
-
-
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Write a whole file or nothing: temporary name in the same folder, flush, rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: str | os.PathLike, values: Any) -> None:
-    """Write indented JSON with sorted keys, whole or not at all."""
-    write_bytes(path, (json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
-
-
-def read_json(path: str | os.PathLike, made_by: str) -> Any:
-    """Read JSON; raise CheepError where it is missing or damaged, naming the command that makes it."""
-    path = needed(Path(path), made_by)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheepError(f"{path}: damaged JSON ({error}); make it again with {made_by}") from None
+    raise CheepError(f"{runs_folder()}: no run yet; start one with {SPLIT_COMMAND} --input FOLDER")
 
 
 def _point_latest(run: Path) -> None:
@@ -114,4 +79,4 @@ def _point_latest(run: Path) -> None:
             latest.unlink()
         latest.symlink_to(run.name, target_is_directory=True)
     except OSError:  # a file system without symbolic links
-        latest.write_text(run.name + "\n", encoding="utf-8")
+        write_text(latest, run.name + "\n")

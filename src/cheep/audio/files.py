@@ -19,6 +19,7 @@ from cheep.audio.riff import RepairedFile, WavLayout, read_layout
 from cheep.audio.samples import Resampler, float_to_int16
 from cheep.audio.zeros import expanded, may_be_triggered
 from cheep.errors import CheepError
+from cheep.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -102,16 +103,9 @@ def read_audio(path: str | os.PathLike, sample_rate_hz: int) -> np.ndarray:
 
 
 def write_wav(path: str | os.PathLike, pcm: np.ndarray, sample_rate_hz: int) -> None:
-    """Write mono int16 samples as WAV, to a temporary name first."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        soundfile.write(name, pcm, sample_rate_hz, subtype="PCM_16", format="WAV")
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Write mono int16 samples as WAV, whole or not at all."""
+    with atomic_write(path) as stream:
+        soundfile.write(stream, pcm, sample_rate_hz, subtype="PCM_16", format="WAV")
 
 
 def _source(path: Path) -> _Source:

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from cheep.errors import CheepError
+from cheep.files import needed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     responses = {path.stem: read_profile(path).response for path in args.mic}
     settings = WaveformAugment(responses=responses, **{name: v for name, v in given.items() if v is not None})
     run_folder = runs.find_run(args.run)
-    manifest = load_manifest(runs.needed(run_folder / runs.DATASET, "python src/split_dataset.py"))
+    manifest = load_manifest(needed(run_folder / runs.DATASET, "python src/split_dataset.py"))
     if args.output.resolve() == run_folder.resolve():
         raise CheepError(f"--output {args.output}: is the run that is read; give a new folder")
     result = add_copies(

@@ -18,6 +18,7 @@ from cheep import runs
 from cheep.commands import _field
 from cheep.commands._shared import stage, table
 from cheep.errors import CheepError, GateError
+from cheep.files import read_json, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,23 +125,24 @@ def _temperature(bundle, seed: int):
 
     import numpy as np
 
-    from cheep import stages
     from cheep.config import TrainConfig
     from cheep.evaluate.temperature import calibrate_scores
+    from cheep.job.scores import int8_scores
+    from cheep.job.windows import load_windows
     from cheep.tflite.tflm import TflmModel
 
     run = bundle.path.parent
-    if not ((run / runs.DATASET).is_file() and (run / stages.TRAINING).is_file()):
+    if not ((run / runs.DATASET).is_file() and (run / runs.TRAINING).is_file()):
         print(f"scores stay scores: {run} holds no data set whose validation windows could tell probabilities")
         return None
     stage("fitting a temperature to the validation windows")
-    config = TrainConfig.parse(runs.read_json(run / stages.TRAINING, stages.TRAIN_COMMAND)["train"], "training.json")
-    windows = stages.load_windows(run, bundle.features, config)
+    config = TrainConfig.parse(read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)["train"], "training.json")
+    windows = load_windows(run, bundle.features, config)
     if tuple(windows.plan.labels) != bundle.labels:
         print(f"scores stay scores: {run / runs.DATASET} has other labels than the model")
         return None
     windows = dataclasses.replace(windows, splits={"val": windows.splits["val"]})
-    found = calibrate_scores(stages.int8_scores(TflmModel(bundle.path), windows)["val"], np.random.default_rng(seed))
+    found = calibrate_scores(int8_scores(TflmModel(bundle.path), windows)["val"], np.random.default_rng(seed))
     print(
         f"temperature {found.value:.2f}: fitted on {found.windows} validation windows; a stated probability is off by "
         f"{found.error_after:.3f} on average (scores as they are: {found.error_before:.3f})"
@@ -152,14 +154,14 @@ def _write(args: argparse.Namespace, bundle, result, temperature) -> None:
     from cheep.report.content import plain
 
     path = bundle.path.parent / runs.MANIFEST
-    manifest = runs.read_json(path, "python src/train_QAT.py")
+    manifest = read_json(path, "python src/train_QAT.py")
     manifest["detector"] = result.detector.to_dict()
     fitted = temperature.to_dict() if temperature else None
     manifest["calibration"] = plain({**result.to_dict(), "temperature": fitted})
-    runs.write_json(path, manifest)
+    write_json(path, manifest)
     curves = {"labels": [{**item.to_dict(), "curve": item.curve} for item in result.labels]}
     details = args.json or bundle.path.parent / "calibration.json"
-    runs.write_json(details, plain({**curves, "temperature": fitted, "model_sha256": bundle.model.sha256}))
+    write_json(details, plain({**curves, "temperature": fitted, "model_sha256": bundle.model.sha256}))
     print(f"wrote {path} (detector, calibration) and {details}")
     header = _rewrite_header(args.headers, bundle)
     print(f"wrote {header}" if header else "next: python src/model_convert.py (puts the thresholds into the headers)")

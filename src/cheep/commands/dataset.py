@@ -69,10 +69,10 @@ def _manifest_path(given: Path | None) -> Path:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from cheep.datasets.files import write_text
     from cheep.datasets.inspect import inspect_manifest
     from cheep.datasets.inspect_report import inspection_html, inspection_text
     from cheep.datasets.manifest import load_manifest
+    from cheep.files import write_text
 
     path = _manifest_path(args.manifest)
     found = inspect_manifest(
@@ -130,9 +130,9 @@ def _card(args: argparse.Namespace) -> int:
 
 def _teacher(args: argparse.Namespace) -> int:
     from cheep.datasets.contact_sheet import contact_sheet
-    from cheep.datasets.files import write_text
     from cheep.datasets.manifest import load_manifest
     from cheep.datasets.teacher import TeacherConfig, read_kept, teach
+    from cheep.files import write_text
 
     path = _manifest_path(args.manifest)
     config = TeacherConfig.parse(

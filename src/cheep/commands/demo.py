@@ -16,6 +16,7 @@ from cheep import runs
 from cheep.commands import split_dataset
 from cheep.commands._shared import Progress, metrics_table, stage, table
 from cheep.config import FeatureConfig, QatConfig, TrainConfig
+from cheep.files import read_json
 
 FOLDER = Path("datasets/demo")
 
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do everything, print the table and the next command."""
     from cheep.datasets.demo import make_demo_dataset
+    from cheep.job.quantize import quantize_aware
+    from cheep.job.train import train_network
 
     stage("1/6 synthesizing the demo recordings")
     summary = make_demo_dataset(FOLDER, args.seed, args.size)
@@ -48,15 +51,13 @@ def run(args: argparse.Namespace) -> int:
     folder = runs.find_run(runs.runs_folder() / "demo")
 
     stage("3/6 training the float network")
-    from cheep import stages
-
     progress = Progress("  epoch")
     config = TrainConfig(epochs=args.epochs, seed=args.seed)
-    stages.train_stage(folder, FeatureConfig(), config, Progress("  features"), lambda e, n, _: progress(e, n))
+    train_network(folder, FeatureConfig(), config, Progress("  features"), lambda e, n, _: progress(e, n))
     stage("4/6 quantization-aware fine-tuning, int8 conversion, scores in TensorFlow Lite Micro")
     progress = Progress("  epoch")
     tuning = QatConfig(epochs=args.qat_epochs, seed=args.seed)
-    _, metrics = stages.qat_stage(folder, tuning, on_epoch=lambda e, n, _: progress(e, n))
+    _, metrics = quantize_aware(folder, tuning, on_epoch=lambda e, n, _: progress(e, n))
     stage("5/6 headers for the firmware")
     headers = _export(folder, args.headers)
     stage("6/6 ten minutes of soundscape through the device path, and the report")
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     report = _report(folder, scape)
 
     print("\n" + metrics_table(metrics))
-    _print_sizes(runs.read_json(folder / stages.EVALUATION, stages.QAT_COMMAND)["bytes"])
+    _print_sizes(read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)["bytes"])
     print("\nsoundscape, calls against detections:\n" + counts)
     print(f"\nheaders:  {', '.join(str(path) for path in headers)}")
     print(f"report:   {report}")

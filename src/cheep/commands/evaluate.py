@@ -16,6 +16,7 @@ import argparse
 from cheep import runs
 from cheep.commands import _field
 from cheep.commands._shared import Progress, metrics_table, stage, table
+from cheep.files import read_json, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,14 +82,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _windows(args: argparse.Namespace) -> int:
-    from cheep import stages
 
     folder = runs.find_run(args.model)
-    values = runs.read_json(folder / stages.EVALUATION, stages.QAT_COMMAND)
+    values = read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)
     print(f"{folder}: windows and clips of the test split")
     print(metrics_table(values["metrics"]))
     if args.json:
-        runs.write_json(args.json, values["metrics"])
+        write_json(args.json, values["metrics"])
     print("next: cheep evaluate --recordings EVENTS.csv (long recordings, false alarms per hour)")
     return 0
 
@@ -98,5 +98,5 @@ def _save(args: argparse.Namespace, bundle, out: dict) -> None:
 
     out = plain({**out, "model_sha256": bundle.model.sha256, "detector": bundle.detector.to_dict()})
     target = args.json or bundle.path.parent / "field.json"
-    runs.write_json(target, out)
+    write_json(target, out)
     print(f"\nwrote {target}\nnext: cheep calibrate --max-false-alarms 1/h ... (thresholds), cheep report")

@@ -20,6 +20,7 @@ from cheep import runs
 from cheep.commands._settings import add_settings, settings_from
 from cheep.commands._shared import add_run, stage, table
 from cheep.errors import CheepError
+from cheep.files import read_json, write_json
 from cheep.hdc.config import HdcConfig
 
 EXTRACTOR = "extractor_int8.tflite"
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     from cheep.hdc.export import METADATA, metadata
     from cheep.hdc.extractor import write_extractor
-    from cheep.hdc.study import accuracies, load_study, train_head
+    from cheep.job.hdc_study import accuracies, load_study, train_head
 
     slots = 4 if args.slots is None else args.slots
     stage(f"embedding the windows of {folder}")
@@ -63,13 +64,13 @@ def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     test = study.splits["test"]
     stage(f"training a head: {study.extractor.n_dims} -> {config.hyper}, {config.projection}, {config.form}")
     model = train_head(study, config)
-    stride = runs.read_json(folder / runs.MANIFEST, "python src/train_QAT.py")["detector"]["stride_frames"]
+    stride = read_json(folder / runs.MANIFEST, "python src/train_QAT.py")["detector"]["stride_frames"]
     sha256 = write_extractor(folder / "hdc", EXTRACTOR, study.extractor, study.features, stride)
     model = dataclasses.replace(model, extractor_sha256=sha256)
     size = (folder / "hdc" / EXTRACTOR).stat().st_size
     described = {"file": EXTRACTOR, "bytes": size, "sha256": sha256}
     values = metadata(model, described, study.features.hash32, slots, args.table)
-    runs.write_json(folder / "hdc" / METADATA, values)
+    write_json(folder / "hdc" / METADATA, values)
     rows = [["test split", "window accuracy", "clip accuracy"]]
     for name, scores in (
         ("float softmax", test.float_scores),
@@ -133,7 +134,7 @@ def _counter(study):
 
 
 def _report(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
-    from cheep.hdc.study import against_examples, against_hyper, join, load_study, steps
+    from cheep.job.hdc_study import against_examples, against_hyper, join, load_study, steps
 
     stage(f"embedding the windows of {folder}")
     study = load_study(folder)
@@ -143,7 +144,7 @@ def _report(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     fewest = min(len(set(drawn.clip[drawn.target == c].tolist())) for c in range(len(study.labels)))
     usable = [n for n in EXAMPLES if n <= fewest]
     found["examples"] = against_examples(study, config, usable, args.draws) if usable else []
-    runs.write_json(folder / "hdc" / "report.json", found)
+    write_json(folder / "hdc" / "report.json", found)
     rows = [["step", "window accuracy", "clip accuracy", "bytes", "instructions"]]
     for row in found["steps"]:
         scores = (f"{row['window_accuracy']:.4f}", f"{row['clip_accuracy']:.4f}")

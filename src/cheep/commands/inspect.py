@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from cheep import runs
+from cheep.files import write_bytes
 from cheep.isolated import call_isolated
 
 
@@ -41,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         report = inspect_model(args.model, None, not args.no_tflm)
     if args.svg:
-        runs.write_bytes(args.svg, render_memory_svg(report).encode())
+        write_bytes(args.svg, render_memory_svg(report).encode())
     print(json.dumps(report, indent=2) if args.json else render_text(report, args.tensors))
     return 0

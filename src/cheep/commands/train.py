@@ -30,20 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, save, print the metrics."""
+    from cheep.job.train import train_network
+    from cheep.job.windows import plan_of
+
     folder = runs.find_run(args.run)
     settings = run_file_of(args, folder / runs.RUN_FILE)
     features, config = settings.features, settings.train
     if settings.voices:
         stage("the recipe's synthetic speakers come with the data: cheep dataset voices, split_dataset.py --train-only")
-    from cheep import stages
-
     if args.board:
         from cheep.boards.budget import check_network
 
-        check_network(args.board, config, features, stages.plan_of(folder, config))
+        check_network(args.board, config, features, plan_of(folder, config))
     stage(f"training {config.model} on {folder / runs.DATASET}")
     progress = Progress("epoch")
-    result, metrics = stages.train_stage(
+    result, metrics = train_network(
         folder,
         features,
         config,
@@ -55,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
     else:
         stage(f"trained {len(result.history)} epochs, kept {result.kept}")
     print(metrics_table({"float": metrics}))
-    print(f"wrote {folder / runs.FLOAT_MODEL} and {folder / runs.FLOAT_TFLITE}\nnext: {stages.QAT_COMMAND}")
+    print(f"wrote {folder / runs.FLOAT_MODEL} and {folder / runs.FLOAT_TFLITE}\nnext: {runs.QAT_COMMAND}")
     return 130 if result.interrupted else 0

@@ -15,6 +15,7 @@ from cheep.commands._settings import add_config, add_settings, run_file_of
 from cheep.commands._shared import Progress, add_run, metrics_table, stage
 from cheep.config import QatConfig
 from cheep.errors import GateError
+from cheep.files import read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune, convert, evaluate in TFLM, print."""
+    from cheep.job.quantize import quantize_aware
+
     folder = runs.find_run(args.run)
     config = run_file_of(args, folder / runs.RUN_FILE).quantize.qat
-    from cheep import stages
-
     stage(f"quantization-aware fine-tuning of {folder / runs.FLOAT_MODEL}")
     progress = Progress("epoch")
-    result, metrics = stages.qat_stage(
+    result, metrics = quantize_aware(
         folder,
         config,
         Progress("features"),
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     state = "interrupted, " if result.interrupted else ""
     stage(f"{state}kept {result.kept} of {len(result.history)}; int8 scores are TFLM's")
     print(metrics_table(metrics))
-    sizes = runs.read_json(folder / stages.EVALUATION, stages.QAT_COMMAND)["bytes"]
+    sizes = read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)["bytes"]
     print(f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM on 64 bits, a bound)")
     print(f"wrote {folder / runs.INT8_TFLITE} and {folder / runs.MANIFEST}\nnext: python src/model_convert.py")
     if args.board:

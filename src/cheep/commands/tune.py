@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cheep import runs
 from cheep.commands._shared import stage, table
+from cheep.files import write_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +62,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{len(trials)} finished trials; the Pareto front:")
     print(table(rows))
     if trials:
-        runs.write_bytes(folder / "pareto.png", pareto_picture(trials))
+        write_bytes(folder / "pareto.png", pareto_picture(trials))
         print(f"wrote {folder / 'pareto.png'}; cheep run --help tells how to use settings of a trial")
     return 0

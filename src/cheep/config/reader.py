@@ -270,7 +270,7 @@ def render_run_file(run_file: RunFile, comment: str = "") -> str:
 
 def save_run_file(path: Path | str, run_file: RunFile, comment: str = "") -> None:
     """Write a run file, whole or not at all; :func:`load_run_file` reads the same settings back."""
-    from cheep.runs import write_bytes
+    from cheep.files import write_bytes
 
     write_bytes(path, render_run_file(run_file, comment).encode())
 

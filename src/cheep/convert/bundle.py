@@ -11,6 +11,7 @@ import numpy as np
 
 from cheep import __version__, runs
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.files import write_bytes, write_json
 from cheep.tflite.model import read_model, write_metadata
 from cheep.tflite.state import tflm_scorer
 from cheep.tflite.tflm import TflmModel
@@ -80,8 +81,8 @@ def write_bundle(
             "window": base64.b64encode(np.ascontiguousarray(golden, np.int8).tobytes()).decode(),
             "scores": scorer.scores(golden[None])[0].tolist(),
         }
-    runs.write_bytes(folder / name, bytes_)
-    runs.write_json(folder / runs.MANIFEST, manifest)
+    write_bytes(folder / name, bytes_)
+    write_json(folder / runs.MANIFEST, manifest)
     return manifest
 
 

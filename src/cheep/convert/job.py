@@ -20,6 +20,7 @@ from cheep.convert.runtime import accuracy, interpreter_outputs, quantize_as, tf
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.convert.specs import extended_specs
 from cheep.errors import CheepError, GateError
+from cheep.files import write_bytes, write_json
 from cheep.tflite.model import read_model
 from cheep.tflite.tflm import TflmModel
 
@@ -203,7 +204,7 @@ def write_exports(
         variant.model = _write_bundle(variant, data, specs, folder, file)  # now with its metadata
         written.append(folder / runs.MANIFEST)
     else:
-        runs.write_bytes(folder / file, variant.model)
+        write_bytes(folder / file, variant.model)
     described = extended_specs(
         specs, variant.model, variant.config, data.labels, data.standardize, variant.arena_bytes, file
     )
@@ -219,12 +220,12 @@ def write_exports(
             f"{stem}.py": render_python(variant.model, described["labels"], golden_in, golden_out),
         }
         for name, text in texts.items():
-            runs.write_bytes(folder / name, text.encode())
+            write_bytes(folder / name, text.encode())
             written.append(folder / name)
         if variant.lookup_bytes is not None and variant.lookup_same_bits:
-            runs.write_bytes(folder / f"{stem}_lookup.tflite", lookup.compress(variant.model)[0])
+            write_bytes(folder / f"{stem}_lookup.tflite", lookup.compress(variant.model)[0])
             written.append(folder / f"{stem}_lookup.tflite")
-    runs.write_json(folder / "specs.json", described)
+    write_json(folder / "specs.json", described)
     return [*written, folder / "specs.json"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cheep.convert.config import CALIBRATED
-from cheep.convert.tflite import _run
+from cheep.convert.tflite import run_converter
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
 
@@ -34,7 +34,7 @@ def to_scheme(
     tf = import_tf()
     converter = concrete_converter(model, input_shape)
     if scheme == "none":
-        return _run(converter)
+        return run_converter(converter)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if scheme == "float16":
         converter.target_spec.supported_types = [tf.float16]
@@ -52,7 +52,7 @@ def to_scheme(
             converter.inference_input_type = converter.inference_output_type = tf.int8
         if scheme == "int16x8":
             converter.inference_input_type = converter.inference_output_type = tf.int16
-    return _run(converter)
+    return run_converter(converter)
 
 
 def concrete_converter(model: Any, input_shape: tuple[int, ...]) -> Any:

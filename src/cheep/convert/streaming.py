@@ -19,7 +19,7 @@ import numpy as np
 
 from cheep.convert.runtime import dequantize_as, quantize_as, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
-from cheep.convert.tflite import _run
+from cheep.convert.tflite import run_converter
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
 from cheep.tflite.model import TensorInfo, read_model
@@ -253,7 +253,7 @@ def convert_step(cell: Cell, features: np.ndarray, feature_range: tuple[float, f
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], None)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    model = _described(_run(converter), cell)
+    model = _described(run_converter(converter), cell)
     _check_one_step(model, cell, features[0])
     return model
 

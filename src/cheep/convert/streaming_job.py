@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cheep import __version__, runs
+from cheep import __version__
 from cheep.convert.data import ConversionData, classes_of, load_data
 from cheep.convert.exports import render_c_header, render_c_source
 from cheep.convert.load import beside
@@ -18,6 +18,7 @@ from cheep.convert.pytorch import load_torch_streaming
 from cheep.convert.stages import check_stages
 from cheep.convert.streaming import StreamingResult, convert_streaming, describe, run_float
 from cheep.errors import CheepError, GateError
+from cheep.files import write_bytes, write_json
 
 
 def convert_pair(job: dict[str, Any], folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -106,11 +107,11 @@ def write_pair(result: StreamingResult, data: ConversionData, folder: Path, expo
             texts[f"{name}.h"] = render_c_header(model, name, arena, data.labels if name == "step" else ())
             texts[f"{name}.cc"] = render_c_source(model, name)
         texts.update(render_compiled_pair(result))
-    runs.write_bytes(folder / "backbone.tflite", result.backbone)
-    runs.write_bytes(folder / "step.tflite", result.step.data)
-    runs.write_json(folder / "streaming.json", described)
+    write_bytes(folder / "backbone.tflite", result.backbone)
+    write_bytes(folder / "step.tflite", result.step.data)
+    write_json(folder / "streaming.json", described)
     for name, text in texts.items():
-        runs.write_bytes(folder / name, text.encode())
+        write_bytes(folder / name, text.encode())
     return ["backbone.tflite", "step.tflite", "streaming.json", *texts]
 
 

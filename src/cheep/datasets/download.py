@@ -30,11 +30,11 @@ from cheep.config import ActivityConfig, Settings
 from cheep.datasets.activity import LevelMeter
 from cheep.datasets.bands import share_above
 from cheep.datasets.credits import notice_text
-from cheep.datasets.files import DiskError, write_text
 from cheep.datasets.web import Fetcher, Permanent, Transient, blocks
 from cheep.datasets.xeno_canto import XcRecording
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
+from cheep.files import DiskError, write_text
 
 log = logging.getLogger(__name__)
 

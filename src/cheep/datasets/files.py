@@ -1,47 +1,15 @@
-"""Files that are whole or absent, and CSV reading whose errors name the line."""
+"""Text and CSV files that people made, read with errors that name the line."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from cheep.errors import CheepError
 
 #: No field of a list of recordings is longer than this; longer means an unclosed quote.
 MAX_FIELD_CHARS = 1_000_000
-
-
-class DiskError(CheepError):
-    """A file cannot be written: no use going on with the next one."""
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path``; on success flush it to the disk and rename it to ``path``."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise DiskError(f"{path}: cannot write: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-
-
-def write_text(path: Path | str, text: str) -> None:
-    """Write ``text`` as UTF-8 by :func:`atomic_write`."""
-    with atomic_write(path) as stream:
-        stream.write(text.encode())
 
 
 def read_text(path: Path | str, max_bytes: int = 1 << 30) -> str:

@@ -19,8 +19,9 @@ import numpy as np
 from typing_extensions import Self
 
 from cheep.config import nearest_name
-from cheep.datasets.files import atomic_write, csv_rows
+from cheep.datasets.files import csv_rows
 from cheep.errors import CheepError
+from cheep.files import atomic_write
 
 #: Columns that every manifest has, in their order.
 REQUIRED = (

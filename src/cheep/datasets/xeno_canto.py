@@ -18,10 +18,11 @@ from pydantic import Field, field_validator
 from typing_extensions import Self
 
 from cheep.config import Settings, canonical_json
-from cheep.datasets.files import read_text, write_text
+from cheep.datasets.files import read_text
 from cheep.datasets.labels import Box
 from cheep.datasets.web import Fetcher, error_text, fix_url
 from cheep.errors import CheepError
+from cheep.files import write_text
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cheep.errors import GateError
-from cheep.runs import write_bytes
+from cheep.files import write_bytes
 
 _SHOWN_LINES = 20
 

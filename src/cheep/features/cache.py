@@ -17,6 +17,7 @@ from cheep.audio import iter_audio
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 from cheep.features.digests import digests_of
+from cheep.files import atomic_write, write_text
 from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
@@ -113,21 +114,12 @@ def build_feature_cache(
 
 
 def _compute(paths, names, config, data_path: Path, index_path: Path, workers, progress) -> None:
-    data_path.parent.mkdir(parents=True, exist_ok=True)
-    part = data_path.with_suffix(f".{os.getpid()}.part")  # two trainings may fill one folder
     spans, total = {}, 0
-    try:
-        with part.open("wb") as out:
-            work = functools.partial(recording_columns, config=config)
-            for name, outcome in zip(names, map_each(work, paths, jobs=workers, progress=progress), strict=True):
-                outcome.value.tofile(out)
-                spans[name] = (total, len(outcome.value))
-                total += len(outcome.value)
-        os.replace(part, data_path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    work = functools.partial(recording_columns, config=config)
+    with atomic_write(data_path) as out:
+        for name, outcome in zip(names, map_each(work, paths, jobs=workers, progress=progress), strict=True):
+            out.write(outcome.value.tobytes())
+            spans[name] = (total, len(outcome.value))
+            total += len(outcome.value)
     text = json.dumps({"features": config.to_dict(), "spans": spans}, sort_keys=True, separators=(",", ":"))
-    temporary = index_path.with_suffix(f".json.{os.getpid()}.part")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, index_path)
+    write_text(index_path, text + "\n")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from cheep.errors import CheepError
+from cheep.files import DiskError, write_text
 
 log = logging.getLogger(__name__)
 INDEX = "digests.json"
@@ -77,12 +76,7 @@ def _read(index: Path) -> dict[str, list]:
 
 
 def _write(index: Path, known: dict[str, list]) -> None:
-    part = index.with_suffix(f".{os.getpid()}.part")
     try:
-        index.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(known, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")
-        os.replace(part, index)
-    except OSError as error:
-        log.info("%s: cannot be written (%s): files will be read again", index, error.strerror or error)
-        with contextlib.suppress(OSError):
-            part.unlink()
+        write_text(index, json.dumps(known, sort_keys=True, separators=(",", ":")) + "\n")
+    except DiskError as error:
+        log.info("%s; files will be read again", error)

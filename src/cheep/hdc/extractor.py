@@ -124,7 +124,7 @@ def write_extractor(folder: Path, name: str, extractor: Extractor, features: Fea
     """
     from cheep.convert.bundle import write_bundle
     from cheep.export.bundle import default_golden_window
-    from cheep.runs import write_bytes
+    from cheep.files import write_bytes
 
     n = extractor.n_dims
     if n > MAX_FIRMWARE_DIMS:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cheep.device.engine import LiveEvent
-from cheep.runs import write_bytes
+from cheep.files import write_bytes
 
 COLUMNS = ("file", "start_s", "end_s", "label", "score")
 

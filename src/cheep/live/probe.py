@@ -16,8 +16,8 @@ import numpy as np
 from cheep.audio import resample
 from cheep.audio.augment import MicrophonePath
 from cheep.errors import CheepError
+from cheep.files import write_json
 from cheep.live import probe_signal as signal
-from cheep.runs import write_json
 
 _BANDS_HZ = np.array([100, 125, 160, 200, 250, 315, 400, 500, 630, 800, 1000, 1250, 1600, 2000, 2500, 3150, 3600,
                       4000, 5000, 6300, 7500, 8000, 10000, 12500, 15000], np.float64)  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from cheep.device.engine import Engine, LiveEvent, StepResult
-from cheep.runs import write_json
+from cheep.files import write_json
 
 EVENT_COLUMNS = ("utc", "start_s", "end_s", "label", "score")
 

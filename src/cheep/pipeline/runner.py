@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cheep import runs, stages
+from cheep import runs
 from cheep.evaluate.windows import WindowScores
+from cheep.files import write_bytes, write_json
 from cheep.pipeline import steps
 from cheep.pipeline.cache import StepCache
 from cheep.pipeline.schema import PipelineConfig
@@ -53,7 +54,7 @@ def run_pipeline(
         outcome = _cross_validated(config, folder, say, progress, tracker) if config.dataset.cross_validate else None
         if outcome is None:
             outcome = _one(config, folder, say, progress, tracker)
-        runs.write_json(folder / steps.RESULTS, {"rows": outcome.rows, "config_sha256": steps.config_sha256(config)})
+        write_json(folder / steps.RESULTS, {"rows": outcome.rows, "config_sha256": steps.config_sha256(config)})
         tracker.finish(outcome.rows, folder)
     except BaseException:
         tracker.abort()
@@ -73,7 +74,7 @@ def save_resolved(config: PipelineConfig, folder: Path) -> None:
 
     values = json.loads(config.model_dump_json())
     text = "# Every setting of this run, defaults included.\n" + yaml.safe_dump(values, sort_keys=False)
-    runs.write_bytes(folder / RESOLVED, text.encode())
+    write_bytes(folder / RESOLVED, text.encode())
 
 
 def limit_gpu(gib: float | None) -> None:
@@ -121,7 +122,7 @@ def _one(config: PipelineConfig, folder: Path, say, progress, tracker: Tracker) 
             files += steps.deployment_step(context)
     rows = [_row(name, values, folder) for name, values in results.items()]
     report = None
-    if (folder / stages.EVALUATION).is_file() and (folder / stages.TRAINING).is_file() and "data" in context.keys:
+    if (folder / runs.EVALUATION).is_file() and (folder / runs.TRAINING).is_file() and "data" in context.keys:
         report = _report(config, folder, rows)
         files += write_report(report, folder / runs.REPORT)
     return Outcome(folder, rows, context.executed, context.cached, files, report)

@@ -13,12 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from cheep import runs, stages
+from cheep import runs
 from cheep.config import DetectorConfig, FeatureConfig, TrainConfig
 from cheep.datasets.manifest import load_manifest
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
 from cheep.features.digests import sha256_of
+from cheep.files import needed, read_json, write_bytes, write_json
+from cheep.job.quantize import quantize_after_training, quantize_aware
+from cheep.job.scores import int8_scores, keras_scores
+from cheep.job.train import train_network
+from cheep.job.windows import load_windows
+from cheep.models.saved import load_keras
 from cheep.pipeline.cache import StepCache, content_key
 from cheep.pipeline.data import MANIFEST, QUANTIZATION_MANIFEST, build_data, list_recordings
 from cheep.pipeline.mapping import feature_config, qat_config, train_config
@@ -55,7 +61,7 @@ class Context:
         """The features: of the model where one is given, else of the configuration."""
         manifest = self.run / runs.MANIFEST
         if self.config.general.model_path is not None and manifest.is_file():
-            values = runs.read_json(manifest, "cheep run")["features"]
+            values = read_json(manifest, "cheep run")["features"]
             return FeatureConfig.parse(values, str(manifest))
         return feature_config(self.config)
 
@@ -91,10 +97,10 @@ def training_step(context: Context) -> None:
     config, features = train_config(context.config), feature_config(context.config)
     key = content_key("training", [context.keys["data"], features.to_dict(), config.to_dict()])
     context.keys["training"] = key
-    names = (runs.FLOAT_MODEL, runs.FLOAT_TFLITE, stages.TRAINING)
+    names = (runs.FLOAT_MODEL, runs.FLOAT_TFLITE, runs.TRAINING)
 
     def make() -> None:
-        result, _ = stages.train_stage(context.run, features, config, context.progress, context.on_epoch)
+        result, _ = train_network(context.run, features, config, context.progress, context.on_epoch)
         if result.interrupted:
             raise KeyboardInterrupt
 
@@ -109,11 +115,11 @@ def quantization_step(context: Context) -> None:
     inputs.append(context.config.dataset.quantization_split)
     key = content_key("quantization", inputs)
     context.keys["quantization"] = key
-    names = (runs.INT8_TFLITE, runs.MANIFEST, stages.EVALUATION, FLOAT_IO_TFLITE)
+    names = (runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION, FLOAT_IO_TFLITE)
 
     def make() -> None:
         if q.quantization_type == "QAT":
-            result, _ = stages.qat_stage(context.run, qat_config(context.config), context.progress, context.on_epoch)
+            result, _ = quantize_aware(context.run, qat_config(context.config), context.progress, context.on_epoch)
             if result.interrupted:
                 raise KeyboardInterrupt
         else:
@@ -135,56 +141,44 @@ def evaluation_step(context: Context, int8: bool) -> dict[str, Any]:
     config = context.config
     name = "int8" if int8 else "float"
     model = context.run / (runs.INT8_TFLITE if int8 else runs.FLOAT_MODEL)
-    runs.needed(model, "cheep run with a chain that trains or quantizes")
+    needed(model, "cheep run with a chain that trains or quantizes")
     inputs = [name, sha256_of(model), context.keys.get("data"), config.evaluation.to_dict(), context.features.to_dict()]
     key = content_key("evaluation", inputs)
 
     def make() -> None:
-        runs.write_json(context.run / f"evaluation_{name}.json", judge(model_scores(context, int8), config))
+        write_json(context.run / f"evaluation_{name}.json", judge(model_scores(context, int8), config))
 
     file = f"evaluation_{name}.json"
     context.note(f"evaluation ({name})", context.cache.files("evaluation", key, context.run, (file,), make))
-    return runs.read_json(context.run / file, "cheep run")
+    return read_json(context.run / file, "cheep run")
 
 
 def model_scores(context: Context, int8: bool) -> dict[str, WindowScores]:
     """Return the scores of the float or int8 model on each split that has windows."""
     training = _training(context)
-    windows = stages.load_windows(context.run, context.features, training, context.progress)
+    windows = load_windows(context.run, context.features, training, context.progress)
     if int8:
         from cheep.tflite.tflm import TflmModel
 
-        return stages.int8_scores(TflmModel(context.run / runs.INT8_TFLITE), windows)
-    model = stages.load_keras(context.run / runs.FLOAT_MODEL)
-    out = {}
-    for name, part in windows.splits.items():
-        if len(part):
-            scores = np.asarray(model.predict(part.all()[..., None], batch_size=512, verbose=0), np.float32)
-            if scores.shape[1] != part.targets.shape[1]:
-                raise CheepError(
-                    f"general.model_path: the model has {scores.shape[1]} outputs, the data set "
-                    f"{part.targets.shape[1]} labels "
-                    f"({', '.join(windows.plan.labels)}); set dataset.class_names to the model's labels"
-                )
-            out[name] = WindowScores(windows.plan.labels, windows.plan.activation, part.targets, scores, part.clip)
-    return out
+        return int8_scores(TflmModel(context.run / runs.INT8_TFLITE), windows)
+    return keras_scores(load_keras(context.run / runs.FLOAT_MODEL), windows)
 
 
 def benchmarking_step(context: Context, int8: bool = True) -> dict[str, Any]:
     """Return bytes, RAM, flash and instructions of the model on the emulated Cortex-M4F (int8), or bytes (float)."""
     if not int8:
-        path = runs.needed(context.run / runs.FLOAT_TFLITE, "cheep run with a chain that trains")
+        path = needed(context.run / runs.FLOAT_TFLITE, "cheep run with a chain that trains")
         values = {"float": {"model_bytes": path.stat().st_size}}
         context.note("benchmarking (float: the device runs int8 only; size)", False)
         return values
-    model = runs.needed(context.run / runs.INT8_TFLITE, "cheep run with a chain that quantizes")
+    model = needed(context.run / runs.INT8_TFLITE, "cheep run with a chain that quantizes")
     key = content_key("benchmarking", [sha256_of(model), context.config.benchmarking.to_dict()])
 
     def make() -> None:
-        runs.write_json(context.run / BENCHMARK, {"int8": _measure(model)})
+        write_json(context.run / BENCHMARK, {"int8": _measure(model)})
 
     context.note("benchmarking", context.cache.files("benchmarking", key, context.run, (BENCHMARK,), make))
-    return runs.read_json(context.run / BENCHMARK, "cheep run")
+    return read_json(context.run / BENCHMARK, "cheep run")
 
 
 def prediction_step(context: Context) -> list[dict[str, Any]]:
@@ -232,11 +226,11 @@ def deployment_step(context: Context) -> list[Path]:
     limit = context.config.deployment.unknown_class_threshold
     manifest_path = context.run / runs.MANIFEST
     if limit is not None:
-        manifest = runs.read_json(manifest_path, "cheep run")
+        manifest = read_json(manifest_path, "cheep run")
         detector = manifest["detector"]
         detector["threshold"] = [None if t is None else limit for t in detector["threshold"]]
         manifest["detector"] = DetectorConfig.parse(detector, "deployment").to_dict()
-        runs.write_json(manifest_path, manifest)
+        write_json(manifest_path, manifest)
     target = Path(context.config.deployment.output_dir or context.run / "generated")
     target.mkdir(parents=True, exist_ok=True)
     model = export.load_export(context.run)
@@ -260,7 +254,7 @@ def deployment_step(context: Context) -> list[Path]:
 def use_model(context: Context) -> None:
     """Bring ``general.model_path`` into the run folder."""
     path = Path(context.config.general.model_path or "")
-    known = (runs.FLOAT_MODEL, runs.FLOAT_TFLITE, stages.TRAINING, runs.INT8_TFLITE, runs.MANIFEST, stages.EVALUATION)
+    known = (runs.FLOAT_MODEL, runs.FLOAT_TFLITE, runs.TRAINING, runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION)
     if path.is_dir():
         found = [name for name in known if (path / name).is_file()]
         if not found:
@@ -284,78 +278,25 @@ _PATCH_SETTINGS = (
 
 
 def _post_training(context: Context) -> None:
-    from cheep.convert.bundle import write_bundle
-    from cheep.convert.tflite import calibrated_int8
-    from cheep.evaluate.windows import summarize
-    from cheep.tf_runtime import seed_everything
-    from cheep.tflite.tflm import TflmModel
-
-    training, features, seed = _training(context), context.features, context.config.general.global_seed
-    seed_everything(seed)
-    windows = stages.load_windows(context.run, features, training, context.progress)
-    model = stages.load_keras(context.run / runs.FLOAT_MODEL)
-    real = _representative(context, windows, training, features)
-    tflite = calibrated_int8(model, real)
-    runtime = TflmModel(tflite)
-    scores = stages.int8_scores(runtime, windows)
-    described = stages.describe_data(context.run, windows)
-    manifest = write_bundle(
-        context.run, runs.INT8_TFLITE, tflite, features=features, labels=windows.plan.labels,
-        detector=stages.first_detector(windows, scores["val"]), golden=stages._golden_window(runtime, windows),
-        data=described,
-        training={"train": training.to_dict(), "ptq": {"windows": len(real)}, "background": windows.plan.background},
-    )  # fmt: skip
-    q = context.config.quantization
-    if "float" in (q.quantization_input_type, q.quantization_output_type):
-        runs.write_bytes(context.run / FLOAT_IO_TFLITE, _float_io(model, real, q))
-    float_metrics = stages.evaluate_keras(model, windows)
-    sizes = {"int8": manifest["model"]["bytes"], "arena": manifest["model"]["arena_bytes"]}
-    if (context.run / runs.FLOAT_TFLITE).is_file():
-        sizes["float"] = (context.run / runs.FLOAT_TFLITE).stat().st_size
-    runs.write_json(
-        context.run / stages.EVALUATION,
-        {
-            "metrics": {"float": float_metrics, "int8": {name: summarize(scores[name]) for name in scores}},
-            "history_qat": [],
-            "best_epoch_qat": 0,
-            "bytes": sizes,
-            "model_sha256": manifest["model"]["sha256"],
-        },
+    data, q = context.config.dataset, context.config.quantization
+    examples = context.run / QUANTIZATION_MANIFEST
+    kinds = (q.quantization_input_type, q.quantization_output_type)
+    quantize_after_training(
+        context.run,
+        context.features,
+        _training(context),
+        seed=context.config.general.global_seed,
+        examples=examples if examples.is_file() else None,
+        share=data.quantization_split,
+        float_io=(FLOAT_IO_TFLITE, kinds) if "float" in kinds else None,
+        on_file=context.progress,
     )
 
 
-def _representative(context: Context, windows, training: TrainConfig, features: FeatureConfig) -> np.ndarray:
-    from cheep.training.data import load_cache, window_set
-
-    part = windows.splits["train"]
-    if (context.run / QUANTIZATION_MANIFEST).is_file():
-        manifest = load_manifest(context.run / QUANTIZATION_MANIFEST)
-        cache = load_cache(manifest, features, context.run / "features", context.progress)
-        part = window_set(manifest, cache, windows.plan)
-    share = context.config.dataset.quantization_split
-    count = min(len(part), 500) if share is None else max(16, round(share * len(part)))
-    rng = np.random.default_rng(training.seed)
-    return part.gather(np.sort(rng.permutation(len(part))[:count]))
-
-
-def _float_io(model: Any, real: np.ndarray, q: Any) -> bytes:
-    """The same PTQ model with float input and/or output (a Quantize or Dequantize operator inside)."""
-    from cheep.convert.tflite import _int8, _run
-    from cheep.tf_runtime import import_tf
-
-    tf = import_tf()
-    converter = _int8(model)
-    kinds = {"float": tf.float32, "int8": tf.int8}
-    converter.inference_input_type = kinds[q.quantization_input_type]
-    converter.inference_output_type = kinds[q.quantization_output_type]
-    converter.representative_dataset = lambda: ([w[None, ..., None].astype(np.float32)] for w in real)
-    return _run(converter)
-
-
 def _training(context: Context) -> TrainConfig:
-    path = context.run / stages.TRAINING
+    path = context.run / runs.TRAINING
     if path.is_file():
-        return TrainConfig.parse(runs.read_json(path, stages.TRAIN_COMMAND)["train"], str(path))
+        return TrainConfig.parse(read_json(path, runs.TRAIN_COMMAND)["train"], str(path))
     return train_config(context.config)
 
 
@@ -403,7 +344,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(out, ["file", "label", "score", "events"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    runs.write_bytes(path, out.getvalue().encode())
+    write_bytes(path, out.getvalue().encode())
 
 
 def config_sha256(config: PipelineConfig) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from cheep import runs
 from cheep.config import default_stride
 from cheep.errors import CheepError
+from cheep.files import read_json
 from cheep.pipeline.runner import run_pipeline
 from cheep.pipeline.schema import PipelineConfig
 from cheep.pipeline.validate import load_config
@@ -132,7 +132,7 @@ def tune(
             say(f"trial {trial.number}: impossible: {error}")
             raise optuna.TrialPruned(str(error)) from None
         row = next(row for row in outcome.rows if row["model"] == "int8")
-        accuracy = runs.read_json(target / "evaluation_int8.json", "cheep tune")["metrics"]["val"]["clip_accuracy"]
+        accuracy = read_json(target / "evaluation_int8.json", "cheep tune")["metrics"]["val"]["clip_accuracy"]
         cost = instructions_per_s(row["instructions"], settings)
         trial.set_user_attr("ram_bytes", row["ram_bytes"])
         over = budget.excess(row)

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from cheep import __version__, runs, stages
+from cheep import __version__, runs
 from cheep.audio import iter_audio
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
 from cheep.device.engine import Engine
 from cheep.evaluate.matching import Annotation, Detection
 from cheep.evaluate.windows import WindowScores
+from cheep.files import read_json
+from cheep.job.scores import int8_scores
+from cheep.job.windows import Windows, load_windows
 from cheep.report.results import DataRow, DataSummary, History, Mistake, RunResults, Soundscape, Variant
 from cheep.tflite.tflm import TflmModel
 
@@ -29,14 +32,14 @@ def results_of_run(
 
     The test scores are computed anew by the int8 model in TFLM.
     """
-    training = runs.read_json(run / stages.TRAINING, stages.TRAIN_COMMAND)
-    evaluation = runs.read_json(run / stages.EVALUATION, stages.QAT_COMMAND)
-    manifest = runs.read_json(run / runs.MANIFEST, stages.QAT_COMMAND)
+    training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
+    evaluation = read_json(run / runs.EVALUATION, runs.QAT_COMMAND)
+    manifest = read_json(run / runs.MANIFEST, runs.QAT_COMMAND)
     features = FeatureConfig.parse(manifest["features"], str(run / runs.MANIFEST))
-    config = TrainConfig.parse(training["train"], str(run / stages.TRAINING))
-    windows = stages.load_windows(run, features, config)
+    config = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
+    windows = load_windows(run, features, config)
     runtime = TflmModel(run / runs.INT8_TFLITE)
-    test = stages.int8_scores(runtime, windows).get("test")
+    test = int8_scores(runtime, windows).get("test")
     return RunResults(
         title=title,
         labels=tuple(manifest["labels"]),
@@ -165,7 +168,7 @@ def _history(stage: str, history: list[dict[str, float]], best_epoch: int) -> Hi
     return History(stage, metrics, best_epoch - 1 if best_epoch else None)
 
 
-def _mistakes(windows: stages.Windows, test: WindowScores, features: FeatureConfig) -> tuple[Mistake, ...]:
+def _mistakes(windows: Windows, test: WindowScores, features: FeatureConfig) -> tuple[Mistake, ...]:
     """Return the windows of different clips whose own label got the least score against the best other one."""
     rows = windows.manifest.of_split("test")
     names = rows.column("label")

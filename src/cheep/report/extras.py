@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cheep import runs
+from cheep.files import read_json
 from cheep.report.results import OperatingCurve, RobustnessRow, RunResults
 
 CALIBRATION, FIELD = "calibration.json", "field.json"
@@ -34,7 +34,7 @@ def with_extras(run: RunResults, folder: Path) -> RunResults:
 def _of_model(path: Path, sha256: str, made_by: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    values = runs.read_json(path, made_by)
+    values = read_json(path, made_by)
     return values if values.get("model_sha256") == sha256 else None
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import soundfile
 
 from cheep import __version__
+from cheep.files import write_bytes
 from cheep.report import figures
 from cheep.report.content import TestContent, plain, soundscape_content, test_content, to_dict
 from cheep.report.results import RunResults
 from cheep.resources import package_file
-from cheep.runs import write_bytes
 
 _TEMPLATE = "report.html.j2"
 _TEMPLATES = package_file("report", "templates")

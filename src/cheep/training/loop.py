@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cheep.config import Settings, TrainConfig
+from cheep.files import atomic_write, write_text
 from cheep.training.augment import draw_epoch
 from cheep.training.data import WindowSet, balanced_draw
 from cheep.training.distill import Teacher
@@ -177,7 +178,8 @@ class _State:
         }
         file = f"weights-{len(history) % 2}.npz"
         arrays = {f"{name}{i}": w for name, weights in groups.items() for i, w in enumerate(weights)}
-        np.savez(self._folder / file, **arrays)
+        with atomic_write(self._folder / file) as stream:
+            np.savez(stream, **arrays)
         state = {
             "key": self._key,
             "file": file,
@@ -186,9 +188,7 @@ class _State:
             "averaged": average[0] if average else 0,
             "count": {name: len(weights) for name, weights in groups.items()},
         }
-        temporary = self._folder / "state.json.part"
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        temporary.replace(self._folder / "state.json")
+        write_text(self._folder / "state.json", json.dumps(state))
 
     def clear(self) -> None:
         if self._folder is not None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cheep.errors import CheepError
 from cheep.export import ExportModel, load_export
+from cheep.files import write_bytes, write_json
 from cheep.resources import include_dir, package_file, source_dir
-from cheep.runs import write_bytes, write_json
 
 PAGE_FILES = ("index.html", "style.css", "app.js", "draw.js", "worker.js", "resample.js", "capture.js")
 WASM = "cheep.wasm"

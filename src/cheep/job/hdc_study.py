@@ -12,12 +12,15 @@ import numpy as np
 from cheep import runs
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.errors import CheepError
+from cheep.files import needed, read_json
 from cheep.hdc.config import HdcConfig
 from cheep.hdc.estimator import HdcClassifier, refine
 from cheep.hdc.export import sizes
 from cheep.hdc.extractor import Extractor, cut_at_embedding
 from cheep.hdc.learner import HdcLearner
 from cheep.hdc.model import HdcModel
+from cheep.job.windows import load_windows
+from cheep.models.saved import load_keras
 
 SPLITS = ("train", "val", "test")
 PASSES = 10  # of rehearsal, as CHEEP_HDC_APP_PASSES
@@ -73,50 +76,47 @@ def load_study(run: Path) -> Study:
     CheepError
         The run is not trained or quantized, or has fewer than two softmax classes.
     """
-    from cheep import stages
 
-    training = runs.read_json(run / stages.TRAINING, stages.TRAIN_COMMAND)
+    training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
     if training["activation"] != "softmax":
         raise CheepError(
             f"{run}: one species against the background; a hyperdimensional head needs two or more labels (softmax)"
         )
-    features = FeatureConfig.parse(training["features"], str(run / stages.TRAINING))
-    config = TrainConfig.parse(training["train"], str(run / stages.TRAINING))
-    tflite = runs.needed(run / runs.INT8_TFLITE, stages.QAT_COMMAND).read_bytes()
+    features = FeatureConfig.parse(training["features"], str(run / runs.TRAINING))
+    config = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
+    tflite = needed(run / runs.INT8_TFLITE, runs.QAT_COMMAND).read_bytes()
     extractor = cut_at_embedding(tflite)
-    windows = stages.load_windows(run, features, config)
+    windows = load_windows(run, features, config)
     splits = _embed_splits(run, windows, extractor)
     return Study(tuple(windows.plan.labels), features, extractor, len(tflite), splits)
 
 
 def load_new_classes(run: Path, others: Path) -> NewClasses:
     """Embed the recordings of another run folder (only its ``dataset.csv`` is used) with the network of ``run``."""
-    from cheep import stages
 
-    training = runs.read_json(run / stages.TRAINING, stages.TRAIN_COMMAND)
-    features = FeatureConfig.parse(training["features"], str(run / stages.TRAINING))
-    config = TrainConfig.parse(training["train"], str(run / stages.TRAINING))
-    tflite = runs.needed(run / runs.INT8_TFLITE, stages.QAT_COMMAND).read_bytes()
-    windows = stages.load_windows(others, features, config)
+    training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
+    features = FeatureConfig.parse(training["features"], str(run / runs.TRAINING))
+    config = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
+    tflite = needed(run / runs.INT8_TFLITE, runs.QAT_COMMAND).read_bytes()
+    windows = load_windows(others, features, config)
     splits = _embed_splits(run, windows, cut_at_embedding(tflite))
     return NewClasses(tuple(windows.plan.labels), splits["train"], splits["test"])
 
 
 def _embed_splits(run: Path, windows: Any, extractor: Extractor) -> dict[str, Embedded]:
-    from cheep import stages
     from cheep.compiler import CompiledModel
     from cheep.features import quantize
     from cheep.tf_runtime import import_tf
 
     keras = import_tf().keras
-    network = stages.load_keras(run / runs.FLOAT_MODEL)
+    network = load_keras(run / runs.FLOAT_MODEL)
     both = keras.Model(network.input, [network.get_layer("embedding").output, network.output])
     whole = CompiledModel(run / runs.INT8_TFLITE)
     splits = {}
     for name in SPLITS:
         part = windows.splits[name]
         if not len(part):
-            raise CheepError(f"{run}: no windows in split {name!r}; split again with {stages.SPLIT_COMMAND}")
+            raise CheepError(f"{run}: no windows in split {name!r}; split again with {runs.SPLIT_COMMAND}")
         x = part.all()
         float_embedding, float_scores = both.predict(x[..., None], batch_size=512, verbose=0)
         q = quantize(x, whole.inputs[0].scale, whole.inputs[0].zero_point)

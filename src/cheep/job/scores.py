@@ -1,0 +1,95 @@
+"""What a network says of a run's windows: scores, metrics, the first thresholds, the window of the boot check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cheep.config import DetectorConfig, default_stride
+from cheep.errors import CheepError
+from cheep.evaluate.windows import WindowScores, summarize
+from cheep.features import quantize
+from cheep.job.windows import Windows
+from cheep.tflite.tflm import TflmModel
+from cheep.training.data import LabelPlan, WindowSet
+
+
+def keras_scores(model: Any, windows: Windows) -> dict[str, WindowScores]:
+    """Return the scores of a Keras model for each split that has windows.
+
+    Raises
+    ------
+    CheepError
+        The model has another number of outputs than the run has labels.
+    """
+    out = {}
+    for name, part in windows.splits.items():
+        if len(part):
+            scores = model.predict(part.all()[..., None], batch_size=512, verbose=0)
+            if scores.shape[1] != part.targets.shape[1]:
+                raise CheepError(
+                    f"the model has {scores.shape[1]} outputs, the data set {part.targets.shape[1]} labels "
+                    f"({', '.join(windows.plan.labels)}); use the labels that the model was trained on"
+                )
+            out[name] = _scores_of(part, windows.plan, scores)
+    return out
+
+
+def evaluate_keras(model: Any, windows: Windows) -> dict[str, Any]:
+    """Return the metrics of a Keras model on each split that has windows."""
+    return {name: summarize(scores) for name, scores in keras_scores(model, windows).items()}
+
+
+def int8_scores(runtime: TflmModel, windows: Windows) -> dict[str, WindowScores]:
+    """Return the scores of the int8 model in TFLM for each split that has windows."""
+    out = {}
+    for name, part in windows.splits.items():
+        if len(part):
+            raw = runtime.scores(quantize_windows(runtime, part.all()))
+            out[name] = _scores_of(part, windows.plan, dequantize_scores(runtime, raw))
+    return out
+
+
+def quantize_windows(runtime: TflmModel, x: np.ndarray) -> np.ndarray:
+    """Quantize float windows (n, frames, mels) with the model's own input scale, by the device's rule."""
+    detail = runtime.input_info
+    return quantize(x, detail.scale, detail.zero_point)
+
+
+def dequantize_scores(runtime: TflmModel, q: np.ndarray) -> np.ndarray:
+    """Return int8 scores (n, classes) as float32 in 0..1."""
+    detail = runtime.output_info
+    return ((q.astype(np.float32) - detail.zero_point) * np.float32(detail.scale)).astype(np.float32)
+
+
+def first_detector(windows: Windows, val: WindowScores, false_rate: float = 0.01) -> DetectorConfig:
+    """Return a detector whose thresholds let at most ``false_rate`` of the validation windows of others through.
+
+    It stands until ``cheep calibrate`` measures false alarms per hour on long recordings.
+    """
+    plan = windows.plan
+    thresholds: list[float | None] = []
+    for i, label in enumerate(plan.labels):
+        if label == plan.background:
+            thresholds.append(None)
+            continue
+        others = np.sort(val.scores[val.targets[:, i] == 0, i])
+        value = (
+            float(others[min(len(others) - 1, int(np.ceil(len(others) * (1 - false_rate))))]) if len(others) else 0.5
+        )
+        thresholds.append(round(min(max(value + 1 / 256, 0.1), 0.98), 4))
+    return DetectorConfig(stride_frames=default_stride(windows.features.hop_s), threshold=tuple(thresholds))
+
+
+def golden_window(runtime: TflmModel, windows: Windows) -> np.ndarray:
+    """Return a validation window, (frames, mels) int8, whose scores differ clearly: what a board checks at boot."""
+    part = windows.splits["val"]
+    rows = np.linspace(0, len(part) - 1, min(len(part), 256)).astype(int)
+    q = quantize_windows(runtime, part.gather(rows))
+    scores = runtime.scores(q).astype(int)
+    return q[int(np.argmax(scores.max(axis=1) - np.abs(scores.mean(axis=1))))]
+
+
+def _scores_of(part: WindowSet, plan: LabelPlan, scores: np.ndarray) -> WindowScores:
+    return WindowScores(plan.labels, plan.activation, part.targets, np.asarray(scores, np.float32), part.clip)

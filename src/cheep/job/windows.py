@@ -1,0 +1,71 @@
+"""The windows of a run: its examples with their features, by split."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep import runs
+from cheep.config import FeatureConfig, TrainConfig
+from cheep.datasets.manifest import Manifest, load_manifest
+from cheep.errors import CheepError
+from cheep.files import needed
+from cheep.training.data import LabelPlan, WindowSet, load_cache, window_set
+
+OnFile = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """The run's windows by split, and what the labels mean."""
+
+    plan: LabelPlan
+    features: FeatureConfig
+    splits: dict[str, WindowSet]
+    manifest: Manifest
+
+
+def plan_of(run: Path, config: TrainConfig) -> LabelPlan:
+    """Return what the outputs of a network trained on this run will mean."""
+    return LabelPlan.of(load_manifest(needed(run / runs.DATASET, runs.SPLIT_COMMAND)), config)
+
+
+def load_windows(run: Path, features: FeatureConfig, config: TrainConfig, on_file: OnFile | None = None) -> Windows:
+    """Read ``dataset.csv`` of a run, compute (or reuse) the features, and return the windows by split."""
+    manifest = load_manifest(needed(run / runs.DATASET, runs.SPLIT_COMMAND))
+    plan = LabelPlan.of(manifest, config)
+    cache = load_cache(manifest, features, run / "features", on_file)
+    splits = {name: window_set(manifest.of_split(name), cache, plan) for name in ("train", "val", "test")}
+    if features.compression == "pcen" or (config.teacher_model and "pcen" in config.teachers):
+        splits["train"] = with_levels(splits["train"], manifest, run)
+    for name in ("train", "val"):
+        if not len(splits[name]):
+            raise CheepError(
+                f"{run / runs.DATASET}: no windows in split {name!r}; split again with {runs.SPLIT_COMMAND}"
+            )
+    return Windows(plan, features, splits, manifest)
+
+
+def with_levels(part: WindowSet, manifest: Manifest, run: Path) -> WindowSet:
+    """Return the windows with the same stretches of sound in dB beside them."""
+    levels = part.cache.config.model_copy(update={"compression": "db"})
+    return dataclasses.replace(part, levels=load_cache(manifest, levels, run / "features"))
+
+
+def describe_data(run: Path, windows: Windows) -> dict[str, Any]:
+    """Return what the model was trained on: hash of the manifest, counts by label and split."""
+    counts: dict[str, dict[str, int]] = {}
+    for label, split in zip(windows.manifest.column("label"), windows.manifest.column("split"), strict=True):
+        counts.setdefault(label, {}).setdefault(split, 0)
+        counts[label][split] += 1
+    return {
+        "dataset_sha256": hashlib.sha256((run / runs.DATASET).read_bytes()).hexdigest(),
+        "windows": counts,
+        "recordings": len(set(windows.manifest.column("recording"))),
+        "hours": round(float(np.sum(windows.manifest.duration_s)) / 3600, 3),
+    }
