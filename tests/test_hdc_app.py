@@ -48,7 +48,7 @@ class Board:
     """The C application with a list for its serial line."""
 
     def __init__(self, model: HdcModel, slots: int, storage: Storage | None):
-        names = ("cheep_hdc_app.c", "cheep_lines.c", "cheep_text.c", "cheep_selfcheck.c")
+        names = ("cheep_hdc_app.c", "cheep_lines.c", "cheep_text.c")
         sources = [*core_sources(), *(firmware_root() / "common" / "src" / name for name in names)]
         self.core = ctypes.CDLL(str(compile_shared(sources, [include_dir()], name="cheep_hdc_app")))
         self.constants = CoreHdc(model, slots)

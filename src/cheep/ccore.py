@@ -26,6 +26,7 @@ WARNINGS = ("-Wall", "-Wextra", "-Wconversion")
 # Files of the core that need neither a board nor a model.
 CORE_FILES = (
     "cheep_columns.c",
+    "cheep_crc32.c",
     "cheep_detector.c",
     "cheep_fft.c",
     "cheep_frontend.c",

@@ -14,9 +14,6 @@ extern "C" {
 
 #define CHEEP_SELFCHECK_COLUMNS 8
 
-/* CRC-32 (IEEE 802.3, as zlib) of n more bytes; start with crc = 0. */
-uint32_t cheep_crc32(uint32_t crc, const void *data, size_t n);
-
 /* The next n samples of the test sound: a rising tone over noise of changing strength, by integers
  * only. *state starts at 0. */
 void cheep_selfcheck_pcm(uint32_t *state, int16_t *pcm, size_t n);

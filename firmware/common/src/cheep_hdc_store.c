@@ -5,6 +5,7 @@
  * that does not hold the newest good record, foot last: whatever a power cut leaves there, the other slot is good. */
 #include <string.h>
 
+#include "cheep_crc32.h"
 #include "cheep_hdc.h"
 #include "cheep_hdc_internal.h"
 
@@ -20,19 +21,6 @@ typedef struct {
     uint16_t hyper;
     uint8_t form;
 } record;
-
-static uint32_t crc32(uint32_t crc, const uint8_t *data, uint32_t n)
-{
-    static const uint32_t table[16] = {0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
-                                       0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
-                                       0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu};
-    crc = ~crc;
-    for (uint32_t i = 0; i < n; i++) {
-        crc = table[(crc ^ data[i]) & 15u] ^ (crc >> 4);
-        crc = table[(crc ^ ((uint32_t)data[i] >> 4)) & 15u] ^ (crc >> 4);
-    }
-    return ~crc;
-}
 
 static void put16(uint8_t *to, uint32_t value)
 {
@@ -105,14 +93,14 @@ static cheep_status check_slot(const cheep_hdc_storage *storage, unsigned slot, 
     if (r->blocks < 1u || r->blocks > storage->slot_bytes / CHEEP_HDC_BLOCK - 1u) {
         return CHEEP_OK;
     }
-    uint32_t crc = crc32(0, block, CHEEP_HDC_BLOCK);
+    uint32_t crc = cheep_crc32(0, block, CHEEP_HDC_BLOCK);
     for (uint32_t i = 1; i <= r->blocks; i++) {
         status = storage->read(storage->context, slot, i * CHEEP_HDC_BLOCK, block, CHEEP_HDC_BLOCK);
         if (status != CHEEP_OK) {
             return status;
         }
         if (i < r->blocks) {
-            crc = crc32(crc, block, CHEEP_HDC_BLOCK);
+            crc = cheep_crc32(crc, block, CHEEP_HDC_BLOCK);
         }
     }
     r->good = get32(block) == crc && get32(block + 4) == ~crc;
@@ -152,7 +140,7 @@ static void put_block(writer *w, const uint8_t *block)
 {
     if (w->status == CHEEP_OK) {
         w->status = w->storage->write(w->storage->context, w->slot, w->block * CHEEP_HDC_BLOCK, block, CHEEP_HDC_BLOCK);
-        w->crc = crc32(w->crc, block, CHEEP_HDC_BLOCK);
+        w->crc = cheep_crc32(w->crc, block, CHEEP_HDC_BLOCK);
         w->block++;
     }
 }
@@ -237,7 +225,7 @@ static cheep_status take(cheep_hdc *h, const cheep_hdc_storage *storage, unsigne
         if (i == r->blocks) {
             return get32(block) == crc ? CHEEP_OK : CHEEP_ERROR_CORRUPT;
         }
-        crc = crc32(crc, block, CHEEP_HDC_BLOCK);
+        crc = cheep_crc32(crc, block, CHEEP_HDC_BLOCK);
         if (i == 0u) {
             continue;
         }

@@ -1,6 +1,6 @@
 #include "cheep_lines.h"
 
-#include "cheep_selfcheck.h"
+#include "cheep_crc32.h"
 
 void cheep_line_key(cheep_text *t, const char *name)
 {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "cheep_selfcheck.h"
+#include "cheep_crc32.h"
 #include "cheep_text.h"
 
 static cheep_status differ(char *error, const char *what, int64_t expected, int64_t found, cheep_status status)

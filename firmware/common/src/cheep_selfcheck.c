@@ -1,17 +1,6 @@
 #include "cheep_selfcheck.h"
 
-uint32_t cheep_crc32(uint32_t crc, const void *data, size_t n)
-{
-    const uint8_t *bytes = data;
-    crc = ~crc;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++) {
-            crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
-        }
-    }
-    return ~crc;
-}
+#include "cheep_crc32.h"
 
 void cheep_selfcheck_pcm(uint32_t *state, int16_t *pcm, size_t n)
 {
