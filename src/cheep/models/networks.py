@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cheep.models.registry import ModelSpec
+from cheep.models.spec import ModelSpec
 
 
 def _norm_relu(k: Any, x: Any, relu: bool = True) -> Any:

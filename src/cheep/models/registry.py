@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal
 
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
+from cheep.models.networks import SPECS
+from cheep.models.spec import ModelSpec
 
 MIN_FRAMES = 24
 MIN_MELS = 24
@@ -17,38 +17,18 @@ RANGE_DB = 70.0  # what lies further below a window's peak is the recording's no
 _SOUNDING_DB = 30.0  # a column with a cell no further below the peak counts for the means of the bands
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelSpec:
-    """A network: one line on what it is, and the builder of its body with fixed parameters.
-
-    ``body(tf, tensor, **parameters)`` maps the input tensor (batch, frames, mels, 1) to the embedding
-    (batch, 1, 1, d).
-    """
-
-    description: str
-    body: Callable[..., Any]
-    parameters: dict[str, Any]
-
-
-def _specs() -> dict[str, ModelSpec]:
-    from cheep.models import networks
-
-    return networks.SPECS
-
-
 def model_names() -> list[str]:
     """Return the registered names."""
-    return sorted(_specs())
+    return sorted(SPECS)
 
 
 def model_spec(name: str) -> ModelSpec:
     """Return the entry ``name``; raises CheepError with the nearest name."""
-    specs = _specs()
-    if name not in specs:
+    if name not in SPECS:
         raise CheepError(
-            f"model={name!r}: no such network{nearest_name(name, specs)}; one of {', '.join(sorted(specs))}"
+            f"model={name!r}: no such network{nearest_name(name, SPECS)}; one of {', '.join(sorted(SPECS))}"
         )
-    return specs[name]
+    return SPECS[name]
 
 
 def build_model(
