@@ -13,7 +13,8 @@ import pytest
 
 from cheep.convert.config import ConvertConfig
 from cheep.convert.data import ConversionData
-from cheep.convert.load import Source, load_source, unroll
+from cheep.convert.load import load_source, unroll
+from cheep.convert.source import SourceModel
 from cheep.tf_runtime import import_tf
 
 SHAPE = (20, 16, 1)
@@ -72,7 +73,7 @@ def _train(model, data: ConversionData, epochs: int, rate: float):
 
 
 @functools.cache
-def detector() -> Source:
+def detector() -> SourceModel:
     """Return a separable-convolution detector like the project's default, small."""
     k = import_tf().keras
     k.utils.set_random_seed(1)
@@ -87,11 +88,11 @@ def detector() -> Source:
     x = layers.Conv2D(20, 1, activation="relu")(x)
     x = layers.GlobalAveragePooling2D()(x)
     model = k.Model(start, layers.Dense(3, activation="softmax")(x), name="detector")
-    return Source("detector", "keras", _train(model, patterns(), 14, 6e-3), None, SHAPE)
+    return SourceModel("detector", "keras", _train(model, patterns(), 14, 6e-3), None, SHAPE)
 
 
 @functools.cache
-def mlp() -> Source:
+def mlp() -> SourceModel:
     """Return a perceptron for :func:`table`, one sigmoid output."""
     k = import_tf().keras
     k.utils.set_random_seed(1)
@@ -103,11 +104,11 @@ def mlp() -> Source:
             k.layers.Dense(1, activation="sigmoid"),
         ]
     )
-    return Source("mlp", "keras", _train(model, table(), 30, 8e-3), None, (8,))
+    return SourceModel("mlp", "keras", _train(model, table(), 30, 8e-3), None, (8,))
 
 
 @functools.cache
-def recurrent(kind: str = "GRU") -> Source:
+def recurrent(kind: str = "GRU") -> SourceModel:
     """Return a recurrent classifier for :func:`sequences`, as a user has it: not unrolled."""
     k = import_tf().keras
     k.utils.set_random_seed(1)
@@ -116,7 +117,7 @@ def recurrent(kind: str = "GRU") -> Source:
     )
     model, names = unroll(_train(model, sequences(), 20, 1e-2))
     assert names
-    return Source(kind.lower(), "keras", model, None, (12, 6))
+    return SourceModel(kind.lower(), "keras", model, None, (12, 6))
 
 
 TORCH = """
@@ -178,13 +179,13 @@ def _torch_folder() -> Path:
 
 
 @functools.cache
-def pytorch() -> Source:
+def pytorch() -> SourceModel:
     """Return a PyTorch network with a residual and channel attention, trained on :func:`patterns`."""
     folder = _torch_folder()
     return load_source(f"{folder / 'net.py'}:make", folder / "weights.pt")
 
 
 @functools.cache
-def onnx() -> Source:
+def onnx() -> SourceModel:
     """Return the same network read from an ONNX file."""
     return load_source(str(_torch_folder() / "net.onnx"))

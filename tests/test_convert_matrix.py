@@ -283,8 +283,8 @@ def test_too_much_loss_is_a_gate():
 
 def test_sensitivity_finds_the_layer_that_loses():
     """A weight of 300 on an input that is always zero makes one layer's weights coarse: keeping it float pays."""
-    from cheep.convert.load import Source
     from cheep.convert.sensitivity import layer_sensitivity
+    from cheep.convert.source import SourceModel
     from cheep.tf_runtime import import_tf
 
     k = import_tf().keras
@@ -300,7 +300,7 @@ def test_sensitivity_finds_the_layer_that_loses():
     layers[0].set_weights([np.hstack([w, np.zeros((8, 1))]), np.append(b, -1)])
     layers[1].set_weights([np.vstack([v, np.full((1, 24), 300.0)]), c])
     layers[2].set_weights(inner[2])
-    report = layer_sensitivity(Source("m", "keras", model, None, (8,)), data, ConvertConfig())
+    report = layer_sensitivity(SourceModel("m", "keras", model, None, (8,)), data, ConvertConfig())
     assert report["float_accuracy"] - report["int8_accuracy"] > 0.05
     assert "coarse" in report["layers"][0]["layer"]
     assert report["layers"][0]["error"] < 0.5

@@ -81,7 +81,7 @@ def test_a_stage_that_departs_is_named(tmp_path):
 def test_unsupported_operators_are_named_with_what_to_do(op, message):
     from onnx import TensorProto, helper
 
-    from cheep.convert.onnx_import import import_graph
+    from cheep.convert.onnx.reader import import_graph
 
     info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 4)) for name in "xy"]
     graph = helper.make_graph([helper.make_node(op, ["x"], ["y"])], "g", info[:1], info[1:])

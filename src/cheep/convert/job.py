@@ -15,9 +15,10 @@ from cheep.convert import channels, lookup, shrink
 from cheep.convert.config import CALIBRATED, ConvertConfig
 from cheep.convert.data import ConversionData, load_data
 from cheep.convert.exports import render_c_header, render_c_source, render_python
-from cheep.convert.load import Source, beside, features_of, load_source
+from cheep.convert.load import beside, features_of, load_source
 from cheep.convert.runtime import accuracy, interpreter_outputs, quantize_as, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
+from cheep.convert.source import SourceModel
 from cheep.convert.specs import extended_specs
 from cheep.errors import CheepError, GateError
 from cheep.files import write_bytes, write_json
@@ -59,7 +60,7 @@ class Variant:
 
 def load_all(
     input_path: str, dataset: Path, seed: int = 1, checkpoint: Path | None = None, trust: bool = False
-) -> tuple[Source, ConversionData, dict[str, Any]]:
+) -> tuple[SourceModel, ConversionData, dict[str, Any]]:
     """Read model, data and ``specs.json``, and see that they fit each other."""
     specs = beside(input_path)
     source = load_source(input_path, checkpoint, trust)
@@ -89,7 +90,7 @@ def fit_shape(data: ConversionData, shape: tuple[int, ...]) -> ConversionData:
     raise CheepError(f"{data.source}: examples of shape {tuple(have)}, the model takes {tuple(shape)}")
 
 
-def convert(source: Source, data: ConversionData, config: ConvertConfig) -> Variant:
+def convert(source: SourceModel, data: ConversionData, config: ConvertConfig) -> Variant:
     """Make one variant of ``source`` and measure it on the judged split.
 
     Raises
@@ -131,7 +132,9 @@ def convert(source: Source, data: ConversionData, config: ConvertConfig) -> Vari
     return variant
 
 
-def _changed(source: Source, data: ConversionData, config: ConvertConfig) -> tuple[Any, dict[str, tuple[int, int]]]:
+def _changed(
+    source: SourceModel, data: ConversionData, config: ConvertConfig
+) -> tuple[Any, dict[str, tuple[int, int]]]:
     model, cut = source.keras, {}
     if not config.changes_network:
         return model, cut

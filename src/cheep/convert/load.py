@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cheep.config import FeatureConfig
+from cheep.convert.source import SourceModel
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf, quiet_stderr
 
@@ -19,32 +17,7 @@ SUPPORTED = ".h5, .keras, a SavedModel folder, .onnx, or MODULE.py:FACTORY with 
 RECURRENT = ("GRU", "LSTM", "SimpleRNN")
 
 
-@dataclasses.dataclass
-class Source:
-    """A model that was read.
-
-    ``keras`` is a legacy-Keras model, or None where only a graph is known (SavedModel, Keras 3); then ``graph`` is a
-    callable of one tensor. ``stages`` are earlier forms of the same network, for the check stage by stage: name and
-    a function from (n, ...) float32 in the model's layout to (n, outputs).
-    """
-
-    path: str
-    kind: str
-    keras: Any
-    graph: Any
-    input_shape: tuple[int, ...]  # without batch
-    stages: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
-    notes: list[str] = dataclasses.field(default_factory=list)
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return the float outputs (n, outputs) of ``x`` (n, ...) float32."""
-        if self.keras is not None:
-            return np.asarray(self.keras.predict(x, batch_size=256, verbose=0))
-        tf = import_tf()
-        return np.concatenate([np.asarray(self.graph(tf.constant(row[None]))) for row in x])
-
-
-def load_source(path: str, checkpoint: Path | None = None, trust: bool = False) -> Source:
+def load_source(path: str, checkpoint: Path | None = None, trust: bool = False) -> SourceModel:
     """Read a model.
 
     Parameters
@@ -69,7 +42,7 @@ def load_source(path: str, checkpoint: Path | None = None, trust: bool = False) 
         raise CheepError(f"{path}: no such model; --input takes {SUPPORTED}")
     head = file.read_bytes()[:8]
     if file.suffix == ".onnx":
-        from cheep.convert.onnx_import import load_onnx
+        from cheep.convert.onnx.reader import load_onnx
 
         return load_onnx(file)
     if head.startswith(b"\x89HDF") or zipfile.is_zipfile(file):
@@ -83,7 +56,7 @@ def load_source(path: str, checkpoint: Path | None = None, trust: bool = False) 
     raise CheepError(f"{path}: not a model that can be read; --input takes {SUPPORTED}")
 
 
-def _load_keras(file: Path, trust: bool) -> Source:
+def _load_keras(file: Path, trust: bool) -> SourceModel:
     keras = import_tf().keras
     config = _config_text(file)
     if not trust and '"class_name": "Lambda"' in config:
@@ -109,7 +82,7 @@ def _load_keras(file: Path, trust: bool) -> Source:
         )
     model, unrolled = unroll(model)
     notes = [f"{', '.join(unrolled)}: unrolled, so that the steps become plain integer operators"] if unrolled else []
-    return Source(str(file), "keras", model, None, shape, notes=notes)
+    return SourceModel(str(file), "keras", model, None, shape, notes=notes)
 
 
 def unroll(model: Any) -> tuple[Any, list[str]]:
@@ -160,7 +133,7 @@ def _keras_version(file: Path) -> str:
     return version.decode() if isinstance(version, bytes) else str(version)
 
 
-def _load_keras3(file: Path) -> Source:
+def _load_keras3(file: Path) -> SourceModel:
     """A Keras 3 file becomes a SavedModel in a process of its own (one process holds one Keras)."""
     import os
     import subprocess
@@ -190,7 +163,7 @@ def _load_keras3(file: Path) -> Source:
     return source
 
 
-def _load_saved_model(folder: Path) -> Source:
+def _load_saved_model(folder: Path) -> SourceModel:
     tf = import_tf()
     if not (folder / "saved_model.pb").is_file():
         raise CheepError(f"{folder}: no saved_model.pb in it; --input takes {SUPPORTED}")
@@ -216,7 +189,7 @@ def _load_saved_model(folder: Path) -> Source:
         return signature(**{name: x})[key]
 
     call.owner = loaded  # keeps the variables alive
-    return Source(
+    return SourceModel(
         str(folder),
         "saved_model",
         None,

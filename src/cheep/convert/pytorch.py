@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.convert.load import Source
+from cheep.convert.source import SourceModel
 from cheep.convert.streaming import Cell
 from cheep.errors import CheepError
 
@@ -95,14 +95,14 @@ else:
 """
 
 
-def load_torch(path: str, checkpoint: Path | None) -> Source:
+def load_torch(path: str, checkpoint: Path | None) -> SourceModel:
     """Read ``MODULE.py:FACTORY``.
 
     The factory takes nothing and returns a ``torch.nn.Module``; ``INPUT_SHAPE`` in the module (or ``input_shape``
     of the network) gives (channels, height, width) or (features,). The module is the user's own code and is run.
     """
     file, factory = _parts(path, checkpoint)
-    from cheep.convert.onnx_import import load_onnx
+    from cheep.convert.onnx.reader import load_onnx
 
     with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:
         target = Path(folder) / "model.onnx"
@@ -116,7 +116,7 @@ def load_torch(path: str, checkpoint: Path | None) -> Source:
         return _torch(file, factory, checkpoint, None, np.moveaxis(x, -1, 1) if images else x)
 
     def exported(x: np.ndarray) -> np.ndarray:
-        from cheep.convert.onnx_import import run_onnx
+        from cheep.convert.onnx.reader import run_onnx
 
         with tempfile.TemporaryDirectory(prefix="cheep-torch-") as again:
             onnx_file = Path(again) / "model.onnx"
@@ -148,7 +148,7 @@ class TorchStreaming:
     ``reference`` maps (n, steps, *chunk) float32, channels last, to the logits of the last step (n, classes).
     """
 
-    backbone: Source
+    backbone: SourceModel
     cell: Cell
     reference: Callable[[np.ndarray], np.ndarray]
 
@@ -158,7 +158,7 @@ def load_torch_streaming(path: str, checkpoint: Path | None) -> TorchStreaming:
 
     ``INPUT_SHAPE`` is that of one chunk. The backbone maps (1, *INPUT_SHAPE) to (1, features).
     """
-    from cheep.convert.onnx_import import load_onnx
+    from cheep.convert.onnx.reader import load_onnx
 
     file, factory = _parts(path, checkpoint)
     with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:

@@ -8,9 +8,9 @@ import numpy as np
 
 from cheep.convert.config import ConvertConfig
 from cheep.convert.data import ConversionData
-from cheep.convert.load import Source
 from cheep.convert.runtime import accuracy, interpreter_outputs
 from cheep.convert.schemes import check_calibration, concrete_converter
+from cheep.convert.source import SourceModel
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf, quiet_stderr
 
@@ -18,7 +18,7 @@ MAX_EXAMPLES = 256
 _WORTH = 0.5  # points of accuracy that a float layer must bring back
 
 
-def layer_sensitivity(source: Source, data: ConversionData, config: ConvertConfig) -> dict[str, Any]:
+def layer_sensitivity(source: SourceModel, data: ConversionData, config: ConvertConfig) -> dict[str, Any]:
     """Quantize the whole network, then again with one operator at a time left float.
 
     Returns
@@ -101,7 +101,7 @@ def short(name: str) -> str:
     return "/".join(parts[-2:])[-40:]
 
 
-def _quantize(source: Source, calibration: np.ndarray, float_tensors: tuple[str, ...]) -> tuple[bytes, list]:
+def _quantize(source: SourceModel, calibration: np.ndarray, float_tensors: tuple[str, ...]) -> tuple[bytes, list]:
     """Return the int8 model (float inputs and outputs) with the named results left float, and the results by name."""
     tf = import_tf()
     from tensorflow.lite.python.convert import mlir_quantize

@@ -6,7 +6,6 @@ input. Each tensor carries the order of its axes, and an operator whose meaning 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -17,31 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from cheep.convert.load import Source
+from cheep.convert.onnx.operators import OPERATORS, advice
+from cheep.convert.onnx.value import Value, known
+from cheep.convert.source import SourceModel
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
 
 MAX_BYTES = 512 << 20
 
 
-@dataclasses.dataclass
-class Value:
-    """A tensor while importing: ``x`` a Keras tensor or a numpy constant, ``shape`` as ONNX sees it, batch included.
-
-    ``last`` says that the axes of ``x`` are channels last (batch, spatial..., channels) while ONNX says channels first.
-    """
-
-    x: Any
-    shape: tuple[int, ...]
-    last: bool = False
-
-    @property
-    def constant(self) -> bool:
-        """Whether the value is known while importing."""
-        return isinstance(self.x, np.ndarray)
-
-
-def load_onnx(path: Path) -> Source:
+def load_onnx(path: Path) -> SourceModel:
     """Read an ``.onnx`` file.
 
     Raises
@@ -63,7 +47,7 @@ def load_onnx(path: Path) -> Source:
             path, inputs[0].name, _fixed_shape(inputs[0], str(path)), np.moveaxis(x, -1, 1) if channels_first else x
         )
 
-    return Source(str(path), "onnx", keras_model, None, shape, stages=[("ONNX", reference)])
+    return SourceModel(str(path), "onnx", keras_model, None, shape, stages=[("ONNX", reference)])
 
 
 def _import_onnx() -> Any:
@@ -131,8 +115,6 @@ def import_graph(model: Any, name: str) -> tuple[Any, tuple[int, ...]]:
     """Return (Keras model, its input shape without batch) of an ``onnx.ModelProto``."""
     from onnx import numpy_helper
 
-    from cheep.convert.onnx_ops import OPERATORS, advice
-
     graph = model.graph
     initial = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     inputs = [v for v in graph.input if v.name not in initial]
@@ -149,7 +131,7 @@ def import_graph(model: Any, name: str) -> tuple[Any, tuple[int, ...]]:
     images = len(shape) == 4
     inside = (shape[2], shape[3], shape[1]) if images else shape[1:]
     start = keras.Input(inside, name="input")
-    values = {key: Value(array, array.shape) for key, array in initial.items()}
+    values = {key: known(array) for key, array in initial.items()}
     values[inputs[0].name] = Value(start, shape, images)
     for number, node in enumerate(graph.node):
         arguments = [values[key] if key else None for key in node.input]

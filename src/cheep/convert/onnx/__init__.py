@@ -1,0 +1,1 @@
+"""ONNX -> legacy Keras: operators in ``layers``, ``arithmetic``, ``shapes``; ``operators`` lists, ``reader`` calls."""
