@@ -182,7 +182,7 @@ def test_model_bytes_that_disagree_do_not_compile(files, tmp_path, pattern, repl
 
 def test_a_firmware_without_a_model_says_what_to_run(tmp_path):
     words = compile_generated(tmp_path, {})
-    assert "python src/model_convert.py" in words
+    assert "cheep model-convert" in words
 
 
 def test_thresholds_are_sums_of_quantized_scores(files):

@@ -130,6 +130,33 @@ def test_headers_stand_alone_in_cplusplus(compiler, generated, tmp_path):
         assert result.returncode == 0, f"{header.name}: {result.stderr}"
 
 
+@pytest.mark.parametrize(
+    ("there", "command"),
+    [
+        ((), "cheep model-convert"),
+        (("model.h",), "cheep mel-filter-bank"),
+        (("model.h", "mel_filter_bank.h"), "cheep compile"),
+    ],
+)
+def test_the_host_program_names_the_command_that_is_missing(there, command, tmp_path):
+    (tmp_path / "generated").mkdir()
+    for name in there:
+        (tmp_path / "generated" / name).touch()
+    make = ["make", "-C", str(ROOT / "host"), f"GENERATED={tmp_path}"]
+    done = subprocess.run(make, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"run `{command}` first" in done.stderr
+
+
+def test_a_board_without_the_compiled_network_names_the_command(generated, tmp_path):
+    (tmp_path / "one.c").write_text('#include "cheep_generated.h"\n')
+    command = [COMPILERS[0], *STRICT, "-fsyntax-only", f"-I{generated}", f"-I{include_dir()}", str(tmp_path / "one.c")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    done = subprocess.run([*command, "-DCHEEP_BACKEND_COMPILED"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "run `cheep compile`" in done.stderr
+
+
 # Decimation and microphones
 
 

@@ -9,10 +9,13 @@
 
 #if defined(__has_include)
 #if !__has_include(<generated/model.h>)
-#error "no model yet: run `python src/model_convert.py`, which writes firmware/common/src/generated/model.h"
+#error "no model yet: run `cheep model-convert`, which writes firmware/common/src/generated/model.h"
 #endif
 #if !__has_include(<generated/mel_filter_bank.h>)
-#error "no filter bank yet: run `python src/mel_filter_bank.py`, which writes generated/mel_filter_bank.h"
+#error "no filter bank yet: run `cheep mel-filter-bank`, which writes generated/mel_filter_bank.h"
+#endif
+#if defined(CHEEP_BACKEND_COMPILED) && !__has_include(<generated/model_compiled.h>) && !__has_include(<model_compiled.h>)
+#error "the network is not compiled yet: run `cheep compile`, which writes generated/model_compiled.c"
 #endif
 #endif
 
@@ -28,13 +31,13 @@ extern "C" {
 #endif
 
 CHEEP_ASSERT(CHEEP_MEL_FEATURE_HASH == CHEEP_MODEL_FEATURE_HASH,
-             "mel_filter_bank.h and model.h come from different feature settings: run python src/mel_filter_bank.py");
+             "mel_filter_bank.h and model.h come from different feature settings: run cheep mel-filter-bank");
 CHEEP_ASSERT(CHEEP_DETECTOR_MODEL_ID == CHEEP_MODEL_ID,
-             "detector_settings.h and model.h are of different models: run python src/model_convert.py");
+             "detector_settings.h and model.h are of different models: run cheep model-convert");
 CHEEP_ASSERT(CHEEP_MEL_BANDS == CHEEP_MODEL_MELS,
-             "mel_filter_bank.h and model.h have different numbers of bands: run python src/mel_filter_bank.py");
+             "mel_filter_bank.h and model.h have different numbers of bands: run cheep mel-filter-bank");
 CHEEP_ASSERT(CHEEP_DETECTOR_CLASSES == CHEEP_MODEL_CLASSES,
-             "detector_settings.h and model.h have different classes: run python src/model_convert.py");
+             "detector_settings.h and model.h have different classes: run cheep model-convert");
 CHEEP_ASSERT(CHEEP_MODEL_CLASSES <= CHEEP_MAX_CLASSES, "more classes than CHEEP_MAX_CLASSES");
 
 #define CHEEP_ALIGN8(bytes) (((bytes) + 7u) & ~7u)

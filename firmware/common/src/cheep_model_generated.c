@@ -4,7 +4,7 @@
 #include <generated/golden_window.h>
 
 _Static_assert(CHEEP_GOLDEN_MODEL_ID == CHEEP_MODEL_ID,
-               "golden_window.h and model.h are of different models: run python src/model_convert.py");
+               "golden_window.h and model.h are of different models: run cheep model-convert");
 
 static const float window_table[] = CHEEP_MEL_WINDOW;
 static const float twiddle_table[] = CHEEP_MEL_TWIDDLE;

@@ -21,7 +21,7 @@
 #define SUBTYPE 0x40 /* of the partition "hdc" in partitions.csv */
 
 _Static_assert(CHEEP_HDC_FEATURE_HASH == CHEEP_MODEL_FEATURE_HASH && CHEEP_HDC_EXTRACTOR_ID == CHEEP_MODEL_ID,
-               "model.h is not the head's extractor: run python src/model_convert.py --model RUN/hdc");
+               "model.h is not the head's extractor: run cheep model-convert --model RUN/hdc");
 
 static cheep_hdc_app head;
 CHEEP_HDC_PLACE_STATE static _Alignas(8) uint8_t head_memory[CHEEP_HDC_MEMORY_BYTES];

@@ -47,7 +47,7 @@ def model_file(source: Path | None) -> Path:
 def run(args: argparse.Namespace) -> int:
     """Write the files, or check them."""
     from cheep.compiler import compile_model
-    from cheep.export.files import check_files, generated_folder, write_files
+    from cheep.export import check_files, generated_folder, write_files
 
     path = model_file(args.model)
     compiled = compile_model(path, args.prefix)
