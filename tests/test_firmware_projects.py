@@ -13,12 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from cheep.boards.host import render_headers
+from cheep import cli
+from cheep.boards.host import HostApplication, render_headers
 from cheep.ccore import compile_shared
+from cheep.detector.engine import MAX_CLASSES, MAX_SCORES, MAX_SMOOTHING
+from cheep.errors import CheepError
 from cheep.export import load_export, render_model_source
 from cheep.resources import firmware_root, include_dir
-from tone_model import tones, write_tone_run
+from tone_model import DETECTOR, LABELS, tones, write_tone_run
 
 ROOT = firmware_root()
 SCHEMA = Path(__file__).parents[1] / "docs" / "serial-lines.schema.json"
@@ -307,3 +311,79 @@ def test_the_emulated_board_says_the_same(export):
     costs = json.loads(costs)
     assert 0 < costs["stack_bytes"] < 3072  # what audiomoth.ld keeps free
     assert costs["ram_bytes"] < 16384 and costs["frontend_instructions"] > 1000
+
+
+# Classes
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Runs by number of labels: 3, 60, and one more than a detector takes."""
+    runs = {}
+    for n in (3, 60, 65):
+        labels = (*LABELS, *(f"species_{i:02d}" for i in range(n - 3)))
+        detector = DETECTOR.model_copy(update={"threshold": (*DETECTOR.threshold, *[0.6] * (n - 3))})
+        runs[n] = write_tone_run(tmp_path_factory.mktemp(f"labels{n}"), detector=detector, labels=labels)
+    return runs
+
+
+def told(lines):
+    return [(line["state"], line["label"], line["score"]) for line in lines if line["type"] == "event"]
+
+
+@pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="qemu-system-arm is not installed")
+def test_memory_follows_the_number_of_labels(many):
+    from cheep.bench.application import run_emulated
+    from cheep.boards.budget import needs_compiled
+    from cheep.compiler import compile_bytes
+
+    pcm = tones([(1, 2, "low"), (4, 5, "high")], 6)
+    used, events = {}, {}
+    for n in (3, 60):
+        export = load_export(many[n])
+        lines = [json.loads(line) for line in run_emulated(export, [pcm])]
+        events[n] = told(lines)
+        used[n] = lines[-1]["ram_bytes"]
+        application = HostApplication(export)
+        assert events[n] == told(json.loads(line) for line in application.run(pcm))
+        application.close()
+        need = needs_compiled(compile_bytes(export.bundle.model.data), export.features, n)
+        assert used[n] <= need.ram_bytes < used[n] + 4096
+    assert len(events[3]) == 4 and events[60] == events[3]
+    assert 57 * 60 < used[60] - used[3] < 57 * 80
+
+
+def test_too_many_labels_are_refused_before_anything_is_compiled(many, tmp_path, capsys):
+    recording = tmp_path / "x.wav"
+    soundfile.write(recording, np.zeros(16000, np.int16), 8000)
+    for command, arguments in (
+        ("size", [str(many[65])]),
+        ("simulate", [str(recording), "--model", str(many[65]), "--board", "cortex-m4"]),
+        ("compile", [str(many[65]), "--output", str(tmp_path / "out")]),
+        ("model-convert", ["--model", str(many[65]), "--output", str(tmp_path / "out")]),
+        ("upload", ["audiomoth", "--model", str(many[65])]),
+    ):
+        assert cli.main(command, arguments) == 2
+        error = capsys.readouterr().err
+        assert "65 labels: a detector takes 1 to 64" in error and "merge them" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_refuses_labels_that_no_board_takes(tmp_path):
+    from cheep.config import TrainConfig
+    from cheep.datasets.manifest import Manifest
+    from cheep.training.data import LabelPlan
+
+    rows = [{"path": f"{i}.wav", "label": f"species_{i:02d}"} for i in range(65)]
+    with pytest.raises(CheepError, match="65 labels: a detector takes 1 to 64"):
+        LabelPlan.of(Manifest.from_rows(rows, tmp_path), TrainConfig())
+    assert len(LabelPlan.of(Manifest.from_rows(rows[:64], tmp_path), TrainConfig()).labels) == 64
+
+
+def test_limits_are_those_of_the_header():
+    text = (include_dir() / "cheep_detector.h").read_text()
+    for name, value in (("CLASS_LIMIT", MAX_CLASSES), ("MAX_SMOOTHING", MAX_SMOOTHING), ("MAX_SCORES", MAX_SCORES)):
+        assert re.search(rf"#define CHEEP_{name} {value}\b", text), name
+    for project in ("audiomoth/platformio.ini", "common/CMakeLists.txt", "host/Makefile"):
+        text = (ROOT / project).read_text()
+        assert "CHEEP_CLASSES_OF_MODEL" in text and "CHEEP_MAX_CLASSES" not in text, project

@@ -164,4 +164,24 @@ def test_failures_end_with_status_1_and_the_next_step(run, export, generated, tm
     assert "USB/OFF" in capsys.readouterr().err
     fake_pio(tmp_path, monkeypatch, 0)
     assert main("upload", ["audiomoth", "--model", str(run)]) == 0
-    assert "self-check" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "self-check" in out and "uploaded." in out
+
+
+def test_only_check_uploads_nothing_and_does_not_say_so(
+    run, export, boot_line, generated, tmp_path, monkeypatch, capsys
+):
+    log = fake_pio(tmp_path, monkeypatch)
+    write_files(generated, upload.expected_files(export, upload.find_target("audiomoth")))
+    assert main("upload", ["audiomoth", "--model", str(run), "--only-check"]) == 0
+    out = capsys.readouterr().out
+    assert "generated files: those of" in out and "nothing uploaded" in out and "uploaded." not in out
+    write_files(generated, upload.expected_files(export, upload.find_target("esp32")))
+    board = Board(boot_line)
+    try:
+        assert main("upload", ["esp32", "--model", str(run), "--port", board.port, "--only-check"]) == 0
+    finally:
+        board.close()
+    out = capsys.readouterr().out
+    assert "self-check passed" in out and "uploaded" not in out
+    assert not log.exists()

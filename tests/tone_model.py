@@ -28,21 +28,25 @@ DB_PER_LOGIT = 3.0
 OUTSTANDING_DB = 10.0  # at which the score is 0.5
 
 
-def tone_model(features: FeatureConfig = FEATURES) -> bytes:
-    """Return the model: int8 (1, frames, mels, 1) -> FULLY_CONNECTED -> LOGISTIC -> int8 (1, 3)."""
+def tone_model(features: FeatureConfig = FEATURES, labels: tuple[str, ...] = LABELS) -> bytes:
+    """Return the model: int8 (1, frames, mels, 1) -> FULLY_CONNECTED -> LOGISTIC -> int8 (1, labels).
+
+    A label that is no tone hears nothing.
+    """
+    n = len(labels)
     frames, mels = features.window_frames, features.n_mels
     edges = mel_points_hz(features)
     centres = np.asarray(edges)[1:-1]
-    weights = np.zeros((3, mels))
-    for row, label in enumerate(LABELS):
+    weights = np.zeros((n, mels))
+    for row, label in enumerate(labels):
         if label in CENTRES_HZ:
             inside = np.argsort(np.argsort(np.abs(centres - CENTRES_HZ[label]))) < 3
             weights[row, inside] = 1 / inside.sum()
             weights[row, ~inside] = -1 / (~inside).sum()
-    weights = np.repeat(weights[:, None, :], frames, 1).reshape(3, -1) / frames / DB_PER_LOGIT
+    weights = np.repeat(weights[:, None, :], frames, 1).reshape(n, -1) / frames / DB_PER_LOGIT
     w_scale = np.abs(weights).max() / 127
     w_q = np.clip(np.rint(weights / w_scale), -127, 127).astype(np.int8)
-    bias = np.array([-3.0, -OUTSTANDING_DB / DB_PER_LOGIT, -OUTSTANDING_DB / DB_PER_LOGIT])
+    bias = np.array([-OUTSTANDING_DB / DB_PER_LOGIT if label in CENTRES_HZ else -3.0 for label in labels])
     b_q = np.rint(bias / (w_scale * IN_SCALE)).astype("<i4")
 
     model = schema.ModelT()
@@ -53,8 +57,8 @@ def tone_model(features: FeatureConfig = FEATURES) -> bytes:
         _tensor("window", (1, frames, mels, 1), IN_SCALE, IN_ZERO),
         _tensor("weights", w_q.shape, w_scale, 0, 1),
         _tensor("bias", b_q.shape, w_scale * IN_SCALE, 0, 2, schema.TensorType.INT32),
-        _tensor("logits", (1, 3), 0.1, 0),
-        _tensor("scores", (1, 3), 1 / 256, -128),
+        _tensor("logits", (1, n), 0.1, 0),
+        _tensor("scores", (1, n), 1 / 256, -128),
     ]
     dense = _operator(0, [0, 1, 2], [3])
     dense.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
@@ -71,16 +75,21 @@ def tone_model(features: FeatureConfig = FEATURES) -> bytes:
     return bytes(builder.Output())
 
 
-def write_tone_run(folder: Path, features: FeatureConfig = FEATURES, detector: DetectorConfig = DETECTOR) -> Path:
+def write_tone_run(
+    folder: Path,
+    features: FeatureConfig = FEATURES,
+    detector: DetectorConfig = DETECTOR,
+    labels: tuple[str, ...] = LABELS,
+) -> Path:
     """Write ``bird_detector_int8.tflite`` and ``manifest.json`` into ``folder``; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     window = quantize(compute_features(tones([(0, 1, "high")], 2), features), IN_SCALE, IN_ZERO)
     write_bundle(
         folder,
         "bird_detector_int8.tflite",
-        tone_model(features),
+        tone_model(features, labels),
         features=features,
-        labels=LABELS,
+        labels=labels,
         detector=detector,
         golden=window[: features.window_frames],
         data={},

@@ -18,8 +18,21 @@
 extern "C" {
 #endif
 
+#define CHEEP_CLASS_LIMIT 64 /* the most classes of a detector */
+
+/* Classes that state is reserved for, about 80 bytes each. A firmware of one model defines CHEEP_CLASSES_OF_MODEL and
+ * reserves what its generated headers say; a hyperdimensional head learns classes that no header knows. */
+#if defined(CHEEP_CLASSES_OF_MODEL) && !defined(CHEEP_HDC) && defined(__has_include)
+#if __has_include(<generated/detector_settings.h>)
+#include <generated/detector_settings.h>
+#define CHEEP_MAX_CLASSES CHEEP_DETECTOR_CLASSES
+#endif
+#endif
 #ifndef CHEEP_MAX_CLASSES
-#define CHEEP_MAX_CLASSES 64 /* a firmware may lower it to save state: 48 bytes a class */
+#define CHEEP_MAX_CLASSES CHEEP_CLASS_LIMIT
+#endif
+#if CHEEP_MAX_CLASSES > CHEEP_CLASS_LIMIT
+#error "more classes than CHEEP_CLASS_LIMIT: leave labels out or merge them"
 #endif
 #define CHEEP_MAX_SMOOTHING 32
 #define CHEEP_MAX_SCORES 512 /* smoothing * n_classes */

@@ -67,7 +67,7 @@ def run_emulated(
             folder / "application.elf",
             include_dirs=[folder],
             optimization=optimization,
-            flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_MAX_CLASSES=16", *["-DCHEEP_WHOLE_WINDOWS"] * whole_windows],
+            flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_CLASSES_OF_MODEL", *["-DCHEEP_WHOLE_WINDOWS"] * whole_windows],
         )
         sizes = elf_sizes(elf)
         seconds = samples / export.features.sample_rate_hz

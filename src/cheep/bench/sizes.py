@@ -31,11 +31,11 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
             notes.append(f"incremental mode needs a stride that is a multiple of {step}: stride_frames is "
                          f"{bundle.detector.stride_frames}")  # fmt: skip
     measured = modes.get("incremental", window)  # what the firmware runs
-    need = needs_compiled(compiled, bundle.features)
+    need = needs_compiled(compiled, bundle.features, classes)
     flash = {**need.flash, "network": measured.flash["network"]}
     flash["front end and detector"] = measured.flash["frontend"] + measured.flash["detector"]
     ram = {"network": measured.ram["network"], "front end": measured.ram["frontend"]}
-    ram |= {"columns": window.ram["columns"], "detector": measured.ram["detector"]}
+    ram |= {"columns": window.ram["columns"], "detector": need.ram["detector"]}  # with what the application keeps
     tflm = needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features)
     backends = {}
     for name, parts in (("compiled", (flash, ram)), ("tflm", (tflm.flash, {**ram, "arena": tflm.ram["arena"]}))):

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 # Code beside constants of a compiled network: 3-6 KB in every network measured; and of front end and detector.
 COMPILED_CODE_BYTES = 6 * 1024
 CORE_FLASH_BYTES = 12 * 1024
-DETECTOR_RAM_BYTES = 3 * 1024
+# The ring of scores and the application's state; and of each class its state, event, thresholds and counters.
+DETECTOR_RAM_BYTES, CLASS_RAM_BYTES = 1024, 80
 # TFLM with CMSIS-NN at commit 90b983c2b, int8-only registrations, stripped strings, -Os: 54 KB with six operators.
 TFLM_CODE_BYTES = 54_000
 TFLM_OPERATOR_BYTES, TFLM_OPERATORS = 2_000, 6
@@ -50,27 +51,28 @@ class Need:
         return sum(self.ram.values())
 
 
-def needs_compiled(compiled: Compiled, features: FeatureConfig | None) -> Need:
-    """Return what a detector with the compiled network needs."""
+def needs_compiled(compiled: Compiled, features: FeatureConfig | None, n_classes: int) -> Need:
+    """Return what a detector of ``n_classes`` with the compiled network needs."""
     flash = {"network": compiled.constant_bytes + COMPILED_CODE_BYTES, "front end and detector": CORE_FLASH_BYTES}
     network = compiled.stream["memory_bytes"] if compiled.stream else compiled.memory_bytes  # as the firmware runs it
-    return Need("compiled", flash, {"network": network, **_core_ram(features)})
+    return Need("compiled", flash, {"network": network, **_core_ram(features, n_classes)})
 
 
 def needs_tflm(model: TfliteModel, arena_bytes: int, features: FeatureConfig | None) -> Need:
     """Return what a detector with TFLM needs (the runtime's code is an estimate, the arena is measured)."""
     extra = max(0, len(model.operators) - TFLM_OPERATORS) * TFLM_OPERATOR_BYTES
     flash = {"model": len(model.data), "TFLM": TFLM_CODE_BYTES + extra, "front end and detector": CORE_FLASH_BYTES}
-    return Need("tflm", flash, {"arena": arena_bytes, **_core_ram(features)})
+    return Need("tflm", flash, {"arena": arena_bytes, **_core_ram(features, model.outputs[0].shape[-1])})
 
 
-def _core_ram(features: FeatureConfig | None) -> dict[str, int]:
+def _core_ram(features: FeatureConfig | None, n_classes: int) -> dict[str, int]:
     if features is None:
         return {}
     from cheep.features import FrontendStream
 
     columns = 2 * features.window_frames * features.n_mels
-    return {"front end": FrontendStream(features).memory_bytes, "columns": columns, "detector": DETECTOR_RAM_BYTES}
+    detector = DETECTOR_RAM_BYTES + n_classes * CLASS_RAM_BYTES
+    return {"front end": FrontendStream(features).memory_bytes, "columns": columns, "detector": detector}
 
 
 def check_need(need: Need, board: Board, what: str) -> None:
@@ -93,9 +95,9 @@ def check_need(need: Need, board: Board, what: str) -> None:
         raise GateError(f"{what} ({need.backend}): " + "; ".join(problems) + f"; {advice}")
 
 
-def check_compiled(compiled: Compiled, board: Board, features: FeatureConfig | None = None) -> None:
+def check_compiled(compiled: Compiled, board: Board) -> None:
     """Refuse a compiled network that does not fit."""
-    check_need(needs_compiled(compiled, features), board, "network")
+    check_need(needs_compiled(compiled, None, 0), board, "network")
 
 
 def check_model(board: str | Board, path: str | os.PathLike) -> None:
@@ -111,7 +113,8 @@ def check_model(board: str | Board, path: str | os.PathLike) -> None:
     features = features_of(model)
     reasons = []
     try:
-        check_need(needs_compiled(compile_bytes(model.data, name=str(path)), features), board, Path(path).name)
+        need = needs_compiled(compile_bytes(model.data, name=str(path)), features, model.outputs[0].shape[-1])
+        check_need(need, board, Path(path).name)
         log.info("%s fits %s with the compiled backend", path, board.name)
         return
     except CheepError as error:
@@ -152,7 +155,8 @@ def check_network(board: str | Board, config: TrainConfig, features: FeatureConf
     board = find_board(board) if isinstance(board, str) else board
     outputs, activation = (plan, "softmax") if isinstance(plan, int) else (len(plan.labels), plan.activation)
     data = _untrained(config, features, outputs, activation)
-    check_need(needs_compiled(compile_bytes(data, name=config.model), features), board, f"network {config.model}")
+    need = needs_compiled(compile_bytes(data, name=config.model), features, outputs)
+    check_need(need, board, f"network {config.model}")
     log.info("network %s fits %s", config.model, board.name)
 
 

@@ -97,7 +97,8 @@ def build_application(headers: Mapping[str, str], model_sources: list[Path] | No
     host = firmware_root() / "host" / "src"
     sources = [*application_sources(), host / "host_api.c", *(model_sources or [host / "model_callback.c"])]
     folder = _header_folder(headers)
-    return compile_shared(sources, [folder / "generated", folder, include_dir(), host], name="cheep_application")
+    includes = [folder / "generated", folder, include_dir(), host]
+    return compile_shared(sources, includes, ["-DCHEEP_CLASSES_OF_MODEL"], name="cheep_application")
 
 
 def _header_folder(headers: Mapping[str, str]) -> Path:

@@ -39,6 +39,9 @@ def run(args: argparse.Namespace) -> int:
     port = find_port(args.port) if target.serial else None
     if not args.only_check:
         run_platformio(target, port)
+    if port is None and args.only_check:
+        print(f"nothing uploaded; {target.name} has no serial line to ask what it runs: its card's CHEEP.LOG tells")
+        return 0
     if port is None:
         print(
             "uploaded. Turn the switch to DEFAULT: the red LED blinks when the self-check fails, and "

@@ -13,7 +13,7 @@ from cheep.ccore import load_core
 from cheep.config import DetectorConfig
 from cheep.errors import CheepError
 
-MAX_CLASSES, MAX_SMOOTHING, MAX_SCORES = 64, 32, 512
+MAX_CLASSES, MAX_SMOOTHING, MAX_SCORES = 64, 32, 512  # CHEEP_CLASS_LIMIT and its sisters in cheep_detector.h
 NEVER = 2**31 - 1  # on_sum of a class that makes no event
 
 
@@ -115,6 +115,15 @@ def threshold_sum(threshold: float, smoothing: int, scale: float, zero_point: in
     return math.ceil(bound - 1e-9 * max(1.0, abs(smoothing * threshold / scale)))
 
 
+def check_classes(n_classes: int) -> None:
+    """Raise :class:`CheepError` for more classes than a detector takes, on a board and here."""
+    if not 1 <= n_classes <= MAX_CLASSES:
+        raise CheepError(
+            f"{n_classes} labels: a detector takes 1 to {MAX_CLASSES} (CHEEP_CLASS_LIMIT in the firmware): leave "
+            "labels out, or merge them"
+        )
+
+
 def threshold_sums(config: DetectorConfig, n_classes: int, scale: float, zero_point: int) -> list[tuple[int, int]]:
     """Return ``(on_sum, off_sum)`` per class for ``cheep_detector_spec`` (``NEVER, NEVER`` for a silent class).
 
@@ -133,10 +142,11 @@ def threshold_sums(config: DetectorConfig, n_classes: int, scale: float, zero_po
             f"threshold={list(config.threshold)}: has {len(config.threshold)} values for {n_classes} classes "
             "(one value per label; null for a label that never makes an event)"
         )
-    if not 1 <= n_classes <= MAX_CLASSES or n_classes * config.smoothing_windows > MAX_SCORES:
+    check_classes(n_classes)
+    if n_classes * config.smoothing_windows > MAX_SCORES:
         raise CheepError(
-            f"n_classes={n_classes}, smoothing_windows={config.smoothing_windows}: at most {MAX_CLASSES} classes and "
-            f"n_classes * smoothing_windows at most {MAX_SCORES} (lower smoothing_windows)"
+            f"n_classes={n_classes}, smoothing_windows={config.smoothing_windows}: n_classes * smoothing_windows must "
+            f"be at most {MAX_SCORES}: set smoothing_windows to {MAX_SCORES // n_classes} or less"
         )
     if not scale > 0:
         raise CheepError(f"scale={scale}: must be above 0 (read it from the model's output tensor)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.detector import check_classes
 from cheep.errors import CheepError
 from cheep.tflite.model import TensorInfo, TfliteModel, read_model
 from cheep.tflite.state import check_states
@@ -77,11 +78,12 @@ def load_bundle(source: str | os.PathLike | None = None) -> ModelBundle:
                 "the two files are of different models (copy both, or train again)"
             )
     where = f"{path.parent / _MANIFEST if manifest is not None else path}"
-    features = FeatureConfig.parse(_section(values, "features", where), f"{where}: features")
-    detector = DetectorConfig.parse(_section(values, "detector", where), f"{where}: detector")
     labels = values.get("labels")
     if not isinstance(labels, list) or not labels or not all(isinstance(item, str) for item in labels):
         raise CheepError(f"{where}: labels={labels!r}: must be a list of names, one per score; train the model again")
+    check_classes(len(labels))
+    features = FeatureConfig.parse(_section(values, "features", where), f"{where}: features")
+    detector = DetectorConfig.parse(_section(values, "detector", where), f"{where}: detector")
     _check_hashes(values, features, model, where)
     bundle = ModelBundle(path, model, features, detector, tuple(labels))
     _check_shapes(bundle)

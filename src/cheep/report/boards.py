@@ -45,7 +45,7 @@ def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
 
 def _computed(bundle: ModelBundle) -> Need:
     try:
-        return needs_compiled(compile_model(bundle.path), bundle.features)
+        return needs_compiled(compile_model(bundle.path), bundle.features, len(bundle.labels))
     except CheepError as error:
         log.info("the network cannot be compiled (%s): reckoned with TFLM", error)
     from cheep.tflite.tflm import TflmModel

@@ -11,6 +11,7 @@ import numpy as np
 
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
+from cheep.detector import check_classes
 from cheep.errors import CheepError
 from cheep.features.cache import FeatureCache, build_feature_cache
 
@@ -48,6 +49,7 @@ class LabelPlan:
             return cls((targets[0],), "sigmoid", background)
         activation = "softmax" if config.activation == "auto" else config.activation
         outputs = names if activation == "softmax" else targets
+        check_classes(len(outputs))
         return cls(tuple(outputs), activation, background)
 
     @property
