@@ -32,7 +32,7 @@ def test_derived_values():
         (FeatureConfig, {"hop_sample": 80}, "did you mean 'hop_samples'"),
         (FeatureConfig, {"hop_samples": 0}, "hop_samples=0: .*greater than or equal to 1"),
         (FeatureConfig, {"fft_size": 300}, "fft_size=300: must be a power of two"),
-        (FeatureConfig, {"frame_samples": 512}, "raise fft_size"),
+        (FeatureConfig, {"frame_samples": 512}, "raise it"),
         (FeatureConfig, {"fmax_hz": 5000}, "fmax_hz=5000.0: must be at most half"),
         (FeatureConfig, {"fmin_hz": 4000.0}, "must be below fmax_hz"),
         (FeatureConfig, {"n_mels": "many"}, "n_mels='many'"),

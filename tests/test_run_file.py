@@ -38,7 +38,7 @@ def test_every_recipe_loads_and_comes_back_as_it_was_saved(path, tmp_path):
         ("run.steps=[train, quantise]", "run.steps.1='quantise': must be one of train, "),
         ("features.fmax_hz=9000", "features.fmax_hz=9000.0: must be at most half of sample_rate_hz=8000 (4000)"),
         ("data.windows.hop_s=3", "data.windows.hop_s=3.0: must be at most window_s=1.0"),
-        ("data.split.test=0.9", "data.split.val=0.15, test=0.9: must leave at least 0.05 for training"),
+        ("data.split.test=0.9", "data.split.test=0.9: with val=0.15 must leave at least 0.05 for training"),
         ("data.sample_rate_hz=16000", "data.sample_rate_hz=16000: contradicts features.sample_rate_hz=8000"),
         ("data.windows.window_s=2", "data.windows.window_s=2: contradicts the features, whose window lasts 0.982 s"),
         ("data.clips={min_s: 3, max_s: 2}", "data.clips.min_s=3: must be at most max_s=2"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from cheep.config.base import Settings
@@ -13,6 +13,15 @@ GROUPINGS = ("recordist", "recording", "site", "date", "recordist+date", "site+d
 
 #: Labels that mean "no target species": their windows need no activity.
 BACKGROUND_LABELS = ("background", "noise", "no_bird", "nobird", "negative", "silence", "_background_", "none")
+
+
+def _words(value: Any) -> Any:
+    """Accept one word for a list of one, and numbers for words (folds)."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in items]
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
 class ActivityConfig(Settings):
@@ -71,16 +80,33 @@ class SplitConfig(Settings):
     """
 
     val: float = Field(0.15, ge=0, lt=1, description="share for validation")
-    test: float = Field(0.15, ge=0, lt=1, description="share for the test")
+    test: float = Field(0.15, ge=0, lt=1, description="share for the test (where no folds are named)")
     seed: int = Field(1, ge=0, description="another seed, another split")
     group_by: str = Field("group", description="column that stays together beside the recording")
-    val_folds: tuple[str, ...] = Field((), description="folds for validation (column fold)")
-    test_folds: tuple[str, ...] = Field((), description="folds for the test (column fold)")
+    folds: Words = Field((), description="use only these folds (column fold); empty: all")
+    val_folds: Words = Field((), description="folds for validation (column fold)")
+    test_folds: Words = Field((), description="folds for the test (column fold)")
+    cross_validate: bool = Field(False, description="every fold is the test set once")
+    fold_count: int = Field(0, ge=0, le=100, description="make so many folds of whole groups; 0: the column fold")
+    val_by: Literal["label", "group"] = Field(
+        "label", description="draw validation evenly by label, or groups as they come (cross-validation)"
+    )
 
     @model_validator(mode="after")
     def _leaves_training_data(self) -> Self:
         if self.val + self.test >= 0.95:
-            raise ValueError(f"val={self.val}, test={self.test}: must leave at least 0.05 for training")
+            raise ValueError(f"test={self.test:g}: with val={self.val:g} must leave at least 0.05 for training")
+        if self.cross_validate and self.test_folds:
+            raise ValueError("cross_validate=true: contradicts test_folds; every fold is the test set once")
+        if self.fold_count and not self.cross_validate:
+            raise ValueError(f"fold_count={self.fold_count}: is for cross-validation; set cross_validate: true")
+        for name in ("test_folds", "val_folds"):
+            for fold in getattr(self, name) if self.folds else ():
+                if fold not in self.folds:
+                    raise ValueError(f"{name}: fold {fold} is not in folds {list(self.folds)}")
+        both = set(self.test_folds) & set(self.val_folds)
+        if both:
+            raise ValueError(f"val_folds: fold {min(both)} is in test_folds, too")
         return self
 
 
@@ -136,22 +162,41 @@ class DataConfig(BuildConfig, SourceConfig):
     columns: dict[str, str] = Field({}, description="our field: column of the CSV (path, label, recording, ...)")
     group_column: str = Field("", description="column of the CSV whose equal values stay in one split")
     suffix: str = Field("", description="ending added to file names of the CSV that have none, such as .wav")
-    labels: tuple[str, ...] = Field((), description="use only these labels")
+    labels: Words = Field((), description="use only these labels")
     rename: dict[str, str] = Field({}, description="label: new label (two may become one)")
-    target: tuple[str, ...] = Field((), description="labels to detect; the others become background")
+    target: Words = Field((), description="labels to detect; the others become background")
     include: dict[str, tuple[str, ...]] = Field({}, description="column: values; only such rows of the CSV are kept")
     exclude: dict[str, tuple[str, ...]] = Field({}, description="column: values; such rows of the CSV are dropped")
-    noise: tuple[str, ...] = Field((), description="folders of recordings without the target species")
-    train_only: tuple[str, ...] = Field(
+    noise: Words = Field((), description="folders of recordings without the target species")
+    train_only: Words = Field(
         (), description="folders per label that are never tested on: synthetic or borrowed recordings"
     )
-    annotations: tuple[str, ...] = Field((), description="Raven, Audacity or CSV label files, or folders of them")
+    annotations: Words = Field((), description="Raven, Audacity or CSV label files, or folders of them")
     validation: SourceConfig = Field(SourceConfig(), description="recordings to validate on, in place of a share")
     test: SourceConfig = Field(SourceConfig(), description="recordings to test on, in place of a share")
     calibration: SourceConfig = Field(SourceConfig(), description="recordings for the ranges of ptq")
     multi_label: bool = Field(False, description="a label holds several, separated by commas or semicolons")
     garbage: int = Field(0, ge=0, description="recordings of each label outside 'labels' that form a class 'garbage'")
     clips: ClipConfig | None = Field(None, description="prepare clips as a whole before they are cut")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.csv and self.folder:
+            raise ValueError(f"folder={self.folder!r}: contradicts csv; keep one (audio_root: where its files are)")
+        if len(set(self.labels)) != len(self.labels):
+            twice = next(name for name in self.labels if self.labels.count(name) > 1)
+            raise ValueError(f"labels: {twice!r} is given twice")
+        if self.garbage and not self.labels:
+            raise ValueError(f"garbage={self.garbage}: needs the labels to use (the others become garbage)")
+        if self.garbage and self.multi_label:
+            raise ValueError(
+                f"garbage={self.garbage}: contradicts multi_label; a recording without any label is the negative there"
+            )
+        if self.garbage and "garbage" in self.labels:
+            raise ValueError("labels: 'garbage' is the name of the garbage class; rename yours")
+        if self.split.cross_validate and (self.test.folder or self.test.csv):
+            raise ValueError("test: contradicts split.cross_validate; every fold is the test set once")
+        return self
 
 
 class VoicesConfig(Settings):

@@ -41,18 +41,19 @@ class FeatureConfig(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.fft_size & (self.fft_size - 1):
-            raise ValueError(f"fft_size={self.fft_size}: must be a power of two (256, 512 or 1024)")
-        if self.frame_samples > self.fft_size:
+            power = 1 << (self.fft_size - 1).bit_length()
             raise ValueError(
-                f"frame_samples={self.frame_samples}: must be at most fft_size={self.fft_size} (raise fft_size)"
+                f"fft_size={self.fft_size}: must be a power of two, such as {power} (shorter frames are padded)"
             )
+        if self.frame_samples > self.fft_size:
+            raise ValueError(f"frame_samples={self.frame_samples}: must be at most fft_size={self.fft_size} (raise it)")
         if self.fmax_hz > self.sample_rate_hz / 2:
             raise ValueError(
                 f"fmax_hz={self.fmax_hz}: must be at most half of sample_rate_hz={self.sample_rate_hz} "
                 f"({self.sample_rate_hz / 2:g})"
             )
         if self.fmin_hz >= self.fmax_hz:
-            raise ValueError(f"fmin_hz={self.fmin_hz}: must be below fmax_hz={self.fmax_hz}")
+            raise ValueError(f"fmin_hz={self.fmin_hz}: must be below fmax_hz={self.fmax_hz:g}")
         return self
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from cheep.config.base import Settings
 
@@ -33,3 +34,11 @@ class QuantizeConfig(Settings):
     method: Literal["qat", "ptq"] = Field("qat", description="quantization-aware fine-tuning, or after training")
     qat: QatConfig = QatConfig()
     ptq: PtqConfig = PtqConfig()
+    folder: str = Field("", description="also copy the int8 model and its manifest there")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name in ("float_input", "float_output"):
+            if self.method == "qat" and getattr(self.ptq, name):
+                raise ValueError(f"ptq.{name}=true: is for method ptq; models of qat have int8 inputs and outputs")
+        return self

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import logging
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,8 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from cheep.config.base import nearest_name
 from cheep.config.run_file import RunFile
-from cheep.config.source import Loc, Overrides, Source, parse_source, read_source
+from cheep.config.source import Loc, Overrides, Source, dotted, parse_source, read_source
+from cheep.config.zoo import import_zoo, is_zoo
 from cheep.errors import CheepError
+from cheep.files import write_text
+
+log = logging.getLogger(__name__)
 
 #: Names that recipes have for parts of a section: theirs -> ours.
 SHORT_FORMS: dict[str, Loc] = {"augment": ("train", "augment"), "qat": ("quantize", "qat")}
@@ -53,7 +60,7 @@ def parse_run_file(text: str, name: str = "run.yaml", overrides: Overrides = (),
 def settings_of(source: Source, check: Check | None = None) -> RunFile:
     """Return the settings of a parsed file, or raise with all its problems."""
     problems = [(_position(line), _at(line, text)) for line, text in source.problems]
-    source = with_full_names(source)
+    source = import_zoo(source) if is_zoo(source) else with_full_names(source)
     problems += [(_position(line), _at(line, text)) for line, text in source.problems]
     run_file, bad, found = _validate(source)
     problems += found
@@ -65,7 +72,15 @@ def settings_of(source: Source, check: Check | None = None) -> RunFile:
         lines = [text for _, text in sorted(set(problems))]
         count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
         raise CheepError(f"{source.name}: {count}; nothing was run\n  " + "\n  ".join(lines))
+    if source.notes:
+        lines = [_at(line, text) for line, text in sorted(source.notes, key=lambda note: _position(note[0]))]
+        _say_once(f"{source.name}: {len(lines)} settings have no meaning here:\n  " + "\n  ".join(lines))
     return run_file
+
+
+@functools.lru_cache(maxsize=256)
+def _say_once(text: str) -> None:
+    log.info("%s", text)
 
 
 def with_full_names(source: Source) -> Source:
@@ -98,6 +113,7 @@ def _validate(source: Source) -> tuple[RunFile, set[Loc], list[Problem]]:
     """Return the settings without what is wrong (so that the rest can be checked as well), where, and the problems."""
     values: Any = {key: value for key, value in source.values.items() if value is not None}  # all lines are comments
     bad: set[Loc] = set()
+    said: set[Loc] = set()
     problems: list[Problem] = []
     for _ in range(10):
         try:
@@ -107,9 +123,11 @@ def _validate(source: Source) -> tuple[RunFile, set[Loc], list[Problem]]:
             for item in error.errors():
                 loc = _present(tuple(item["loc"]), source.values)
                 loc, text = _message(source, loc, item)
-                if loc not in bad:
-                    bad.add(loc)
+                known = source.as_written(loc) in said or (problems and source.as_written(loc) not in source.lines)
+                if not known:  # what follows from what is said, or from a default in its place, is no news
                     problems.append(_problem(source, loc, text))
+                bad.add(loc)
+                said.add(source.as_written(loc))
             values = _without(values, bad)
             if len(bad) == before:
                 break
@@ -158,11 +176,12 @@ def _message(source: Source, loc: Loc, item: Any) -> tuple[Loc, str]:
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
     message = item["msg"].removeprefix("Value error, ")
     if kind == "value_error":  # a rule between settings: it names the one to change, relative to its section
-        key, equals, rest = message.partition("=")
-        inner = (*loc, *key.split("."))
-        if equals and " " not in key:
-            return inner, f"{source.name_of(inner)}={rest}"
-    name = source.name_of(loc)
+        rule = re.match(r"([a-z_.]+)(=[^:]*)?(: .*)", message, re.DOTALL)
+        inner = (*loc, *rule[1].split(".")) if rule else ()
+        if rule and inner[-1] in _fields_at(inner[:-1]):
+            shown = f"={_show(source.shown[inner])}" if rule[2] and inner in source.shown else rule[2] or ""
+            return inner, f"{source.name_of(inner)}{shown}{_in_its_words(source, inner[:-1], rule[3])}"
+    name, value = source.name_of(loc), source.shown.get(loc, value)
     if kind == "extra_forbidden":
         return loc, f"{name}: unknown setting{_hint(loc)}"
     if kind == "literal_error":
@@ -174,6 +193,16 @@ def _message(source: Source, loc: Loc, item: Any) -> tuple[Loc, str]:
         word, key = _LIMITS[kind]
         return loc, f"{name}={_show(value)}: must be {word} {context[key]:g}"
     return loc, f"{name}={_show(value)}: {message[0].lower()}{message[1:]}"
+
+
+def _in_its_words(source: Source, section: Loc, text: str) -> str:
+    """Return a rule with the names that the file has for our settings (``name=value`` in the text)."""
+
+    def renamed(match: re.Match[str]) -> str:
+        own = tuple(match[1].split(".")) if "." in match[1] else (*section, match[1])
+        return dotted(source.written[own]) if own in source.written else match[1]
+
+    return re.sub(r"\b([a-z_.]+)(?==)", renamed, text)
 
 
 def _hint(loc: Loc) -> str:
@@ -190,7 +219,7 @@ def _hint(loc: Loc) -> str:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -270,9 +299,7 @@ def render_run_file(run_file: RunFile, comment: str = "") -> str:
 
 def save_run_file(path: Path | str, run_file: RunFile, comment: str = "") -> None:
     """Write a run file, whole or not at all; :func:`load_run_file` reads the same settings back."""
-    from cheep.files import write_bytes
-
-    write_bytes(path, render_run_file(run_file, comment).encode())
+    write_text(path, render_run_file(run_file, comment))
 
 
 def _rendered(name: str, value: Any, kind: type[BaseModel] | None, indent: str) -> list[str]:

@@ -38,6 +38,15 @@ class RunConfig(Settings):
     model: str = Field("", description="model to start from in place of training: a run folder, .h5 or .tflite")
     gpu_memory_gib: float | None = Field(None, gt=0, description="of the first GPU that TensorFlow may take, GiB")
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for later, earlier in (("quantize", "train"), ("deploy", "quantize")):
+            if later in self.steps and earlier in self.steps and self.steps.index(later) < self.steps.index(earlier):
+                raise ValueError(f"steps: {later} comes before {earlier}; put {earlier} first")
+        if self.model and "train" in self.steps:
+            raise ValueError(f"model={self.model!r}: contradicts the step train, which makes a new one; remove one")
+        return self
+
 
 class EvaluateConfig(Settings):
     """How results are judged."""
@@ -139,4 +148,22 @@ class RunFile(Settings):
                 f"train.background={self.train.background!r}: contradicts data.windows.background="
                 f"{self.data.windows.background!r} (leave it out: it is taken over)"
             )
+        clips = self.data.clips
+        if clips is not None and window_s > clips.max_s:
+            raise ValueError(
+                f"features.window_frames={self.features.window_frames}: a window lasts {window_s:.2f} s, longer than "
+                f"data.clips.max_s={clips.max_s:g} s; shorten the window or raise it"
+            )
+        if "deploy" in self.run.steps:
+            if clips is not None and clips.pad_samples:
+                raise ValueError(
+                    f"data.clips.pad_samples={clips.pad_samples}: cannot be deployed: the device sees sound as it "
+                    "comes and has no samples before the start to pad with; leave it out and train again"
+                )
+            for name in ("float_input", "float_output"):
+                if getattr(self.quantize.ptq, name):
+                    raise ValueError(
+                        f"quantize.ptq.{name}=true: cannot be deployed: the firmware hands int8 columns to the network "
+                        "and takes int8 scores"
+                    )
         return self

@@ -32,7 +32,8 @@ class Source:
     """Values with where they were written: ``lines[loc]`` is a line number, or ``"override"``.
 
     ``problems`` are (line, text) of what is wrong already at this stage. ``written`` are the places that a file gives
-    other names than the settings have: ours -> the file's.
+    other names than the settings have (ours -> the file's), ``shown`` what is written there. ``notes`` are (line, text)
+    of what has no meaning here.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Source:
     lines: dict[Loc, int | str] = dataclasses.field(default_factory=dict)
     problems: list[tuple[int | str, str]] = dataclasses.field(default_factory=list)
     written: dict[Loc, Loc] = dataclasses.field(default_factory=dict)
+    shown: dict[Loc, Any] = dataclasses.field(default_factory=dict)
+    notes: list[tuple[int | str, str]] = dataclasses.field(default_factory=list)
 
     def as_written(self, loc: Loc) -> Loc:
         """Return ``loc`` under the name that the file has for it."""
