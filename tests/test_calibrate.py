@@ -13,6 +13,7 @@ from cheep.datasets.manifest import Manifest
 from cheep.detector import threshold_sum
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
+from cheep.evaluate import temperature
 from cheep.evaluate.calibration import calibrate, hours_to_promise, inverse_rate, parse_rate
 from cheep.evaluate.intervals import Spread
 from cheep.evaluate.matching import Annotation, add_counts, count_events, match_events
@@ -292,13 +293,51 @@ def test_a_temperature_is_fitted_to_validation_windows_and_kept(field, tmp_path,
     training = TrainConfig(activation="softmax").to_dict()
     (run / "training.json").write_text(json.dumps({"train": training}))
     assert main("calibrate", options) == 0
-    assert "fitted on 27 validation windows" in capsys.readouterr().out
+    assert "fitted on 27 validation windows of 9 groups" in capsys.readouterr().out
     found = json.loads((run / "manifest.json").read_text())["calibration"]["temperature"]
     assert (found["windows"], found["clips"]) == (27, 9)
     assert found["value"] > 1.5 and found["error_after"] < found["error_before"]
     assert json.loads((run / "calibration.json").read_text())["temperature"] == found
     shown = with_extras(RunResults("t", ("a",), model_sha256=load_bundle(run).model.sha256), run)
     assert shown.temperature == found["value"]
+
+    # recordings that have moved: training ones are not needed, and without the others the thresholds are written
+    (run / "v11.wav").unlink()
+    assert main("calibrate", options) == 0
+    assert json.loads((run / "manifest.json").read_text())["calibration"]["temperature"] == found
+    (run / "v1.wav").unlink()
+    for more in (["--dry-run"], []):
+        untouched = (run / "manifest.json").read_bytes()
+        assert main("calibrate", [*options[:-1], "200/h", *more]) == 0
+        out = capsys.readouterr().out
+        assert "no temperature, scores stay scores" in out and "v1.wav: no such recording" in out
+        assert ((run / "manifest.json").read_bytes() == untouched) == bool(more)
+    after = json.loads((run / "manifest.json").read_text())["calibration"]
+    assert after["labels"][0]["target_per_hour"] == 200 and after["temperature"] is None
+
+
+def test_a_temperature_that_makes_probabilities_worse_is_not_kept(field, monkeypatch, capsys):
+    run, events = field
+    rows = []
+    for i in range(12):  # scores are honest: half of the calls are sure and right
+        label = ("high", "low", "background")[i % 3]
+        write_wav(run / f"v{i}.wav", tones([] if label == "background" else [(0, 2, label)], 2.0, seed=i), 8000)
+        rows.append({"path": f"v{i}.wav", "label": label, "start_s": 0, "duration_s": 1.0, "recording": f"v{i}",
+                     "group": f"g{i // 2}", "split": "val"})  # fmt: skip
+    Manifest.from_rows(rows, run).write(run / "dataset.csv")
+    training = TrainConfig(activation="softmax").to_dict()
+    (run / "training.json").write_text(json.dumps({"train": training}))
+    real = temperature.calibrate_scores
+
+    def worse(scores, rng):
+        return dataclasses.replace(real(scores, rng), error_before=0.088, error_after=0.112)
+
+    monkeypatch.setattr(temperature, "calibrate_scores", worse)
+    assert main("calibrate", ["--model", str(run), "--recordings", str(events), "--max-false-alarms", "100/h"]) == 0
+    out = capsys.readouterr().out
+    assert "of 6 groups" in out and "is off by 0.112 on average (scores as they are: 0.088)" in out
+    assert "is not kept: scores stay scores" in out
+    assert json.loads((run / "manifest.json").read_text())["calibration"]["temperature"] is None
 
 
 def test_a_promise_that_cannot_be_given_writes_nothing(field, tmp_path, capsys):

@@ -189,9 +189,27 @@ def test_scores_are_judged_on_clips_that_the_temperature_never_saw(rng):
     found = calibrate_scores(WindowScores(("a",), "sigmoid", honest, sure, np.repeat(np.arange(60), 8)), rng)
     assert (found.windows, found.clips) == (480, 60)
     assert found.value > 10 and found.error_before > 0.4
-    assert found.error_after < 0.2
+    assert found.error_after < 0.2 and found.helps
     one = WindowScores(("a",), "sigmoid", honest[:8], sure[:8], np.zeros(8, int))
-    assert calibrate_scores(one, rng).error_after == calibrate_scores(one, rng).error_before  # nothing to judge by
+    alone = calibrate_scores(one, rng)
+    assert alone.error_after == alone.error_before and not alone.helps  # nothing to judge by
+
+
+def test_a_temperature_that_fits_its_own_recordings_only_does_not_help(rng):
+    """Each site's scores are wrong in a way of its own: what is fitted to some makes others worse."""
+    kept = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        site = np.repeat(np.arange(4), 40)
+        p = rng.uniform(0.05, 0.95, 160)
+        targets = (rng.random(160) < p).astype(float)[:, None]  # the scores are right as they are
+        values = WindowScores(("a",), "sigmoid", targets, p[:, None], np.arange(160), site)
+        found = calibrate_scores(values, rng)
+        assert found.groups == 4 and found.clips == 160
+        kept.append(found.helps)
+        if found.helps:
+            assert found.error_after < found.error_before and found.loss_after < found.loss_before
+    assert np.mean(kept) < 0.35  # by chance
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cheep import runs
 from cheep.commands import _field
-from cheep.commands._shared import stage, table
+from cheep.commands._shared import Progress, stage, table
 from cheep.errors import CheepError, GateError
 from cheep.files import read_json, write_json
 
@@ -113,16 +113,28 @@ def run(args: argparse.Namespace) -> int:
     broken = [item for item in result.labels if args.promise and not item.promised]
     if broken:
         raise GateError(f"nothing written: {broken[0].label}: {broken[0].note()}")
-    temperature = _temperature(bundle, args.seed)
     if not args.dry_run:
-        _write(args, bundle, result, temperature)
+        _write(args, bundle, result)
+    try:
+        temperature = _temperature(bundle, args.seed)
+    except CheepError as error:
+        print(f"no temperature, scores stay scores: {error}")
+        temperature = None
+    if temperature is not None and not args.dry_run:
+        _write_temperature(args, bundle, temperature)
+    if not args.dry_run:
+        print("next: cheep report (shows these thresholds and their false alarms)")
     return 0
 
 
 def _temperature(bundle, seed: int):
-    """Fit the temperature on the run's validation windows; None (and said) where the model has no run around it."""
-    import dataclasses
+    """Fit the temperature on the run's validation windows; None (and said) where there are none, or it does not help.
 
+    Raises
+    ------
+    CheepError
+        The validation recordings are not there, or their list is damaged.
+    """
     import numpy as np
 
     from cheep.config import TrainConfig
@@ -137,34 +149,56 @@ def _temperature(bundle, seed: int):
         return None
     stage("fitting a temperature to the validation windows")
     config = TrainConfig.parse(read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)["train"], "training.json")
-    windows = load_windows(run, bundle.features, config)
+    windows = load_windows(run, bundle.features, config, Progress("  features"), only="val")
     if tuple(windows.plan.labels) != bundle.labels:
         print(f"scores stay scores: {run / runs.DATASET} has other labels than the model")
         return None
-    windows = dataclasses.replace(windows, splits={"val": windows.splits["val"]})
-    found = calibrate_scores(int8_scores(TflmModel(bundle.path), windows)["val"], np.random.default_rng(seed))
+    scores = int8_scores(TflmModel(bundle.path), windows).get("val")
+    if scores is None:
+        print(f"scores stay scores: {run / runs.DATASET} has no validation windows")
+        return None
+    found = calibrate_scores(scores, np.random.default_rng(seed))
     print(
-        f"temperature {found.value:.2f}: fitted on {found.windows} validation windows; a stated probability is off by "
-        f"{found.error_after:.3f} on average (scores as they are: {found.error_before:.3f})"
+        f"temperature {found.value:.2f}: fitted on {found.windows} validation windows of {found.groups} groups; on "
+        f"groups that it was not fitted on a stated probability is off by {found.error_after:.3f} on average (scores "
+        f"as they are: {found.error_before:.3f})"
     )
+    if not found.helps:
+        print("it does not help there, and is not kept: scores stay scores")
+        return None
     return found
 
 
-def _write(args: argparse.Namespace, bundle, result, temperature) -> None:
+def _write(args: argparse.Namespace, bundle, result) -> None:
     from cheep.report.content import plain
 
     path = bundle.path.parent / runs.MANIFEST
-    manifest = read_json(path, "python src/train_QAT.py")
+    manifest = read_json(path, runs.QAT_COMMAND)
     manifest["detector"] = result.detector.to_dict()
-    fitted = temperature.to_dict() if temperature else None
-    manifest["calibration"] = plain({**result.to_dict(), "temperature": fitted})
+    manifest["calibration"] = plain({**result.to_dict(), "temperature": None})
     write_json(path, manifest)
-    curves = {"labels": [{**item.to_dict(), "curve": item.curve} for item in result.labels]}
-    details = args.json or bundle.path.parent / "calibration.json"
-    write_json(details, plain({**curves, "temperature": fitted, "model_sha256": bundle.model.sha256}))
-    print(f"wrote {path} (detector, calibration) and {details}")
+    labels = [{**item.to_dict(), "curve": item.curve} for item in result.labels]
+    write_json(
+        _details(args, bundle),
+        plain({"labels": labels, "temperature": None, "model_sha256": bundle.model.sha256}),
+    )
+    print(f"wrote {path} (detector, calibration) and {_details(args, bundle)}")
     header = _rewrite_header(args.headers, bundle)
-    print(f"wrote {header}" if header else "next: python src/model_convert.py (puts the thresholds into the headers)")
+    print(f"wrote {header}" if header else "python src/model_convert.py puts the thresholds into the headers")
+
+
+def _write_temperature(args: argparse.Namespace, bundle, temperature) -> None:
+    path = bundle.path.parent / runs.MANIFEST
+    manifest = read_json(path, runs.QAT_COMMAND)
+    manifest["calibration"]["temperature"] = temperature.to_dict()
+    write_json(path, manifest)
+    details = read_json(_details(args, bundle), "cheep calibrate")
+    write_json(_details(args, bundle), {**details, "temperature": temperature.to_dict()})
+    print(f"wrote {path} (temperature)")
+
+
+def _details(args: argparse.Namespace, bundle) -> Path:
+    return args.json or bundle.path.parent / "calibration.json"
 
 
 def _rewrite_header(folder: Path | None, bundle) -> Path | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cheep.evaluate.windows import WindowScores
 
+_FOLDS = 5
 _TINY = 1e-4  # below half a step of an int8 score (1/256): such scores carry no more information
 
 
@@ -36,17 +37,25 @@ class Reliability:
 
 @dataclasses.dataclass(frozen=True)
 class TemperatureFit:
-    """One temperature, on what it was fitted, and the expected calibration error before and after.
+    """One temperature, on what it was fitted, and what it does to scores that it was not fitted on.
 
-    ``error_after`` is that of recordings the temperature was not fitted on: it is fitted on one half of the clips and
-    judged on the other, both ways. ``value`` is fitted on all.
+    ``value`` is fitted on all windows; the errors (expected calibration error) and losses (negative log-likelihood)
+    after are those of groups of recordings that the temperature was not fitted on: it is fitted on the other folds.
     """
 
     value: float
     windows: int
     clips: int
+    groups: int
     error_before: float
     error_after: float
+    loss_before: float
+    loss_after: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether scores become better probabilities by it, judged where it was not fitted, by both measures."""
+        return self.error_after < self.error_before and self.loss_after < self.loss_before
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -54,20 +63,24 @@ class TemperatureFit:
 
 
 def calibrate_scores(values: WindowScores, rng: np.random.Generator) -> TemperatureFit:
-    """Fit the temperature of held-out windows and judge it by halves of their clips."""
-    clips = rng.permutation(np.unique(values.clip))
-    first = np.isin(values.clip, clips[: len(clips) // 2])
-    probabilities = np.array(values.scores, np.float64)
-    for part in (first, ~first):
-        if part.any() and not part.all():
+    """Fit the temperature of held-out windows and judge it on groups left out, in up to five folds."""
+    names, inverse = np.unique(values.groups, return_inverse=True)
+    fold = (rng.permutation(len(names)) % min(_FOLDS, len(names)))[inverse]
+    scores = values.scores.astype(np.float64)
+    probabilities = scores.copy()
+    for part in (fold == number for number in np.unique(fold)):
+        if not part.all():
             value = fit_temperature(values.targets[~part], values.scores[~part], values.activation)
             probabilities[part] = apply_temperature(values.scores[part], value, values.activation)
     return TemperatureFit(
         fit_temperature(values.targets, values.scores, values.activation),
         len(values.scores),
-        len(clips),
-        reliability(values.targets, values.scores.astype(np.float64), values.activation).error,
+        len(np.unique(values.clip)),
+        len(names),
+        reliability(values.targets, scores, values.activation).error,
         reliability(values.targets, probabilities, values.activation).error,
+        negative_log_likelihood(values.targets, np.clip(scores, _TINY, 1), values.activation),
+        negative_log_likelihood(values.targets, probabilities, values.activation),
     )
 
 

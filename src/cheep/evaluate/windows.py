@@ -13,7 +13,8 @@ class WindowScores:
     """Scores of n windows.
 
     ``targets`` and ``scores`` are (n, classes) float32 in 0..1, ``clip`` (n,) int ids of the recording or clip that a
-    window belongs to, ``activation`` is ``softmax`` or ``sigmoid``.
+    window belongs to, ``activation`` is ``softmax`` or ``sigmoid``; ``group`` (n,) int ids of what is alike
+    (recordist, site, the same content), None where nothing but the clips is known.
     """
 
     labels: tuple[str, ...]
@@ -21,10 +22,16 @@ class WindowScores:
     targets: np.ndarray
     scores: np.ndarray
     clip: np.ndarray
+    group: np.ndarray | None = None
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Ids (n,) of what an interval draws together, and a fit is judged on apart: groups, or else clips."""
+        return self.clip if self.group is None else self.group
 
     def clips(self) -> WindowScores:
         """Return one row per clip: the mean of its windows' scores; a clip's target is that of most of its windows."""
-        ids, inverse = np.unique(self.clip, return_inverse=True)
+        ids, first, inverse = np.unique(self.clip, return_index=True, return_inverse=True)
         count = np.bincount(inverse)[:, None]
         scores, targets = (np.zeros((len(ids), values.shape[1])) for values in (self.scores, self.targets))
         np.add.at(scores, inverse, self.scores)
@@ -34,6 +41,7 @@ class WindowScores:
             scores=(scores / count).astype(np.float32),
             targets=np.rint(targets / count).astype(np.float32),
             clip=ids,
+            group=None if self.group is None else self.group[first],
         )
 
 

@@ -92,4 +92,5 @@ def golden_window(runtime: TflmModel, windows: Windows) -> np.ndarray:
 
 
 def _scores_of(part: WindowSet, plan: LabelPlan, scores: np.ndarray) -> WindowScores:
-    return WindowScores(plan.labels, plan.activation, part.targets, np.asarray(scores, np.float32), part.clip)
+    scores = np.asarray(scores, np.float32)
+    return WindowScores(plan.labels, plan.activation, part.targets, scores, part.clip, part.group)

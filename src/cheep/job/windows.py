@@ -35,10 +35,24 @@ def plan_of(run: Path, config: TrainConfig) -> LabelPlan:
     return LabelPlan.of(load_manifest(needed(run / runs.DATASET, runs.SPLIT_COMMAND)), config)
 
 
-def load_windows(run: Path, features: FeatureConfig, config: TrainConfig, on_file: OnFile | None = None) -> Windows:
-    """Read ``dataset.csv`` of a run, compute (or reuse) the features, and return the windows by split."""
+def load_windows(
+    run: Path,
+    features: FeatureConfig,
+    config: TrainConfig,
+    on_file: OnFile | None = None,
+    only: str = "",
+) -> Windows:
+    """Read ``dataset.csv`` of a run, compute (or reuse) the features, and return the windows by split.
+
+    With ``only`` the windows of this split, whose recordings alone must be there.
+    """
     manifest = load_manifest(needed(run / runs.DATASET, runs.SPLIT_COMMAND))
     plan = LabelPlan.of(manifest, config)
+    if only:
+        rows = manifest.of_split(only)
+        complete = all((manifest.folder / path).is_file() for path in set(manifest.column("path")))
+        cache = load_cache(manifest if complete else rows, features, run / "features", on_file)
+        return Windows(plan, features, {only: window_set(rows, cache, plan)}, manifest)
     cache = load_cache(manifest, features, run / "features", on_file)
     splits = {name: window_set(manifest.of_split(name), cache, plan) for name in ("train", "val", "test")}
     if features.compression == "pcen" or (config.teacher_model and "pcen" in config.teachers):

@@ -11,6 +11,7 @@ import numpy as np
 
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
+from cheep.datasets.split import components
 from cheep.detector import check_classes
 from cheep.errors import CheepError
 from cheep.features.cache import FeatureCache, build_feature_cache
@@ -76,7 +77,8 @@ class WindowSet:
     """Windows of one split.
 
     ``first`` (n,) int64 is each window's first row in ``cache.columns``; ``low`` and ``high`` (n,) bound where it
-    may start inside its recording; ``targets`` (n, classes) float32; ``clip`` (n,) int ids of the recording;
+    may start inside its recording; ``targets`` (n, classes) float32; ``clip`` (n,) int ids of the recording, ``group``
+    (n,) of what the split keeps together (recording, content, group);
     ``silence`` (classes,) float32, the targets of a window of digital silence, whatever its recording is called.
     ``levels`` holds the same recordings' columns in dB (training only): needed for PCEN, and for teachers that use it.
     """
@@ -91,6 +93,7 @@ class WindowSet:
     is_background: np.ndarray
     silence: np.ndarray
     levels: FeatureCache | None = None
+    group: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.first)
@@ -169,6 +172,7 @@ def window_set(manifest: Manifest, cache: FeatureCache, plan: LabelPlan) -> Wind
         targets=plan.encode(names),
         label=label_codes[1],
         clip=codes.astype(np.int64),
+        group=components(manifest, ("recording", "sha256", "group")),
         is_background=np.array([name == plan.background for name in names], bool),
         silence=plan.silence,
     )
