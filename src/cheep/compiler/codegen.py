@@ -109,7 +109,7 @@ class _Generator:
             kernels |= writer.kernels | ({"scale", "limit"} if pipe.mean else set())
         words, result = self._memory(plan)
         body = self._functions(steps, plan, writer, result, head)
-        wrappers = sorted({w for s in (*head, *steps) for w in s.wrappers})
+        wrappers = sorted({w for s in (*head, *steps) for w in s.wrappers} | (writer.wrappers if writer else set()))
         text = self._source(kernels, wrappers, stage_text, body)
         size = 8 * words
         if pipe:
@@ -285,9 +285,9 @@ class _Generator:
         text = f"/* {self._mark} */\n" + "\n".join(lines)
         text += "\n" + "\n".join(parts[name][1] for name in needed)
         for kernel, limit in wrappers:
-            parameters, arguments = lower.WRAPPERS[kernel]
+            function, parameters, arguments = lower.WRAPPERS[kernel]
             head = f"CHEEP_NOINLINE static void {lower.wrapper_name(kernel, limit)}({parameters}) {{"
-            text += "\n" + ctext.indented([head, f"cheep_{kernel}({arguments.format(limit=limit)});", "}"])
+            text += "\n" + ctext.indented([head, f"cheep_{function}({arguments.format(limit=limit)});", "}"])
         text += "\n" + "\n\n".join(self._constants.texts) + "\n\n"
         text += ctext.indented(stage_text) + ctext.indented(body) + "\n"
         if not self._is_detector():

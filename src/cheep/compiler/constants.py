@@ -36,7 +36,10 @@ class Constants:
         if key not in self._names:
             self._names[key] = name
             self.n_bytes += size
-            self.texts.append(_comment(comment) + f"static const {ctype} {name} = {{{text}}};")
+            line = f"static const {ctype} {name} = {{{text}}};"
+            if len(line) > 120:
+                line = f"static const {ctype} {name} = {{\n{_wrapped(text.split(', '))}\n}};"
+            self.texts.append(_comment(comment) + line)
         return "&" + self._names[key]
 
     def _define(self, ctype: str, name: str, n: int, n_bytes: int, body: str, comment: str) -> str:

@@ -29,7 +29,8 @@ typedef struct {
     int32_t bias2, multiplier, round, shift;
 } cheep_channel;
 
-enum { CHEEP_FULL = 0, CHEEP_RELU = 1, CHEEP_CLAMP = 2 }; /* how a result is limited */
+/* How a result is limited. FLOOR: the zero point is the least byte, so negative sums need no care. */
+enum { CHEEP_FULL = 0, CHEEP_RELU = 1, CHEEP_CLAMP = 2, CHEEP_FLOOR = 3 };
 
 typedef struct {
     int16_t lowest, highest; /* of the fused activation */
@@ -39,11 +40,6 @@ CHEEP_INLINE uint32_t cheep_load32(const void *p) {
     uint32_t v;
     memcpy(&v, p, sizeof v);
     return v;
-}
-
-CHEEP_INLINE void cheep_store16(void *p, int32_t value) {
-    const int16_t v = (int16_t)value;
-    memcpy(p, &v, sizeof v);
 }
 
 /* Two words of four 16-bit values; p is aligned to 4 bytes. */
@@ -158,6 +154,9 @@ CHEEP_INLINE int32_t cheep_saturate8(int32_t v) { return v < -128 ? -128 : v > 1
 
 /* Accumulator -> output byte. Rounds like TFLM: half up at 2^-31, then half away from zero. */
 CHEEP_INLINE int32_t cheep_requantize(int32_t acc2, const cheep_channel *c, int limit, cheep_range range) {
+    if (limit == CHEEP_FLOOR) {
+        return cheep_saturate8(cheep_high_product(acc2, c->multiplier, c->round) >> c->shift);
+    }
     if (limit == CHEEP_RELU) { /* below zero becomes the zero point, so the sign needs no care */
         acc2 = cheep_positive(acc2);
         return cheep_saturate8(cheep_high_product(acc2, c->multiplier, c->round) >> c->shift);
@@ -190,112 +189,535 @@ CHEEP_INLINE int8_t cheep_limit(int32_t v, int32_t lowest, int32_t highest) {
     return (int8_t)(v < lowest ? lowest : v > highest ? highest : v);
 }
 
-/*@ dot4: base */
-/* Four pixels times one filter: acc[i] = sum over 4 * fours values of pixel i times weight. The pixels are at
- * p, p + at[0], p + at[1], p + at[2]: 16-bit values in the lane order 0 2 1 3 of every four; weights are bytes. */
-CHEEP_INLINE void cheep_dot4(const int16_t *p, const int at[3], const int8_t *weights, int fours, int32_t acc[4]) {
-    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
-    const int16_t *const end = p + 4 * fours;
-    CHEEP_UNROLL
-    do {
-        const uint32_t w = cheep_load32(weights);
-        const uint32_t even = cheep_even(w), odd = cheep_odd(w);
-        uint32_t low, high;
-        cheep_load64(p, &low, &high);
-        a0 = cheep_dual(high, odd, cheep_dual(low, even, a0));
-        cheep_load64(p + at[0], &low, &high);
-        a1 = cheep_dual(high, odd, cheep_dual(low, even, a1));
-        cheep_load64(p + at[1], &low, &high);
-        a2 = cheep_dual(high, odd, cheep_dual(low, even, a2));
-        cheep_load64(p + at[2], &low, &high);
-        a3 = cheep_dual(high, odd, cheep_dual(low, even, a3));
-        weights += 4, p += 4;
-    } while (p != end);
-    acc[0] = a0, acc[1] = a1, acc[2] = a2, acc[3] = a3;
+/*@ twice: base */
+/* What the blocks below leave in an accumulator -> twice the sum of products. */
+#if CHEEP_DSP
+#define CHEEP_TWICE(acc) ((acc) >> 7)
+#define CHEEP_UNUSED __attribute__((unused))
+#define CHEEP_BLOCK_ARGUMENTS \
+    CHEEP_UNUSED const uint32_t *x, CHEEP_UNUSED const int8_t *w, CHEEP_UNUSED int fours, CHEEP_UNUSED int32_t *acc
+#if defined(__clang__)
+#define CHEEP_NAKED __attribute__((naked, noinline))
+#else
+#define CHEEP_NAKED __attribute__((naked, noinline, noipa)) /* nobody guesses which registers it changes */
+#endif
+#else
+#define CHEEP_TWICE(acc) (2 * (acc))
+#endif
+
+/* Products of values x and weights w, four by four. Weights: per four values 4 bytes of one filter, then 4 of the next.
+ * Bytes 0 1 of a filter's word are the 16-bit number 256 * w1 + w0, bytes 2 3 are 256 * w3 + w2. The values of a pixel
+ * are the words (x1 - 127, x3 - 127), called v, and (256 * x0 - v1, 256 * x2 - v3). So
+ *     word * v + (w0, w2) * second  =  256 * (w0 * x0 + w1 * (x1 - 127) + w2 * x2 + w3 * (x3 - 127)):
+ * two dual multiply-accumulates and one unpacking (sxtb16) for four products. The compiler sees to it that the
+ * sums stay below 2^23, and folds the 127 into the bias. Without the DSP extension: the same sums, not scaled by 256. */
+
+/*@ pack: twice */
+/* (256 * x0, 256 * x2) of four bytes; mask: 0xff00ff00 */
+CHEEP_INLINE uint32_t cheep_raise(uint32_t bytes, uint32_t mask) {
+#if CHEEP_DSP
+    uint32_t r;
+    __asm__("and %0, %1, %2, lsl #8" : "=r"(r) : "r"(mask), "r"(bytes));
+    return r;
+#else
+    return (bytes << 8) & mask;
+#endif
 }
 
-/*@ pixels_max: dot4 */
-/* Four pixels -> the maximum over them, for every filter: out[channel * step]. */
-CHEEP_INLINE void cheep_pixels_max(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
-                                   int fours, int channels, int8_t *out, int step, int limit, cheep_range range) {
-    const cheep_channel *const end = channel + channels;
-    do {
-        int32_t acc[4];
-        cheep_dot4(p, at, weights, fours, acc);
+CHEEP_INLINE void cheep_pack_four(const int8_t *from, uint32_t *to, int pixels) {
+    const uint32_t bytes = cheep_load32(from), v = cheep_minus(cheep_odd(bytes), UINT32_C(0x007f007f));
+    to[0] = v;
+    to[pixels] = CHEEP_DSP ? cheep_minus(cheep_raise(bytes, UINT32_C(0xff00ff00)), v) : cheep_even(bytes);
+}
+
+/* The values of one pixel: 4 * fours bytes -> two words per four, `pixels` words apart. */
+CHEEP_INLINE uint32_t *cheep_pack(const int8_t *from, int fours, uint32_t *to, int pixels) {
+    if (fours & 1) {
+        cheep_pack_four(from, to, pixels);
+        from += 4, to += 2 * pixels;
+    }
+    const int8_t *const end = from + 4 * (fours & ~1);
+    while (from != end) {
+        cheep_pack_four(from, to, pixels);
+        cheep_pack_four(from + 4, to + 2 * pixels, pixels);
+        from += 8, to += 4 * pixels;
+    }
+    return to;
+}
+
+#if !CHEEP_DSP
+/* Two filters, any number of pixels: acc[filter * pixels + pixel]. */
+CHEEP_INLINE void cheep_block(const uint32_t *x, const int8_t *w, int fours, int32_t *acc, int pixels) {
+    int32_t sum[8] = {0};
+    for (int i = 0; i < fours; ++i, x += 2 * pixels, w += 8) {
+        for (int f = 0; f < 2; ++f) {
+            int32_t k[4];
+            for (int j = 0; j < 4; j += 2) {
+                k[j] = w[4 * f + j];
+                k[j + 1] = w[4 * f + j + 1] + (k[j] < 0);
+            }
+            for (int i1 = 0; i1 < pixels; ++i1) {
+                const uint32_t v = x[i1], even = x[pixels + i1];
+                sum[f * pixels + i1] +=
+                    k[0] * cheep_low(even) + k[1] * cheep_low(v) + k[2] * cheep_high(even) + k[3] * cheep_high(v);
+            }
+        }
+    }
+    memcpy(acc, sum, (size_t)(2 * pixels) * sizeof *acc);
+}
+#endif
+
+/*@ block4: pack */
+/* Two filters, four pixels: acc[filter * 4 + pixel]. x: per four values four words v, then the four second words. */
+#if CHEEP_DSP
+CHEEP_NAKED static void cheep_block4(CHEEP_BLOCK_ARGUMENTS) {
+    __asm__ volatile(
+        "push {r2-r11, lr}\n"
+        "and r12, r2, #3\n"
+        "add r2, r0, r2, lsl #5\n"
+        "str r2, [sp]\n"
+        "mov r4, #0\n"
+        "mov r5, #0\n"
+        "mov r6, #0\n"
+        "mov r7, #0\n"
+        "mov r8, #0\n"
+        "mov r9, #0\n"
+        "mov r10, #0\n"
+        "mov r11, #0\n"
+        "cmp r12, #2\n"
+        "bhi 3f\n"
+        "beq 2f\n"
+        "cmp r12, #1\n"
+        "beq 1f\n"
+        "0:\n"
+        "ldrd r2, r3, [r1], #8\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r4, r2, r12, r4\n"
+        "smlad r8, r3, r12, r8\n"
+        "smlad r5, r2, lr, r5\n"
+        "smlad r9, r3, lr, r9\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r10, r3, r12, r10\n"
+        "smlad r7, r2, lr, r7\n"
+        "smlad r11, r3, lr, r11\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r4, r2, r12, r4\n"
+        "smlad r8, r3, r12, r8\n"
+        "smlad r5, r2, lr, r5\n"
+        "smlad r9, r3, lr, r9\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r10, r3, r12, r10\n"
+        "smlad r7, r2, lr, r7\n"
+        "smlad r11, r3, lr, r11\n"
+        "3:\n"
+        "ldrd r2, r3, [r1], #8\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r4, r2, r12, r4\n"
+        "smlad r8, r3, r12, r8\n"
+        "smlad r5, r2, lr, r5\n"
+        "smlad r9, r3, lr, r9\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r10, r3, r12, r10\n"
+        "smlad r7, r2, lr, r7\n"
+        "smlad r11, r3, lr, r11\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r4, r2, r12, r4\n"
+        "smlad r8, r3, r12, r8\n"
+        "smlad r5, r2, lr, r5\n"
+        "smlad r9, r3, lr, r9\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r10, r3, r12, r10\n"
+        "smlad r7, r2, lr, r7\n"
+        "smlad r11, r3, lr, r11\n"
+        "2:\n"
+        "ldrd r2, r3, [r1], #8\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r4, r2, r12, r4\n"
+        "smlad r8, r3, r12, r8\n"
+        "smlad r5, r2, lr, r5\n"
+        "smlad r9, r3, lr, r9\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r10, r3, r12, r10\n"
+        "smlad r7, r2, lr, r7\n"
+        "smlad r11, r3, lr, r11\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r4, r2, r12, r4\n"
+        "smlad r8, r3, r12, r8\n"
+        "smlad r5, r2, lr, r5\n"
+        "smlad r9, r3, lr, r9\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r10, r3, r12, r10\n"
+        "smlad r7, r2, lr, r7\n"
+        "smlad r11, r3, lr, r11\n"
+        "1:\n"
+        "ldrd r2, r3, [r1], #8\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r4, r2, r12, r4\n"
+        "smlad r8, r3, r12, r8\n"
+        "smlad r5, r2, lr, r5\n"
+        "smlad r9, r3, lr, r9\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r10, r3, r12, r10\n"
+        "smlad r7, r2, lr, r7\n"
+        "smlad r11, r3, lr, r11\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r4, r2, r12, r4\n"
+        "smlad r8, r3, r12, r8\n"
+        "smlad r5, r2, lr, r5\n"
+        "smlad r9, r3, lr, r9\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r10, r3, r12, r10\n"
+        "smlad r7, r2, lr, r7\n"
+        "smlad r11, r3, lr, r11\n"
+        "ldr r12, [sp]\n"
+        "cmp r0, r12\n"
+        "bne 0b\n"
+        "ldr r3, [sp, #4]\n"
+        "stmia r3, {r4-r11}\n"
+        "pop {r2-r11, pc}\n"
+    );
+}
+#else
+CHEEP_NOINLINE static void cheep_block4(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
+    cheep_block(x, w, fours, acc, 4);
+}
+#endif
+
+/*@ block3: pack */
+/* The same for three pixels: acc[filter * 3 + pixel]. */
+#if CHEEP_DSP
+CHEEP_NAKED static void cheep_block3(CHEEP_BLOCK_ARGUMENTS) {
+    __asm__ volatile(
+        "push {r3-r11, lr}\n"
+        "and r12, r2, #3\n"
+        "movs r3, #24\n"
+        "mla lr, r2, r3, r0\n"
+        "mov r4, #0\n"
+        "mov r5, #0\n"
+        "mov r6, #0\n"
+        "mov r7, #0\n"
+        "mov r8, #0\n"
+        "mov r9, #0\n"
+        "cmp r12, #2\n"
+        "bhi 3f\n"
+        "beq 2f\n"
+        "cmp r12, #1\n"
+        "beq 1f\n"
+        "0:\n"
+        "ldrd r2, r3, [r1], #8\n"
+        "ldmia r0!, {r10, r11, r12}\n"
+        "smlad r4, r2, r10, r4\n"
+        "smlad r7, r3, r10, r7\n"
+        "smlad r5, r2, r11, r5\n"
+        "smlad r8, r3, r11, r8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r9, r3, r12, r9\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "ldmia r0!, {r10, r11, r12}\n"
+        "smlad r4, r2, r10, r4\n"
+        "smlad r7, r3, r10, r7\n"
+        "smlad r5, r2, r11, r5\n"
+        "smlad r8, r3, r11, r8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r9, r3, r12, r9\n"
+        "3:\n"
+        "ldrd r2, r3, [r1], #8\n"
+        "ldmia r0!, {r10, r11, r12}\n"
+        "smlad r4, r2, r10, r4\n"
+        "smlad r7, r3, r10, r7\n"
+        "smlad r5, r2, r11, r5\n"
+        "smlad r8, r3, r11, r8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r9, r3, r12, r9\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "ldmia r0!, {r10, r11, r12}\n"
+        "smlad r4, r2, r10, r4\n"
+        "smlad r7, r3, r10, r7\n"
+        "smlad r5, r2, r11, r5\n"
+        "smlad r8, r3, r11, r8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r9, r3, r12, r9\n"
+        "2:\n"
+        "ldrd r2, r3, [r1], #8\n"
+        "ldmia r0!, {r10, r11, r12}\n"
+        "smlad r4, r2, r10, r4\n"
+        "smlad r7, r3, r10, r7\n"
+        "smlad r5, r2, r11, r5\n"
+        "smlad r8, r3, r11, r8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r9, r3, r12, r9\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "ldmia r0!, {r10, r11, r12}\n"
+        "smlad r4, r2, r10, r4\n"
+        "smlad r7, r3, r10, r7\n"
+        "smlad r5, r2, r11, r5\n"
+        "smlad r8, r3, r11, r8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r9, r3, r12, r9\n"
+        "1:\n"
+        "ldrd r2, r3, [r1], #8\n"
+        "ldmia r0!, {r10, r11, r12}\n"
+        "smlad r4, r2, r10, r4\n"
+        "smlad r7, r3, r10, r7\n"
+        "smlad r5, r2, r11, r5\n"
+        "smlad r8, r3, r11, r8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r9, r3, r12, r9\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "ldmia r0!, {r10, r11, r12}\n"
+        "smlad r4, r2, r10, r4\n"
+        "smlad r7, r3, r10, r7\n"
+        "smlad r5, r2, r11, r5\n"
+        "smlad r8, r3, r11, r8\n"
+        "smlad r6, r2, r12, r6\n"
+        "smlad r9, r3, r12, r9\n"
+        "cmp r0, lr\n"
+        "bne 0b\n"
+        "ldr r3, [sp]\n"
+        "stmia r3, {r4-r9}\n"
+        "pop {r3-r11, pc}\n"
+    );
+}
+#else
+CHEEP_NOINLINE static void cheep_block3(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
+    cheep_block(x, w, fours, acc, 3);
+}
+#endif
+
+/*@ block1: pack */
+/* The same for one pixel: acc[filter]; fours is even. */
+#if CHEEP_DSP
+CHEEP_NAKED static void cheep_block1(CHEEP_BLOCK_ARGUMENTS) {
+    __asm__ volatile(
+        "push {r3-r11, lr}\n"
+        "add lr, r0, r2, lsl #3\n"
+        "mov r4, #0\n"
+        "mov r5, #0\n"
+        "ands r12, r2, #6\n"
+        "beq 0f\n"
+        "cmp r12, #4\n"
+        "bhi 3f\n"
+        "beq 2f\n"
+        "b 1f\n"
+        "0:\n"
+        "ldmia r1!, {r2, r3, r6, r7}\n"
+        "ldmia r0!, {r8-r11}\n"
+        "smlad r4, r2, r8, r4\n"
+        "smlad r5, r3, r8, r5\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "smlad r4, r2, r9, r4\n"
+        "smlad r5, r3, r9, r5\n"
+        "smlad r4, r6, r10, r4\n"
+        "smlad r5, r7, r10, r5\n"
+        "sxtb16 r6, r6\n"
+        "sxtb16 r7, r7\n"
+        "smlad r4, r6, r11, r4\n"
+        "smlad r5, r7, r11, r5\n"
+        "3:\n"
+        "ldmia r1!, {r2, r3, r6, r7}\n"
+        "ldmia r0!, {r8-r11}\n"
+        "smlad r4, r2, r8, r4\n"
+        "smlad r5, r3, r8, r5\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "smlad r4, r2, r9, r4\n"
+        "smlad r5, r3, r9, r5\n"
+        "smlad r4, r6, r10, r4\n"
+        "smlad r5, r7, r10, r5\n"
+        "sxtb16 r6, r6\n"
+        "sxtb16 r7, r7\n"
+        "smlad r4, r6, r11, r4\n"
+        "smlad r5, r7, r11, r5\n"
+        "2:\n"
+        "ldmia r1!, {r2, r3, r6, r7}\n"
+        "ldmia r0!, {r8-r11}\n"
+        "smlad r4, r2, r8, r4\n"
+        "smlad r5, r3, r8, r5\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "smlad r4, r2, r9, r4\n"
+        "smlad r5, r3, r9, r5\n"
+        "smlad r4, r6, r10, r4\n"
+        "smlad r5, r7, r10, r5\n"
+        "sxtb16 r6, r6\n"
+        "sxtb16 r7, r7\n"
+        "smlad r4, r6, r11, r4\n"
+        "smlad r5, r7, r11, r5\n"
+        "1:\n"
+        "ldmia r1!, {r2, r3, r6, r7}\n"
+        "ldmia r0!, {r8-r11}\n"
+        "smlad r4, r2, r8, r4\n"
+        "smlad r5, r3, r8, r5\n"
+        "sxtb16 r2, r2\n"
+        "sxtb16 r3, r3\n"
+        "smlad r4, r2, r9, r4\n"
+        "smlad r5, r3, r9, r5\n"
+        "smlad r4, r6, r10, r4\n"
+        "smlad r5, r7, r10, r5\n"
+        "sxtb16 r6, r6\n"
+        "sxtb16 r7, r7\n"
+        "smlad r4, r6, r11, r4\n"
+        "smlad r5, r7, r11, r5\n"
+        "cmp r0, lr\n"
+        "bne 0b\n"
+        "ldr r3, [sp]\n"
+        "strd r4, r5, [r3]\n"
+        "pop {r3-r11, pc}\n"
+    );
+}
+#else
+CHEEP_NOINLINE static void cheep_block1(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
+    cheep_block(x, w, fours, acc, 1);
+}
+#endif
+
+/*@ matrix: pack */
+/* Pixels times filters, one row of output. A group of pixels is packed, then meets two filters at a time. */
+typedef struct {
+    const int8_t *weights; /* see above; [filters / 2][fours][2][4] */
+    const cheep_channel *channels;
+    int32_t at[4], advance; /* bytes: from a group's first pixel to its pixels, and to the next group */
+    int32_t row_step;       /* bytes from a row under the filter to the next */
+    int32_t step, pixel_step; /* of the output: from a channel to the next, from a pixel (pooled: a group) to the next */
+    int16_t filters, height, row_fours, fours, groups, last; /* last: pixels of the last group */
+    int16_t chunk; /* fours whose products may be summed up before they are scaled back (WIDE: fewer than all) */
+    cheep_range range;
+} cheep_matrix;
+
+typedef void cheep_packer(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid);
+enum { CHEEP_STORE, CHEEP_MAX, CHEEP_MEAN, CHEEP_SUM };
+typedef void cheep_blocker(const uint32_t *x, const int8_t *w, int fours, int32_t *acc);
+
+/* The values under the filter at `valid` pixels. */
+CHEEP_INLINE void cheep_pack_group(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid, int pixels) {
+    const int row_step = m->row_step, height = m->height, fours = m->row_fours;
+    for (int i = 0; i < valid; ++i) {
+        const int8_t *from = rows + m->at[i];
+        uint32_t *to = x + i;
+        for (int y = height; y > 0; --y, from += row_step) {
+            to = cheep_pack(from, fours, to, pixels);
+        }
+    }
+}
+
+/* One filter's doubled sums of a group -> bytes at out, or (SUM) added to *sum. wide: acc holds them as they are. */
+CHEEP_INLINE void cheep_finish(const int32_t *acc, bool wide, const cheep_channel *c, int8_t *out, int32_t *sum, int pixel_step,
+                               int valid, int kind, int pixels, int limit, cheep_range range) {
+    const cheep_channel k = *c;
+    if (kind == CHEEP_MAX) {
         int32_t best = acc[0] > acc[1] ? acc[0] : acc[1];
         best = acc[2] > best ? acc[2] : best;
         best = acc[3] > best ? acc[3] : best;
-        *out = (int8_t)cheep_requantize(channel->bias2 + 2 * best, channel, limit, range);
-        out += step;
-        weights += 4 * fours;
-    } while (++channel != end);
+        *out = (int8_t)cheep_requantize(k.bias2 + (wide ? best : CHEEP_TWICE(best)), &k, limit, range);
+        return;
+    }
+    const int32_t v0 = cheep_requantize(k.bias2 + (wide ? acc[0] : CHEEP_TWICE(acc[0])), &k, limit, range);
+    int32_t total = v0;
+    if (kind == CHEEP_STORE) {
+        *out = (int8_t)v0;
+    }
+    CHEEP_UNROLL
+    for (int i = 1; i < 4; ++i) {
+        if (i < pixels && i < valid) {
+            const int32_t v = cheep_requantize(k.bias2 + (wide ? acc[i] : CHEEP_TWICE(acc[i])), &k, limit, range);
+            total += v;
+            if (kind == CHEEP_STORE) {
+                *(out += pixel_step) = (int8_t)v;
+            }
+        }
+    }
+    if (kind == CHEEP_MEAN) {
+        *out = (int8_t)(total > 0 ? (total + 2) / 4 : (total - 2) / 4);
+    } else if (kind == CHEEP_SUM) {
+        *sum += total;
+    }
 }
 
-/*@ pixels_mean: dot4 */
-/* Four pixels -> the rounded mean of the four bytes, for every filter. */
-CHEEP_INLINE void cheep_pixels_mean(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
-                                    int fours, int channels, int8_t *out, int step, int limit, cheep_range range) {
-    const cheep_channel *const end = channel + channels;
-    do {
-        int32_t acc[4];
-        cheep_dot4(p, at, weights, fours, acc);
-        int32_t sum = 0;
-        for (int i = 0; i < 4; ++i) {
-            sum += cheep_requantize(channel->bias2 + 2 * acc[i], channel, limit, range);
+CHEEP_INLINE void cheep_group(const cheep_matrix *m, const uint32_t *x, int8_t *out, int32_t *sums, int valid,
+                              cheep_blocker *block, int kind, int pixels, bool wide, int limit) {
+    const int8_t *w = m->weights;
+    const cheep_channel *c = m->channels, *const end = c + m->filters;
+    const int fours = m->fours, step = m->step, pixel_step = m->pixel_step;
+    const cheep_range range = m->range;
+    for (;;) {
+        int32_t acc[8];
+        if (wide) {
+            int32_t part[8];
+            for (int i = 0; i < 2 * pixels; ++i) {
+                acc[i] = 0;
+            }
+            for (int first = 0; first < fours; first += m->chunk) {
+                block(x + 2 * pixels * first, w + 8 * first, fours - first < m->chunk ? fours - first : m->chunk, part);
+                for (int i = 0; i < 2 * pixels; ++i) {
+                    acc[i] += CHEEP_TWICE(part[i]);
+                }
+            }
+        } else {
+            block(x, w, fours, acc);
         }
-        *out = (int8_t)(sum > 0 ? (sum + 2) / 4 : (sum - 2) / 4);
-        out += step;
-        weights += 4 * fours;
-    } while (++channel != end);
+        w += 8 * fours;
+        cheep_finish(acc, wide, c, out, sums, pixel_step, valid, kind, pixels, limit, range);
+        if (++c == end) {
+            return;
+        }
+        out += step, ++sums;
+        cheep_finish(acc + pixels, wide, c, out, sums, pixel_step, valid, kind, pixels, limit, range);
+        if (++c == end) {
+            return;
+        }
+        out += step, ++sums;
+    }
 }
 
-/*@ pixels: dot4 */
-/* Four pixels -> `valid` bytes of every filter: out[channel * step + i * pixel_step]. */
-CHEEP_INLINE void cheep_pixels(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
-                               int fours, int channels, int8_t *out, int step, int pixel_step, int valid, int limit,
-                               cheep_range range) {
-    const cheep_channel *const end = channel + channels;
-    do {
-        int32_t acc[4];
-        cheep_dot4(p, at, weights, fours, acc);
-        int8_t *o = out;
-        *o = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[0], channel, limit, range);
-        if (valid > 1) {
-            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[1], channel, limit, range);
+/* rows: the first row under the filter; x: scratch of 8 * pixels * fours bytes, aligned to 4. */
+CHEEP_INLINE void cheep_matrix_row(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int8_t *out, int32_t *sums,
+                                   cheep_packer *pack, cheep_blocker *block, int kind, int pixels, bool wide,
+                                   int limit) {
+    const bool pooled = kind == CHEEP_MAX || kind == CHEEP_MEAN;
+    for (int g = m->groups; g > 0; --g) {
+        const int valid = g > 1 ? pixels : m->last;
+        pack(m, rows, x, valid);
+        if (valid == pixels) {
+            cheep_group(m, x, out, sums, pixels, block, kind, pixels, wide, limit);
+        } else {
+            cheep_group(m, x, out, sums, valid, block, kind, pixels, wide, limit);
         }
-        if (valid > 2) {
-            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[2], channel, limit, range);
-        }
-        if (valid > 3) {
-            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[3], channel, limit, range);
-        }
-        out += step;
-        weights += 4 * fours;
-    } while (++channel != end);
+        rows += m->advance;
+        out += pooled ? m->pixel_step : pixels * m->pixel_step;
+    }
 }
 
-/*@ pixels_sum: dot4 */
-/* Four pixels -> the sum of their first `valid` bytes added to sums[channel]. */
-CHEEP_INLINE void cheep_pixels_sum(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
-                                   int fours, int channels, int32_t *sums, int valid, int limit, cheep_range range) {
-    const cheep_channel *const end = channel + channels;
-    do {
-        int32_t acc[4];
-        cheep_dot4(p, at, weights, fours, acc);
-        int32_t sum = *sums + cheep_requantize(channel->bias2 + 2 * acc[0], channel, limit, range);
-        if (valid > 1) {
-            sum += cheep_requantize(channel->bias2 + 2 * acc[1], channel, limit, range);
-        }
-        if (valid > 2) {
-            sum += cheep_requantize(channel->bias2 + 2 * acc[2], channel, limit, range);
-        }
-        if (valid > 3) {
-            sum += cheep_requantize(channel->bias2 + 2 * acc[3], channel, limit, range);
-        }
-        *sums++ = sum;
-        weights += 4 * fours;
-    } while (++channel != end);
+/*@ matrix3: matrix block3 */
+CHEEP_NOINLINE static void cheep_pack3(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid) {
+    cheep_pack_group(m, rows, x, valid, 3);
 }
+
+/*@ matrix4: matrix block4 */
+CHEEP_NOINLINE static void cheep_pack4(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid) {
+    cheep_pack_group(m, rows, x, valid, 4);
+}
+
 
 /*@ single_max: base */
 /* A layer with one input channel, then the maximum over four pixels: only the largest pixel matters
@@ -362,10 +784,10 @@ CHEEP_INLINE void cheep_expand(const int8_t *from, int fours, int16_t *to) {
 
 /*@ depth3x3: base */
 /* Depthwise 3x3 over one channel of three rows of bytes (row after row at row_step), `count` outputs
- * `stride` columns apart -> 16-bit values at out[i * out_step]; an odd count writes one value more.
+ * `stride` columns apart -> bytes at out[i * out_step]; an odd count writes one more.
  * taps: twice the weights, per row (left, right), then the middles (row 0, row 1), (row 2, 0). */
 CHEEP_INLINE void cheep_depth3x3(const int8_t *in, int row_step, int stride, const uint32_t *taps,
-                                 const cheep_channel *channel, int16_t *out, int out_step, int count, int limit,
+                                 const cheep_channel *channel, int8_t *out, int out_step, int count, int limit,
                                  cheep_range range) {
     const uint32_t sides0 = taps[0], sides1 = taps[1], sides2 = taps[2], middle01 = taps[3], middle2 = taps[4];
     const cheep_channel c = *channel;
@@ -381,8 +803,8 @@ CHEEP_INLINE void cheep_depth3x3(const int8_t *in, int row_step, int stride, con
             v = cheep_load32(in + 2 * row_step), even = cheep_even(v), odd = cheep_odd(v);
             a = cheep_low_low(odd, middle2, cheep_dual(even, sides2, a));
             b = cheep_high_low(even, middle2, cheep_dual(odd, sides2, b));
-            cheep_store16(out, cheep_requantize(a, &c, limit, range));
-            cheep_store16(out + out_step, cheep_requantize(b, &c, limit, range));
+            *out = (int8_t)cheep_requantize(a, &c, limit, range);
+            out[out_step] = (int8_t)cheep_requantize(b, &c, limit, range);
             out += 2 * out_step;
             in += 2;
         } while (in < end);
@@ -394,15 +816,15 @@ CHEEP_INLINE void cheep_depth3x3(const int8_t *in, int row_step, int stride, con
             a = cheep_low_high(cheep_odd(v), middle01, cheep_dual(cheep_even(v), sides1, a));
             v = cheep_load32(in + 2 * row_step);
             a = cheep_low_low(cheep_odd(v), middle2, cheep_dual(cheep_even(v), sides2, a));
-            cheep_store16(out, cheep_requantize(a, &c, limit, range));
+            *out = (int8_t)cheep_requantize(a, &c, limit, range);
         }
     }
 }
 
 /*@ depth: base */
-/* Depthwise, any kernel, over one channel of `height` rows of bytes -> 16-bit values at out[i * out_step]. */
+/* Depthwise, any kernel, over one channel of `height` rows of bytes -> bytes at out[i * out_step]. */
 CHEEP_INLINE void cheep_depth(const int8_t *in, int row_step, int stride, const int8_t *weights, int height, int width,
-                              const cheep_channel *channel, int16_t *out, int out_step, int count, int limit,
+                              const cheep_channel *channel, int8_t *out, int out_step, int count, int limit,
                               cheep_range range) {
     for (int i = 0; i < count; ++i, in += stride, out += out_step) {
         const int8_t *w = weights;
@@ -413,7 +835,7 @@ CHEEP_INLINE void cheep_depth(const int8_t *in, int row_step, int stride, const 
                 acc += *w++ * row[x];
             }
         }
-        cheep_store16(out, cheep_requantize(channel->bias2 + 2 * acc, channel, limit, range));
+        *out = (int8_t)cheep_requantize(channel->bias2 + 2 * acc, channel, limit, range);
     }
 }
 
@@ -426,6 +848,55 @@ typedef struct {
     int16_t in_zero, out_zero;   /* zero points */
     cheep_range range;
 } cheep_shape;
+
+/*@ dot4: base */
+/* Four pixels times one filter: acc[i] = sum over 4 * fours values of pixel i times weight. The pixels are at
+ * p, p + at[0], p + at[1], p + at[2]: 16-bit values in the lane order 0 2 1 3 of every four; weights are bytes. */
+CHEEP_INLINE void cheep_dot4(const int16_t *p, const int at[3], const int8_t *weights, int fours, int32_t acc[4]) {
+    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
+    const int16_t *const end = p + 4 * fours;
+    CHEEP_UNROLL
+    do {
+        const uint32_t w = cheep_load32(weights);
+        const uint32_t even = cheep_even(w), odd = cheep_odd(w);
+        uint32_t low, high;
+        cheep_load64(p, &low, &high);
+        a0 = cheep_dual(high, odd, cheep_dual(low, even, a0));
+        cheep_load64(p + at[0], &low, &high);
+        a1 = cheep_dual(high, odd, cheep_dual(low, even, a1));
+        cheep_load64(p + at[1], &low, &high);
+        a2 = cheep_dual(high, odd, cheep_dual(low, even, a2));
+        cheep_load64(p + at[2], &low, &high);
+        a3 = cheep_dual(high, odd, cheep_dual(low, even, a3));
+        weights += 4, p += 4;
+    } while (p != end);
+    acc[0] = a0, acc[1] = a1, acc[2] = a2, acc[3] = a3;
+}
+
+/*@ pixels: dot4 */
+/* Four pixels -> `valid` bytes of every filter: out[channel * step + i * pixel_step]. */
+CHEEP_INLINE void cheep_pixels(const int16_t *p, const int at[3], const int8_t *weights, const cheep_channel *channel,
+                               int fours, int channels, int8_t *out, int step, int pixel_step, int valid, int limit,
+                               cheep_range range) {
+    const cheep_channel *const end = channel + channels;
+    do {
+        int32_t acc[4];
+        cheep_dot4(p, at, weights, fours, acc);
+        int8_t *o = out;
+        *o = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[0], channel, limit, range);
+        if (valid > 1) {
+            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[1], channel, limit, range);
+        }
+        if (valid > 2) {
+            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[2], channel, limit, range);
+        }
+        if (valid > 3) {
+            *(o += pixel_step) = (int8_t)cheep_requantize(channel->bias2 + 2 * acc[3], channel, limit, range);
+        }
+        out += step;
+        weights += 4 * fours;
+    } while (++channel != end);
+}
 
 /*@ conv: shape pixels expand */
 /* The bytes under the filter at one output pixel, outside ones as the zero point, then as 16-bit values. */
@@ -469,35 +940,56 @@ CHEEP_INLINE void cheep_conv(const cheep_shape *s, const int8_t *in, const int8_
     }
 }
 
-/*@ dense: base expand */
-/* in int8[rows][4 * fours] -> out int8[rows][channels]; scratch: 8 * fours bytes, aligned to 8. */
-CHEEP_INLINE void cheep_dense(const int8_t *in, int rows, int depth, int fours, const int8_t *weights,
-                              const cheep_channel *channels, int n_channels, int8_t *scratch, int8_t *out, int limit,
-                              cheep_range range) {
-    int16_t *const values = (int16_t *)(void *)scratch;
-    const cheep_channel *const end = channels + n_channels;
-    for (int row = 0; row < rows; ++row, in += depth) {
-        cheep_expand(in, depth / 4, values);
-        if (depth != 4 * fours) { /* the last, partial four */
-            int8_t rest[4] = {0, 0, 0, 0};
-            memcpy(rest, in + 4 * (depth / 4), (size_t)(depth % 4));
-            cheep_expand(rest, 1, values + 4 * (depth / 4));
+/*@ dense: block1 */
+/* in int8[rows][depth] -> out int8[rows][channels]. The values are taken `chunk` fours at a time; x: scratch of 8 * chunk
+ * bytes; totals: int32[channels], read and written only where there are several chunks. weights: [chunk][filters / 2]... */
+typedef struct {
+    const int8_t *weights;
+    const cheep_channel *channels;
+    int16_t rows, filters, fours, chunk; /* fours and chunk are even */
+    int32_t depth;
+    cheep_range range;
+} cheep_matrix_vector;
+
+CHEEP_INLINE void cheep_dense(const cheep_matrix_vector *m, const int8_t *in, uint32_t *x, int32_t *totals, int8_t *out,
+                              int limit) {
+    const cheep_channel *const end = m->channels + m->filters;
+    for (int row = 0; row < m->rows; ++row, in += m->depth) {
+        const int8_t *w = m->weights;
+        int left = m->depth;
+        for (int first = 0; first < m->fours; first += m->chunk) {
+            const int fours = m->fours - first < m->chunk ? m->fours - first : m->chunk;
+            const bool last = first + fours == m->fours;
+            const int whole = left / 4 < fours ? left / 4 : fours;
+            if (whole > 0) {
+                cheep_pack(in + 4 * first, whole, x, 1);
+            }
+            if (whole < fours) { /* the last, partial four, and one more to make the number even */
+                int8_t rest[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+                memcpy(rest, in + 4 * (first + whole), (size_t)(left - 4 * whole));
+                cheep_pack(rest, fours - whole, x + 2 * whole, 1);
+            }
+            left -= 4 * fours;
+            int32_t *total = totals;
+            for (const cheep_channel *c = m->channels; c < end; c += 2, total += 2) {
+                int32_t acc[2];
+                cheep_block1(x, w, fours, acc);
+                w += 8 * fours;
+                for (int i = 0; i < 2 && c + i < end; ++i) {
+                    int32_t twice = CHEEP_TWICE(acc[i]);
+                    if (m->chunk < m->fours) {
+                        twice += first == 0 ? c[i].bias2 : total[i];
+                        total[i] = twice;
+                    } else {
+                        twice += c[i].bias2;
+                    }
+                    if (last) {
+                        out[c + i - m->channels] = (int8_t)cheep_requantize(twice, &c[i], limit, m->range);
+                    }
+                }
+            }
         }
-        const int8_t *w = weights;
-        for (const cheep_channel *c = channels; c != end; ++c) {
-            int32_t acc = 0;
-            const int16_t *p = values;
-            const int16_t *const stop = values + 4 * fours;
-            CHEEP_UNROLL
-            do {
-                const uint32_t four = cheep_load32(w);
-                uint32_t low, high;
-                cheep_load64(p, &low, &high);
-                acc = cheep_dual(high, cheep_odd(four), cheep_dual(low, cheep_even(four), acc));
-                w += 4, p += 4;
-            } while (p != stop);
-            *out++ = (int8_t)cheep_requantize(c->bias2 + 2 * acc, c, limit, range);
-        }
+        out += m->filters;
     }
 }
 

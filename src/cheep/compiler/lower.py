@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 
 import numpy as np
 
-from cheep.compiler import fixedpoint, movement, requantize
+from cheep.compiler import fixedpoint, matrix, movement, requantize
 from cheep.compiler.constants import Constants
 from cheep.compiler.passes import binary_spec
 from cheep.tflite.graph import Node, Tensor
@@ -31,24 +32,34 @@ class Step:
     alias: bool = False  # no code: the output is the input
 
 
-# kernel -> (parameters, arguments) of the function that fixes its limit
+# kernel -> (function, parameters, arguments) of the function that fixes its limit
 WRAPPERS = {
     "conv": (
+        "conv",
         "const cheep_shape *s, const int8_t *in, const int8_t *weights, const cheep_channel *channels, "
         "int8_t *scratch, int8_t *out",
         "s, in, weights, channels, scratch, out, {limit}",
     ),
     "depthwise": (
+        "depthwise",
         "const cheep_shape *s, const int8_t *in, const int8_t *weights, const cheep_channel *channels, int8_t *out",
         "s, in, weights, channels, out, {limit}",
     ),
     "dense": (
-        "const int8_t *in, int rows, int depth, int fours, const int8_t *weights, const cheep_channel *channels, "
-        "int n, int8_t *scratch, int8_t *out, cheep_range range",
-        "in, rows, depth, fours, weights, channels, n, scratch, out, {limit}, range",
+        "dense",
+        "const cheep_matrix_vector *m, const int8_t *in, int8_t *scratch, int32_t *totals, int8_t *out",
+        "m, in, (uint32_t *)(void *)scratch, totals, out, {limit}",
     ),
-    "pool": ("const cheep_shape *s, const int8_t *in, int8_t *out", "s, in, out, {limit}"),
+    "pool": ("pool", "const cheep_shape *s, const int8_t *in, int8_t *out", "s, in, out, {limit}"),
 }
+for _kind, _pixels, _wide in itertools.product(("store", "max", "mean", "sum"), (3, 4), (False, True)):
+    _out = "int32_t *sums" if _kind == "sum" else "int8_t *out"
+    WRAPPERS[f"{_kind}{_pixels}" + "_wide" * _wide] = (
+        "matrix_row",
+        f"const cheep_matrix *m, const int8_t *rows, int8_t *scratch, {_out}",
+        f"m, rows, (uint32_t *)(void *)scratch, {'NULL, sums' if _kind == 'sum' else 'out, NULL'}, "
+        f"cheep_pack{_pixels}, cheep_block{_pixels}, CHEEP_{_kind.upper()}, {_pixels}, {str(_wide).lower()}, {{limit}}",
+    )
 
 
 def wrapper_name(kernel: str, limit: str) -> str:
@@ -99,6 +110,12 @@ def _conv(node: Node, name: str, constants: Constants) -> Step:
     c = requantize.channels(node, fold=not depthwise)
     weights = a["weights"]
     filter_shape = weights.shape[:2] if depthwise else weights.shape[1:3]
+    single = not depthwise and source.shape[1:3] == out.shape[1:3] == filter_shape == (1, 1)
+    if (
+        single and c.fast is not None and a["group_in"] == source.shape[3] and matrix.packable(weights)
+    ):  # one pixel: a dense layer
+        flat = {**a, "weights": weights.reshape(len(weights), -1), "rows": 1}
+        return _dense(Node("CONV", [source], [out], flat), name, constants)
     shape = constants.struct("cheep_shape", f"{name}_shape", shape_text(node, filter_shape, c.range_), 42)
     if c.fast is None or (not depthwise and a["group_in"] != source.shape[3]):
         return _conv_any(node, name, constants, c, shape)
@@ -136,7 +153,7 @@ def _dense(node: Node, name: str, constants: Constants) -> Step:
     a, source, out = node.attributes, node.inputs[0], node.output
     c = requantize.channels(node)
     n, depth = a["weights"].shape
-    if c.fast is None:  # as a 1x1 convolution over `rows` pixels
+    if c.fast is None or not matrix.packable(a["weights"]):  # as a 1x1 convolution over `rows` pixels
         view = dataclasses.replace(source, shape=(1, a["rows"], 1, depth))
         made = dataclasses.replace(out, shape=(1, a["rows"], 1, n))
         plain = {"stride_h": 1, "stride_w": 1, "pad_top": 0, "pad_left": 0, "group_in": depth, "group_out": n}
@@ -148,17 +165,19 @@ def _dense(node: Node, name: str, constants: Constants) -> Step:
         return dataclasses.replace(
             step, title=title(node), reads=[source], writes=[out], lines=lambda p, s: lines(lambda t: p(swap[id(t)]), s)
         )
-    packed = pad_filters(a["weights"])
-    w = constants.array("int8_t", f"{name}_weights", packed, f"[{packed.shape[0]}][{packed.shape[1]}]")
-    rows = constants.structs("cheep_channel", f"{name}_channels", c.fast, 16)
-    call, fours = wrapper_name("dense", c.limit), packed.shape[1] // 4
-    return Step(
-        title(node), [source], [out],
-        lambda p, s: [
-            f"{call}({p(source)}, {a['rows']}, {depth}, {fours}, {w}, {rows}, {n}, {s}, {p(out)}, {c.range_text});"
-        ],
-        {"dense"}, {("dense", c.limit)}, scratch=8 * fours,
-    )  # fmt: skip
+    packed = matrix.pack(np.pad(a["weights"], ((0, 0), (0, -depth % 8))), c, vector=True)
+    w = constants.array("int8_t", f"{name}_weights", packed.weights, f"filters of {depth}, in pairs")
+    rows = constants.structs("cheep_channel", f"{name}_channels", packed.channels, 16)
+    text = f"{w}, {rows}, {a['rows']}, {n}, {packed.fours}, {packed.chunk}, {depth}, {{{c.range_[0]}, {c.range_[1]}}}"
+    vector = constants.struct("cheep_matrix_vector", f"{name}_vector", text, 24)
+    call, x = wrapper_name("dense", c.limit), 8 * packed.chunk
+    totals = 4 * n if packed.chunk < packed.fours else 0
+
+    def lines(p: Pointers, scratch: str) -> list[str]:
+        sums = f"(int32_t *)(void *)({scratch} + {x})" if totals else "NULL"
+        return [f"{call}({vector}, {p(source)}, {scratch}, {sums}, {p(out)});"]
+
+    return Step(title(node), [source], [out], lines, {"dense"}, {("dense", c.limit)}, scratch=x + totals)
 
 
 def _pool(node: Node, name: str, constants: Constants) -> Step:

@@ -13,8 +13,7 @@ import math
 
 import numpy as np
 
-from cheep.compiler import requantize
-from cheep.compiler.lower import pad_filters
+from cheep.compiler import matrix, requantize
 from cheep.compiler.requantize import Channels
 from cheep.tflite.graph import Graph, Node, Tensor
 
@@ -32,6 +31,8 @@ class Stage:
     point_channels: Channels | None = None
     ring: int = 0  # offset of the rows in the memory
     scratch: int = 0  # bytes of scratch
+    values: int = 0  # of them for the depthwise layer's rows
+    row: int = 0  # offset in them of a pooled row
 
     @property
     def front(self) -> Node:
@@ -94,10 +95,30 @@ class Stage:
         return max(0, needed - a["pad_top"] - self.source.shape[1])
 
     @property
-    def lanes(self) -> int:
-        """16-bit values of one pixel between depthwise and pointwise."""
-        channels = self.point.inputs[0].shape[3]
-        return 1 if self.single else -(-channels // 4) * 4
+    def pitch(self) -> int:
+        """Bytes of one pixel between depthwise and pointwise."""
+        return 1 if self.single else -(-self.source_channels // 4) * 4
+
+    @property
+    def source_channels(self) -> int:
+        """Input channels of the point."""
+        return self.point.inputs[0].shape[3]
+
+    @property
+    def row_fours(self) -> int:
+        """Words of one row under the matrix's filter."""
+        return self.pitch // 4 if self.depth else -(-self.kernel[1] * self.source_channels // 4)
+
+    @property
+    def fours(self) -> int:
+        """Words of one filter of the matrix."""
+        return self.row_fours * (1 if self.depth else self.kernel[0])
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that the matrix takes at a time: those under the pooling, else what wastes least."""
+        columns = self.point.output.shape[2]
+        return 4 if self.pool or 23 * -(-columns // 4) < 17 * -(-columns // 3) else 3
 
     @property
     def single(self) -> bool:
@@ -110,6 +131,11 @@ class Stage:
         a = self.front.attributes
         plain = self.depth is None and self.source.shape[3] == 1 and a["stride_h"] == a["stride_w"] == 1
         return plain and self.kernel == (3, 3) and self.pool_kind == "max" and self.pool_size == (2, 2)
+
+    @property
+    def matrix(self) -> bool:
+        """Whether the matrix kernel computes the point (not a kernel for a single channel)."""
+        return not self.single and not self.image
 
     @property
     def pool_kind(self) -> str:
@@ -253,6 +279,8 @@ def _stage(graph: Graph, tensor: Tensor) -> Stage | None:
         return None
     stage.depth_channels = requantize.channels(depth) if depth else None
     stage.point_channels = requantize.channels(node)
+    if stage.matrix and not matrix.packable(node.attributes["weights"]):
+        return None
     if stage.point_channels.fast is None or (depth is not None and stage.depth_channels.fast is None):
         return None
     return stage
@@ -293,11 +321,13 @@ def _place(pipeline: Pipeline) -> None:
     for stage in pipeline.stages:
         stage.ring = offset
         offset += -(-(stage.rows * stage.row_bytes + 4) // 8) * 8  # a word is read past the last row
-        if stage.depth:
-            columns = stage.point.output.shape[2]  # up to three pixels more than there are
-            stage.scratch = 2 * stage.lanes * (stage.pool_size[0] * columns + 3)
-        else:
-            stage.scratch = 9 * pad_filters(stage.point.attributes["weights"]).shape[1]
+        stage.scratch = 8 * stage.pixels * stage.fours if stage.matrix else 0
+        if stage.depth:  # an odd row writes one pixel more
+            stage.values = -(-stage.pitch * (stage.pool_size[0] * stage.point.output.shape[2] + 1) // 8) * 8
+            stage.scratch += stage.values
+        if pipeline.mean and stage is pipeline.stages[-1] and stage.pool:  # a row, before it is added up
+            stage.row = stage.scratch
+            stage.scratch += stage.out.shape[2] * stage.out.shape[3]
         scratch = max(scratch, -(-stage.scratch // 8) * 8)
     if pipeline.head:
         shape = pipeline.head.peak.inputs[0].shape

@@ -9,7 +9,7 @@ import numpy as np
 from cheep.compiler import fixedpoint
 from cheep.tflite.graph import Node
 
-FULL, RELU, CLAMP = "CHEEP_FULL", "CHEEP_RELU", "CHEEP_CLAMP"
+FULL, RELU, CLAMP, FLOOR = "CHEEP_FULL", "CHEEP_RELU", "CHEEP_CLAMP", "CHEEP_FLOOR"
 _LARGEST = 1 << 30
 VARIES = 999  # no byte: the channel depends on the input
 
@@ -50,7 +50,7 @@ def channels(node: Node, fold: bool = True) -> Channels:
     low, high = fixedpoint.activation_range(a["activation"], out.scale, out.zero_point)
     limit = CLAMP
     if (low, high) == (-128, 127):
-        limit = FULL
+        limit = FULL if out.zero_point > -128 else FLOOR
     elif (low, high) == (out.zero_point, 127):
         limit = RELU
     fast: list[tuple[int, int, int, int]] | None = []

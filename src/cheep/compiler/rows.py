@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from cheep.compiler import matrix
 from cheep.compiler.constants import Constants
-from cheep.compiler.lower import mean_constants, pad_filters, title
+from cheep.compiler.lower import mean_constants, title, wrapper_name
 from cheep.compiler.pipeline import Pipeline, Stage
 
 
@@ -27,6 +28,8 @@ class Writer:
     def __init__(self, pipeline: Pipeline, prefix: str, memory: str, constants: Constants):
         self._p, self._prefix, self._memory, self._constants = pipeline, prefix, memory, constants
         self.kernels: set[str] = set()
+        self.wrappers: set[tuple[str, str]] = set()
+        self._packed: dict[str, matrix.Packed] = {}
 
     def functions(self) -> list[str]:
         """Return the text of the stage functions, last stage first."""
@@ -94,20 +97,20 @@ class Writer:
         rows = self._constants.structs("cheep_channel", f"{name}_channels", channels.fast, 16)
         height, width, n = weights.shape
         columns, stride = depth.output.shape[2], depth.attributes["stride_w"]
-        lane = "0" if stage.single else "((c & ~3) | (c & 1) << 1 | (c >> 1 & 1))"
         code = [
-            f"/* values int16[{stage.pool_size[0]}][{columns}][{stage.lanes}] [row][column][channel, lanes 0 2 1 3] */",
-            "int16_t *const values = (int16_t *)(void *)scratch;",
+            f"/* values int8[{stage.pool_size[0]}][{columns}][{stage.pitch}] [row][column][channel] */",
+            "int8_t *const values = scratch;",
         ]
         step = stage.front.attributes["stride_h"] * stage.row_bytes
-        row_values = columns * stage.lanes
+        row_values = columns * stage.pitch
         if stage.pool_size[0] > 1:
             code.append(f"for (int y = 0; y < {stage.pool_size[0]}; ++y) {{")
             at, to = f"rows + y * {step}", f"values + y * {row_values}"
         else:
             at, to = "rows", "values"
         code.append(f"for (int c = 0; c < {n}; ++c) {{")
-        tail = f"{to} + {lane}, {stage.lanes}, {columns}, {channels.limit}, {channels.range_text});"
+        to += "" if stage.single else " + c"
+        tail = f"{to}, {stage.pitch}, {columns}, {channels.limit}, {channels.range_text});"
         if (height, width) == (3, 3):
             self.kernels.add("depth3x3")
             words = self._constants.array("uint32_t", f"{name}_taps", taps(weights), f"[{n}][5]")
@@ -129,48 +132,58 @@ class Writer:
         stage = self._p.stages[k]
         point, name = stage.point, f"{self._prefix}_point{k + 1}"
         channels = stage.point_channels
-        rows = self._constants.structs("cheep_channel", f"{name}_channels", channels.fast, 16)
         n, columns, made = len(channels.fast), point.output.shape[2], stage.out.shape[2]
-        pool_h, pool_w = stage.pool_size
-        sums = self._p.mean is not None and k + 1 == len(self._p.stages)
-        if stage.single:
-            return self._single(stage, name, rows, channels, n, columns, made, out, step, pixel_step)
-        if stage.image:
+        if not stage.matrix:
+            rows = self._constants.structs("cheep_channel", f"{name}_channels", channels.fast, 16)
+            if stage.single:
+                return self._single(stage, name, rows, channels, n, columns, made, out, step, pixel_step)
             return self._image(stage, name, rows, channels, n, made, out, step, pixel_step)
-        packed = pad_filters(point.attributes["weights"])
-        w = self._constants.array("int8_t", f"{name}_weights", packed, f"[{n}][{packed.shape[1]}]")
-        fours = packed.shape[1] // 4
-        code = []
+        shape, rows = self._matrix(stage, name, step, pixel_step)
+        sums = self._p.mean is not None and k + 1 == len(self._p.stages)
+        kind = stage.pool_kind or ("sum" if sums else "store")
+        packed = self._packed[name]
+        kernel = f"{kind}{stage.pixels}" + "_wide" * (packed.chunk < packed.fours)
+        self.kernels.add(f"matrix{stage.pixels}")
+        self.wrappers.add((kernel, channels.limit))
+        call = f"{wrapper_name(kernel, channels.limit)}({shape}, {rows}, scratch + {stage.values}"
+        if not sums:
+            return [f"{call}, {out});"]
+        if not stage.pool:
+            return [f"{call}, memory->sums);"]
+        return [
+            f"int8_t *const row = scratch + {stage.row};", f"{call}, row);", f"for (int i = 0; i < {made}; ++i) {{",
+            f"for (int c = 0; c < {n}; ++c) {{", f"memory->sums[c] += row[{n} * i + c];", "}", "}",
+        ]  # fmt: skip
+
+    def _matrix(self, stage: Stage, name: str, step: int, pixel_step: int) -> tuple[str, str]:
+        """Define the ``cheep_matrix`` of a stage; returns it and the first row under the filter."""
+        point, channels = stage.point, stage.point_channels
+        packed = self._packed[name] = matrix.pack(matrix.filter_rows(point.attributes["weights"]), channels)
+        n, columns, pixels = len(channels.fast), point.output.shape[2], stage.pixels
+        w = self._constants.array("int8_t", f"{name}_weights", packed.weights, f"{n} filters of {4 * packed.fours}")
+        rows = self._constants.structs("cheep_channel", f"{name}_channels", packed.channels, 16)
+        pool_h, pool_w = stage.pool_size
+        if stage.depth:
+            dy, dx, row_step, base = columns * stage.pitch, stage.pitch, 0, "values"
+        else:
+            a = stage.front.attributes
+            dx, row_step, base = a["stride_w"] * stage.source_channels, stage.row_bytes, "rows"
+            dy = a["stride_h"] * stage.row_bytes
         if stage.pool:
-            offsets = [(y, x) for y in range(pool_h) for x in range(pool_w)]
-            offsets = [offsets[i % len(offsets)] for i in range(4)]
-            code.append(f"for (int x = 0; x < {made}; ++x) {{")
-            pixels, first = offsets, f"{pool_w} * x"
-            valid = "4"
+            offsets = [dy * y + dx * x for y in range(pool_h) for x in range(pool_w)]
+            offsets, advance = [offsets[i % len(offsets)] for i in range(4)], pool_w * dx
+            groups, last = stage.out.shape[2], 4
         else:
-            code.append(f"for (int x = 0; x < {columns}; x += 4) {{")
-            pixels, first = [(0, i) for i in range(4)], "x"
-            valid = "4"
-            if columns % 4:
-                code.append(f"const int valid = {columns} - x < 4 ? {columns} - x : 4;")
-                valid = "valid"
-        code += self._pixels(stage, pixels, first, columns)
-        args = f"p, at, {w}, {rows}, {fours}, {n}"
-        limit = f"{channels.limit}, {channels.range_text}"
-        if sums and not stage.pool:
-            self.kernels.add("pixels_sum")
-            code.append(f"cheep_pixels_sum({args}, memory->sums, {valid}, {limit});")
-        elif sums:
-            self.kernels.add(f"pixels_{stage.pool_kind}")
-            code += [f"int8_t made[{n}];", f"cheep_pixels_{stage.pool_kind}({args}, made, 1, {limit});"]
-            code += [f"for (int c = 0; c < {n}; ++c) {{", "memory->sums[c] += made[c];", "}"]
-        elif stage.pool:
-            self.kernels.add(f"pixels_{stage.pool_kind}")
-            code.append(f"cheep_pixels_{stage.pool_kind}({args}, {out} + x * {pixel_step}, {step}, {limit});")
-        else:
-            self.kernels.add("pixels")
-            code.append(f"cheep_pixels({args}, {out} + x * {pixel_step}, {step}, {pixel_step}, {valid}, {limit});")
-        return [*code, "}"]
+            offsets, advance = [dx * i if i < pixels else 0 for i in range(4)], pixels * dx
+            groups = -(-columns // pixels)
+            last = columns - pixels * (groups - 1)
+        if self._p.mean is not None and stage is self._p.stages[-1] and stage.pool:
+            step, pixel_step = 1, n
+        height = 1 if stage.depth else stage.kernel[0]
+        numbers = [n, height, stage.row_fours, packed.fours, groups, last, packed.chunk]
+        text = f"{w}, {rows}, {{{', '.join(map(str, offsets))}}}, {advance}, {row_step}, {step}, {pixel_step}, "
+        text += ", ".join(map(str, numbers)) + f", {{{channels.range_[0]}, {channels.range_[1]}}}"
+        return self._constants.struct("cheep_matrix", f"{name}_matrix", text, 60), base
 
     def _image(self, stage, name, rows, channels, n, made, out, step, pixel_step) -> list[str]:
         self.kernels.add("image_max")
@@ -198,36 +211,11 @@ class Writer:
         offsets = [(y, x) for y in range(pool_h) for x in range(pool_w)]
         offsets = [offsets[i % len(offsets)] for i in range(4)]
         values = ", ".join(f"v[{dy * columns + dx}]" for dy, dx in offsets)
-        loop = f"for (int x = 0; x < {made}; ++x) {{\nconst int16_t *const v = values + {pool_w} * x;"
+        loop = f"for (int x = 0; x < {made}; ++x) {{\nconst int8_t *const v = values + {pool_w} * x;"
         before = f"cheep_single_max({values}, {w}, {rows}, {n}, "
         after = f", {channels.limit}, {channels.range_text});"
         first, *rest = self._store(stage, loop, before, after, n, out, step, pixel_step)
         return [*first.split("\n"), *rest]
-
-    def _pixels(self, stage: Stage, pixels: list[tuple[int, int]], first: str, columns: int) -> list[str]:
-        """Declare ``p`` and ``at``: four pixels (row, column from ``first``) as 16-bit values."""
-        lanes = stage.lanes
-        if stage.depth:
-            steps = ", ".join(str((y * columns + x) * lanes) for y, x in pixels[1:])
-            return [f"const int16_t *const p = values + {first} * {lanes};", f"const int at[3] = {{{steps}}};"]
-        self.kernels.add("expand")
-        a = stage.point.attributes
-        height, width = stage.kernel
-        channels = stage.source.shape[3]
-        k = pad_filters(a["weights"]).shape[1]
-        piece, length = width * channels, height * width * channels
-        code = ["int16_t *const p = (int16_t *)(void *)scratch;", f"int8_t *const patch = scratch + {8 * k};"]
-        for i, (y, x) in enumerate(pixels):
-            over = not stage.pool and columns % 4 and i > 0  # pixels past the end of the row: any value
-            code += [f"if (valid > {i}) {{"] if over else []
-            start = f"rows + {y * a['stride_h'] * stage.row_bytes} + ({first} + {x}) * {a['stride_w'] * channels}"
-            code += [
-                f"memcpy(patch + {ky * piece}, {start} + {ky * stage.row_bytes}, {piece});" for ky in range(height)
-            ]
-            if length < k:
-                code.append(f"memset(patch + {length}, 0, {k - length});")
-            code += [f"cheep_expand(patch, {k // 4}, p + {i * k});", *(["}"] if over else [])]
-        return [*code, f"const int at[3] = {{{k}, {2 * k}, {3 * k}}};"]
 
     def reset(self) -> list[str]:
         """Statements that start a window: padding in place, nothing held."""
