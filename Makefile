@@ -6,7 +6,7 @@ MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table bench-accuracy bit-identity \
-	check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-hdc convert-matrix download-kills
+	check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-hdc convert-matrix download-kills check-package
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ fuzz-parsers:
 ## make download-kills   the downloader killed a hundred times
 download-kills:
 	$(PYTHON) scripts/check_download_kills.py
+
+## make check-package    the wheel in an environment of its own: demo, a project, every command of its README
+check-package:
+	$(PYTHON) -m pytest tests/test_package.py -m ""
 
 ## make soak             24 hours of compressed time through the application, gaps and clock wrap included
 soak:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -13,12 +16,18 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from cheep import resources
+from cheep.cli import main
+from cheep.config import load_run_file
 from cheep.errors import CheepError
+from cheep.project import create_project
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     from pip._vendor import tomli as tomllib
+
+pytestmark = pytest.mark.xdist_group("package")
 
 ROOT = Path(__file__).resolve().parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -101,8 +110,6 @@ def test_the_wheel_holds_what_is_not_python_and_nothing_that_was_made(wheel):
 
 
 def test_headers_go_to_the_project_that_is_stood_in(tmp_path, monkeypatch):
-    from cheep import resources
-
     monkeypatch.delenv("CHEEP_FIRMWARE", raising=False)
     monkeypatch.chdir(tmp_path)
     assert resources.generated_folder() == ROOT / "firmware" / "common" / "src" / "generated"  # the checkout's
@@ -113,11 +120,134 @@ def test_headers_go_to_the_project_that_is_stood_in(tmp_path, monkeypatch):
 
 
 def test_without_checkout_and_project_headers_go_to_the_current_folder(tmp_path, monkeypatch):
-    from cheep import resources
-
     monkeypatch.delenv("CHEEP_FIRMWARE", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(resources, "_CHECKOUT", tmp_path / "none")
     assert resources.generated_folder() == Path("generated")
     with pytest.raises(CheepError, match="cheep new DIR"):
         resources.firmware_projects()
+
+
+class Installed:
+    """The wheel in an empty environment of its own; the packages it depends on are this environment's."""
+
+    def __init__(self, wheel: Path, folder: Path):
+        self.venv = folder / "venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.venv], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", self.venv / "bin" / "python", "install", "-q", "--no-deps"]
+        subprocess.run([*pip, "--disable-pip-version-check", wheel], check=True)
+        self.packages = next((self.venv / "lib").glob("python*/site-packages"))
+        (self.packages / "heavy.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+
+    def run(self, command: str, folder: Path) -> str:
+        """Type ``command`` in ``folder``, in a shell that knows nothing of this checkout; return what it printed."""
+        environment = {
+            "PATH": f"{self.venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.venv.parent),
+            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+            "LC_ALL": "C.UTF-8",
+        }
+        shell = ["bash", "-euo", "pipefail", "-c", command]
+        done = subprocess.run(shell, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def files(self) -> set[str]:
+        """The files of the package, but for bytecode."""
+        found = {path for path in (self.packages / "cheep").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+        return {path.relative_to(self.packages).as_posix() for path in found}
+
+    def record(self) -> list[str]:
+        """The same as the wheel installed them."""
+        text = next(self.packages.glob("cheep-*.dist-info/RECORD")).read_text(encoding="utf-8")
+        return [
+            name
+            for row in csv.reader(text.splitlines())
+            if (name := row[0]).startswith("cheep/") and ".pyc" not in name
+        ]
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    return Installed(wheel, tmp_path_factory.mktemp("installed"))
+
+
+@pytest.fixture(scope="module")
+def demo(installed, tmp_path_factory):
+    """A folder, empty before the installed program has made its demo there."""
+    folder = tmp_path_factory.mktemp("anywhere")
+    installed.run("cheep demo --size small --epochs 1 --qat-epochs 1", folder)
+    return folder
+
+
+def test_the_wheel_makes_the_demo_in_an_empty_folder_and_writes_nothing_into_itself(installed, demo):
+    where = installed.run("python -c 'import cheep; print(cheep.__file__)'", demo).strip()
+    assert Path(where).parent == installed.packages / "cheep"
+    assert {path.name for path in demo.iterdir()} == {"datasets", "runs", "generated"}
+    assert (demo / "runs" / "demo" / "report.html").stat().st_size > 10_000
+    assert {"model.h", "mel_filter_bank.h", "model_compiled.c"} <= {p.name for p in (demo / "generated").iterdir()}
+    assert installed.files() == set(installed.record())
+
+
+def test_a_project_of_ones_own_builds_its_firmware(installed, demo, tmp_path):
+    folder = tmp_path / "Vögel im Wald"
+    assert "cheep split-dataset recordings" in installed.run("cheep new 'Vögel im Wald'", tmp_path)
+    assert {"README.md", "run.yaml", "recordings", "firmware", ".gitignore"} == {p.name for p in folder.iterdir()}
+    shutil.copytree(demo / "runs", folder / "runs", symlinks=True)
+    for command in commands_of(folder / "README.md")[3:4]:
+        installed.run(command, folder)
+    recording = demo / "datasets" / "demo" / "soundscape.wav"
+    installed.run("make -C firmware/host", folder)
+    board = installed.run(f"firmware/host/build/cheep-host {recording}", folder)
+    simulated = installed.run(f"cheep simulate {recording}", folder)
+    assert [x for x in board.splitlines() if '"event"' in x] == [x for x in simulated.splitlines() if '"event"' in x]
+    assert '"type":"boot"' in board
+    installed.run("cheep upload audiomoth --only-check", folder)
+    installed.run(
+        "for board in audiomoth esp32; do python -m platformio project config -d firmware/$board; done", folder
+    )
+
+
+def commands_of(readme: Path) -> list[str]:
+    """The lines of a README's bash blocks."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", readme.read_text(encoding="utf-8"), re.M | re.S)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.slow
+def test_every_command_of_a_projects_readme(installed, demo, tmp_path):
+    """Also by ``make check-package``."""
+    installed.run("cheep new birds", tmp_path)
+    folder = tmp_path / "birds"
+    for label in ("buzzer", "triller", "whistler", "background"):
+        shutil.copytree(demo / "datasets" / "demo" / label, folder / "recordings" / label)
+    with (folder / "run.yaml").open("a", encoding="utf-8") as stream:
+        stream.write("train:\n  model: sepconv_s\n  epochs: 1\nquantize:\n  epochs: 1\n")
+    commands = commands_of(folder / "README.md")
+    assert len(commands) == 5
+    for command in commands[:4]:
+        installed.run(command, folder)
+    installed.run(commands[4] + " --only-check", folder)
+    assert (folder / "firmware" / "common" / "src" / "generated" / "model_compiled.c").is_file()
+
+
+def test_a_project_is_laid_out_in_an_empty_folder_only(tmp_path, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    assert main("new", [str(tmp_path / "full")]) == 2
+    assert "notes.txt" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["notes.txt"]
+    assert main("new", [str(tmp_path / "full" / "notes.txt")]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main("new", [str(tmp_path / "empty")]) == 0
+    assert load_run_file(tmp_path / "empty" / "run.yaml").data.folder == "recordings"
+
+
+def test_a_project_that_could_not_be_finished_leaves_nothing(tmp_path, monkeypatch):
+    def no_space(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cheep.project.write_text", no_space)
+    with pytest.raises(OSError, match="No space"):
+        create_project(tmp_path / "birds")
+    assert not list(tmp_path.iterdir())
