@@ -27,10 +27,10 @@ _JUDGE = """
 import sys
 import numpy as np
 from cheep.tflite.tflm import TflmModel
-from cheep.tflite.reader import read_graph
+from cheep.compiler.intake import read_network
 data = open(sys.argv[1], "rb").read()
 raw = open(sys.argv[2], "rb").read()
-graph, at, inputs = read_graph(data), 0, []
+graph, at, inputs = read_network(data), 0, []
 for t in graph.inputs:
     inputs.append(np.frombuffer(raw[at:at + t.n_bytes], t.dtype).reshape(t.shape)); at += t.n_bytes
 model = TflmModel(data)
@@ -127,9 +127,9 @@ def mutate_fields(data: bytes, rng: np.random.Generator) -> bytes:
 def run_sanitized(data: bytes, seed: int) -> str:
     """Build and run an accepted mutant; return "same", "no judge", or what went wrong."""
     from cheep.compiler import compile_bytes
-    from cheep.tflite.reader import read_graph
+    from cheep.compiler.intake import read_network
 
-    compiled, graph = compile_bytes(data), read_graph(data)
+    compiled, graph = compile_bytes(data), read_network(data)
     size_in, size_out = (sum(t.n_bytes for t in ts) for ts in (graph.inputs, graph.outputs))
     if compiled.macs > 2e8 or size_in + size_out > 1 << 22 or compiled.memory_bytes > 1 << 24:
         return "too large to run"

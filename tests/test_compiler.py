@@ -16,6 +16,7 @@ from cheep.boards.budget import Need, check_compiled, check_model, check_need
 from cheep.boards.data import BOARDS, find_board
 from cheep.compiler import CompiledModel, compile_bytes, fixedpoint, passes
 from cheep.compiler.codegen import kernel_parts
+from cheep.compiler.intake import read_network
 from cheep.compiler.lower import Step
 from cheep.compiler.plan import first_fit, make_plan
 from cheep.config import DetectorConfig, FeatureConfig
@@ -23,7 +24,6 @@ from cheep.errors import CheepError, GateError
 from cheep.models.registry import RANGE_DB
 from cheep.resources import include_dir
 from cheep.tflite.graph import Tensor
-from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel
 from compiler_grid import Network, convolution, grid, networks, one
 from tflite_builder import Builder, T, constant
@@ -135,7 +135,7 @@ def test_rounding_is_half_away_from_zero_after_half_up():
 
 
 def _graph(data: bytes):
-    return read_graph(data)
+    return read_network(data)
 
 
 def test_fold_padding_gives_the_pad_to_the_convolution():
@@ -364,7 +364,7 @@ def test_incremental_mode_refuses_other_strides():
 
 
 def test_grid_has_every_supported_operator():
-    from cheep.tflite.reader import SUPPORTED
+    from cheep.compiler.intake import SUPPORTED
 
     seen = {n.op for _, data in grid() for n in _graph(data).nodes}
     assert SUPPORTED - seen <= {"SQUEEZE", "EXPAND_DIMS"}, "relabellings, like RESHAPE"

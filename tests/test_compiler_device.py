@@ -13,12 +13,12 @@ from cheep import cli
 from cheep.bench.detector import measure_detector
 from cheep.ccore import compile_shared
 from cheep.compiler import CompiledModel, compile_bytes
+from cheep.compiler.intake import read_network
 from cheep.compiler.measure import measure, random_inputs
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.device.bundle import load_bundle
 from cheep.emulator import build_elf, run_elf
 from cheep.tflite.model import write_metadata
-from cheep.tflite.reader import read_graph
 from compiler_grid import grid, networks, one_file
 
 pytestmark = pytest.mark.skipif(
@@ -50,7 +50,7 @@ def test_every_operator(tmp_path):
         compiled = compile_bytes(data, f"m{i}", name)
         (tmp_path / f"m{i}.h").write_text(compiled.header)
         made.append(compiled)
-        graph = read_graph(data)
+        graph = read_network(data)
         size_in, size_out = (sum(-(-t.n_bytes // 8) * 8 for t in ts) for ts in (graph.inputs, graph.outputs))
         sizes.append((compiled.memory_bytes, size_in, size_out, graph))
         pointers, at = [], 0
@@ -115,7 +115,7 @@ def test_every_operator(tmp_path):
 def test_measured(name):
     data = dict(networks())[name]
     compiled = compile_bytes(data)
-    window = np.random.default_rng(6).integers(-128, 128, (2, *read_graph(data).inputs[0].shape)).astype(np.int8)
+    window = np.random.default_rng(6).integers(-128, 128, (2, *read_network(data).inputs[0].shape)).astype(np.int8)
     measured = measure(compiled, window.tobytes(), 2)
     assert measured.outputs == CompiledModel(data).scores(window).tobytes()
     assert measured.ram_bytes == compiled.memory_bytes

@@ -9,7 +9,7 @@ import pytest
 
 from cheep.ccore import compile_shared
 from cheep.compiler import compile_bytes
-from cheep.tflite.reader import read_graph
+from cheep.compiler.intake import read_network
 from cheep.tflite.tflm import TflmModel
 from compiler_grid import Network, networks, one_file
 
@@ -37,7 +37,7 @@ def _call(function, *arrays):
 def test_window(library, case):
     name, data = case
     rng = np.random.default_rng(3)
-    graph, reference = read_graph(data), TflmModel(data)
+    graph, reference = read_network(data), TflmModel(data)
     for round_ in range(12):
         shape = graph.inputs[0].shape
         window = rng.integers(-128, 128, shape) if round_ > 1 else np.full(shape, (-128, 127)[round_])
@@ -78,7 +78,7 @@ def test_stream(library, case):
     if compiled.stream is None:
         assert f"void {compiled.prefix}_stream_push(" not in compiled.header + compiled.source
         return
-    graph, reference = read_graph(data), TflmModel(data)
+    graph, reference = read_network(data), TflmModel(data)
     frames, row = graph.inputs[0].shape[1], int(np.prod(graph.inputs[0].shape[2:]))
     columns = np.random.default_rng(4).integers(-128, 128, (3 * frames + 7, row)).astype(np.int8)
     stride = compiled.stream["stride_rows"]

@@ -9,7 +9,7 @@ import pytest
 
 from cheep.ccore import compile_shared
 from cheep.compiler import compile_bytes
-from cheep.tflite.reader import read_graph
+from cheep.compiler.intake import read_network
 from cheep.tflite.tflm import TflmModel
 from compiler_grid import grid, one_file
 
@@ -48,7 +48,7 @@ def test_same_bytes_as_tflm(models):
     rng = np.random.default_rng(1)
     wrong = []
     for name, data, i, memory_bytes in cases:
-        graph = read_graph(data)
+        graph = read_network(data)
         reference = TflmModel(data)
         memory = np.zeros(memory_bytes // 8 + 1, np.uint64)
         for round_ in range(ROUNDS):

@@ -1,7 +1,7 @@
 """The compiler: an int8 ``.tflite`` becomes plain C11 with the same bits as TFLM's reference kernels.
 
-``checks``, ``passes``, ``lower`` and ``pipeline`` (-> C statements), ``plan`` (static memory), ``codegen`` (-> text),
-``engine`` (the same C as a fast model for Python).
+``intake`` (what is taken of a file), ``checks``, ``passes``, ``lower`` and ``pipeline`` (-> C statements), ``plan``
+(static memory), ``codegen`` (-> text), ``engine`` (the same C as a fast model for Python).
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def compile_bytes(
     """
     from cheep.compiler.checks import check_graph
     from cheep.compiler.dead import drop_dead_channels
+    from cheep.compiler.intake import read_network
     from cheep.compiler.passes import run_passes
-    from cheep.tflite.reader import read_graph
 
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,40}", prefix):
         raise CheepError(f"prefix={prefix!r}: must be a lower-case C identifier (set --prefix)")
-    graph = read_graph(data, name)
+    graph = read_network(data, name)
     check_graph(graph, name)
     graph = run_passes(graph)
     drop_dead_channels(graph)

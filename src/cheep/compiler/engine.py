@@ -45,12 +45,12 @@ class CompiledModel:
     def __init__(self, model: str | os.PathLike | bytes, row_pipeline: bool = True, flags: tuple[str, ...] = ()):
         from cheep.ccore import compile_shared
         from cheep.compiler.checks import check_graph
-        from cheep.tflite.reader import read_graph
+        from cheep.compiler.intake import read_network
 
         name = "model" if isinstance(model, bytes) else str(model)
         data = model if isinstance(model, bytes) else _read(Path(model))
         self.compiled = compile_bytes(data, DEFAULT_PREFIX, name, row_pipeline)
-        graph = read_graph(data, name)
+        graph = read_network(data, name)
         check_graph(graph, name)
         self.inputs, self.outputs = graph.inputs, graph.outputs
         p = DEFAULT_PREFIX

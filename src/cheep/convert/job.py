@@ -23,6 +23,7 @@ from cheep.convert.specs import extended_specs
 from cheep.errors import CheepError, GateError
 from cheep.files import write_bytes, write_json
 from cheep.tflite.model import read_model
+from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel
 
 log = logging.getLogger(__name__)
@@ -186,15 +187,10 @@ def _try_lookup(variant: Variant, x: np.ndarray) -> None:
 
 def integer_sparsity(tflite: bytes) -> float:
     """Return the share of zeros among the int8 weights of a ``.tflite``."""
-    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
-
-    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
-    zeros = total = 0
-    for tensor in graph.subgraphs[0].tensors:
-        raw = graph.buffers[tensor.buffer].data
-        if raw is not None and tensor.type == schema.TensorType.INT8 and len(tensor.shape) >= 2:
-            zeros, total = zeros + int(np.count_nonzero(np.asarray(raw) == 0)), total + len(raw)
-    return zeros / max(1, total)
+    weights = [
+        t.data for t in read_graph(tflite).tensors if t.data is not None and t.dtype == "int8" and len(t.shape) >= 2
+    ]
+    return sum(int(np.count_nonzero(w == 0)) for w in weights) / max(1, sum(w.size for w in weights))
 
 
 def write_exports(

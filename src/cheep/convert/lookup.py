@@ -8,7 +8,7 @@ import io
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite.model import read_model
+from cheep.tflite.reader import read_graph
 
 MAX_BITS = 7
 _OVERHEAD = 400  # operator, tensors, header and alignment of one table
@@ -27,39 +27,28 @@ def compress(model: bytes) -> tuple[bytes, list[dict[str, object]]]:
         No tensor has few enough distinct values (cluster first: ``--cluster 16``).
     """
     from tflite_micro.tensorflow.lite.micro.compression import compress, spec, spec_builder
-    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-    read_model(model)
-    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     builder = spec_builder.SpecBuilder()
     rows: list[dict[str, object]] = []
-    subgraph = graph.subgraphs[0]
     done: set[int] = set()
-    for operator in subgraph.operators:
-        code = graph.operatorCodes[operator.opcodeIndex]
-        name = names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
-        if name not in _WEIGHTS_INPUT:
+    for node in read_graph(model).nodes:
+        if node.op not in _WEIGHTS_INPUT:
             continue
-        index = int(operator.inputs[_WEIGHTS_INPUT[name]])
-        tensor = subgraph.tensors[index]
-        raw = graph.buffers[tensor.buffer].data
-        if index in done or raw is None or tensor.type != schema.TensorType.INT8:
+        tensor = node.inputs[_WEIGHTS_INPUT[node.op]]
+        if tensor is None or tensor.index in done or tensor.data is None or tensor.dtype != "int8":
             continue
-        done.add(index)
-        weights = np.asarray(raw, np.uint8).view(np.int8).reshape(tensor.shape)
-        scales = (
-            0 if tensor.quantization is None or tensor.quantization.scale is None else len(tensor.quantization.scale)
-        )
-        best = _cheaper(weights, scales, 0 if name != "DEPTHWISE_CONV_2D" else weights.ndim - 1)
+        done.add(tensor.index)
+        weights = tensor.data
+        best = _cheaper(weights, len(tensor.scales), 0 if node.op != "DEPTHWISE_CONV_2D" else weights.ndim - 1)
         if best is None:
             continue
         saved, bits, axis = best
-        builder.add_tensor(0, index).with_lut(bits, spec.PerTensor() if axis is None else spec.PerChannel(axis=axis))
+        tables = spec.PerTensor() if axis is None else spec.PerChannel(axis=axis)
+        builder.add_tensor(0, tensor.index).with_lut(bits, tables)
         rows.append(
             {
-                "operator": name,
-                "tensor": tensor.name.decode(),
+                "operator": node.op,
+                "tensor": tensor.name,
                 "bits": bits,
                 "bytes": int(weights.size),
                 "compressed": int(weights.size - saved),

@@ -6,6 +6,7 @@ from typing import Any
 
 from cheep.convert.streaming import StepModel
 from cheep.errors import CheepError
+from cheep.tflite.flatbuffer import pack, unpack
 from cheep.tflite.model import read_model
 from cheep.tflite.state import check_states
 
@@ -21,9 +22,6 @@ def merge_pair(backbone: bytes, step: StepModel) -> bytes:
     CheepError
         They do not.
     """
-    import flatbuffers
-    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
-
     given, taken = read_model(backbone).outputs[0], step.feature
     close = abs(given.scale / taken.scale - 1) < 1e-5
     if (given.shape, given.dtype, given.zero_point) != (taken.shape, taken.dtype, taken.zero_point) or not close:
@@ -31,8 +29,7 @@ def merge_pair(backbone: bytes, step: StepModel) -> bytes:
             f"backbone gives {given.dtype} {list(given.shape)} (scale {given.scale:g}, zero point {given.zero_point}), "
             f"the step takes {taken.dtype} {list(taken.shape)} (scale {taken.scale:g}, zero point {taken.zero_point})"
         )
-    one = schema.ModelT.InitFromObj(schema.Model.GetRootAs(backbone, 0))
-    two = schema.ModelT.InitFromObj(schema.Model.GetRootAs(step.data, 0))
+    one, two = unpack(backbone), unpack(step.data)
     first, second = one.subgraphs[0], two.subgraphs[0]
     base, n_buffers = len(first.tensors), len(one.buffers)
     place = {i: base + i for i in range(len(second.tensors))}
@@ -57,9 +54,7 @@ def merge_pair(backbone: bytes, step: StepModel) -> bytes:
     first.inputs, first.outputs = [int(first.inputs[0]), *states_in], [scores, *states_out]
     one.metadata, one.signatureDefs, one.metadataBuffer = None, None, None  # of the parts
     one.description = "backbone and recurrent step"
-    builder = flatbuffers.Builder(len(backbone) + len(step.data) + 1024)
-    builder.Finish(one.Pack(builder), file_identifier=b"TFL3")
-    merged = bytes(builder.Output())
+    merged = pack(one)
     check_states(read_model(merged), "merged model")
     return merged
 

@@ -13,6 +13,7 @@ from cheep.convert.schemes import check_calibration, concrete_converter
 from cheep.convert.source import SourceModel
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf, quiet_stderr
+from cheep.tflite.reader import read_graph
 
 MAX_EXAMPLES = 256
 _WORTH = 0.5  # points of accuracy that a float layer must bring back
@@ -116,7 +117,4 @@ def _quantize(source: SourceModel, calibration: np.ndarray, float_tensors: tuple
             model = mlir_quantize(calibrated, denylisted_nodes=list(float_tensors) or None)
     except Exception as error:  # the converter raises many kinds
         raise CheepError(f"cannot quantize with {', '.join(float_tensors) or 'all layers'}: {error}") from None
-    from cheep.inspection.graph import read_graph
-
-    graph = read_graph(bytes(calibrated))
-    return bytes(model), [(graph.tensors[op.outputs[0]].name, op.name) for op in graph.operators if op.macs]
+    return bytes(model), [(node.output.name, node.op) for node in read_graph(bytes(calibrated)).nodes if node.macs]

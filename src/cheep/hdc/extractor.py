@@ -12,6 +12,7 @@ import numpy as np
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
 from cheep.hdc.config import MAX_DIMS
+from cheep.tflite.flatbuffer import names_of, pack, schema, unpack
 from cheep.tflite.model import read_model, write_metadata
 
 MAX_FIRMWARE_DIMS = 64  # CHEEP_MAX_CLASSES: the embedding takes the place of the scores
@@ -76,23 +77,20 @@ def cut_at_embedding(model: str | os.PathLike | bytes) -> Extractor:
     CheepError
         It does not end so, or its embedding is too wide or not int8.
     """
-    import flatbuffers
-    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
-
     info = read_model(model)
     name = "model" if isinstance(model, bytes) else str(model)
-    net = schema.ModelT.InitFromObj(schema.Model.GetRootAs(info.data, 0))
+    net = unpack(info.data)
     graph = net.subgraphs[0]
     if len(net.subgraphs) != 1 or len(graph.outputs) != 1:
         raise CheepError(
             f"{name}: has several graphs or outputs; an extractor is cut from a classifier with one output"
         )
-    dense = _last_dense(schema, net, graph, name)
+    dense = _last_dense(net, graph, name)
     embedding = int(graph.operators[dense].inputs[0])
     head = graph.operators[dense:]
     tensor = graph.tensors[embedding]
     n_dims = int(np.prod(tensor.shape[1:]))
-    if tensor.type != schema.TensorType.INT8:
+    if tensor.type != schema().TensorType.INT8:
         raise CheepError(f"{name}: its embedding is not int8; quantize the network first (python src/train_QAT.py)")
     if n_dims > MAX_DIMS:
         raise CheepError(f"{name}: its embedding has {n_dims} values; at most {MAX_DIMS} (choose a narrower network)")
@@ -106,9 +104,7 @@ def cut_at_embedding(model: str | os.PathLike | bytes) -> Extractor:
     graph.outputs = np.array([embedding], np.int32)
     _drop_unused(net, graph)
     net.signatureDefs = []
-    builder = flatbuffers.Builder(len(info.data))
-    builder.Finish(net.Pack(builder), file_identifier=b"TFL3")
-    data = bytes(builder.Output())
+    data = pack(net)
     if info.metadata is not None:
         data = write_metadata(data, {**info.metadata, "cut_from_sha256": info.sha256})
     out = read_model(data).outputs[0]
@@ -142,8 +138,8 @@ def write_extractor(folder: Path, name: str, extractor: Extractor, features: Fea
     return manifest["model"]["sha256"]
 
 
-def _last_dense(schema: Any, net: Any, graph: Any, name: str) -> int:
-    kinds = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+def _last_dense(net: Any, graph: Any, name: str) -> int:
+    kinds = names_of("BuiltinOperator")
     for i in reversed(range(len(graph.operators))):
         code = net.operatorCodes[graph.operators[i].opcodeIndex]
         kind = kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "?")

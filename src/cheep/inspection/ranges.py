@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from cheep.convert.runtime import dequantize_as, quantize_as
-from cheep.inspection.graph import Graph
 from cheep.inspection.runners import find_ports
 from cheep.tf_runtime import import_tf, quiet_stderr
+from cheep.tflite.graph import Graph, Node, Tensor
 from cheep.tflite.model import TfliteModel, read_model
 from cheep.tflite.state import zero_state
 
@@ -33,8 +33,8 @@ def measure_ranges(graph: Graph, examples: np.ndarray, states: Sequence[str] = (
             experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_REF,
         )
         interpreter.allocate_tensors()
-    wanted = [t for t in graph.tensors if t.constant is None and t.dtype in _LIMITS and len(t.scales) == 1]
-    makers = {k: op for op in graph.operators for k in op.outputs}
+    wanted = [t for t in graph.tensors if t.data is None and t.dtype in _LIMITS and len(t.scales) == 1]
+    makers = {t.index: node for node in graph.nodes for t in node.outputs}
     low = {t.index: np.inf for t in wanted}
     high = {t.index: -np.inf for t in wanted}
     cut, seen = dict.fromkeys(low, 0), dict.fromkeys(low, 0)
@@ -52,17 +52,17 @@ def measure_ranges(graph: Graph, examples: np.ndarray, states: Sequence[str] = (
     for t in wanted:
         if not seen[t.index]:
             continue
-        ends, op = _LIMITS[t.dtype], makers.get(t.index)
-        fused = op.options.get("fusedActivationFunction", "NONE") if op else "NONE"
-        bounded = (op is not None and op.name in _BOUNDED) or fused != "NONE" or _rectified(t.index, makers)
+        ends, node = _LIMITS[t.dtype], makers.get(t.index)
+        fused = node.attributes.get("fusedActivationFunction", "NONE") if node else "NONE"
+        bounded = (node is not None and node.op in _BOUNDED) or fused != "NONE" or _rectified(t, makers)
         rows.append(
             {
                 "tensor": t.index,
                 "name": t.name,
-                "operator": op.name if op else "input",
+                "operator": node.op if node else "input",
                 "bounded": bounded,
-                "low": float((low[t.index] - t.zero_points[0]) * t.scales[0]),
-                "high": float((high[t.index] - t.zero_points[0]) * t.scales[0]),
+                "low": float((low[t.index] - t.zero_point) * t.scale),
+                "high": float((high[t.index] - t.zero_point) * t.scale),
                 "used": float((high[t.index] - low[t.index]) / (ends[1] - ends[0])),
                 "saturated": cut[t.index] / seen[t.index],
             }
@@ -70,16 +70,16 @@ def measure_ranges(graph: Graph, examples: np.ndarray, states: Sequence[str] = (
     return rows
 
 
-def _rectified(index: int, makers: dict[int, Any], depth: int = 20) -> bool:
+def _rectified(tensor: Tensor | None, makers: dict[int, Node], depth: int = 20) -> bool:
     """Whether zeros of a rectifier or of a bounded function arrive at a tensor, so that many values lie at an end."""
-    op = makers.get(index)
-    if op is None or depth == 0:
+    node = makers.get(tensor.index) if tensor is not None else None
+    if node is None or depth == 0:
         return False
-    if op.options.get("fusedActivationFunction", "NONE") != "NONE" or op.name.startswith("RELU"):
+    if node.attributes.get("fusedActivationFunction", "NONE") != "NONE" or node.op.startswith("RELU"):
         return True
-    if op.name == "MUL":  # a gate times a rectified value
-        return any(_rectified(k, makers, depth - 1) for k in op.inputs)
-    return op.name in _PASSES and _rectified(op.inputs[0], makers, depth - 1)
+    if node.op == "MUL":  # a gate times a rectified value
+        return any(_rectified(t, makers, depth - 1) for t in node.inputs)
+    return node.op in _PASSES and _rectified(node.inputs[0], makers, depth - 1)
 
 
 def _runs(interpreter: Any, info: TfliteModel, examples: np.ndarray, states: Sequence[str]) -> Iterator[None]:

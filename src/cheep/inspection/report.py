@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.inspection.graph import Graph, Tensor, read_graph
+from cheep.tflite.graph import Graph, Node, Tensor
+from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import tflm_support
 
 _INTEGER = ("int8", "uint8", "int4")
@@ -38,12 +39,12 @@ def inspect_model(
         "file": str(path),
         "bytes": len(graph.data),
         "subgraphs": graph.subgraphs,
-        "inputs": [_tensor_row(graph.tensors[i]) for i in graph.inputs],
-        "outputs": [_tensor_row(graph.tensors[i]) for i in graph.outputs],
-        "operators": [_operator_row(graph, op) for op in graph.operators],
+        "inputs": [_tensor_row(t) for t in graph.inputs],
+        "outputs": [_tensor_row(t) for t in graph.outputs],
+        "operators": [_operator_row(i, node) for i, node in enumerate(graph.nodes)],
         "tensors": [_tensor_row(t) for t in graph.tensors],
         "macs": graph.macs,
-        "weights_bytes": sum(len(t.constant) for t in graph.tensors if t.constant),
+        "weights_bytes": sum(t.data.nbytes for t in graph.tensors if t.data is not None),
         "int8_share": int8_share(graph),
         "not_int8": not_int8(graph),
         "suspicious": suspicious(graph),
@@ -69,46 +70,48 @@ def inspect_model(
 
 def int8_share(graph: Graph) -> dict[str, float]:
     """Return the share of int8 by tensors, by bytes, and by multiply-accumulates (biases and indices left out)."""
-    counted = [t for t in graph.tensors if not _is_helper(graph, t)]
+    counted = [t for t in graph.tensors if not _is_helper(t)]
     small = [t for t in counted if t.dtype in _INTEGER]
-    macs8 = sum(op.macs for op in graph.operators if op.macs and _both_int8(graph, op))
+    macs8 = sum(node.macs for node in graph.nodes if node.macs and _both_int8(node))
     return {
         "tensors": len(small) / max(1, len(counted)),
-        "bytes": sum(t.bytes for t in small) / max(1, sum(t.bytes for t in counted)),
+        "bytes": sum(t.n_bytes for t in small) / max(1, sum(t.n_bytes for t in counted)),
         "macs": macs8 / graph.macs if graph.macs else 1.0,
     }
 
 
-def _both_int8(graph: Graph, op: Any) -> bool:
-    return all(graph.tensors[k].dtype in _INTEGER for k in (op.inputs[0], op.inputs[1]) if k >= 0)
+def _both_int8(node: Node) -> bool:
+    return all(t.dtype in _INTEGER for t in node.inputs[:2] if t is not None)
 
 
-def _is_helper(graph: Graph, tensor: Tensor) -> bool:
+def _is_helper(tensor: Tensor) -> bool:
     """Biases (int32/int64 with a scale) and shapes or axes (constant integers without) are no data of the network."""
-    return tensor.constant is not None and tensor.dtype in ("int32", "int64")
+    return tensor.data is not None and tensor.dtype in ("int32", "int64")
 
 
 def not_int8(graph: Graph) -> list[dict[str, str]]:
     """Return the tensors that are not int8, each with the operator beside it and why."""
-    makers = {k: op for op in graph.operators for k in op.outputs}
-    users: dict[int, list[str]] = {}
-    for op in graph.operators:
-        for k in op.inputs:
-            users.setdefault(k, []).append(op.name)
+    makers = {t.index: node.op for node in graph.nodes for t in node.outputs}
+    users: dict[int, set[str]] = {}
+    for node in graph.nodes:
+        for t in node.inputs:
+            if t is not None:
+                users.setdefault(t.index, set()).add(node.op)
+    ins, outs = ({t.index for t in ends} for ends in (graph.inputs, graph.outputs))
     rows = []
     for t in graph.tensors:
-        if t.dtype in _INTEGER or _is_helper(graph, t):
+        if t.dtype in _INTEGER or _is_helper(t):
             continue
-        near = makers[t.index].name if t.index in makers else "/".join(sorted(set(users.get(t.index, ["nothing"]))))
-        if t.index in graph.inputs and set(users.get(t.index, [])) == {"QUANTIZE"}:
+        near = makers.get(t.index) or "/".join(sorted(users.get(t.index, {"nothing"})))
+        if t.index in ins and users.get(t.index) == {"QUANTIZE"}:
             why = "float input by choice (int8_float_io): quantized at once"
-        elif t.index in graph.outputs and near == "DEQUANTIZE":
+        elif t.index in outs and near == "DEQUANTIZE":
             why = "float output by choice (int8_float_io)"
         elif t.dtype == "float16":
             why = "half-precision weights: the scheme float16"
         elif t.dtype.startswith("float") and near.startswith("CUSTOM"):
             why = f"{near} is a custom operator, which the quantizer does not know"
-        elif t.dtype.startswith("float") and t.constant is not None:
+        elif t.dtype.startswith("float") and t.data is not None:
             why = (
                 "weights left float: too small to be worth it (dynamic leaves under 1,024 values), or their operator is"
             )
@@ -122,86 +125,93 @@ def not_int8(graph: Graph) -> list[dict[str, str]]:
 
 def suspicious(graph: Graph) -> list[str]:
     """Return what looks wrong in the scales themselves."""
-    found = []
-    for t in graph.tensors:
-        values = np.array(t.scales)
-        if not len(values):
-            continue
-        if not np.isfinite(values).all() or (values <= 0).any():
-            found.append(f"{t.name}: has a scale that is zero, negative or not finite")
-        elif t.dtype == "int8" and t.constant is None and len(values) == 1 and values[0] > 4:
-            found.append(
-                f"{t.name}: scale {values[0]:.3g}: one step is coarse; was it calibrated on data in other units?"
-            )
-        elif t.per_channel and values.max() / values.min() > 1e4:
-            found.append(f"{t.name}: channel scales differ by {values.max() / values.min():.0f}x; dead channels?")
-        if t.constant is not None and t.dtype == "int8":
-            weights = np.frombuffer(t.constant, np.int8)
-            if weights.size and np.count_nonzero(weights) == 0:
-                found.append(f"{t.name}: all weights are zero")
-            else:  # the largest weight of each channel is at the end of the range by construction
-                ends = int(np.count_nonzero(np.abs(weights.astype(int)) >= 127)) - len(t.scales)
-                if weights.size >= 64 and ends > 0.2 * weights.size:
-                    found.append(f"{t.name}: {100 * ends / weights.size:.0f} % of the weights saturate")
-    ins, outs = [graph.tensors[k] for k in graph.inputs], [graph.tensors[k] for k in graph.outputs]
-    for source in ins if len(ins) > 1 else ():
-        same = [t for t in outs if t.shape == source.shape and t.dtype == source.dtype]
-        if same and all((t.scales, t.zero_points) != (source.scales, source.zero_points) for t in same):
+    found = [text for t in graph.tensors if len(t.scales) for text in (*_odd_scales(t), *_odd_weights(t))]
+    for source in graph.inputs if len(graph.inputs) > 1 else ():
+        same = [t for t in graph.outputs if t.shape == source.shape and t.dtype == source.dtype]
+        if same and not any(_same_quantization(t, source) for t in same):
             found.append(
                 f"{source.name}: no output of its shape has its scale; a state fed back is requantized at each step "
-                f"(scale {source.scales[0]:.4g} in, {same[0].scales[0]:.4g} out)"
+                f"(scale {source.scale:.4g} in, {same[0].scale:.4g} out)"
             )
     return found
 
 
+def _odd_scales(t: Tensor) -> Iterator[str]:
+    values = t.scales.astype(np.float64)
+    if not np.isfinite(values).all() or (values <= 0).any():
+        yield f"{t.name}: has a scale that is zero, negative or not finite"
+    elif t.dtype == "int8" and t.data is None and len(values) == 1 and values[0] > 4:
+        yield f"{t.name}: scale {values[0]:.3g}: one step is coarse; was it calibrated on data in other units?"
+    elif t.per_channel and values.max() / values.min() > 1e4:
+        yield f"{t.name}: channel scales differ by {values.max() / values.min():.0f}x; dead channels?"
+
+
+def _odd_weights(t: Tensor) -> Iterator[str]:
+    if t.data is None or t.dtype != "int8" or not t.data.size:
+        return
+    if not t.data.any():
+        yield f"{t.name}: all weights are zero"
+        return
+    # the largest weight of each channel is at the end of the range by construction
+    ends = int(np.count_nonzero(np.abs(t.data.astype(int)) >= 127)) - len(t.scales)
+    if t.data.size >= 64 and ends > 0.2 * t.data.size:
+        yield f"{t.name}: {100 * ends / t.data.size:.0f} % of the weights saturate"
+
+
+def _same_quantization(a: Tensor, b: Tensor) -> bool:
+    return np.array_equal(a.scales, b.scales) and np.array_equal(a.zero_points, b.zero_points)
+
+
 def memory_over_time(graph: Graph) -> list[dict[str, Any]]:
     """Return the bytes of live activations while each operator runs (a lower bound of any memory plan)."""
-    first: dict[int, int] = dict.fromkeys(graph.inputs, 0)
+    first: dict[int, int] = {t.index: 0 for t in graph.inputs}
     last: dict[int, int] = {}
-    for op in graph.operators:
-        for k in op.outputs:
-            first.setdefault(k, op.index)
-        for k in op.inputs:
-            if k >= 0 and graph.tensors[k].constant is None:
-                last[k] = op.index
-    for k in graph.outputs:
-        last[k] = len(graph.operators) - 1
+    for i, node in enumerate(graph.nodes):
+        for t in node.outputs:
+            first.setdefault(t.index, i)
+        for t in node.inputs:
+            if t is not None and t.data is None:
+                last[t.index] = i
+    for t in graph.outputs:
+        last[t.index] = len(graph.nodes) - 1
+    bytes_of = {t.index: t.n_bytes for t in graph.tensors if t.data is None}
     rows = []
-    for op in graph.operators:
-        live = [k for k in first if first[k] <= op.index <= last.get(k, first[k]) and graph.tensors[k].constant is None]
-        rows.append({"operator": op.name, "index": op.index, "bytes": sum(graph.tensors[k].bytes for k in live)})
+    for i, node in enumerate(graph.nodes):
+        live = [k for k in first if first[k] <= i <= last.get(k, first[k])]
+        rows.append({"operator": node.op, "index": i, "bytes": sum(bytes_of.get(k, 0) for k in live)})
     return rows
 
 
 def _tensor_row(t: Tensor) -> dict[str, Any]:
-    scale = None if not t.scales else t.scales[0] if not t.per_channel else [min(t.scales), max(t.scales)]
+    scale: Any = t.scale if len(t.scales) else None
+    if t.per_channel:
+        scale = [float(t.scales.min()), float(t.scales.max())]
     return {
         "index": t.index,
         "name": t.name,
         "dtype": t.dtype,
         "shape": list(t.shape),
-        "bytes": t.bytes,
-        "constant": t.constant is not None,
+        "bytes": t.n_bytes,
+        "constant": t.data is not None,
         "scale": scale,
         "channels": len(t.scales) if t.per_channel else 0,
-        "zero_point": t.zero_points[0] if t.zero_points else None,
+        "zero_point": t.zero_point if len(t.zero_points) else None,
     }
 
 
-def _operator_row(graph: Graph, op: Any) -> dict[str, Any]:
+def _operator_row(index: int, node: Node) -> dict[str, Any]:
     return {
-        "index": op.index,
-        "name": op.name,
-        "macs": op.macs,
-        "options": op.options,
-        "inputs": [_short(graph, k) for k in op.inputs if k >= 0 and graph.tensors[k].constant is None],
-        "outputs": [_short(graph, k) for k in op.outputs],
-        "weights_bytes": sum(len(graph.tensors[k].constant or b"") for k in op.inputs if k >= 0),
+        "index": index,
+        "name": node.op,
+        "macs": node.macs,
+        "options": node.attributes,
+        "inputs": [_short(t) for t in node.variable_inputs],
+        "outputs": [_short(t) for t in node.outputs],
+        "weights_bytes": sum(t.data.nbytes for t in node.inputs if t is not None and t.data is not None),
     }
 
 
-def _short(graph: Graph, k: int) -> str:
-    t = graph.tensors[k]
+def _short(t: Tensor) -> str:
     return f"{t.dtype}[{'x'.join(map(str, t.shape))}]"
 
 

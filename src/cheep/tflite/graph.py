@@ -1,4 +1,4 @@
-"""The compiler's graph: tensors with shapes and quantization, and nodes in the order of execution."""
+"""A network as plain Python: tensors with shapes and quantization, and operators in the order of execution."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import Any
 
 import numpy as np
 
+ITEM_BYTES = {
+    **{"float64": 8, "int64": 8, "uint64": 8, "float32": 4, "int32": 4, "uint32": 4},
+    **{"float16": 2, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1, "bool": 1},
+}
+
 
 @dataclasses.dataclass
 class Tensor:
-    """One tensor. ``data`` is set for constants; ``scales`` has one value, or one per channel of ``axis``."""
+    """One tensor: ``real = (q - zero_point) * scale``.
+
+    ``data`` holds the values of a constant, as raw bytes (uint8) where numpy does not have the type, and is None for
+    what is computed. ``scales`` has one value, one per channel of ``axis``, or none.
+    """
 
     index: int
     name: str
@@ -21,6 +30,7 @@ class Tensor:
     zero_points: np.ndarray  # (n,) int64
     axis: int = 0
     data: np.ndarray | None = None
+    is_special: bool = False  # sparse, or a variable that keeps its value from run to run
 
     @property
     def size(self) -> int:
@@ -29,8 +39,8 @@ class Tensor:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the tensor."""
-        return self.size * {"int8": 1, "float32": 4, "int32": 4}[self.dtype]
+        """Bytes of the tensor (int4 packs two to a byte)."""
+        return -(-self.size // 2) if self.dtype == "int4" else self.size * ITEM_BYTES.get(self.dtype, 1)
 
     @property
     def scale(self) -> float:
@@ -39,8 +49,13 @@ class Tensor:
 
     @property
     def zero_point(self) -> int:
-        """The zero point; the first where there are several."""
-        return int(self.zero_points[0])
+        """The zero point; the first where there are several, 0 where there is none."""
+        return int(self.zero_points[0]) if len(self.zero_points) else 0
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether weights have a scale per channel."""
+        return len(self.scales) > 1
 
     @property
     def label(self) -> str:
@@ -50,12 +65,17 @@ class Tensor:
 
 @dataclasses.dataclass
 class Node:
-    """One operator; ``inputs`` may hold None for an absent optional input."""
+    """One operator; ``inputs`` may hold None for an absent optional input.
+
+    ``attributes`` are its options as the file names them, ``options`` the name of their table ("": it has none). The
+    compiler has nodes and attributes of its own.
+    """
 
     op: str
     inputs: list[Tensor | None]
     outputs: list[Tensor]
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    options: str = ""
 
     @property
     def output(self) -> Tensor:
@@ -67,14 +87,66 @@ class Node:
         """Inputs that are computed at run time."""
         return [t for t in self.inputs if t is not None and t.data is None]
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of an operator of a file (0 for those that do not multiply)."""
+        count = _MACS.get(self.op)
+        return count(self.inputs, self.output) if count and self.outputs else 0
+
+
+def _shape(tensor: Tensor | None) -> tuple[int, ...]:
+    return (tensor.shape if tensor is not None else ()) or (1,)
+
+
+def _conv_macs(inputs: list, out: Tensor) -> int:
+    weights = _shape(inputs[1]) if len(inputs) > 1 else ()
+    return out.size * math.prod(weights[1:]) if len(weights) == 4 else 0
+
+
+def _depthwise_macs(inputs: list, out: Tensor) -> int:
+    weights = _shape(inputs[1]) if len(inputs) > 1 else ()
+    return out.size * weights[1] * weights[2] if len(weights) == 4 else 0
+
+
+def _transpose_conv_macs(inputs: list, out: Tensor) -> int:
+    return _size(inputs[2]) * math.prod(_shape(inputs[1])[:3]) if len(inputs) > 2 else 0
+
+
+def _lstm_macs(inputs: list, out: Tensor) -> int:
+    if len(inputs) <= 5:
+        return 0
+    return max(1, math.prod(_shape(inputs[0])[:2])) * sum(_size(t) for t in inputs[1:9])
+
+
+def _size(tensor: Tensor | None) -> int:
+    return tensor.size if tensor is not None else 0
+
+
+_MACS = {
+    "CONV_2D": _conv_macs,
+    "DEPTHWISE_CONV_2D": _depthwise_macs,
+    "FULLY_CONNECTED": lambda inputs, out: out.size * _shape(inputs[1])[-1] if len(inputs) > 1 else 0,
+    "BATCH_MATMUL": lambda inputs, out: out.size * _shape(inputs[0])[-1] if len(inputs) > 1 else 0,
+    "TRANSPOSE_CONV": _transpose_conv_macs,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm_macs,
+}
+
 
 @dataclasses.dataclass
 class Graph:
-    """A whole network."""
+    """A whole network: the first (and for a device only) subgraph of a file."""
 
     inputs: list[Tensor]
     outputs: list[Tensor]
     nodes: list[Node]
+    tensors: list[Tensor] = dataclasses.field(default_factory=list)  # all, also those that no operator uses
+    subgraphs: int = 1
+    data: bytes = b""  # the file
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
+        return sum(node.macs for node in self.nodes)
 
     def producer(self, tensor: Tensor) -> Node | None:
         """Return the node that makes ``tensor``, or None for inputs and constants."""

@@ -40,7 +40,7 @@ class TflmModel:
     def __init__(self, model: str | os.PathLike | bytes, arena_bytes: int | None = None):
         self._name = "model" if isinstance(model, bytes) else str(model)
         info = read_model(model)  # validated before native code sees it
-        self._data = info.data
+        self._data, self._n_inputs = info.data, len(info.inputs)
         self._interpreter = self._create(arena_bytes or min(_MAX_ARENA_BYTES, 10 * len(self._data) + (1 << 20)))
         self.input_info, self.output_info = info.inputs[0], info.outputs[0]
         self.input_shape, self.output_shape = self.input_info.shape, self.output_info.shape
@@ -62,7 +62,7 @@ class TflmModel:
 
     def scores(self, windows: np.ndarray) -> np.ndarray:
         """Return the scores of many windows: (n, frames, mels) int8 in, (n, classes) int8 out."""
-        if self._n_inputs() != 1:
+        if self._n_inputs != 1:
             raise CheepError(
                 f"{self._name}: carries a state from window to window; run it on whole recordings (cheep evaluate, "
                 "cheep simulate)"
@@ -120,13 +120,8 @@ class TflmModel:
         return child.returncode == 0
 
     def _run_zeros(self) -> None:
-        details = [self._interpreter.get_input_details(i) for i in range(self._n_inputs())]
+        details = [self._interpreter.get_input_details(i) for i in range(self._n_inputs)]
         self.invoke(*(np.zeros(tuple(d["shape"]), d["dtype"]) for d in details))
-
-    def _n_inputs(self) -> int:
-        from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
-
-        return schema.Model.GetRootAs(self._data, 0).Subgraphs(0).InputsLength()
 
     def _create(self, arena_bytes: int):
         from tflite_micro.python.tflite_micro import runtime

@@ -1,0 +1,190 @@
+"""What the compiler takes of a ``.tflite``: int8 networks of the operators below, with the attributes it works on.
+
+Types, shapes, quantization and the order of execution are verified here, each operator's own conditions in ``checks``;
+anything else is a :class:`CheepError`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cheep.errors import CheepError
+from cheep.tflite.graph import Graph, Node, Tensor
+from cheep.tflite.reader import read_graph
+
+MAX_TENSOR_BYTES = 1 << 24
+MAX_TENSORS, MAX_OPERATORS = 16384, 4096
+_MAX_DIMENSIONS = 6
+_DTYPES = ("int8", "float32", "int32")
+
+_WINDOW = {
+    "padding": "padding",
+    "stride_h": "strideH",
+    "stride_w": "strideW",
+    "activation": "fusedActivationFunction",
+}
+_POOL = {**_WINDOW, "filter_h": "filterHeight", "filter_w": "filterWidth"}
+_CONV = {**_WINDOW, "dilation_h": "dilationHFactor", "dilation_w": "dilationWFactor"}
+_ACTIVATION = {"activation": "fusedActivationFunction"}
+# The table of options of an operator, and attribute -> name in it.
+_OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
+    "CONV_2D": ("Conv2DOptions", _CONV),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", {**_CONV, "multiplier": "depthMultiplier"}),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", {**_ACTIVATION, "format": "weightsFormat"}),
+    "MAX_POOL_2D": ("Pool2DOptions", _POOL),
+    "AVERAGE_POOL_2D": ("Pool2DOptions", _POOL),
+    "MEAN": ("ReducerOptions", {"keep_dims": "keepDims"}),
+    "SUM": ("ReducerOptions", {"keep_dims": "keepDims"}),
+    "ADD": ("AddOptions", _ACTIVATION),
+    "SUB": ("SubOptions", _ACTIVATION),
+    "MUL": ("MulOptions", _ACTIVATION),
+    "SOFTMAX": ("SoftmaxOptions", {"beta": "beta"}),
+    "CONCATENATION": ("ConcatenationOptions", {**_ACTIVATION, "axis": "axis"}),
+    "SPLIT": ("SplitOptions", {"n": "numSplits"}),
+    "SPLIT_V": ("SplitVOptions", {"n": "numSplits"}),
+    "STRIDED_SLICE": (
+        "StridedSliceOptions",
+        {
+            "begin_mask": "beginMask",
+            "end_mask": "endMask",
+            "ellipsis_mask": "ellipsisMask",
+            "new_axis_mask": "newAxisMask",
+            "shrink_mask": "shrinkAxisMask",
+            "offset": "offset",
+        },
+    ),
+    "PACK": ("PackOptions", {"n": "valuesCount", "axis": "axis"}),
+    "UNPACK": ("UnpackOptions", {"n": "num", "axis": "axis"}),
+}
+_MAY_LACK_OPTIONS = ("ADD", "SUB", "MUL", "MEAN", "SUM", "FULLY_CONNECTED", "STRIDED_SLICE")
+_PLAIN = {
+    "PAD",
+    "PADV2",
+    "RELU",
+    "RELU6",
+    "LOGISTIC",
+    "TANH",
+    "HARD_SWISH",
+    "MINIMUM",
+    "MAXIMUM",
+    "RESHAPE",
+    "SQUEEZE",
+    "EXPAND_DIMS",
+    "TRANSPOSE",
+    "QUANTIZE",
+    "DEQUANTIZE",
+}
+SUPPORTED = frozenset(_OPTIONS) | _PLAIN
+_ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
+_PADDINGS = {"SAME": 0, "VALID": 1}
+
+
+def read_network(data: bytes, name: str = "model") -> Graph:
+    """Return the graph of a ``.tflite``'s bytes, with the compiler's attributes.
+
+    Raises
+    ------
+    CheepError
+        Damaged file, more than one subgraph, or an operator, type or quantization that is not supported.
+    """
+    graph = read_graph(data, name)
+    if graph.subgraphs != 1:
+        raise CheepError(
+            f"{name}: it has {graph.subgraphs} subgraphs; the compiler takes one (no WHILE, no IF): "
+            "unroll the model or use TFLM"
+        )
+    if len(graph.tensors) > MAX_TENSORS or len(graph.nodes) > MAX_OPERATORS:
+        raise CheepError(f"{name}: more than {MAX_TENSORS} tensors or {MAX_OPERATORS} operators; use a smaller model")
+    for tensor in graph.tensors:
+        tensor.name = _printable(tensor.name)
+        _take_tensor(tensor, f"{name}: tensor {tensor.index} '{tensor.name}'")
+    for i, node in enumerate(graph.nodes):
+        _take_node(node, i, name)
+    _check_order(graph, name)
+    return graph
+
+
+def _printable(text: str) -> str:
+    """Return a name that may stand in a C comment."""
+    return "".join(c if c.isascii() and c.isprintable() and c not in "*/\\\"'?" else "_" for c in text)[:80]
+
+
+def _take_tensor(tensor: Tensor, where: str) -> None:
+    if tensor.dtype not in _DTYPES:
+        raise CheepError(
+            f"{where} is {tensor.dtype}: the compiler takes int8 networks (int32 biases, float32 at the edges); "
+            "convert with -q int8 or use TFLM"
+        )
+    if len(tensor.shape) > _MAX_DIMENSIONS or any(n < 1 for n in tensor.shape):
+        raise CheepError(
+            f"{where} has shape {list(tensor.shape)}: 1 to {_MAX_DIMENSIONS} positive dimensions are needed"
+        )
+    if tensor.size * 4 > MAX_TENSOR_BYTES:
+        raise CheepError(f"{where} has shape {list(tensor.shape)}: larger than {MAX_TENSOR_BYTES} bytes")
+    if tensor.is_special:
+        raise CheepError(f"{where} is sparse or a variable: not supported; use TFLM")
+    scales, zeros = tensor.scales, tensor.zero_points
+    if len(scales) > max(tensor.shape, default=1):
+        raise CheepError(f"{where} has {len(scales)} scales for shape {list(tensor.shape)}; the file is damaged")
+    if tensor.dtype == "int8" and len(scales):
+        if len(zeros) != len(scales):
+            raise CheepError(f"{where} has {len(scales)} scales and {len(zeros)} zero points; convert the model again")
+        if not (scales.min() >= 1e-18 and scales.max() <= 1e18):
+            raise CheepError(f"{where} has a scale outside 1e-18 to 1e18; convert the model again")
+        if zeros.min() < -128 or zeros.max() > 127:
+            raise CheepError(f"{where} has zero point {int(zeros[0])} outside int8; convert the model again")
+    if len(zeros) != len(scales):
+        tensor.zero_points = np.zeros(len(scales), np.int64)
+
+
+def _take_node(node: Node, index: int, name: str) -> None:
+    if node.op not in SUPPORTED:
+        where = node.output.label if node.outputs else f"operator {index}"
+        raise CheepError(
+            f"{name}: operator {_printable(node.op)} ({where}) is not supported by the compiler; "
+            "run the model with TFLM or replace the layer"
+        )
+    if not node.outputs:
+        raise CheepError(f"{name}: operator {index} ({node.op}) has no output; the file is damaged")
+    node.attributes = _attributes(node, name)
+
+
+def _attributes(node: Node, name: str) -> dict[str, Any]:
+    if node.op not in _OPTIONS:
+        return {}
+    kind, fields = _OPTIONS[node.op]
+    if not node.options:
+        if node.op in _MAY_LACK_OPTIONS:
+            return {**dict.fromkeys(fields, 0), **({"activation": "NONE"} if "activation" in fields else {})}
+        raise CheepError(f"{name}: {node.op} has no options; the file is damaged")
+    if node.options != kind:
+        raise CheepError(f"{name}: {node.op} carries options of another operator; the file is damaged")
+    values = {field: node.attributes[key] for field, key in fields.items()}
+    if values.get("activation", "NONE") not in _ACTIVATIONS:
+        raise CheepError(f"{name}: {node.op} has fused activation {values['activation']}: not supported; use TFLM")
+    if "padding" in values:
+        values["padding"] = _PADDINGS.get(values["padding"], values["padding"])
+    return values
+
+
+def _check_order(graph: Graph, name: str) -> None:
+    """Refuse what is read before it is computed, written twice, or never."""
+    known = {t.index for t in graph.inputs}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if tensor is not None and tensor.data is None and tensor.index not in known:
+                raise CheepError(f"{name}: {node.op} reads {tensor.label} before it is computed; the file is damaged")
+        for tensor in node.outputs:
+            if tensor.data is not None or tensor.index in known:
+                raise CheepError(f"{name}: {node.op} writes {tensor.label} twice; the file is damaged")
+            known.add(tensor.index)
+    for tensor in graph.inputs:
+        if tensor.data is not None:
+            raise CheepError(f"{name}: input {tensor.label} is a constant; the file is damaged")
+    for tensor in graph.outputs:
+        if tensor.data is None and tensor.index not in known:
+            raise CheepError(f"{name}: output {tensor.label} is never computed; the file is damaged")
+    if not graph.inputs or not graph.outputs or len(set(map(id, graph.inputs))) != len(graph.inputs):
+        raise CheepError(f"{name}: it needs at least one input and one output, each once; the file is damaged")
