@@ -30,7 +30,7 @@ def test_derived_values():
     ("kind", "values", "message"),
     [
         (FeatureConfig, {"hop_sample": 80}, "did you mean 'hop_samples'"),
-        (FeatureConfig, {"hop_samples": 0}, "hop_samples=0: .*greater than or equal to 1"),
+        (FeatureConfig, {"hop_samples": 0}, "hop_samples=0: must be at least 1"),
         (FeatureConfig, {"fft_size": 300}, "fft_size=300: must be a power of two"),
         (FeatureConfig, {"frame_samples": 512}, "raise it"),
         (FeatureConfig, {"fmax_hz": 5000}, "fmax_hz=5000.0: must be at most half"),

@@ -234,7 +234,7 @@ def test_csv_with_the_users_columns(folder, tmp_path):
     ("arguments", "message"),
     [
         (["{tmp}/nowhere"], "no such folder"),
-        (["{data}", "--window", "0"], "windows.window_s=0.0: "),
+        (["{data}", "--window", "0"], "windows.window_s=0: must be above 0"),
         (["{data}", "--hop", "2"], "hop_s=2.0: must be at most window_s=1.0"),
         (["{data}", "--labels", "robn"], "did you mean 'robin'"),
         (["{data}", "--val", "0.6", "--test", "0.5"], "must leave at least 0.05"),

@@ -62,6 +62,43 @@ class Settings(BaseModel):
         return int(self.sha256[:8], 16)
 
 
+_WORDS = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "tuple_type": "must be a list, such as [a, b]",
+    "model_type": "must be a section: its settings go below it, indented",
+    "model_attributes_type": "must be a section: its settings go below it, indented",
+    "dict_type": "must be a section: its settings go below it, indented",
+    "finite_number": "must be a finite number",
+    "missing": "must have one value more",
+}
+_LIMITS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def rule_of(item: Mapping[str, Any], shown: Any) -> str:
+    """Return what a finding of pydantic says, in our words; ``shown`` is the value as it was written."""
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "literal_error":
+        expected = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
+        return f"must be one of {', '.join(expected)}{nearest_name(str(shown), expected)}"
+    if kind in _LIMITS:
+        word, key = _LIMITS[kind]
+        return f"must be {word} {context[key]:g}"
+    message = _WORDS.get(kind) or item["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}"
+
+
 def _problem(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in item["loc"]) or cls.__name__
     if item["type"] == "extra_forbidden":
@@ -71,4 +108,4 @@ def _problem(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return message if "=" in message.split(":")[0] else f"{name}: {message}"
-    return f"{name}={item['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{name}={item['input']!r}: {rule_of(item, item['input'])}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from cheep.config.base import nearest_name
+from cheep.config.base import nearest_name, rule_of
 from cheep.config.run_file import RunFile
 from cheep.config.source import Loc, Overrides, Source, dotted, parse_source, read_source
 from cheep.config.zoo import import_zoo, is_zoo
@@ -147,33 +147,9 @@ def _at(line: int | str, text: str) -> str:
     return f"line {line}: {text}" if isinstance(line, int) else f"{line}: {text}"
 
 
-_WORDS = {
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "string_type": "must be a text",
-    "tuple_type": "must be a list, such as [a, b]",
-    "model_type": "must be a section: its settings go below it, indented",
-    "model_attributes_type": "must be a section: its settings go below it, indented",
-    "dict_type": "must be a section: its settings go below it, indented",
-    "finite_number": "must be a finite number",
-    "missing": "must have one value more",
-}
-_LIMITS = {
-    "greater_than": ("above", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("below", "lt"),
-    "less_than_equal": ("at most", "le"),
-}
-
-
 def _message(source: Source, loc: Loc, item: Any) -> tuple[Loc, str]:
     """Return where a finding of pydantic belongs, and what it says in our words."""
-    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    kind, value = item["type"], item["input"]
     message = item["msg"].removeprefix("Value error, ")
     if kind == "value_error":  # a rule between settings: it names the one to change, relative to its section
         rule = re.match(r"([a-z_.]+)(=[^:]*)?(: .*)", message, re.DOTALL)
@@ -184,15 +160,7 @@ def _message(source: Source, loc: Loc, item: Any) -> tuple[Loc, str]:
     name, value = source.name_of(loc), source.shown.get(loc, value)
     if kind == "extra_forbidden":
         return loc, f"{name}: unknown setting{_hint(loc)}"
-    if kind == "literal_error":
-        expected = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
-        return loc, f"{name}={_show(value)}: must be one of {', '.join(expected)}{nearest_name(str(value), expected)}"
-    if kind in _WORDS:
-        return loc, f"{name}={_show(value)}: {_WORDS[kind]}"
-    if kind in _LIMITS:
-        word, key = _LIMITS[kind]
-        return loc, f"{name}={_show(value)}: must be {word} {context[key]:g}"
-    return loc, f"{name}={_show(value)}: {message[0].lower()}{message[1:]}"
+    return loc, f"{name}={_show(value)}: {rule_of(item, value)}"
 
 
 def _in_its_words(source: Source, section: Loc, text: str) -> str:

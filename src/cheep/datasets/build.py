@@ -88,8 +88,7 @@ def build_manifest(
                 f"{recording.path}: label {recording.label!r} (--train-only) is none of the data set's: "
                 f"{', '.join(sorted(labels))}"
             )
-    lessons = {_relative(recording.path, Path(folder)) for recording in train_only}
-    recordings = [*recordings, *train_only]
+    recordings = [*recordings, *(dataclasses.replace(recording, split="train") for recording in train_only)]
     boxes, others = _known_labels(boxes or {}, recordings, config)
     tainted = _naming_others(recordings, config)
     group_of = _grouping(recordings, config.group_by)
@@ -121,19 +120,22 @@ def build_manifest(
     manifest = Manifest.from_rows(kept, folder)
     if kept:
         _warn_of_lost(recordings, manifest, boxes if config.box_labels else {})
-        manifest = _split(manifest, lessons, config.split)
+        manifest = _split(manifest, config.split)
     else:
         assign_splits(manifest, config.split)  # raises: nothing to split
     return BuildResult(manifest, Manifest.from_rows(out, folder), dict(sorted(reasons.items())), bad)
 
 
-def _split(manifest: Manifest, lessons: set[str], config: SplitConfig) -> Manifest:
-    """Split what may be tested on; the examples of the files ``lessons`` are training."""
-    if not lessons:
-        return assign_splits(manifest, config)
-    lesson = np.array([path in lessons for path in manifest.column("path")], bool)
-    names = np.full(len(manifest), "train", object)
-    names[~lesson] = assign_splits(manifest.select(~lesson), config).column("split")
+def _split(manifest: Manifest, config: SplitConfig) -> Manifest:
+    """Split what no recording has settled already; what is to be cross-validated stays open."""
+    names = np.array(manifest.column("split"), object)
+    settled = np.array(names != "", bool)
+    if config.cross_validate or settled.all():
+        return manifest
+    if settled.any():
+        shares = {name: 0.0 for name in ("val", "test") if name in names}
+        config = config.model_copy(update=shares)
+    names[~settled] = assign_splits(manifest.select(~settled), config).column("split")
     manifest = manifest.with_column("split", names.tolist())
     check_leaks(manifest, config.group_by)
     return manifest
@@ -218,7 +220,7 @@ def _row(recording: Recording, window: Window, measured: _Measured, group: str, 
         "recordist": recording.recordist,
         "licence": recording.licence,
         "attribution": recording.attribution,
-        "split": "",
+        "split": recording.split,
         "sha256": measured.sha256,
         "group": group,
         "fold": recording.fold,

@@ -65,6 +65,7 @@ class Recording:
     begin_s: float = 0.0
     end_s: float | None = None
     strong: bool = False  # the stretch was marked by a person: every window in it is an example
+    split: str = ""  # train, val or test where that is settled, and not to be drawn
 
 
 def recording_of(path: Path) -> str:
@@ -172,6 +173,7 @@ def recordings_in_csv(
     labels: Sequence[str] = (),
     include: Mapping[str, Sequence[str]] | None = None,
     exclude: Mapping[str, Sequence[str]] | None = None,
+    suffix: str = "",
 ) -> list[Recording]:
     """Return the recordings that a CSV lists, in its order.
 
@@ -187,6 +189,8 @@ def recordings_in_csv(
         Keep only these labels.
     include, exclude
         Column of the CSV -> values; rows that match all of ``include`` and none of ``exclude`` are kept.
+    suffix
+        Ending of file names that are written without one.
 
     Raises
     ------
@@ -214,6 +218,8 @@ def recordings_in_csv(
         value = {field: row[at].strip() for field, at in place.items()}
         if not value["label"]:
             raise CheepError(f"{path}:{line}: {header[place['label']]} is empty: every recording needs a label")
+        if suffix and value["path"] and not Path(value["path"]).suffix:
+            value["path"] += suffix if suffix.startswith(".") else f".{suffix}"
         known_labels.add(value["label"])
         if labels and value["label"] not in labels:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -87,10 +87,83 @@ def assign_splits(manifest: Manifest, config: SplitConfig) -> Manifest:
         raise CheepError("no examples: nothing to split (were all windows left out? see the counts above)")
     if config.test_folds or config.val_folds:
         result = _by_folds(manifest, config)
-    else:
+        check_leaks(result, config.group_by)
+        if config.val and not config.val_folds:
+            result = _with_validation(result, config)
+    elif config.val_by == "group" and config.val:
+        rest = config.model_copy(update={"val": 0.0})
+        result = _with_validation(_by_groups(manifest, rest) if config.test else _all_train(manifest), config)
+    elif config.val or config.test:
         result = _by_groups(manifest, config)
+    else:
+        result = _all_train(manifest)
     check_leaks(result, config.group_by)
     return result
+
+
+def fold_splits(manifest: Manifest, config: SplitConfig) -> Iterator[tuple[str, Manifest]]:
+    """Yield (fold, manifest) with each fold as the test set once; a part of the others validates, groups stay whole.
+
+    Rows whose split is settled keep it. The folds are those of column ``fold``, or ``config.fold_count`` parts of the
+    groups (column ``config.group_by``) in random order.
+
+    Raises
+    ------
+    CheepError
+        There are fewer than two folds, or rows without one.
+    """
+    settled = np.array([bool(split) for split in manifest.column("split")], bool)
+    open_rows = manifest.select(~settled)
+    if config.fold_count:
+        codes, _ = open_rows.codes(config.group_by)
+        unique = np.unique(codes)
+        order = np.random.default_rng(config.seed).permutation(len(unique))
+        parts = [str(part) for part in order[np.searchsorted(unique, codes)] % config.fold_count]
+    else:
+        parts = open_rows.column("fold") if open_rows.has("fold") else []
+    folds = sorted(set(parts))
+    if len(folds) < 2 or "" in folds:
+        raise CheepError(f"cross_validate: needs a column 'fold' with two folds or more, or fold_count; found {folds}")
+    for fold in folds:
+        test = np.array([part == fold for part in parts], bool)
+        drawn = np.full(len(test), "test", object)
+        drawn[~test] = _with_validation(_all_train(open_rows.select(~test)), config).column("split")
+        names = np.array(manifest.column("split"), object)
+        names[~settled] = drawn
+        result = manifest.with_column("split", names.tolist())
+        check_leaks(result, config.group_by)
+        yield fold, result
+
+
+def _all_train(manifest: Manifest) -> Manifest:
+    return manifest.with_column("split", ["train"] * len(manifest))
+
+
+def _with_validation(manifest: Manifest, config: SplitConfig) -> Manifest:
+    """Draw validation from the rows that train: evenly by label, or every n-th group as it comes."""
+    names = np.array(manifest.column("split"), object)
+    train = np.array(names == "train", bool)
+    rows = manifest.select(train)
+    if config.val_by == "group":
+        names[train] = np.where(every_nth_group(rows, round(1 / config.val), config), "val", "train")
+    else:
+        shares = config.model_copy(update={"test": 0.0, "test_folds": (), "val_folds": ()})
+        names[train] = _by_groups(rows, shares).column("split")
+    return manifest.with_column("split", names.tolist())
+
+
+def every_nth_group(manifest: Manifest, n: int, config: SplitConfig) -> np.ndarray:
+    """Return which rows belong to every ``n``-th group in random order, (rows,) bool.
+
+    Where there are fewer than ``n`` groups (speakers), every ``n``-th recording: training keeps the average of its last
+    epochs, so that validation is looked at and decides nothing.
+    """
+    codes, _ = manifest.codes(config.group_by)
+    if len(np.unique(codes)) < n:
+        codes, _ = manifest.codes("recording")
+    unique = np.unique(codes)
+    order = np.random.default_rng([config.seed, 1]).permutation(len(unique))
+    return order[np.searchsorted(unique, codes)] % n == 0
 
 
 def _by_folds(manifest: Manifest, config: SplitConfig) -> Manifest:

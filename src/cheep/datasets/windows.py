@@ -16,6 +16,8 @@ from cheep.config.data import WindowConfig
 from cheep.datasets.activity import Levels, least_active_frames
 from cheep.datasets.labels import Box
 
+_LEAST_REST = 0.02  # of a window, behind the last one: about a column
+
 
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -34,7 +36,11 @@ def window_starts(begin_s: float, end_s: float, config: WindowConfig) -> list[fl
     count = math.floor((end_s - config.window_s) / config.hop_s + 1e-6) - first + 1
     if count < 1:
         return [begin_s]
-    return [round((first + number) * config.hop_s, 6) for number in range(count)]
+    starts = [round((first + number) * config.hop_s, 6) for number in range(count)]
+    rest = end_s - config.window_s - starts[-1]
+    if config.last and rest > _LEAST_REST * config.window_s:
+        starts.append(round(end_s - config.window_s, 6))
+    return starts
 
 
 def choose_windows(

@@ -1,0 +1,93 @@
+"""From the recordings that the settings name to examples: cut, selected, split."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from cheep.config import DataConfig, VoicesConfig
+from cheep.datasets.build import build_manifest
+from cheep.datasets.clips import prepare_clips
+from cheep.datasets.files import csv_rows
+from cheep.datasets.gather import Gathered, gather
+from cheep.datasets.manifest import REQUIRED, Manifest, load_manifest
+from cheep.datasets.sources import Recording, recordings_in_csv
+from cheep.datasets.split import assign_splits
+
+OnFile = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The examples of a run.
+
+    ``manifest`` holds them with their splits (open ones, where each fold is to be the test set once), ``left_out`` the
+    windows that are none, with ``reasons`` counted; ``calibration`` those that int8 ranges are measured on, where they
+    are set apart; ``bad_files`` what could not be read.
+    """
+
+    manifest: Manifest
+    left_out: Manifest | None = None
+    calibration: Manifest | None = None
+    reasons: dict[str, int] = dataclasses.field(default_factory=dict)
+    bad_files: list[str] = dataclasses.field(default_factory=list)
+
+
+def make_examples(
+    config: DataConfig,
+    cache: Path,
+    voices: VoicesConfig | None = None,
+    *,
+    gathered: Gathered | None = None,
+    on_file: OnFile | None = None,
+    jobs: int | None = None,
+) -> Examples:
+    """Cut the recordings that ``config`` names into examples and split them.
+
+    Parameters
+    ----------
+    cache
+        Folder for what is made of recordings: prepared clips, synthetic speakers.
+    voices
+        Synthetic speakers that say the labels, to train on.
+    gathered
+        The recordings, where the caller has looked them up already (:func:`cheep.datasets.gather.gather`).
+    on_file
+        Called with (files done, files).
+    jobs
+        Worker processes; default: one per core.
+
+    Raises
+    ------
+    CheepError
+        What is wrong with the recordings, or a label cannot be split.
+    """
+    if is_manifest(config):
+        return Examples(assign_splits(load_manifest(config.csv), config.split))
+    gathered = gather(config) if gathered is None else gathered
+    recordings, calibration = gathered.recordings, gathered.calibration
+    said = _said(recordings, config, voices, cache) if voices is not None else []
+    if config.clips is not None:
+        rate = config.sample_rate_hz
+        recordings = prepare_clips(recordings, config.clips, rate, cache / "audio", on_file)
+        calibration = prepare_clips(calibration, config.clips, rate, cache / "calibration") if calibration else []
+    built = build_manifest([*recordings, *said], config, Path(), gathered.boxes, on_file, jobs)
+    ranges = build_manifest(calibration, config, Path(), jobs=jobs).manifest if calibration else None
+    return Examples(built.manifest, built.left_out, ranges, built.reasons, built.bad_files)
+
+
+def is_manifest(config: DataConfig) -> bool:
+    """Tell whether the settings name a manifest, whose examples are split again, and not recordings."""
+    if not config.csv:
+        return False
+    header = next((row for _, row in csv_rows(Path(config.csv))), [])
+    return set(REQUIRED) <= {name.strip() for name in header}
+
+
+def _said(recordings: list[Recording], config: DataConfig, voices: VoicesConfig, cache: Path) -> list[Recording]:
+    from cheep.datasets.voices import synthesize_words
+
+    words = sorted({item.label for item in recordings if not config.windows.is_background(item.label)})
+    table = synthesize_words(words, cache / "voices" / voices.sha256[:16], voices)
+    return [dataclasses.replace(item, split="train") for item in recordings_in_csv(table)]
