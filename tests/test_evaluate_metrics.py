@@ -10,6 +10,7 @@ from cheep.errors import CheepError
 from cheep.evaluate.intervals import (
     Spread,
     bootstrap,
+    grouped_proportion,
     prediction_interval,
     proportion_interval,
     rate_interval,
@@ -17,7 +18,7 @@ from cheep.evaluate.intervals import (
 )
 from cheep.evaluate.metrics import confusion_matrix, per_class, predicted_classes, score_curve
 from cheep.evaluate.temperature import apply_temperature, calibrate_scores, fit_temperature, reliability
-from cheep.evaluate.windows import WindowScores
+from cheep.evaluate.windows import WindowScores, summarize
 from cheep.report.content import REST, clip_confusion
 
 ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=2, max_size=60)
@@ -169,6 +170,43 @@ def test_bootstrap_draws_whole_recordings(rng):
     rows = bootstrap(lambda w: float((w * values).sum() / w.sum()), np.arange(1000), rng, 600)
     assert found.value == rows.value
     assert found.high - found.low > 4 * (rows.high - rows.low)
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "alike", "share"),
+    [(10, 4, 0.3, 0.9), (40, 1, 0.0, 0.95), (40, 3, 0.6, 0.95), (15, 8, 0.5, 0.8), (100, 2, 0.2, 0.98)],
+)
+def test_the_interval_of_an_accuracy_covers_it(groups, size, alike, share):
+    """``alike``: correlation within groups (beta-binomial); sizes of groups differ."""
+    rng = np.random.default_rng(7)
+    inside, drawn = 0, 0
+    for _ in range(300):
+        group = np.repeat(np.arange(groups), rng.integers(1, 2 * size, groups) if size > 1 else 1)
+        a = (1 - alike) / alike if alike else None
+        own = rng.beta(share * a, (1 - share) * a, groups) if a else np.full(groups, share)
+        right = rng.random(len(group)) < own[group]
+        found = grouped_proportion(right, group)
+        inside += found.low <= share <= found.high
+        drawn += found.low < found.value < found.high or found.value in (0.0, 1.0)
+    assert inside / 300 >= 0.92 and drawn == 300
+
+
+def test_the_interval_of_an_accuracy_at_its_edges():
+    assert grouped_proportion(np.zeros(0, bool), []) is None
+    assert grouped_proportion(np.ones(5, bool), np.zeros(5)).low is None
+    all_right = grouped_proportion(np.ones(200, bool), np.repeat(np.arange(5), 40))
+    assert all_right.value == all_right.high == 1 and 0.3 < all_right.low < 0.5  # five groups are not 200 trials
+    apart = grouped_proportion(np.arange(200) < 150, np.arange(200))
+    assert apart.low == pytest.approx(proportion_interval(150, 200).low, abs=0.003)
+    values = WindowScores(
+        ("a",), "sigmoid", np.ones((8, 1)), np.array([[0.9]] * 7 + [[0.1]]), np.arange(8) // 2, np.arange(8) // 4
+    )
+    found = summarize(values)
+    assert (found["window_accuracy"], found["clip_accuracy"]) == (0.875, 1.0)
+    for kind in ("window", "clip"):
+        low, high = found[f"{kind}_accuracy_interval"]
+        assert low < found[f"{kind}_accuracy"] <= high
+    assert values.clips().groups.tolist() == [0, 0, 1, 1]
 
 
 def test_bootstrap_says_when_it_cannot(rng):

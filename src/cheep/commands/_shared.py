@@ -51,11 +51,16 @@ def table(rows: list[list[str]]) -> str:
 
 
 def metrics_table(metrics: dict[str, dict[str, Any]], split: str = "test") -> str:
-    """Return the table of several models' metrics on one split."""
-    rows = [["model", "window accuracy", "window ROC AUC", "clip accuracy", "clip ROC AUC"]]
+    """Return the table of several models' metrics on one split; in brackets: 95 % intervals by groups."""
+    rows = [["model", "clip accuracy", "(95 %)", "clip ROC AUC", "window accuracy", "(95 %)", "window ROC AUC"]]
     for name, by_split in metrics.items():
         values = by_split.get(split)
         if values:
-            keys = ("window_accuracy", "window_auc", "clip_accuracy", "clip_auc")
-            rows.append([name, *("-" if values[key] is None else f"{values[key]:.4f}" for key in keys)])
+            cells = [name]
+            for kind in ("clip", "window"):
+                low, high = values.get(f"{kind}_accuracy_interval") or (None, None)
+                cells.append(f"{values[f'{kind}_accuracy']:.4f}")
+                cells.append("-" if low is None else f"({low:.3f}–{high:.3f})")
+                cells.append("-" if values[f"{kind}_auc"] is None else f"{values[f'{kind}_auc']:.4f}")
+            rows.append(cells)
     return table(rows)

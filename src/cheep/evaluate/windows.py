@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cheep.evaluate.intervals import grouped_proportion
+
 
 @dataclasses.dataclass(frozen=True)
 class WindowScores:
@@ -45,11 +47,22 @@ class WindowScores:
         )
 
 
-def accuracy(values: WindowScores) -> float:
-    """Return the share of rows that are right: softmax by the largest score, sigmoid by every score's side of 0.5."""
+def right_rows(values: WindowScores) -> np.ndarray:
+    """Return which rows are right, (n,) bool: softmax by the largest score, sigmoid by every score's side of 0.5."""
     if values.activation == "softmax":
-        return float(np.mean(values.scores.argmax(axis=1) == values.targets.argmax(axis=1)))
-    return float(np.mean(np.all((values.scores >= 0.5) == (values.targets >= 0.5), axis=1)))
+        return values.scores.argmax(axis=1) == values.targets.argmax(axis=1)
+    return np.all((values.scores >= 0.5) == (values.targets >= 0.5), axis=1)
+
+
+def accuracy(values: WindowScores) -> float:
+    """Return the share of rows that are right."""
+    return float(np.mean(right_rows(values)))
+
+
+def accuracy_interval(values: WindowScores) -> list[float] | None:
+    """Return the 95 % interval of the accuracy, low and high, by groups; None where the data give none."""
+    found = grouped_proportion(right_rows(values), values.groups)
+    return None if found is None or found.low is None or found.high is None else [found.low, found.high]
 
 
 def roc_auc(values: WindowScores) -> float | None:
@@ -65,13 +78,15 @@ def roc_auc(values: WindowScores) -> float | None:
 
 
 def summarize(values: WindowScores) -> dict[str, Any]:
-    """Return accuracy and ROC AUC of windows and of clips, with their numbers."""
+    """Return accuracy (with its 95 % interval by groups) and ROC AUC of windows and of clips, with their numbers."""
     clips = values.clips()
     return {
         "windows": len(values.scores),
         "window_accuracy": accuracy(values),
+        "window_accuracy_interval": accuracy_interval(values),
         "window_auc": roc_auc(values),
         "clips": len(clips.scores),
         "clip_accuracy": accuracy(clips),
+        "clip_accuracy_interval": accuracy_interval(clips),
         "clip_auc": roc_auc(clips),
     }

@@ -266,11 +266,10 @@ def _fold_report(
     )  # fmt: skip
     test = None
     if scores:
-        offsets = np.cumsum([0] + [int(part.clip.max()) + 1 for part in scores])
         test = WindowScores(
             scores[0].labels, scores[0].activation, np.concatenate([part.targets for part in scores]),
             np.concatenate([part.scores for part in scores]),
-            np.concatenate([part.clip + offset for part, offset in zip(scores, offsets, strict=False)]),
+            _apart([part.clip for part in scores]), _apart([part.groups for part in scores]),
         )  # fmt: skip
     results = RunResults(
         title=config.general.project_name,
@@ -297,6 +296,12 @@ def _fold_report(
         reproduce=(f"cheep run {folder / RESOLVED}",),
     )
     return write_report(results, folder / runs.REPORT)
+
+
+def _apart(ids: list[np.ndarray]) -> np.ndarray:
+    """Return the ids of several parts in one array, none of them shared."""
+    offsets = np.cumsum([0] + [int(part.max()) + 1 for part in ids])
+    return np.concatenate([part + offset for part, offset in zip(ids, offsets, strict=False)])
 
 
 def _whole(value: float | None) -> str:
