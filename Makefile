@@ -26,9 +26,10 @@ demo: setup-main
 test: setup lint
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow"
 
-## make lint             ruff
+## make lint             ruff, and the rooms of docs/architecture.md (import-linter)
 lint:
 	$(PYTHON) -m ruff check src tests scripts
+	$(dir $(PYTHON))lint-imports --no-cache --no-logo
 
 ## make clean            remove runs, builds and caches
 clean:

@@ -1,0 +1,1 @@
+"""Measures: scores of windows, events against annotations, thresholds, and how sure each of them is."""
