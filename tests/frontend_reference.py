@@ -1,43 +1,8 @@
-"""Independent references for the front end and the detector: librosa in double precision, and plain Python."""
+"""Test signals, and the detector in plain Python (the front end's reference: cheep.features.check)."""
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
-
-from cheep.config import FeatureConfig
-
-
-def mel_energy(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """Return librosa's mel energies (or magnitudes), (frames, n_mels) float64, ``center=False``.
-
-    librosa centres a window that is shorter than the transform in its frame; ours begins with the frame. The
-    spectrum's magnitude does not depend on it, so the audio is shifted.
-    """
-    before = (config.fft_size - config.frame_samples) // 2
-    y = np.concatenate([np.zeros(before), pcm.astype(np.float64) / 32768, np.zeros(config.fft_size)])
-    mel = librosa.feature.melspectrogram(
-        y=y,
-        sr=config.sample_rate_hz,
-        n_fft=config.fft_size,
-        win_length=config.frame_samples,
-        hop_length=config.hop_samples,
-        center=False,
-        power=2.0 if config.spectrum == "power" else 1.0,
-        n_mels=config.n_mels,
-        fmin=config.fmin_hz,
-        fmax=config.fmax_hz,
-        htk=config.mel_scale == "htk",
-        norm="slaney" if config.mel_norm == "slaney" else None,
-    )
-    return mel.T[: config.frames_of(pcm.size)]
-
-
-def decibel(mel: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """Return ``librosa.power_to_db`` or ``amplitude_to_db`` without a top, float64."""
-    if config.spectrum == "power":
-        return librosa.power_to_db(mel, amin=config.log_floor, top_db=None)
-    return librosa.amplitude_to_db(mel, amin=config.log_floor, top_db=None)
 
 
 def signals(rng: np.random.Generator, n: int, rate_hz: int = 8000) -> dict[str, np.ndarray]:

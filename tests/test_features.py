@@ -1,6 +1,8 @@
 """The front end against librosa, and against itself: streams, chunks, lanes, reset."""
 
 import ctypes
+import dataclasses
+import re
 
 import librosa
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cheep.audio import write_wav
+from cheep.cli import main
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 from cheep.features import (
@@ -19,8 +22,9 @@ from cheep.features import (
     quantize,
 )
 from cheep.features.cache import recording_columns
+from cheep.features.check import check_features, decibel, mel_energy, pcen
 from cheep.features.tables import pcen_smoothing
-from frontend_reference import decibel, mel_energy, signals
+from frontend_reference import signals
 
 SCALE, ZERO_POINT = 0.42, 64  # about 107 dB in 256 steps
 
@@ -88,17 +92,7 @@ def test_pcen_equals_librosa(changes, rng):
     for name, pcm in signals(rng, 8000).items():
         if config.pcen_bias == 0 and name not in ("noise", "bird-like"):
             continue  # without a bias the root magnifies energies that are only rounding
-        mel = mel_energy(pcm, config)
-        s = pcen_smoothing(config)
-        expected = librosa.pcen(
-            mel.T,
-            gain=config.pcen_gain,
-            bias=config.pcen_bias,
-            power=config.pcen_power,
-            eps=config.pcen_eps,
-            b=s,
-            zi=(1 - s) * mel.T[:, :1],
-        ).T
+        expected = pcen(mel_energy(pcm, config), config)
         ours = compute_features(pcm, config)
         assert np.abs(ours - expected).max() < 1e-4 * max(1, np.abs(expected).max()), name
 
@@ -268,3 +262,67 @@ def test_features_do_not_import_tensorflow():
 
     code = "import sys, cheep.features, cheep.detector; sys.exit(not {'tensorflow', 'librosa'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# cheep features check: the same comparison on a recording of the user's own
+
+
+def chirp(tmp_path, seconds=3.0, rate=22050):
+    t = np.arange(int(seconds * rate)) / rate
+    pcm = np.rint(9000 * np.sin(2 * np.pi * (800 * t + 500 * t * t))).astype(np.int16)
+    write_wav(tmp_path / "chirp.wav", pcm, rate)
+    return tmp_path / "chirp.wav"
+
+
+def test_blocks_of_the_reference_do_not_matter(monkeypatch, rng):
+    config, pcm = FeatureConfig(frame_samples=200), signals(rng, 20000)["bird-like"]
+    whole = mel_energy(pcm, config)
+    monkeypatch.setattr("cheep.features.check._BLOCK", 7)
+    np.testing.assert_array_equal(mel_energy(pcm, config), whole)
+
+
+@pytest.mark.parametrize("settings_", ["", "features:\n  compression: pcen\n", "features:\n  spectrum: magnitude\n"])
+def test_the_check_of_a_recording_gives_numbers_and_a_picture(settings_, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text(settings_)
+    assert main("features", ["check", str(chirp(tmp_path)), "--config", "run.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "119 columns of 40 bands compared, 3.0 s at 8000 Hz; settings of run.yaml" in said
+    assert (tmp_path / "chirp.features.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_check_ends_with_1_where_the_two_differ(tmp_path, monkeypatch, capsys):
+    def slightly_off(pcm, config):
+        columns = compute_features(pcm, config)
+        columns[5, 7] += 0.05
+        return columns
+
+    monkeypatch.setattr("cheep.features.check.compute_features", slightly_off)
+    target = tmp_path / "out.png"
+    assert main("features", ["check", str(chirp(tmp_path)), "--picture", str(target)]) == 1
+    seen = capsys.readouterr()
+    assert re.search(r"largest +0\.05", seen.out) and "differ by more than is allowed" in seen.err
+    assert target.is_file()
+
+
+def test_the_check_judges_quiet_cells_by_amplitude(rng):
+    config, pcm = FeatureConfig(), signals(rng, 8000)["fast chirp"]
+    found = check_features(pcm, config)
+    assert found.held and 0 < (~found.judged).mean() < 1
+    shifted = dataclasses.replace(found, deep_error=2.0**-17)
+    assert not shifted.held
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--config", "a.yaml", "--run", "x"], "give one of the two"), (["--run", "nowhere"], "nowhere: no such run")],
+)
+def test_mistakes_of_the_check(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main("features", ["check", str(chirp(tmp_path)), *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_recording_shorter_than_a_frame_is_refused():
+    with pytest.raises(CheepError, match="100 samples: shorter than one frame of 256"):
+        check_features(np.zeros(100, np.int16), FeatureConfig())

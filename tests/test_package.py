@@ -222,7 +222,7 @@ def test_every_command_of_a_projects_readme(installed, demo, tmp_path):
     for label in ("buzzer", "triller", "whistler", "background"):
         shutil.copytree(demo / "datasets" / "demo" / label, folder / "recordings" / label)
     with (folder / "run.yaml").open("a", encoding="utf-8") as stream:
-        stream.write("train:\n  model: sepconv_s\n  epochs: 1\nquantize:\n  epochs: 1\n")
+        stream.write("train:\n  model: sepconv_s\n  epochs: 1\nquantize:\n  qat:\n    epochs: 1\n")
     commands = commands_of(folder / "README.md")
     assert len(commands) == 5
     for command in commands[:4]:
