@@ -137,11 +137,13 @@ def test_an_interrupted_training_keeps_its_best_and_goes_on(home, trained):
 
 def test_scripts_go_on_with_the_latest_run(home, trained, monkeypatch, capsys):
     monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
-    runs.create_run("one")
+    with runs.start_run("one"):
+        pass
     assert runs.find_run().name == "one"
     folder = home / "runs" / "one"
     for name in ("one", folder):  # by name or by folder, to make and to find
-        assert runs.create_run(name) == folder == runs.find_run(name)
+        with runs.start_run(name) as run:
+            assert run == folder == runs.find_run(name)
     assert main("train-qat", ["--epochs", "1", "--batch-size", "32", "--max-loss", "-200"]) == 1
     captured = capsys.readouterr()
     assert "int8" in captured.out
@@ -155,7 +157,7 @@ def test_scripts_go_on_with_the_latest_run(home, trained, monkeypatch, capsys):
         ("train", ["--epochs", "0"], "epochs=0"),
         ("train", ["--model", "sepcon_m"], "did you mean 'sepconv_m'"),
         ("train", ["--n-mels", "8"], "needs at least 24 frames and 24 bands"),
-        ("train", ["--config", "none.yaml"], "no such settings file"),
+        ("train", ["--config", "none.yaml"], "no such run file"),
         ("train", ["--board", "audiomot"], "audiomoth"),
         ("train-qat", ["--learning-rate", "fast"], "learning_rate='fast'"),
     ],
@@ -163,7 +165,8 @@ def test_scripts_go_on_with_the_latest_run(home, trained, monkeypatch, capsys):
 def test_mistakes_end_with_status_2_and_a_reason(home, trained, monkeypatch, capsys, command, arguments, message):
     monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
     before = (trained / "model.h5").read_bytes()
-    runs.create_run("one")
+    with runs.start_run("one"):
+        pass
     assert main(command, arguments) == 2
     assert message in capsys.readouterr().err
     assert (trained / "model.h5").read_bytes() == before
@@ -343,7 +346,8 @@ def test_convert_marks_levels_under_the_peak_too(change, monkeypatch):
 
 def test_a_network_that_cannot_fit_the_board_is_refused_before_training(home, trained, monkeypatch, capsys):
     monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
-    runs.create_run("one")
+    with runs.start_run("one"):
+        pass
     before = (trained / "model.h5").read_bytes()
     wide = ["--sample-rate-hz", "16000", "--fmax-hz", "8000", "--n-mels", "128", "--window-frames", "120"]
     assert main("train", ["--board", "audiomoth", *wide, "--frame-samples", "512", "--fft-size", "512"]) == 1
@@ -360,3 +364,22 @@ def test_the_emulated_board_prints_the_host_s_events_on_the_soundscape(home, tra
         lines[board] = [line for line in capsys.readouterr().out.splitlines() if '"type":"event"' in line]
     assert len(lines["host"]) > 2
     assert lines["cortex-m4"] == lines["host"]
+
+
+def test_runs_are_listed_with_what_they_reached(home, trained, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
+    with runs.start_run("two") as run:
+        shutil.copy(trained / "dataset.csv", run)
+    (run / "training.json").write_text("{")
+    (home / "runs" / "notes").mkdir(exist_ok=True)  # no run
+    assert main("runs", []) == 0
+    out = capsys.readouterr().out
+    assert "notes" not in out
+    one, two = (next(line for line in out.splitlines() if f" {name} " in line) for name in ("one", "two"))
+    accuracy = json.loads((trained / "evaluation.json").read_text())["metrics"]["int8"]["test"]["clip_accuracy"]
+    n_bytes = (trained / "bird_detector_int8.tflite").stat().st_size
+    assert one.startswith("  one ") and f"quantized {accuracy:.3f} (int8, test)" in " ".join(one.split())
+    assert f"{n_bytes:,}" in one and "background" in one
+    assert two.startswith("* two ") and " trained " in two
+    assert "two: training.json: damaged JSON" in out
+    shutil.rmtree(run)

@@ -20,7 +20,7 @@ import soundfile
 from cheep import cli
 from cheep.datasets import xeno_canto as xc
 from cheep.datasets.bands import share_above
-from cheep.datasets.download import choose, csv_text
+from cheep.datasets.download import STATE, choose, csv_text
 from cheep.datasets.web import Fetcher, Permanent, Politeness, Transient
 from cheep.errors import CheepError
 from xeno_canto_server import FAULTS, KEY, Server, audio
@@ -420,7 +420,7 @@ def test_bad_answers_end_with_the_reason(tmp_path, capsys):
 def test_a_full_disk_stops_with_the_reason(clean, tmp_path, capsys, monkeypatch):
     import errno
 
-    from cheep.datasets import files
+    from cheep import files
 
     real = files.os.fsync
     monkeypatch.setattr(
@@ -431,3 +431,22 @@ def test_a_full_disk_stops_with_the_reason(clean, tmp_path, capsys, monkeypatch)
     assert "No space left on device" in capsys.readouterr().err
     monkeypatch.setattr(files.os, "fsync", real)
     assert not [path for path in (tmp_path / "set").rglob("*.json") if json.loads(path.read_bytes()) is None]
+
+
+def test_a_second_download_into_a_folder_is_told_of_the_first(tmp_path, capsys):
+    folder = tmp_path / "set"
+    code = "import sys; from cheep.locks import lock\nwith lock(sys.argv[1],'',''): print('held', flush=1), input()"
+    source = str(Path(__file__).resolve().parents[1] / "src")
+    (folder / STATE).mkdir(parents=True)
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder / STATE / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": source},
+    )  # fmt: skip
+    assert first.stdout.readline() == b"held\n"
+    with Server(n=1) as server:
+        assert download(server, folder) == 2
+    assert f"{folder}: is being worked on by process {first.pid} on " in capsys.readouterr().err
+    assert not list(folder.rglob("*.flac"))
+    first.communicate(b"\n")
+    with Server(n=1) as server:
+        assert download(server, folder) == 0

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -54,6 +56,29 @@ def atomic_write(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """Yield a stream to write bytes to; what was written becomes ``path`` on success (see :func:`atomic_path`)."""
     with atomic_path(path) as part, open(part, "wb") as stream:
         yield stream
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a new folder beside ``path``; it becomes ``path`` on success, and is removed otherwise.
+
+    Where another process was faster, its folder stays: for folders whose name says what is in them.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:_SHOWN_CHARS]}.", suffix=".part"))
+    try:
+        yield part
+        part.chmod(0o755)
+        with contextlib.suppress(OSError):
+            path.rmdir()  # an empty one may be there
+        try:
+            os.replace(part, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

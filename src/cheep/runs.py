@@ -1,18 +1,21 @@
 """Run folders: each stage of the main job finds its input, and leaves its output, in ``runs/NAME``.
 
-``runs/latest`` points to the run that a script without arguments goes on with.
+``runs/latest`` points to the run that a command without ``--run`` goes on with. One process at a time works in a run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from cheep.errors import CheepError
 from cheep.files import write_text
+from cheep.locks import lock
 
-DATASET = "dataset.csv"
 RUN_FILE = "run.yaml"
+DATASET = "dataset.csv"
 FLOAT_MODEL = "model.h5"
 FLOAT_TFLITE = "bird_detector.tflite"
 INT8_TFLITE = "bird_detector_int8.tflite"
@@ -20,6 +23,8 @@ MANIFEST = "manifest.json"
 TRAINING = "training.json"
 EVALUATION = "evaluation.json"
 REPORT = "report.html"
+LATEST = "latest"
+LOCK = ".lock"
 
 #: What makes the files of a run, for messages.
 SPLIT_COMMAND = "python src/split_dataset.py"
@@ -32,25 +37,45 @@ def runs_folder() -> Path:
     return Path(os.environ.get("CHEEP_RUNS", "runs"))
 
 
-def create_run(name: str | os.PathLike | None = None) -> Path:
-    """Create (or take up again) ``runs/NAME`` and make it the latest; without a name, the next free number.
+def run_path(run: str | os.PathLike) -> Path:
+    """Return the folder that ``--run`` means: a name is one of ``runs``, anything with a slash is a folder."""
+    text = os.fspath(run)
+    return Path(text) if os.sep in text or "/" in text else runs_folder() / text
 
-    ``name`` may also be the path ``runs/NAME``.
+
+@contextlib.contextmanager
+def start_run(run: str | os.PathLike | None = None) -> Iterator[Path]:
+    """Make a run (or take it up again), by name or folder; without one, ``runs/run-NNN`` with the next free number.
+
+    When the block ends well, the run is the latest. A new run in which nothing was written is removed.
     """
-    folder = runs_folder()
-    if name is None:
-        number = 1
-        while (folder / f"run-{number:03d}").exists():
-            number += 1
-        name = f"run-{number:03d}"
-    run = Path(name) if Path(name).parent == folder else folder / name
-    run.mkdir(parents=True, exist_ok=True)
-    _point_latest(run)
-    return run
+    path = _numbered() if run is None else run_path(run)
+    new = run is None or not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with working_in(path):
+            yield path
+            if any(item.name != LOCK for item in path.iterdir()):
+                _point_latest(path)
+    finally:
+        if new:
+            with contextlib.suppress(OSError):  # it holds something
+                path.rmdir()
+
+
+def working_in(run: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock of a run.
+
+    Raises
+    ------
+    CheepError
+        Another process works in it; the message names it.
+    """
+    return lock(run / LOCK, str(run), "work in another run (--run NAME)")
 
 
 def find_run(run: str | os.PathLike | None = None) -> Path:
-    """Return the given run (its folder, or its name in ``runs``), or the latest one.
+    """Return the given run (its name in ``runs``, or its folder), or the latest one.
 
     Raises
     ------
@@ -58,11 +83,11 @@ def find_run(run: str | os.PathLike | None = None) -> Path:
         There is no such run; the message names the command that makes one.
     """
     if run is not None:
-        for path in (Path(run), runs_folder() / run):
+        for path in (run_path(run), Path(run)):
             if path.is_dir():
                 return path
         raise CheepError(f"{run}: no such run, folder or name in {runs_folder()}; make one with {SPLIT_COMMAND}")
-    latest = runs_folder() / "latest"
+    latest = runs_folder() / LATEST
     if latest.is_dir():
         return latest.resolve()
     if latest.is_file():
@@ -72,11 +97,25 @@ def find_run(run: str | os.PathLike | None = None) -> Path:
     raise CheepError(f"{runs_folder()}: no run yet; start one with {SPLIT_COMMAND} --input FOLDER")
 
 
+def _numbered() -> Path:
+    folder = runs_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = folder / f"run-{number:03d}"
+        with contextlib.suppress(FileExistsError):  # also by another process, just now
+            path.mkdir()
+            return path
+        number += 1
+
+
 def _point_latest(run: Path) -> None:
-    latest = run.parent / "latest"
+    latest = runs_folder() / LATEST
+    latest.parent.mkdir(parents=True, exist_ok=True)
+    target = os.path.relpath(run, latest.parent)
     try:
         if latest.is_symlink() or latest.is_file():
             latest.unlink()
-        latest.symlink_to(run.name, target_is_directory=True)
+        latest.symlink_to(target, target_is_directory=True)
     except OSError:  # a file system without symbolic links
-        write_text(latest, run.name + "\n")
+        write_text(latest, target + "\n")

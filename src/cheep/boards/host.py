@@ -22,6 +22,7 @@ from cheep.export import (
     render_mel_filter_bank,
     render_model_header,
 )
+from cheep.files import atomic_folder
 from cheep.resources import cache_dir, firmware_root, include_dir, source_dir
 from cheep.tflite.model import TfliteModel
 
@@ -106,15 +107,10 @@ def _header_folder(headers: Mapping[str, str]) -> Path:
     digest = hashlib.sha256("\0".join(f"{n}\0{headers[n]}" for n in sorted(headers)).encode()).hexdigest()[:20]
     folder = cache_dir() / f"headers-{digest}"
     if not (folder / "generated").is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="headers-", suffix=".part"))
-        (partial / "generated").mkdir()
-        for name, text in headers.items():
-            (partial / "generated" / name).write_text(text, encoding="utf-8")
-        try:
-            partial.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(partial, ignore_errors=True)
+        with atomic_folder(folder) as partial:
+            (partial / "generated").mkdir()
+            for name, text in headers.items():
+                (partial / "generated" / name).write_text(text, encoding="utf-8")
     return folder
 
 

@@ -6,13 +6,13 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from cheep.commands._shared import Progress, stage
+from cheep.commands._shared import Progress, add_model, stage
 from cheep.errors import CheepError
 
 
 def add_recordings(parser: argparse.ArgumentParser) -> None:
     """Declare the options that name a model and held-out recordings."""
-    parser.add_argument("--model", type=Path, metavar="PATH", help="run folder or .tflite file (default: latest run)")
+    add_model(parser)
     group = parser.add_argument_group("held-out recordings (never trained on)")
     group.add_argument(
         "--recordings",

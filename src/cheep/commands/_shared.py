@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 _START = time.monotonic()
@@ -13,7 +12,13 @@ _START = time.monotonic()
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Declare ``--run``."""
-    parser.add_argument("--run", type=Path, metavar="RUN", help="run, by name or folder (default: runs/latest)")
+    parser.add_argument("--run", metavar="RUN", help="run, by name or folder (default: the latest run)")
+
+
+def add_model(parser: argparse.ArgumentParser, use: str = "default: the latest run") -> None:
+    """Declare ``--model``, which ``--run`` names as well."""
+    text = f"run, by name or folder, or .tflite file ({use})"
+    parser.add_argument("--model", "--run", dest="model", metavar="MODEL", help=text)
 
 
 def stage(text: str) -> None:

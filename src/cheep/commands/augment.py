@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cheep.commands._shared import add_run
 from cheep.errors import CheepError
 from cheep.files import needed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--run", type=Path, metavar="RUN", help="run to take the data set of (default: runs/latest)")
+    add_run(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new run folder")
     parser.add_argument("--copies", type=int, default=1, help="per training recording (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")

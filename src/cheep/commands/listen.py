@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+from cheep.commands._shared import add_model
 from cheep.errors import CheepError
 
 SAVED = Path("recordings")
@@ -19,7 +20,7 @@ SAVED = Path("recordings")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--model", type=Path, help="run folder or .tflite (default: the latest run)")
+    add_model(parser)
     parser.add_argument("--backend", choices=("tflm", "compiled"), default="tflm", help="same bits (%(default)s)")
     group = parser.add_argument_group("listening")
     group.add_argument("--list-devices", action="store_true", help="show the inputs and end")

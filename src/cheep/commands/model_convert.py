@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cheep.commands._shared import add_model
+
 NEXT = "python src/mel_filter_bank.py"
 
 
@@ -23,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that this command shares with mel_filter_bank."""
-    parser.add_argument(
-        "--model", type=Path, metavar="PATH", help="run folder or .tflite file (default: the latest run)"
-    )
+    add_model(parser)
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="folder to write (default: firmware/common/src/generated)"
     )

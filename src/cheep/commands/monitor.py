@@ -17,6 +17,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from cheep.commands._shared import add_model
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baud", type=int, default=115200, help="(%(default)s)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="append messages as CSV")
     parser.add_argument("--jsonl", type=Path, metavar="FILE", help="append messages as JSON lines")
-    parser.add_argument("--model", type=Path, help="run folder or .tflite: warn when the board runs another model")
+    add_model(parser, "to warn when the board runs another one")
     parser.add_argument("--plain", action="store_true", help="one line per message (default when piped)")
     parser.add_argument("--json-lines", action="store_true", help="print the messages as JSON")
 

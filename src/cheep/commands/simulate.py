@@ -13,6 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
+from cheep.commands._shared import add_model
 from cheep.errors import CheepError
 
 BOARDS = ("host", "cortex-m4")
@@ -22,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="any audio file")
     parser.add_argument("--board", choices=BOARDS, default="host", help="(%(default)s)")
-    parser.add_argument(
-        "--model", type=Path, metavar="PATH", help="run folder or .tflite file (default: the latest run)"
-    )
+    add_model(parser)
     parser.add_argument("--events", action="store_true", help="print the lines of events only")
 
 

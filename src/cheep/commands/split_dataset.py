@@ -7,6 +7,7 @@ Writes dataset.csv (the examples) and dataset.left_out.csv (every other window, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,14 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build or re-split a manifest and show the class balance."""
     from cheep.job.split import make_examples
-    from cheep.runs import DATASET, create_run
+    from cheep.runs import DATASET, start_run
 
     config = settings(args)
     examples = make_examples(config, Path("runs/cache"), on_file=Progress("files"), jobs=args.jobs)
-    output = args.output or create_run(args.run) / DATASET
-    digest = examples.manifest.write(output)
-    if examples.left_out is not None:
-        examples.left_out.write(output.with_name(output.stem + ".left_out.csv"))
+    with contextlib.nullcontext() if args.output else start_run(args.run) as folder:
+        output = args.output or folder / DATASET
+        digest = examples.manifest.write(output)
+        if examples.left_out is not None:
+            examples.left_out.write(output.with_name(output.stem + ".left_out.csv"))
     _show(examples)
     print(f"{output}: {len(examples.manifest)} examples, sha256 {digest[:16]}")
     return 0

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from pathlib import Path
+
+from cheep.commands._shared import add_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("board", metavar="BOARD", help="a PlatformIO environment: esp32, esp32s3, audiomoth, …")
     parser.add_argument("--port", help="serial port (default: the only board on USB)")
-    parser.add_argument("--model", type=Path, help="run folder or .tflite (default: the latest run)")
+    add_model(parser)
     parser.add_argument("--timeout", type=float, default=20.0, metavar="S", help="wait for the boot line (%(default)s)")
     parser.add_argument("--only-check", action="store_true", help="do not upload: check headers and the running board")
 

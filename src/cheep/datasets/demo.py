@@ -11,7 +11,6 @@ import csv
 import hashlib
 import json
 import logging
-import shutil
 import wave
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from cheep.datasets.demo_sounds import (
     sing,
 )
 from cheep.errors import CheepError
+from cheep.files import atomic_folder
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def make_demo_dataset(folder: Path | str, seed: int = 1, size: str = "normal") -
     """Write the demo data set into ``folder`` and return what it holds.
 
     The same seed, size and numpy give the same bytes. A folder that already holds exactly this set is
-    left as it is; files are made in ``folder`` + ``.part`` and renamed when all are complete.
+    left as it is; a new one is whole or absent.
 
     Parameters
     ----------
@@ -124,20 +124,13 @@ def make_demo_dataset(folder: Path | str, seed: int = 1, size: str = "normal") -
     existing = _existing(folder, seed, size)
     if existing is not None:
         return existing
-    part = folder.with_name(folder.name + ".part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        summary = _write(part, seed, size)
-        if folder.is_dir():
-            folder.rmdir()
-        part.rename(folder)
+        with atomic_folder(folder) as part:
+            summary = _write(part, seed, size)
     except OSError as error:
         raise CheepError(
             f"{folder}: cannot write the demo data set: {error.strerror or error} (needs about 45 MB there)"
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return DemoSummary(folder=folder, made=True, **summary)
 
 

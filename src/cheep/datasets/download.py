@@ -34,7 +34,8 @@ from cheep.datasets.web import Fetcher, Permanent, Transient, blocks
 from cheep.datasets.xeno_canto import XcRecording
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
-from cheep.files import DiskError, write_text
+from cheep.files import DiskError, atomic_path, write_text
+from cheep.locks import lock
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +141,13 @@ class Downloader:
         Raises
         ------
         CheepError
-            The disk is full, or the server cannot be reached at all.
+            The disk is full, the server cannot be reached at all, or another process is filling the folder.
         """
+        (self.folder / STATE).mkdir(parents=True, exist_ok=True)
+        with lock(self.folder / STATE / "lock", str(self.folder), "choose another folder (--output DIR)"):
+            return self._run(recordings)
+
+    def _run(self, recordings: Sequence[XcRecording]) -> DownloadResult:
         failed: dict[str, str] = {}
         waiting: list[XcRecording] = []
         done = unreachable = 0
@@ -247,22 +253,19 @@ class Downloader:
             source = part
         target = self.target(row)
         target.parent.mkdir(parents=True, exist_ok=True)
-        converted = target.with_name(target.name + ".part")
         try:
-            facts = self._convert(source, converted, row)
-            if source is part and self.config.keep_originals:
-                original.parent.mkdir(exist_ok=True)
-                _sync_and_rename(part, original)
-            note = {"form": self._form(), **facts, "suffix": row.suffix}
-            write_text(self._note_path(row), json.dumps(note, sort_keys=True, indent=1))
-            _sync_and_rename(converted, target)
+            with atomic_path(target) as converted:
+                facts = self._convert(source, converted, row)
+                if source is part and self.config.keep_originals:
+                    original.parent.mkdir(exist_ok=True)
+                    _sync_and_rename(part, original)
+                note = {"form": self._form(), **facts, "suffix": row.suffix}
+                write_text(self._note_path(row), json.dumps(note, sort_keys=True, indent=1))
         except _BadContent as error:
             source.unlink(missing_ok=True)  # whatever it is, it is not the recording
             raise _BadContent(str(error).replace(str(source), row.name + row.suffix)) from None
         except (OSError, soundfile.LibsndfileError) as error:
             raise _disk_error(error, target) from None
-        finally:
-            converted.unlink(missing_ok=True)
         part.unlink(missing_ok=True)
 
     def _fetch(self, row: XcRecording, part: Path) -> None:

@@ -95,6 +95,8 @@ def _locate(source: str | os.PathLike | None) -> tuple[Path, dict[str, Any] | No
     from cheep import runs
 
     path = runs.find_run() if source is None else Path(source)
+    if source is not None and runs.run_path(source).is_dir():
+        path = runs.run_path(source)
     if path.is_file() and path.suffix == ".json":
         manifest = _read(path)
         return path.parent / _model_file(manifest, path), manifest

@@ -43,30 +43,33 @@ def quantize_aware(
     (TrainResult, dict)
         The history, and the metrics of the float, QAT and int8 (in TFLM) models by split.
     """
-    training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
-    features = FeatureConfig.parse(training["features"], str(run / runs.TRAINING))
-    base = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
-    windows = load_windows(run, features, base, on_file)
-    if list(windows.plan.labels) != training["labels"]:
-        raise CheepError(
-            f"{run / runs.DATASET}: labels {list(windows.plan.labels)} are not those of {runs.FLOAT_MODEL} "
-            f"{training['labels']}; train again with {runs.TRAIN_COMMAND}"
+    with runs.working_in(run):
+        training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
+        features = FeatureConfig.parse(training["features"], str(run / runs.TRAINING))
+        base = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
+        windows = load_windows(run, features, base, on_file)
+        if list(windows.plan.labels) != training["labels"]:
+            raise CheepError(
+                f"{run / runs.DATASET}: labels {list(windows.plan.labels)} are not those of {runs.FLOAT_MODEL} "
+                f"{training['labels']}; train again with {runs.TRAIN_COMMAND}"
+            )
+        teacher = train_teachers(run, windows, base) if base.teacher_model else None
+        seed_everything(config.seed)
+        model = load_keras(run / runs.FLOAT_MODEL)
+        qat = quantization_aware(model)
+        tuning = fine_tune_config(base, config)
+        result = fit(
+            qat, windows.splits["train"], windows.splits["val"], tuning, run / "checkpoint-qat", on_epoch, teacher
         )
-    teacher = train_teachers(run, windows, base) if base.teacher_model else None
-    seed_everything(config.seed)
-    model = load_keras(run / runs.FLOAT_MODEL)
-    qat = quantization_aware(model)
-    tuning = fine_tune_config(base, config)
-    result = fit(qat, windows.splits["train"], windows.splits["val"], tuning, run / "checkpoint-qat", on_epoch, teacher)
-    metrics = write_int8(
-        run,
-        windows,
-        qat_to_int8(qat),
-        {"float": training["metrics"]["float"], "qat": evaluate_keras(qat, windows)},
-        data=training["data"],
-        training={"train": base.to_dict(), "qat": config.to_dict()},
-        result=result,
-    )
+        metrics = write_int8(
+            run,
+            windows,
+            qat_to_int8(qat),
+            {"float": training["metrics"]["float"], "qat": evaluate_keras(qat, windows)},
+            data=training["data"],
+            training={"train": base.to_dict(), "qat": config.to_dict()},
+            result=result,
+        )
     return result, metrics
 
 
@@ -97,28 +100,29 @@ def quantize_after_training(
     dict
         The metrics of the float and the int8 (in TFLM) model by split.
     """
-    seed_everything(seed)
-    windows = load_windows(run, features, training, on_file)
-    model = load_keras(run / runs.FLOAT_MODEL)
-    part = windows.splits["train"]
-    if examples is not None:
-        manifest = load_manifest(examples)
-        part = window_set(manifest, load_cache(manifest, features, run / "features", on_file), windows.plan)
-    count = min(len(part), CALIBRATION_WINDOWS) if share is None else max(16, round(share * len(part)))
-    rng = np.random.default_rng(training.seed)
-    real = part.gather(np.sort(rng.permutation(len(part))[:count]))
-    tflite = calibrated_int8(model, real)
-    if float_io is not None:
-        name, kinds = float_io
-        write_bytes(run / name, calibrated_int8(model, real, *kinds))
-    return write_int8(
-        run,
-        windows,
-        tflite,
-        {"float": evaluate_keras(model, windows)},
-        data=describe_data(run, windows),
-        training={"train": training.to_dict(), "ptq": {"windows": len(real)}},
-    )
+    with runs.working_in(run):
+        seed_everything(seed)
+        windows = load_windows(run, features, training, on_file)
+        model = load_keras(run / runs.FLOAT_MODEL)
+        part = windows.splits["train"]
+        if examples is not None:
+            manifest = load_manifest(examples)
+            part = window_set(manifest, load_cache(manifest, features, run / "features", on_file), windows.plan)
+        count = min(len(part), CALIBRATION_WINDOWS) if share is None else max(16, round(share * len(part)))
+        rng = np.random.default_rng(training.seed)
+        real = part.gather(np.sort(rng.permutation(len(part))[:count]))
+        tflite = calibrated_int8(model, real)
+        if float_io is not None:
+            name, kinds = float_io
+            write_bytes(run / name, calibrated_int8(model, real, *kinds))
+        return write_int8(
+            run,
+            windows,
+            tflite,
+            {"float": evaluate_keras(model, windows)},
+            data=describe_data(run, windows),
+            training={"train": training.to_dict(), "ptq": {"windows": len(real)}},
+        )
 
 
 def write_int8(

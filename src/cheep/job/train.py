@@ -40,33 +40,36 @@ def train_network(
     (TrainResult, dict)
         The history, and the metrics of the float model by split.
     """
-    windows = load_windows(run, features, config, on_file)
-    plan = windows.plan
-    teacher = train_teachers(run, windows, config, on_epoch) if config.teacher_model else None
-    if teacher:
-        log.info("student of the teachers: %d epochs", config.epochs)
-    seed_everything(config.seed)
-    shape = (features.window_frames, features.n_mels)
-    model = build_model(config.model, shape, len(plan.labels), plan.activation, config.dropout, config.hears)
-    result = fit(model, windows.splits["train"], windows.splits["val"], config, run / "checkpoint", on_epoch, teacher)
-    save_keras(model, run / runs.FLOAT_MODEL)
-    write_bytes(run / runs.FLOAT_TFLITE, to_tflite(model))
-    metrics = evaluate_keras(model, windows)
-    write_json(
-        run / runs.TRAINING,
-        {
-            "features": features.to_dict(),
-            "train": config.to_dict(),
-            "labels": list(plan.labels),
-            "activation": plan.activation,
-            "background": plan.background,
-            "history": result.history,
-            "best_epoch": result.best_epoch,
-            "parameters": int(model.count_params()),
-            "data": describe_data(run, windows),
-            "metrics": {"float": metrics},
-        },
-    )
+    with runs.working_in(run):
+        windows = load_windows(run, features, config, on_file)
+        plan = windows.plan
+        teacher = train_teachers(run, windows, config, on_epoch) if config.teacher_model else None
+        if teacher:
+            log.info("student of the teachers: %d epochs", config.epochs)
+        seed_everything(config.seed)
+        shape = (features.window_frames, features.n_mels)
+        model = build_model(config.model, shape, len(plan.labels), plan.activation, config.dropout, config.hears)
+        result = fit(
+            model, windows.splits["train"], windows.splits["val"], config, run / "checkpoint", on_epoch, teacher
+        )
+        save_keras(model, run / runs.FLOAT_MODEL)
+        write_bytes(run / runs.FLOAT_TFLITE, to_tflite(model))
+        metrics = evaluate_keras(model, windows)
+        write_json(
+            run / runs.TRAINING,
+            {
+                "features": features.to_dict(),
+                "train": config.to_dict(),
+                "labels": list(plan.labels),
+                "activation": plan.activation,
+                "background": plan.background,
+                "history": result.history,
+                "best_epoch": result.best_epoch,
+                "parameters": int(model.count_params()),
+                "data": describe_data(run, windows),
+                "metrics": {"float": metrics},
+            },
+        )
     return result, metrics
 
 

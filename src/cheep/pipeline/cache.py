@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cheep import __version__
 from cheep.config import canonical_json
+from cheep.files import atomic_folder
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +37,8 @@ class StepCache:
         place = self.place(step, key)
         if place.is_dir():
             return place, True
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{step}-", suffix=".part"))
-        try:
+        with atomic_folder(place) as part:
             make(part)
-            try:
-                os.replace(part, place)
-            except OSError:
-                if not place.is_dir():  # another process may have finished the same step meanwhile
-                    raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
         return place, False
 
     def files(self, step: str, key: str, run: Path, names: Sequence[str], make: Callable[[], None]) -> bool:
