@@ -133,53 +133,69 @@ def normalize_convolutions(graph: Graph) -> None:
 
 def fold_padding(graph: Graph) -> None:
     """Give the padding of a PAD (of height and width, with the zero point) to the convolution that follows."""
-    for node in graph.nodes:
+    for node in list(graph.nodes):
         if node.op not in ("CONV", "DEPTHWISE"):
             continue
-        tensor, chain = node.inputs[0], []
-        producer = graph.producer(tensor)
-        while producer is not None and producer.op == "ALIAS" and len(graph.consumers(tensor)) == 1:
-            chain.append(producer)
-            tensor = producer.inputs[0]
-            producer = graph.producer(tensor)
-        if producer is None or producer.op not in ("PAD", "PADV2") or len(graph.consumers(tensor)) != 1:
+        pad, chain = _pad_before(graph, node)
+        if pad is None or not _pads_with_zero(pad, node.inputs[0]):
             continue
-        if graph.is_output(tensor) or any(graph.is_output(n.output) for n in chain):
+        amounts = _pad_of_view(pad, node.inputs[0])
+        view = _unpadded_view(pad.inputs[0], node.inputs[0], amounts) if amounts else None
+        if amounts is None or view is None:
             continue
-        pads = producer.inputs[1].data.reshape(-1, 2)
-        inner, padded, seen = producer.inputs[0], producer.output, node.inputs[0]
-        value = producer.inputs[2] if len(producer.inputs) > 2 else None
-        if (padded.zero_point if value is None else int(value.data.reshape(-1)[0])) != seen.zero_point:
-            continue
-        if inner.data is not None or inner.zero_point != seen.zero_point or inner.scale != seen.scale:
-            continue
-        # the padded dimensions, matched to height and width of the convolution's view
-        shape, pad = [n for n in padded.shape], [(int(a), int(b)) for a, b in pads]
-        while len(shape) < 4:
-            shape.insert(0, 1)
-            pad.insert(0, (0, 0))
-        if len(shape) != 4:
-            continue
-        if tuple(shape) != seen.shape and [n for n in shape if n > 1] == [n for n in seen.shape if n > 1]:
-            shape, pad = _moved(shape, pad, seen.shape)
-        if tuple(shape) != seen.shape or pad[0] != (0, 0) or pad[3] != (0, 0):
-            continue
-        view = Tensor(
-            -1 - seen.index,
-            inner.name,
-            tuple(n - a - b for n, (a, b) in zip(shape, pad, strict=True)),
-            "int8",
-            inner.scales,
-            inner.zero_points,
-        )
-        if any(n < 1 for n in view.shape):
-            continue
-        node.attributes["pad_top"] += pad[1][0]
-        node.attributes["pad_left"] += pad[2][0]
-        index = next(i for i, n in enumerate(graph.nodes) if n is producer)
-        graph.nodes[index] = Node("ALIAS", [inner], [view])
+        node.attributes["pad_top"] += amounts[1][0]
+        node.attributes["pad_left"] += amounts[2][0]
+        index = next(i for i, n in enumerate(graph.nodes) if n is pad)
+        graph.nodes[index] = Node("ALIAS", [pad.inputs[0]], [view])
         graph.nodes = [n for n in graph.nodes if not any(n is c for c in chain)]
         node.inputs = [view]
+
+
+def _pad_before(graph: Graph, node: Node) -> tuple[Node | None, list[Node]]:
+    """Return the PAD that only ``node`` sees, and the aliases between them; None where there is none."""
+    tensor, chain = node.inputs[0], []
+    producer = graph.producer(tensor)
+    while producer is not None and producer.op == "ALIAS" and len(graph.consumers(tensor)) == 1:
+        chain.append(producer)
+        tensor = producer.inputs[0]
+        producer = graph.producer(tensor)
+    if producer is None or producer.op not in ("PAD", "PADV2") or len(graph.consumers(tensor)) != 1:
+        return None, []
+    if any(graph.is_output(t) for t in (tensor, *(n.output for n in chain))):
+        return None, []
+    return producer, chain
+
+
+def _pads_with_zero(pad: Node, seen: Tensor) -> bool:
+    """Say whether what is padded is the zero of the tensor that the convolution sees, in the same quantization."""
+    value = pad.inputs[2] if len(pad.inputs) > 2 else None
+    filled = pad.output.zero_point if value is None else int(value.data.reshape(-1)[0])
+    inner = pad.inputs[0]
+    same = inner.data is None and inner.zero_point == seen.zero_point and inner.scale == seen.scale
+    return filled == seen.zero_point and same
+
+
+def _pad_of_view(pad: Node, seen: Tensor) -> list[tuple[int, int]] | None:
+    """Return the padding by dimension of the convolution's view, or None where it is not of height and width only."""
+    shape, amounts = list(pad.output.shape), [(int(a), int(b)) for a, b in pad.inputs[1].data.reshape(-1, 2)]
+    while len(shape) < 4:
+        shape.insert(0, 1)
+        amounts.insert(0, (0, 0))
+    if len(shape) != 4:
+        return None
+    if tuple(shape) != seen.shape and [n for n in shape if n > 1] == [n for n in seen.shape if n > 1]:
+        shape, amounts = _moved(shape, amounts, seen.shape)
+    if tuple(shape) != seen.shape or amounts[0] != (0, 0) or amounts[3] != (0, 0):
+        return None
+    return amounts
+
+
+def _unpadded_view(inner: Tensor, seen: Tensor, amounts: list[tuple[int, int]]) -> Tensor | None:
+    """Return what the convolution sees, without the padding."""
+    shape = tuple(n - a - b for n, (a, b) in zip(seen.shape, amounts, strict=True))
+    if any(n < 1 for n in shape):
+        return None
+    return Tensor(-1 - seen.index, inner.name, shape, "int8", inner.scales, inner.zero_points)
 
 
 def _moved(shape: list[int], pad: list[tuple[int, int]], seen: tuple[int, ...]):

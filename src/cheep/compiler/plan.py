@@ -31,33 +31,66 @@ class _Storage:
 
 def make_plan(steps: list[Step], inputs: list[Tensor], outputs: list[Tensor]) -> Plan:
     """Place every tensor: aliases share memory, element-wise results take over dying inputs, the rest first-fit."""
+    root = _roots(steps, inputs)
+    storage = _storages(steps, inputs, root, _last_reads(steps, outputs, root))
+    copies = _take_outputs(inputs, outputs, root, storage)
+    blocks = {id(s): s for s in storage.values() if s.kind == "arena"}
+    scratch = [_Storage(step.scratch, i, i) for i, step in enumerate(steps)]
+    total = first_fit([(s.n_bytes, s.first, s.last, s) for s in (*blocks.values(), *scratch) if s.n_bytes])
+    location = {}
+    for tensor in [*inputs, *(t for step in steps for t in step.writes)]:
+        s = storage[root[id(tensor)]]
+        location[id(tensor)] = (s.kind, s.place)
+    return Plan(location, [s.place for s in scratch], total, copies)
+
+
+def _roots(steps: list[Step], inputs: list[Tensor]) -> dict[int, int]:
+    """Return whose memory each tensor is: its own, or that of the tensor that it is another view of."""
     root = {id(t): id(t) for t in inputs}
     for step in steps:
         for tensor in step.writes:
             root[id(tensor)] = root[id(step.reads[0])] if step.alias else id(tensor)
-    last_read = dict.fromkeys(root.values(), -1)
+    return root
+
+
+def _last_reads(steps: list[Step], outputs: list[Tensor], root: dict[int, int]) -> dict[int, int]:
+    """Return the last step that reads each memory: -1 where none does, behind the end for outputs."""
+    last = dict.fromkeys(root.values(), -1)
     for i, step in enumerate(steps):
         for tensor in step.reads:
-            last_read[root[id(tensor)]] = i
-    end = len(steps)
+            last[root[id(tensor)]] = i
     for tensor in outputs:
-        last_read[root[id(tensor)]] = end
+        last[root[id(tensor)]] = len(steps)
+    return last
 
+
+def _storages(
+    steps: list[Step], inputs: list[Tensor], root: dict[int, int], last_read: dict[int, int]
+) -> dict[int, _Storage]:
+    """Return the memory of each tensor that has its own; a result in place takes over the first input's."""
     storage: dict[int, _Storage] = {}
     for i, tensor in enumerate(inputs):
         storage[id(tensor)] = _Storage(tensor.n_bytes, -1, last_read[id(tensor)], "input", i)
     for i, step in enumerate(steps):
-        if step.alias:
-            continue
-        for k, tensor in enumerate(step.writes):
-            mine = id(tensor)
+        for k, tensor in enumerate(() if step.alias else step.writes):
+            last = max(i, last_read[id(tensor)])
             over = storage.get(root[id(step.reads[0])]) if step.reads and step.in_place and k == 0 else None
             if over is not None and over.kind == "arena" and over.last == i and over.n_bytes == tensor.n_bytes:
-                over.last = max(i, last_read[mine])
-                storage[mine] = over
+                over.last = last
+                storage[id(tensor)] = over
             else:
-                storage[mine] = _Storage(tensor.n_bytes, i, max(i, last_read[mine]))
+                storage[id(tensor)] = _Storage(tensor.n_bytes, i, last)
+    return storage
 
+
+def _take_outputs(
+    inputs: list[Tensor], outputs: list[Tensor], root: dict[int, int], storage: dict[int, _Storage]
+) -> list[tuple[Tensor, int]]:
+    """Let outputs be computed where the caller wants them; return those that must be copied there at the end.
+
+    The caller may give one buffer for an input and an output, so that an output is written only when all inputs have
+    been read.
+    """
     inputs_end = max((storage[id(t)].last for t in inputs), default=-1)
     copies: list[tuple[Tensor, int]] = []
     for i, tensor in enumerate(outputs):
@@ -66,17 +99,7 @@ def make_plan(steps: list[Step], inputs: list[Tensor], outputs: list[Tensor]) ->
             s.kind, s.place = "output", i
         elif not (s.kind == "output" and s.place == i):
             copies.append((tensor, i))
-
-    blocks = {id(s): s for s in storage.values() if s.kind == "arena"}
-    items = [(s.n_bytes, s.first, s.last, s) for s in blocks.values()]
-    needs = [_Storage(step.scratch, i, i) for i, step in enumerate(steps)]
-    items += [(s.n_bytes, s.first, s.last, s) for s in needs if s.n_bytes]
-    total = first_fit(items)
-    location = {}
-    for tensor in [*inputs, *(t for step in steps for t in step.writes)]:
-        s = storage[root[id(tensor)]]
-        location[id(tensor)] = (s.kind, s.place)
-    return Plan(location, [s.place for s in needs], total, copies)
+    return copies
 
 
 def first_fit(items) -> int:

@@ -13,12 +13,13 @@ widened by what few groups do not show of it (Student's t): that of the long-run
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from cheep.config import DetectorConfig
+from cheep.detector.engine import MAX_SCORES
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import CONFIDENCE, Estimate, Spread, bootstrap, prediction_interval
 from cheep.evaluate.matching import EventCounts, add_counts
@@ -180,30 +181,14 @@ def calibrate(
         No recordings, no hours, or settings out of range.
     """
     hours = sum(item.duration_s for item in recordings) / 3600
-    if not recordings or hours <= 0:
-        raise CheepError("calibration needs held-out recordings: none were given (--recordings, --background)")
-    if new_hours is not None and not new_hours > 0:
-        raise CheepError(f"new_hours={new_hours:g}: must be above 0 (--new-hours)")
-    if not max_per_hour > 0:
-        raise CheepError(f"max_false_alarms={max_per_hour}: must be above 0 (for example 0.5/h or 3/day)")
-    rng = np.random.default_rng(0) if rng is None else rng
+    _check_request(recordings, hours, max_per_hour, new_hours)
     if silent is None:
         silent = [label for label, t in zip(output.labels, base.threshold, strict=False) if t is None]
     wanted = [label for label in output.labels if label not in silent]
     if not wanted:
         raise CheepError(f"labels {', '.join(output.labels)}: all are silent; nothing to calibrate")
-    events = sum(a.label in wanted for item in recordings for a in item.annotations)
-    pairs = [(s, h) for s in (smoothing or (base.smoothing_windows,)) for h in (hold_off or (base.hold_off_windows,))]
-    own = (base.smoothing_windows, base.hold_off_windows)
-    if own in pairs:
-        pairs.sort(key=lambda pair: pair != own)
-    if events < MIN_EVENTS:
-        pairs = pairs[:1]
     best: tuple[DetectorConfig, list[_Choice]] | None = None
-    for s, h in pairs:
-        if s * len(output.labels) > 512:
-            continue
-        config = base.model_copy(update={"smoothing_windows": s, "hold_off_windows": h})
+    for config in _candidates(recordings, output, base, wanted, smoothing, hold_off):
         choices = [
             _choose(recordings, output, config, label, max_per_hour, promise, confidence, collar_s) for label in wanted
         ]
@@ -212,16 +197,46 @@ def calibrate(
     if best is None:
         raise CheepError(
             f"smoothing={list(smoothing or ())}: with {len(output.labels)} labels at most "
-            f"{512 // len(output.labels)} windows fit"
+            f"{MAX_SCORES // len(output.labels)} windows fit"
         )
     config, choices = best
-    by_label = {choice.label: choice for choice in choices}
-    thresholds = tuple(round(by_label[label].threshold, 6) if label in by_label else None for label in output.labels)
-    config = config.model_copy(update={"threshold": thresholds})
+    by_label = {choice.label: round(choice.threshold, 6) for choice in choices}
+    config = config.model_copy(update={"threshold": tuple(by_label.get(label) for label in output.labels)})
+    rng = np.random.default_rng(0) if rng is None else rng
     results = tuple(
         _result(choice, max_per_hour, hours, new_hours or hours, rng, draws, confidence) for choice in choices
     )
     return Calibration(DetectorConfig.parse(config.to_dict(), "calibrated detector"), results)
+
+
+def _check_request(
+    recordings: Sequence[ScoredRecording], hours: float, max_per_hour: float, new_hours: float | None
+) -> None:
+    if not recordings or hours <= 0:
+        raise CheepError("calibration needs held-out recordings: none were given (--recordings, --background)")
+    if new_hours is not None and not new_hours > 0:
+        raise CheepError(f"new_hours={new_hours:g}: must be above 0 (--new-hours)")
+    if not max_per_hour > 0:
+        raise CheepError(f"max_false_alarms={max_per_hour}: must be above 0 (for example 0.5/h or 3/day)")
+
+
+def _candidates(
+    recordings: Sequence[ScoredRecording],
+    output: Output,
+    base: DetectorConfig,
+    wanted: Sequence[str],
+    smoothing: Sequence[int] | None,
+    hold_off: Sequence[int] | None,
+) -> Iterator[DetectorConfig]:
+    """Yield the pairs of smoothing and hold-off that are tried, that of ``base`` first, as far as they fit."""
+    own = (base.smoothing_windows, base.hold_off_windows)
+    pairs = [(s, h) for s in smoothing or own[:1] for h in hold_off or own[1:]]
+    if own in pairs:
+        pairs.sort(key=lambda pair: pair != own)
+    events = sum(a.label in wanted for item in recordings for a in item.annotations)
+    for s, h in pairs if events >= MIN_EVENTS else pairs[:1]:
+        if s * len(output.labels) <= MAX_SCORES:
+            yield base.model_copy(update={"smoothing_windows": s, "hold_off_windows": h})
 
 
 @dataclasses.dataclass(frozen=True)
