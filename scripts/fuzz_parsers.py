@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import multiprocessing
 import random
 import re
@@ -82,7 +83,7 @@ def _rows(path: Path) -> None:
 def _boxes(path: Path) -> None:
     for boxes in labels.read_annotations(path).values():
         for box in boxes:
-            assert 0 <= box.start_s < box.end_s < 1e13
+            assert 0 <= box.start_s < box.end_s and (box.end_s < 1e13 or box.end_s == math.inf)
 
 
 def _list(path: Path) -> None:

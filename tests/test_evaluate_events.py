@@ -8,6 +8,7 @@ import pytest
 from cheep.audio import audio_files, write_wav
 from cheep.cli import main
 from cheep.config import DetectorConfig
+from cheep.datasets.labels import boxes_for, groups_for
 from cheep.detector import Detector
 from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine
@@ -22,7 +23,7 @@ from cheep.evaluate.matching import (
     count_events,
     interpolated_average_precision,
     match_events,
-    read_annotations,
+    truth_of,
 )
 from cheep.evaluate.robustness import add_noise, clip_at, conditions, drift, loud_level
 from cheep.evaluate.streaming import (
@@ -100,33 +101,35 @@ def test_average_precision_by_hand():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label,start\nx.wav,a,1\n", "no column 'start_s'; the first line must name file,label,start_s,end_s"),
-        ("file,label,start_s,end_s\n,low,1,2\n", "line 2: column 'file' is empty"),
-        ("file,label,start_s,end_s\nx.wav,,1,2\n", "line 2: column 'label' is empty"),
-        ("file,label,start_s,end_s\nx.wav,lwo,1,2\n", r"line 2: label='lwo': not a label.*did you mean 'low'"),
-        ("file,label,start_s,end_s\nx.wav,low,one,2\n", "line 2: start_s='one': must be a number of seconds"),
-        ("file,label,start_s,end_s\nx.wav,low,nan,2\n", "line 2: start_s=nan: must be a finite number"),
-        ("file,label,start_s,end_s\nx.wav,low,2,2\n", r"line 2: end_s=2.0: must lie after start_s=2.0"),
+        ("file,label,start\nx.wav,a,1\n", "no columns for start and end: name them start_s and end_s"),
+        ("file,label,start_s,end_s\n,low,1,2\n", "speaks of no audio"),
+        ("file,label,start_s,end_s\nx.wav,,1,2\n", "x.wav: annotation at 1-2 s: the label is empty"),
+        ("file,label,start_s,end_s\nx.wav,lwo,1,2\n", r"label='lwo': not a label.*did you mean 'low'"),
+        ("file,label,start_s,end_s\nx.wav,low,one,2\n", "events.csv:2: start_s='one': must be a number"),
+        ("file,label,start_s,end_s\nx.wav,low,nan,2\n", "events.csv:2: start_s='nan': must be a number"),
+        ("file,label,start_s,end_s\nx.wav,low,2,2\n", "events.csv:2: start=2, end=2: must be 0 <= start < end"),
+        ("file,label,start_s,end_s\nx.wav,low,1,2\nz.wav,low,1,2\n", "names 'z.wav': no such recording"),
+        ("file,label,start_s,end_s,score\nx.wav,low,1,2,0.7\n", "1 at 0.7-0.8.*--min-confidence"),
     ],
 )
 def test_wrong_annotations_name_file_line_and_rule(tmp_path, text, message):
     path = tmp_path / "events.csv"
     path.write_text(text)
     with pytest.raises(CheepError, match=message):
-        read_annotations(path, LABELS)
-    with pytest.raises(CheepError, match="no such file"):
-        read_annotations(tmp_path / "missing.csv")
-    path.write_bytes(b"file,label,start_s,end_s\n\xff\xfe")
-    with pytest.raises(CheepError, match="not UTF-8"):
-        read_annotations(path)
+        truth_of(boxes_for([path], [tmp_path / "x.wav"], every=True), LABELS)
 
 
-def test_a_file_without_events_is_background(tmp_path):
+def test_a_file_without_events_is_background(tmp_path, caplog):
     path = tmp_path / "events.csv"
-    path.write_text("file,label,start_s,end_s\nx.wav,low,1,2\ny.wav,,,\nx.wav,?,4,5\n")
-    found = read_annotations(path, LABELS)
-    assert found["y.wav"] == []
-    assert found["x.wav"] == [Annotation("low", 1, 2), Annotation(IGNORE, 4, 5)]
+    path.write_text(
+        "file;label;start_s;end_s;group\nx.wav;Low;1,5;2;a\ny.wav;;;;b\nx.wav;?;4;5;a\nx.wav;noise;6;7;a\n"
+        "x.wav;Parus major;0:08;0:09;a\n"
+    )
+    audio = [tmp_path / "x.wav", tmp_path / "y.wav"]
+    found = truth_of(boxes_for([path], audio, every=True), LABELS)
+    assert found == {audio[1]: [], audio[0]: [Annotation("low", 1.5, 2), Annotation(IGNORE, 4, 5)]}
+    assert groups_for(path, audio) == {audio[0]: "a", audio[1]: "b"}
+    assert "are nothing to find: Parus major 1" in caplog.text
 
 
 def test_streamed_scores_and_events_are_those_of_the_live_engine(run):

@@ -1,6 +1,6 @@
 """Audio in: which files are audio, decode, mix down, resample, and the one int16 <-> float rule."""
 
-from cheep.audio.files import AudioInfo, iter_audio, probe, read_audio, write_wav
+from cheep.audio.files import AudioInfo, Scan, iter_audio, probe, read_audio, scan, write_wav
 from cheep.audio.folders import AUDIO_SUFFIXES, AudioIndex, audio_files, list_audio
 from cheep.audio.samples import Resampler, float_to_int16, int16_to_float, resample
 from cheep.audio.zeros import ZeroMeter
@@ -10,6 +10,7 @@ __all__ = [
     "AudioIndex",
     "AudioInfo",
     "Resampler",
+    "Scan",
     "ZeroMeter",
     "audio_files",
     "float_to_int16",
@@ -19,5 +20,6 @@ __all__ = [
     "probe",
     "read_audio",
     "resample",
+    "scan",
     "write_wav",
 ]

@@ -17,7 +17,7 @@ import soundfile
 from cheep.audio.lengths import flac_samples, mp3_seconds
 from cheep.audio.riff import RepairedFile, WavLayout, read_layout
 from cheep.audio.samples import Resampler, float_to_int16
-from cheep.audio.zeros import expanded, may_be_triggered
+from cheep.audio.zeros import ZeroMeter, expanded, may_be_triggered
 from cheep.errors import CheepError
 from cheep.files import atomic_write
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _BLOCK_S = 20.0
 _EIGHT_BIT = ("PCM_U8", "PCM_S8")
+_LEAST_PEAK = 1000  # quieter than this nothing is clipped
+_LEAST_CLIPPED = 0.0005
 _SHORT = 0.98  # libsndfile that gives less than this part of an MP3 stops early
 _LIBSNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError)
 
@@ -94,6 +96,52 @@ def iter_audio(
             notes.append(source.info.note)
     rate = source.info.sample_rate_hz
     yield from _convert(path, source.blocks(block_s), rate, sample_rate_hz or rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What the samples of a file tell: length, s, runs of exact zeros (start, end), s, notes on the header.
+
+    ``clipped`` is the part of the samples (0..1) that a recorder's limit cut off; 0 where it is no matter.
+    """
+
+    duration_s: float
+    zeros: tuple[tuple[float, float], ...]
+    clipped: float
+    notes: tuple[str, ...]
+
+
+def scan(path: str | os.PathLike) -> Scan:
+    """Decode a file once, at its own rate, in bounded memory, and tell what is in it.
+
+    Raises
+    ------
+    CheepError
+        As :func:`iter_audio`.
+    """
+    path = _existing(path)
+    source = _source(path)
+    rate = source.info.sample_rate_hz
+    meter = ZeroMeter(rate)
+    counts = np.zeros(32769, np.int64)  # of samples by magnitude
+    samples = 0
+    for block in _convert(path, source.blocks(_BLOCK_S), rate, rate):
+        samples += len(block)
+        meter.push(block)
+        counts += np.bincount(np.abs(block.astype(np.int32)), minlength=32769)
+    notes = (source.info.note,) if source.info.note else ()
+    return Scan(samples / rate, meter.runs(), _clipped(counts), notes)
+
+
+def _clipped(counts: np.ndarray) -> float:
+    """Share of the samples that lie at the largest magnitude, where far more do than just below it."""
+    peak = int(np.flatnonzero(counts)[-1]) if counts.any() else 0
+    if peak < _LEAST_PEAK:
+        return 0.0
+    top = counts[peak - 1 :].sum() if peak >= 32767 else counts[peak]
+    near = counts[int(0.95 * peak) :].sum()
+    share = float(top / counts.sum())
+    return share if share >= _LEAST_CLIPPED and top >= 0.25 * near else 0.0
 
 
 def read_audio(path: str | os.PathLike, sample_rate_hz: int) -> np.ndarray:

@@ -17,8 +17,12 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recordings",
         type=Path,
-        metavar="CSV",
-        help="annotations: columns file,label,start_s,end_s (and optionally group); '?' as label: leave out",
+        metavar="PATH",
+        help="annotations: CSV with file,label,start_s,end_s (and optionally group), or any table or folder of tables "
+        "that split_dataset.py --annotations reads; '?' as label: leave out",
+    )
+    group.add_argument(
+        "--min-confidence", type=float, metavar="PART", help="of annotations that a model made: believe these, 0..1"
     )
     group.add_argument(
         "--audio", type=Path, metavar="DIR", help="folder of the files that the CSV names (default: its own)"
@@ -49,9 +53,11 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
 
 def load(args: argparse.Namespace):
     """Return (bundle, scored recordings); CheepError where nothing is named."""
+    from cheep.audio import list_audio
+    from cheep.datasets.labels import boxes_for, groups_for
     from cheep.device.bundle import load_bundle
     from cheep.evaluate.field import load_recordings
-    from cheep.evaluate.matching import read_annotations, read_groups
+    from cheep.evaluate.matching import truth_of
     from cheep.evaluate.streaming import best_scorer
 
     if args.recordings is None and not args.background:
@@ -59,11 +65,12 @@ def load(args: argparse.Namespace):
             "no held-out recordings: give --recordings EVENTS.csv (file,label,start_s,end_s) and/or --background FOLDER"
         )
     bundle = load_bundle(args.model)
-    annotations, groups, folder = {}, {}, Path()
+    annotations, groups = {}, {}
     if args.recordings is not None:
-        annotations = read_annotations(args.recordings, bundle.labels)
-        groups = read_groups(args.recordings)
-        folder = args.audio or args.recordings.parent
+        audio = list_audio(_folder(args)).audio
+        boxes = boxes_for([args.recordings], audio, args.min_confidence, every=True)
+        annotations = {str(path): events for path, events in truth_of(boxes, bundle.labels).items()}
+        groups = {str(path): group for path, group in groups_for(args.recordings, audio).items()}
     _, backend = best_scorer(bundle)
     stage(f"scoring held-out recordings through the device path ({backend})")
     microphone = None
@@ -72,7 +79,7 @@ def load(args: argparse.Namespace):
 
         microphone = partial(read_profile(args.mic).path, bundle.features.sample_rate_hz, args.seed)
     recordings = load_recordings(
-        bundle, annotations, folder, args.background, groups, Progress("  recordings"), microphone,
+        bundle, annotations, Path(), args.background, groups, Progress("  recordings"), microphone,
         args.background_group,
     )  # fmt: skip
     return bundle, recordings
@@ -80,7 +87,15 @@ def load(args: argparse.Namespace):
 
 def annotated_paths(args: argparse.Namespace, recordings) -> list:
     """Return (path, annotations) of what was scored, for scoring it again under other conditions."""
-    folder = args.audio or (args.recordings.parent if args.recordings else Path())
-    return [
-        (Path(item.name) if Path(item.name).is_file() else folder / item.name, item.annotations) for item in recordings
-    ]
+    return [(Path(item.name), item.annotations) for item in recordings]
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    """Where the annotated recordings are."""
+    given = args.recordings
+    if not given.exists():
+        raise CheepError(f"{given}: no such file or folder (--recordings: annotations of held-out recordings)")
+    folder = args.audio or (given if given.is_dir() else given.parent)
+    if not folder.is_dir():
+        raise CheepError(f"{folder}: no such folder (--audio: where the recordings of {given.name} are)")
+    return folder

@@ -135,7 +135,8 @@ def pairs_of(texts: list[str], option: str) -> dict[str, str]:
     """Return ``NAME=VALUE`` texts as a dictionary."""
     out = {}
     for text in texts:
-        name, equals, value = text.partition("=")
+        # a label may hold "=": the last one counts
+        name, equals, value = text.rpartition("=") if option == "--rename" else text.partition("=")
         if not equals or not name or not value:
             raise CheepError(f"{option} {text}: must look like NAME=VALUE")
         out[name] = value

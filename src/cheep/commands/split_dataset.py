@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", type=Path, help="the same as the folder")
     add_config(parser)
     for name in ("csv", "audio_root", "group_column", "group_by", "labels", "noise", "train_only", "target",
-                 "annotations", "box_labels", "skip_bad"):  # fmt: skip
+                 "annotations", "min_confidence", "box_labels", "skip_bad"):  # fmt: skip
         add_setting(parser, f"--{name.replace('_', '-')}", f"data.{name}")
     for name, form in _PAIRS.items():
         add(f"--{name}", nargs="+", default=[], metavar=form, help=DataConfig.model_fields[name].description)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -11,8 +13,26 @@ from cheep.config.base import Settings
 
 GROUPINGS = ("recordist", "recording", "site", "date", "recordist+date", "site+date", "group")
 
-#: Labels that mean "no target species": their windows need no activity.
-BACKGROUND_LABELS = ("background", "noise", "no_bird", "nobird", "negative", "silence", "_background_", "none")
+LABEL_SEPARATOR = ";"  #: between the labels of an example that has several
+
+#: Names of labels that mean "no target species", as :func:`plain_name` writes them. The only such list.
+BACKGROUND_LABELS = (
+    *("background", "backgrounds", "bg", "background_noise", "noise", "noises", "no_bird", "no_birds", "nobird"),
+    *("nobirds", "no_call", "no_calls", "nocall", "negative", "negatives", "neg", "silence", "silent", "none"),
+    *("nothing", "no_target", "non_target", "other", "others", "ambient", "ambience", "hintergrund", "rauschen"),
+    *("stille", "negativ", "sonstiges", "kein_vogel", "keine", "bruit", "bruit_de_fond", "ruido", "fondo"),
+)
+
+
+def plain_name(text: str) -> str:
+    """Return ``text`` in the form in which names are compared: ``Turdus merula`` and ``turdus_merula`` are one."""
+    text = unicodedata.normalize("NFC", text).casefold()
+    return re.sub(r"[\W_]+", "_", text).strip("_")
+
+
+def means_background(label: str) -> bool:
+    """Tell whether a label is a name of "no target species", in whatever spelling; the one rule of all stages."""
+    return plain_name(label) in BACKGROUND_LABELS
 
 
 def _words(value: Any) -> Any:
@@ -57,7 +77,6 @@ class WindowConfig(Settings):
         True, description="leave out speech-like windows at the head and tail of long recordings"
     )
     background: str = Field("background", min_length=1, description="label of the negatives")
-    background_labels: tuple[str, ...] = Field(BACKGROUND_LABELS, description="labels that mean no target species")
     max_per_recording: int = Field(0, ge=0, description="examples per recording and label, the loudest; 0: no limit")
     box_overlap: float = Field(0.5, gt=0, le=1, description="part of the shorter of window and box that must overlap")
 
@@ -69,7 +88,7 @@ class WindowConfig(Settings):
 
     def is_background(self, label: str) -> bool:
         """Tell whether ``label`` means no target species."""
-        return label == self.background or label.lower() in self.background_labels
+        return label == self.background or means_background(label)
 
 
 class SplitConfig(Settings):
@@ -118,6 +137,9 @@ class BuildConfig(Settings):
     split: SplitConfig = SplitConfig()
     group_by: str = Field("", description=f"what stays together: {', '.join(GROUPINGS)}; empty: group, else recordist")
     box_labels: bool = Field(False, description="labels of annotations that no recording has become labels too")
+    min_confidence: float | None = Field(
+        None, ge=0, le=1, description="annotations of a model count from this confidence on; needed where there are any"
+    )
     skip_bad: bool = Field(False, description="leave out unreadable files (counted) instead of stopping at the first")
 
 
@@ -171,7 +193,7 @@ class DataConfig(BuildConfig, SourceConfig):
     train_only: Words = Field(
         (), description="folders per label that are never tested on: synthetic or borrowed recordings"
     )
-    annotations: Words = Field((), description="Raven, Audacity or CSV label files, or folders of them")
+    annotations: Words = Field((), description="label files (Raven, Audacity, BirdNET, CSV, ...) or folders of them")
     validation: SourceConfig = Field(SourceConfig(), description="recordings to validate on, in place of a share")
     test: SourceConfig = Field(SourceConfig(), description="recordings to test on, in place of a share")
     calibration: SourceConfig = Field(SourceConfig(), description="recordings for the ranges of ptq")

@@ -13,10 +13,11 @@ frame and sub-band are kept, 6.3 MB for two hours.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from cheep.audio import ZeroMeter
 from cheep.config import ActivityConfig
 
 FRAME_S = 0.032
@@ -27,6 +28,9 @@ _FLOOR_BLOCK_S = 30.0
 _OVER_HABIT_DB = 5.0
 _HABIT_FRAMES = 4
 _LEAST_HABIT_S = 15  # a shorter recording does not show what is habit and what is song
+_CUT_OUT_S = 15.0  # a recording up to this long, of which less than
+_LEAST_HEARD_S = 3.0  # this is no padding with zeros, is a sound that someone cut out
+_NOT_HEARD_DB = -99.0  # level of frames of exact zeros
 _LEAST_FLOOR_DB = -90.0  # digital silence, dB over full scale
 _SCALE = 256.0  # levels are kept as int16 in 1/256 dB
 
@@ -38,10 +42,14 @@ def least_active_frames(config: ActivityConfig) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """Frame levels of one recording: ``level_db`` (frames,) float32, frame ``i`` starts at ``i * HOP_S``."""
+    """Frame levels of one recording: ``level_db`` (frames,) float32, frame ``i`` starts at ``i * HOP_S``.
+
+    ``zeros`` are the runs of exact zeros, s: nobody listened there, and they are no floor.
+    """
 
     level_db: np.ndarray
     duration_s: float
+    zeros: tuple[tuple[float, float], ...] = ()
 
     def frames_between(self, start_s: float, end_s: float) -> slice:
         """Return the frames that lie within ``start_s`` .. ``end_s`` (at least one)."""
@@ -89,10 +97,12 @@ class LevelMeter:
         self._threshold_db = config.threshold_db
         self._kept: list[np.ndarray] = []
         self._samples = 0
+        self._zeros = ZeroMeter(sample_rate_hz)
 
     def push(self, pcm: np.ndarray) -> None:
         """Take int16 samples, shape (n,), of any number."""
         self._samples += len(pcm)
+        self._zeros.push(pcm)
         for begin in range(0, len(pcm), 1 << 19):
             self._take(pcm[begin : begin + (1 << 19)])
 
@@ -117,7 +127,9 @@ class LevelMeter:
     def levels(self) -> Levels:
         """Return the frame levels of everything pushed."""
         duration_s = self._samples / self._rate
-        bands = self._bands()
+        zeros = self._zeros.runs()
+        heard = self._heard(zeros, duration_s)
+        bands = self._bands()[heard]
         level = np.empty(len(bands), np.float32)
         block = round(_FLOOR_BLOCK_S / HOP_S)
         blocks = max(1, round(len(bands) / block))
@@ -126,7 +138,22 @@ class LevelMeter:
             floor = np.percentile(bands[span], _FLOOR_PERCENTILE, axis=0)
             habit = np.maximum(floor, self._habit(bands[span]) - _OVER_HABIT_DB * _SCALE)
             level[span] = ((bands[span] - habit) / _SCALE).max(axis=1)
-        return Levels(level, duration_s)
+        whole = np.full(len(heard), _NOT_HEARD_DB, np.float32)
+        whole[heard] = level
+        return Levels(whole, duration_s, zeros)
+
+    def _heard(self, zeros: Sequence[tuple[float, float]], duration_s: float) -> np.ndarray:
+        """Return which frames hold no exact zeros, (frames,) bool: these make the floor.
+
+        All of them where little is left: a short sound between zeros was cut out, and the zeros are its floor.
+        """
+        frames = len(self._bands())
+        heard = np.ones(frames, bool)
+        for start, end in zeros:
+            heard[max(0, int((start - FRAME_S) / HOP_S) + 1) : int(np.ceil(end / HOP_S - 1e-9))] = False
+        inside = any(start > 0 and end < duration_s for start, end in zeros)
+        cut_out = duration_s <= _CUT_OUT_S and not inside and heard.sum() * HOP_S < _LEAST_HEARD_S
+        return np.ones(frames, bool) if cut_out or not heard.any() else heard
 
     def _habit(self, bands: np.ndarray) -> np.ndarray:
         """What a sub-band reaches in nearly every second: pulses of insects, drops of rain. (bands,), 1/256 dB."""
@@ -144,7 +171,7 @@ class LevelMeter:
         The energy over the floor of the frames that reach the threshold in their sub-band: a steady background
         does not count.
         """
-        bands = self._bands()
+        bands = self._bands()[self._heard(self._zeros.runs(), self._samples / self._rate)]
         floor = np.percentile(bands, _FLOOR_PERCENTILE, axis=0)
         over = bands >= floor + self._threshold_db * _SCALE
         power = np.where(over, 10 ** (bands / (10 * _SCALE)) - 10 ** (floor / (10 * _SCALE)), 0).sum(axis=0)

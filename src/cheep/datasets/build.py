@@ -6,26 +6,28 @@ import collections
 import dataclasses
 import logging
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cheep.audio import iter_audio, probe
-from cheep.config.data import GROUPINGS, ActivityConfig, BuildConfig, SplitConfig
+from cheep.audio import iter_audio, scan
+from cheep.config.data import GROUPINGS, ActivityConfig, BuildConfig, SplitConfig, plain_name
 from cheep.datasets.activity import LevelMeter, Levels
-from cheep.datasets.labels import Box
+from cheep.datasets.labels import UNKNOWN, Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
 from cheep.datasets.speech import SpeechMeter
 from cheep.datasets.split import assign_splits, check_leaks
-from cheep.datasets.windows import Window, choose_windows
+from cheep.datasets.windows import NOTHING_THERE, Window, choose_windows
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
 from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
+
+BEHIND_THE_END = "annotated behind the end of the file"
+TOO_FEW = "annotated: nothing there (too few without a background label)"
 
 
 @dataclasses.dataclass
@@ -44,6 +46,8 @@ class _Measured:
     levels: Levels | None
     duration_s: float
     speech: tuple[tuple[float, float], ...]
+    zeros: tuple[tuple[float, float], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def build_manifest(
@@ -64,7 +68,7 @@ def build_manifest(
     folder
         Where the manifest will be written: its paths are relative to it.
     boxes
-        Annotations by audio file.
+        Annotations by audio file (an empty list: annotated, with no box).
     progress
         Called with (files done, files).
     jobs
@@ -100,6 +104,8 @@ def build_manifest(
     out: list[dict[str, object]] = []
     reasons: collections.Counter[str] = collections.Counter()
     bad: list[str] = []
+    fates: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    found = _Findings()
     tasks = _measurements(by_file, boxes, config)
     for path, outcome in zip(by_file, map_each(measure_file, tasks, jobs=jobs, progress=progress), strict=True):
         if isinstance(outcome.error, CheepError):
@@ -109,17 +115,25 @@ def build_manifest(
             log.warning("left out: %s", outcome.error)
             continue
         measured = outcome.value
+        marks = found.of_file(path, measured, boxes.get(path))
         for recording in by_file[path]:
-            windows = _windows(recording, measured, config, boxes.get(path, []), others)
+            windows = _windows(recording, measured, config, marks, others)
+            if marks is None and path in boxes:
+                windows = [dataclasses.replace(window, label="", reason=BEHIND_THE_END) for window in windows]
             if recording.path in tainted:
                 windows = [_left_out(window, f"also names {tainted[recording.path]}") for window in windows]
             for window in windows:
-                reasons[window.reason] += 1
+                fates[recording.label][window.reason] += 1
                 row = _row(recording, window, measured, group_of(recording), folder)
                 (kept if window.label else out).append(row)
+    found.say(len(boxes), boxes, others)
+    kept, dropped = _without_few_negatives(kept, labels, config)
+    out += dropped
+    for row in (*kept, *out):
+        reasons[str(row["reason"])] += 1
     manifest = Manifest.from_rows(kept, folder)
     if kept:
-        _warn_of_lost(recordings, manifest, boxes if config.box_labels else {})
+        _warn_of_lost(recordings, manifest, boxes if config.box_labels else {}, fates)
         manifest = _split(manifest, config.split)
     else:
         assign_splits(manifest, config.split)  # raises: nothing to split
@@ -141,26 +155,95 @@ def _split(manifest: Manifest, config: SplitConfig) -> Manifest:
     return manifest
 
 
-def plain_name(text: str) -> str:
-    """Return ``text`` in the form in which names are compared: ``Turdus merula`` and ``turdus_merula`` are one."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+class _Findings:
+    """What was met in the files and has to be said once at the end."""
+
+    def __init__(self) -> None:
+        self._notes: list[str] = []
+        self._silent: list[tuple[Path, float, float]] = []
+        self._late: list[tuple[Path, float, float]] = []  # one per box
+        self._lost: set[Path] = set()
+
+    def of_file(self, path: Path, measured: _Measured, boxes: list[Box] | None) -> list[Box] | None:
+        """Take note of a file, and return its boxes that lie within it (``None``: it has none that does)."""
+        self._notes += [f"{path}: {note}" for note in measured.notes]
+        silent_s = sum(end - start for start, end in measured.zeros)
+        if silent_s:
+            self._silent.append((path, silent_s, measured.duration_s))
+        if boxes is None:
+            return None
+        late = [box for box in boxes if box.start_s >= measured.duration_s - 1e-3]
+        self._late += [(path, box.start_s, measured.duration_s) for box in late]
+        if late and len(late) == len(boxes):
+            self._lost.add(path)
+            return None
+        return [box for box in boxes if box not in late]
+
+    def say(self, annotated: int, boxes: dict[Path, list[Box]], others: frozenset[str]) -> None:
+        """Log each kind once; CheepError where most annotations cannot be those of their recordings."""
+        if self._notes:
+            log.warning("%d file(s) with a wrong header, read to their end: %s", len(self._notes), _some(self._notes))
+        if self._silent:
+            total = sum(silent for _, silent, _ in self._silent)
+            worst = max(self._silent, key=lambda item: item[1] / item[2])
+            log.warning(
+                "%d file(s) hold exact zeros (%.1f s in sum; %s: %.1f of %.1f s): pauses, no audio; left out",
+                len(self._silent), total, worst[0], worst[1], worst[2],
+            )  # fmt: skip
+        if self._late:
+            path, start, end = self._late[0]
+            text = (
+                f"{len(self._late)} annotation(s) of {len({item[0] for item in self._late})} recording(s) begin behind "
+                f"the end (e.g. {path}: {start:g} s, it lasts {end:g} s): times that count on over several files need "
+                "Raven's column File Offset (s)"
+            )
+            if 2 * len(self._lost) > annotated:
+                raise CheepError(text)
+            log.warning("%s; they are left out", text)
+        foreign = collections.Counter(box.label for items in boxes.values() for box in items if box.label in others)
+        if foreign:
+            named = ", ".join(f"{label} {count}" for label, count in foreign.most_common(5))
+            log.warning(
+                "annotations name %d label(s) that no recording has; their windows are left out: %s%s "
+                "(--rename 'NAME=LABEL' joins one to a label, --box-labels makes them labels)",
+                len(foreign), named, ", ..." if len(foreign) > 5 else "",
+            )  # fmt: skip
+
+
+def _some(texts: Sequence[str], most: int = 3) -> str:
+    return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def _without_few_negatives(
+    rows: list[dict[str, object]], labels: set[str], config: BuildConfig
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Part the annotated negatives of a data set without background from the rest, where they are too few to split."""
+    background = config.windows.background
+    mine = [row for row in rows if row["label"] == background]
+    if background in labels or len({row["recording"] for row in mine}) > 2:
+        return rows, []
+    few = [row for row in mine if row["reason"] == NOTHING_THERE]
+    if len(few) < len(mine):
+        return rows, []
+    return [row for row in rows if row["label"] != background], [{**row, "reason": TOO_FEW} for row in few]
 
 
 def _known_labels(
     boxes: dict[Path, list[Box]], recordings: Sequence[Recording], config: BuildConfig
 ) -> tuple[dict[Path, list[Box]], frozenset[str]]:
-    """Give boxes the spelling of the recordings' labels; return also the labels that are none of theirs."""
+    """Give boxes the spelling of the recordings' labels; return also the labels that are none of theirs.
+
+    Any of a box's names may be that of a label or of its species: scientific, common, a code.
+    """
     names = {plain_name(name): item.label for item in recordings for name in (item.label, item.species) if name}
-    result = {
-        path: [dataclasses.replace(box, label=names.get(plain_name(box.label), box.label)) for box in items]
-        for path, items in boxes.items()
-    }
-    if config.box_labels:
-        return result, frozenset()
-    known = set(names.values())
-    return result, frozenset(
-        box.label for items in result.values() for box in items if box.label and box.label not in known
-    )
+
+    def known(box: Box) -> str:
+        found = (names.get(plain_name(name)) for name in (box.label, *box.names))
+        return next((label for label in found if label), box.label)
+
+    result = {path: [dataclasses.replace(box, label=known(box)) for box in items] for path, items in boxes.items()}
+    met = {box.label for items in result.values() for box in items if box.label}
+    return result, frozenset(met & {UNKNOWN} if config.box_labels else met - set(names.values()))
 
 
 def _naming_others(recordings: Sequence[Recording], config: BuildConfig) -> dict[Path, str]:
@@ -185,7 +268,7 @@ def _left_out(window: Window, reason: str) -> Window:
 
 
 def _windows(
-    recording: Recording, measured: _Measured, config: BuildConfig, boxes: list[Box], others: frozenset[str]
+    recording: Recording, measured: _Measured, config: BuildConfig, boxes: list[Box] | None, others: frozenset[str]
 ) -> list[Window]:
     end_s = measured.duration_s if recording.end_s is None else min(recording.end_s, measured.duration_s)
     begin_s = recording.begin_s
@@ -207,6 +290,7 @@ def _windows(
         boxes,
         measured.speech,
         others,
+        measured.zeros,
     )
 
 
@@ -243,8 +327,13 @@ def _grouping(recordings: Sequence[Recording], group_by: str) -> Callable[[Recor
     for name in names:
         if name not in ("recordist", "recording", "site", "date", "group"):
             raise CheepError(f"group_by={group_by!r}: must be one of {', '.join(GROUPINGS)}")
-    if group_by not in ("recordist", "group") and not any(getattr(recordings[0], name) for name in names):
+    without = sum(not all(str(getattr(item, name)).strip() for name in names) for item in recordings)
+    if group_by not in ("recordist", "group") and without == len(recordings):
         raise CheepError(f"group_by={group_by!r}: the recordings have no {group_by} (map a column with --columns)")
+    if without and group_by not in ("recordist", "group"):
+        log.warning(
+            "%d of %d recordings have no %s: each of them is a group of its own", without, len(recordings), group_by
+        )
 
     def group_of(recording: Recording) -> str:
         parts = [str(getattr(recording, name)).strip().lower() for name in names]
@@ -253,23 +342,43 @@ def _grouping(recordings: Sequence[Recording], group_by: str) -> Callable[[Recor
     return group_of
 
 
-def _warn_of_lost(recordings: Sequence[Recording], manifest: Manifest, boxes: dict[Path, list[Box]]) -> None:
+def _warn_of_lost(
+    recordings: Sequence[Recording],
+    manifest: Manifest,
+    boxes: dict[Path, list[Box]],
+    fates: dict[str, collections.Counter[str]],
+) -> None:
     # annotations that give a recording other labels may leave none of its own
     recordings = [
         item for item in recordings if not any(box.label not in ("", item.label) for box in boxes.get(item.path, ()))
     ]
     lost = {recording.label for recording in recordings} - set(manifest.labels)
     for label in sorted(lost):
-        raise CheepError(
-            f"label {label!r}: every window was left out (no activity found): lower --activity-db, widen the band "
-            "with --low-hz/--high-hz, or keep whole recordings with --no-selection"
-        )
+        raise CheepError(f"label {label!r}: every window was left out ({_fate_of(fates[label])}")
     with_windows = set(zip(manifest.column("label"), manifest.column("recording"), strict=True))
     silent = collections.Counter(
         label for label, name in {(r.label, r.recording) for r in recordings} if (label, name) not in with_windows
     )
     for label, count in sorted(silent.items()):
         log.warning("label %r: %d recording(s) have no active window and are left out whole", label, count)
+
+
+def _fate_of(reasons: collections.Counter[str]) -> str:
+    """What happened to the windows of a label, and what to do: the end of an error message."""
+    counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    most = reasons.most_common(1)[0][0] if reasons else "no activity"
+    if most == "no activity" and len(reasons) == 1:
+        counted = "no activity found"
+    advice = {
+        "annotated as another label": "give the annotations' names to --rename 'NAME=LABEL', or --box-labels",
+        "not annotated": "the annotations mark nothing in them; leave them out of --annotations",
+        "no audio (exact zeros)": "the recordings hold nothing but zeros; record them again",
+        "speech-like": "keep speech-like windows with --keep-announcements",
+    }.get(
+        most,
+        "lower --activity-db, widen the band with --low-hz/--high-hz, or keep whole recordings with --no-selection",
+    )
+    return f"{counted}): {advice}"
 
 
 # -- measuring, in worker processes -----------------------------------------------------------
@@ -290,17 +399,20 @@ def measure_file(task: Measurement) -> _Measured:
     """Hash, length, activity and announcements of one file, in bounded memory; CheepError where it is unreadable."""
     digest = sha256_of(task.path)
     if not task.levels:
-        return _Measured(digest, None, probe(task.path).duration_s, ())
+        heard = scan(task.path)
+        return _Measured(digest, None, heard.duration_s, (), heard.zeros, heard.notes)
+    notes: list[str] = []
     meter = LevelMeter(task.sample_rate_hz, task.activity)
     speech = SpeechMeter(task.sample_rate_hz) if task.speech else None
     samples = 0
-    for block in iter_audio(task.path, task.sample_rate_hz):
+    for block in iter_audio(task.path, task.sample_rate_hz, notes=notes):
         samples += len(block)
         meter.push(block)
         if speech is not None:
             speech.push(block)
     stretches = speech.stretches() if speech is not None else ()
-    return _Measured(digest, meter.levels(), samples / task.sample_rate_hz, stretches)
+    levels = meter.levels()
+    return _Measured(digest, levels, samples / task.sample_rate_hz, stretches, levels.zeros, tuple(notes))
 
 
 def _measurements(

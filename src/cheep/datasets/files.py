@@ -12,15 +12,20 @@ from cheep.errors import CheepError
 MAX_FIELD_CHARS = 1_000_000
 
 
-def read_text(path: Path | str, max_bytes: int = 1 << 30) -> str:
-    """Read UTF-8 text (with or without BOM; UTF-16 with BOM); raise :class:`CheepError` naming the file."""
+def read_bytes(path: Path | str, max_bytes: int = 1 << 30) -> bytes:
+    """Read a file that a person made; raise :class:`CheepError` naming it."""
     path = Path(path)
     try:
         if path.stat().st_size > max_bytes:
             raise CheepError(f"{path}: {path.stat().st_size} bytes: larger than any label file (limit {max_bytes})")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise CheepError(f"{path}: cannot read: {error.strerror or error}") from None
+
+
+def read_text(path: Path | str, max_bytes: int = 1 << 30) -> str:
+    """Read UTF-8 text (with or without BOM; UTF-16 with BOM); raise :class:`CheepError` naming the file."""
+    data = read_bytes(path, max_bytes)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return data.decode(encoding)

@@ -10,12 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from cheep.config import DataConfig, SourceConfig, nearest_name
-from cheep.datasets.labels import Box, boxes_for
-from cheep.datasets.sources import Recording, recordings_in_csv, recordings_in_folder, recordings_in_noise_folder
+from cheep.config.data import LABEL_SEPARATOR
+from cheep.datasets.labels import Box, boxes_for, renamed_boxes
+from cheep.datasets.sources import (
+    Recording,
+    recordings_in_csv,
+    recordings_in_folder,
+    recordings_in_noise_folder,
+    settled_labels,
+)
 from cheep.errors import CheepError
 
 GARBAGE = "garbage"
-LABEL_SEPARATOR = ";"  # between the labels of a recording that has several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +59,12 @@ def gather(config: DataConfig) -> Gathered:
     calibration: list[Recording] = []
     if config.calibration.folder or config.calibration.csv:
         calibration = _in_split(_labelled(config, _of_source(config, config.calibration), rng), "train")
-    audio = sorted({recording.path for recording in found})
-    boxes = boxes_for([Path(item) for item in config.annotations], audio) if config.annotations else {}
+    found = settled_labels(found, config.windows, config.multi_label)
+    boxes: dict[Path, list[Box]] = {}
+    if config.annotations:
+        audio = sorted({recording.path for recording in found})
+        boxes = boxes_for([Path(item) for item in config.annotations], audio, config.min_confidence)
+        boxes = renamed_boxes(boxes, config.rename)
     return Gathered(found, calibration, boxes)
 
 
@@ -68,8 +78,9 @@ def _of_source(config: DataConfig, source: SourceConfig) -> list[Recording]:
         return recordings_in_folder(source.folder, labels)
     table = source.csv or str(Path(source.folder) / "metadata.csv")
     return recordings_in_csv(
-        table, source.audio_root or None, columns, labels, config.include, config.exclude, config.suffix
-    )
+        table, source.audio_root or None, columns, labels, config.include, config.exclude, config.suffix,
+        config.windows.background, config.min_confidence,
+    )  # fmt: skip
 
 
 def _labelled(config: DataConfig, found: list[Recording], rng: np.random.Generator) -> list[Recording]:
@@ -111,7 +122,7 @@ def _for_targets(config: DataConfig, found: list[Recording]) -> list[Recording]:
         found = [item if item.label in config.target else dataclasses.replace(item, label=background) for item in found]
     known = {recording.label for recording in found}
     for label in config.rename:
-        if label not in known:
+        if label not in known and not config.annotations:
             raise CheepError(f"--rename {label}=...: no such label{nearest_name(label, known)}")
     return [dataclasses.replace(item, label=config.rename.get(item.label, item.label)) for item in found]
 

@@ -19,3 +19,14 @@ def number_field(text: str, path: Path, line: int, name: str) -> float:
     if not -1e12 < value < 1e12:
         raise CheepError(f"{path}:{line}: {name}={text[:40]!r}: must be below 1e12")
     return value
+
+
+_CLOCK = re.compile(r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d(?:[.,]\d{1,9})?)", re.ASCII)
+
+
+def seconds_field(text: str, path: Path, line: int, name: str) -> float:
+    """Parse a time: a number of seconds, ``m:ss``, or ``h:mm:ss`` with or without a fraction; errors as above."""
+    if found := _CLOCK.fullmatch(text.strip()):
+        hours, minutes, seconds = found.groups()
+        return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
+    return number_field(text, path, line, name)

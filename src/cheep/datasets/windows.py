@@ -17,6 +17,9 @@ from cheep.datasets.activity import Levels, least_active_frames
 from cheep.datasets.labels import Box
 
 _LEAST_REST = 0.02  # of a window, behind the last one: about a column
+NO_AUDIO = 0.95  # a window of which more than this part is exact zeros holds nothing
+MUCH_SILENCE = 0.5  # and one of which more than this is, is no example of background
+NOTHING_THERE = "annotated: nothing there"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +53,10 @@ def choose_windows(
     begin_s: float,
     end_s: float,
     strong: bool = False,
-    boxes: Sequence[Box] = (),
+    boxes: Sequence[Box] | None = None,
     speech: Sequence[tuple[float, float]] = (),
     others: frozenset[str] = frozenset(),
+    zeros: Sequence[tuple[float, float]] = (),
 ) -> list[Window]:
     """Return every window of ``begin_s`` .. ``end_s`` with its fate.
 
@@ -63,20 +67,67 @@ def choose_windows(
     label
         Label of the recording (weak) or of the marked stretch (``strong``).
     boxes
-        Annotations of the file. Where there are any, they decide: a window belongs to the box it overlaps most.
+        Annotations of the file; ``None``: there are none. Where there are, they decide: a window belongs to the box it
+        overlaps most, or, where a model gave them scores, to the box of the highest score.
     speech
         Stretches that sound like an announcement, s.
     others
         Labels of boxes that are no label of this data set: their windows are left out.
+    zeros
+        Runs of exact zeros, s, in order: no audio, and no background either.
     """
     windows = []
     active_frames = least_active_frames(config.activity)
+    marks = None if boxes is None else Marks.of(boxes)
     for start in window_starts(begin_s, end_s, config):
         duration = min(config.window_s, end_s - start)
         snr = levels.window_db(start, duration, active_frames) if levels is not None else math.nan
-        kept, reason = _fate(start, duration, snr, levels, label, config, strong, boxes, speech, others)
+        silent = sum(_overlap(start, start + duration, *run) for run in zeros) / max(duration, 1e-9)
+        if silent > NO_AUDIO:
+            kept, reason = "", "no audio (exact zeros)"
+        else:
+            kept, reason = _fate(start, duration, snr, levels, label, config, strong, marks, speech, others, zeros)
+            alone = end_s - begin_s <= config.window_s
+            if kept and silent > MUCH_SILENCE and config.is_background(kept) and not alone:
+                kept, reason = "", "no audio (exact zeros)"
         windows.append(Window(start, round(duration, 6), kept, reason, round(snr, 1)))
     return _capped(windows, config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Marks:
+    """Annotations of one file: boxes of species, and the stretches (merged, in order) in which nothing was found."""
+
+    boxes: tuple[Box, ...]
+    nothing: tuple[tuple[float, float], ...]
+    scored: bool
+
+    @classmethod
+    def of(cls, boxes: Sequence[Box]) -> Marks:
+        """Sort out ``boxes``."""
+        merged: list[tuple[float, float]] = []
+        for start, end in sorted((box.start_s, box.end_s) for box in boxes if box.nothing):
+            if merged and start <= merged[-1][1] + 1e-6:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        species = tuple(box for box in boxes if not box.nothing)
+        return cls(species, tuple(merged), any(box.score is not None for box in species))
+
+    def best(self, start: float, end: float, least: float) -> tuple[Box | None, float]:
+        """Return the box that a window belongs to, and the overlapped part of the shorter of the two (0..1)."""
+
+        def part(box: Box) -> float:
+            shorter = max(min(end - start, box.end_s - box.start_s), 1e-9)
+            return _overlap(start, end, box.start_s, box.end_s) / shorter
+
+        if not self.boxes:
+            return None, 0.0
+        if self.scored and (hits := [box for box in self.boxes if part(box) >= least]):
+            found = max(hits, key=lambda box: (2.0 if box.score is None else box.score, part(box)))
+        else:
+            found = max(self.boxes, key=lambda box: _overlap(start, end, box.start_s, box.end_s))
+        return found, part(found)
 
 
 def _fate(
@@ -87,25 +138,15 @@ def _fate(
     label: str,
     config: WindowConfig,
     strong: bool,
-    boxes: Sequence[Box],
+    marks: Marks | None,
     speech: Sequence[tuple[float, float]],
     others: frozenset[str],
+    zeros: Sequence[tuple[float, float]],
 ) -> tuple[str, str]:
     end = start + duration
-    if boxes:
-        best = max(boxes, key=lambda box: _overlap(start, end, box.start_s, box.end_s))
-        part = _overlap(start, end, best.start_s, best.end_s) / max(min(duration, best.end_s - best.start_s), 1e-9)
-        if part >= config.box_overlap:
-            if best.label in others:
-                return "", "annotated as another label"
-            return best.label or label, "annotated"
-        if part > 0:
-            return "", "edge of an annotation"
-        if config.is_background(label):
-            return label, "not annotated"
-        if config.gaps and _is_quiet(levels, start, end, config):
-            return config.background, "quiet gap"
-        return "", "not annotated"
+    gaps = config.gaps and _is_quiet(levels, start, end, config, zeros)
+    if marks is not None:
+        return _annotated(start, end, label, config, marks, others, gaps)
     if any(_overlap(start, end, *stretch) > 0.2 * duration for stretch in speech):
         return "", "speech-like"
     if strong:
@@ -116,20 +157,49 @@ def _fate(
         return label, "whole recording"
     if snr >= config.activity.threshold_db:
         return label, "active"
-    if config.gaps and _is_quiet(levels, start, end, config):
+    if gaps:
         return config.background, "quiet gap"
     return "", "no activity"
+
+
+def _annotated(
+    start: float,
+    end: float,
+    label: str,
+    config: WindowConfig,
+    marks: Marks,
+    others: frozenset[str],
+    gap: bool,
+) -> tuple[str, str]:
+    best, part = marks.best(start, end, config.box_overlap)
+    if best is not None and part >= config.box_overlap:
+        if best.label in others:
+            return "", "annotated as another label"
+        return best.label or label, "annotated"
+    if part > 0:
+        return "", "edge of an annotation"
+    if config.is_background(label):
+        return label, "not annotated"
+    if any(first <= start + 1e-6 and end - 1e-6 <= last for first, last in marks.nothing):
+        return config.background, NOTHING_THERE
+    if gap:
+        return config.background, "quiet gap"
+    return "", "not annotated"
 
 
 def _overlap(start: float, end: float, other_start: float, other_end: float) -> float:
     return max(0.0, min(end, other_end) - max(start, other_start))
 
 
-def _is_quiet(levels: Levels | None, start: float, end: float, config: WindowConfig) -> bool:
+def _is_quiet(
+    levels: Levels | None, start: float, end: float, config: WindowConfig, zeros: Sequence[tuple[float, float]]
+) -> bool:
     if levels is None:
         return False
     margin = config.activity.quiet_margin_s
     begin, finish = max(0.0, start - margin), min(levels.duration_s, end + margin)
+    if any(_overlap(begin, finish, *run) > 0 for run in zeros):
+        return False
     return levels.window_db(begin, finish - begin, least_active_frames(config.activity)) < config.activity.quiet_db
 
 

@@ -14,23 +14,27 @@ overlaps one and no annotation of its own label is left out of every count.
 from __future__ import annotations
 
 import bisect
-import csv
+import collections
 import dataclasses
 import itertools
+import logging
 import math
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cheep.audio import probe
 from cheep.config import nearest_name
+from cheep.config.data import means_background, plain_name
+from cheep.datasets.labels import UNKNOWN, Box
 from cheep.errors import CheepError
 
-IGNORE = "?"
+log = logging.getLogger(__name__)
+
+IGNORE = UNKNOWN
 MAX_EVENT_S = 10.0
-_COLUMNS = ("file", "label", "start_s", "end_s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,78 +203,46 @@ def interpolated_average_precision(points: Iterable[EventCounts]) -> float | Non
     return area
 
 
-def read_annotations(path: str | os.PathLike, labels: Sequence[str] | None = None) -> dict[str, list[Annotation]]:
-    """Read annotations of recordings from a CSV with columns ``file,label,start_s,end_s`` (others are ignored).
+def truth_of(boxes: Mapping[Path, Sequence[Box]], labels: Sequence[str]) -> dict[Path, list[Annotation]]:
+    """Return what is to be found in each annotated recording, for a model with ``labels``.
 
-    Parameters
-    ----------
-    path : the CSV
-    labels : optional
-        Labels of the model: another label (except :data:`IGNORE`) is an error that names the line.
+    Any name of a box may be that of a label, in whatever spelling. :data:`IGNORE` stays; what marks background, and
+    species that the model does not know (counted in the log), are nothing to find.
 
-    Returns
-    -------
-    dict
-        File name as written -> its annotations. A file with empty label and times is listed without any (background).
+    Raises
+    ------
+    CheepError
+        A box without a label, or whose label looks like a misspelt one.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheepError(f"{path}: no such file; give a CSV with columns {','.join(_COLUMNS)}")
-    out: dict[str, list[Annotation]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise CheepError(f"{path}: no column {missing[0]!r}; the first line must name {','.join(_COLUMNS)}")
-            for row in reader:
-                where = f"{path}: line {reader.line_num}"
-                file = (row["file"] or "").strip()
-                if not file:
-                    raise CheepError(f"{where}: column 'file' is empty; name the recording")
-                events = out.setdefault(file, [])
-                if not any((row[name] or "").strip() for name in _COLUMNS[1:]):
-                    continue
-                events.append(_annotation(row, where, labels))
-    except UnicodeDecodeError:
-        raise CheepError(f"{path}: not UTF-8 text; save it as CSV (UTF-8)") from None
-    except csv.Error as error:
-        raise CheepError(f"{path}: not CSV ({error}); save it as CSV (UTF-8)") from None
-    return out
-
-
-def read_groups(path: str | os.PathLike) -> dict[str, str]:
-    """Return file -> group from the optional column ``group`` of an annotation CSV (site, recordist, night)."""
-    with Path(path).open(newline="", encoding="utf-8-sig") as stream:
-        rows = csv.DictReader(stream)
-        if "group" not in (rows.fieldnames or ()):
-            return {}
-        return {
-            (row["file"] or "").strip(): (row["group"] or "").strip() or (row["file"] or "").strip() for row in rows
-        }
-
-
-def _annotation(row: dict[str, str], where: str, labels: Sequence[str] | None) -> Annotation:
-    label = (row["label"] or "").strip()
-    if not label:
-        raise CheepError(f"{where}: column 'label' is empty; name what is heard, or {IGNORE!r} for unknown")
-    if labels is not None and label != IGNORE and label not in labels:
-        raise CheepError(
-            f"{where}: label={label!r}: not a label of the model ({', '.join(labels)}){nearest_name(label, labels)}; "
-            f"use {IGNORE!r} for sounds to leave out"
+    names = {plain_name(label): label for label in labels if not means_background(label)}
+    others: collections.Counter[str] = collections.Counter()
+    truth: dict[Path, list[Annotation]] = {}
+    for path, items in boxes.items():
+        events = truth.setdefault(path, [])
+        for box in items:
+            where = f"{path}: annotation at {box.start_s:g}-{box.end_s:g} s"
+            if box.nothing:
+                continue
+            if not box.label:
+                raise CheepError(f"{where}: the label is empty; name what is heard, or {IGNORE!r} for unknown")
+            known = (names.get(plain_name(name)) for name in (box.label, *box.names))
+            label = IGNORE if box.label == IGNORE else next((name for name in known if name), "")
+            if not label:
+                if near := nearest_name(box.label, labels):
+                    raise CheepError(
+                        f"{where}: label={box.label!r}: not a label of the model ({', '.join(labels)}){near}; "
+                        f"use {IGNORE!r} for sounds to leave out"
+                    )
+                others[box.label] += 1
+                continue
+            end_s = box.end_s if math.isfinite(box.end_s) else probe(path).duration_s
+            events.append(Annotation(label, box.start_s, end_s))
+    if others:
+        shown = ", ".join(f"{label} {count}" for label, count in others.most_common(5))
+        log.warning(
+            "annotations of %d label(s) that the model does not know are nothing to find: %s", len(others), shown
         )
-    times = []
-    for name in ("start_s", "end_s"):
-        try:
-            value = float(row[name] or "")
-        except ValueError:
-            raise CheepError(f"{where}: {name}={row[name]!r}: must be a number of seconds") from None
-        if not math.isfinite(value) or value < 0:
-            raise CheepError(f"{where}: {name}={value}: must be a finite number of seconds, at least 0")
-        times.append(value)
-    if times[1] <= times[0]:
-        raise CheepError(f"{where}: end_s={times[1]}: must lie after start_s={times[0]}")
-    return Annotation(label, times[0], times[1])
+    return truth
 
 
 def _pieces(detection: Detection, max_event_s: float) -> list[Detection]:

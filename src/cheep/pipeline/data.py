@@ -14,6 +14,7 @@ import numpy as np
 from cheep.audio import int16_to_float, read_audio, write_wav
 from cheep.config import FeatureConfig, SplitConfig
 from cheep.config.base import nearest_name
+from cheep.config.data import LABEL_SEPARATOR
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording, recordings_in_csv, recordings_in_folder
 from cheep.datasets.split import assign_splits, check_leaks
@@ -21,7 +22,6 @@ from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
 from cheep.pipeline.mapping import feature_config
 from cheep.pipeline.schema import FeatureExtraction, PipelineConfig, Preprocessing
-from cheep.training.data import LABEL_SEPARATOR
 
 GARBAGE = "garbage"
 MANIFEST, QUANTIZATION_MANIFEST = "dataset.csv", "quantization.csv"

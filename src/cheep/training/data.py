@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cheep.config import FeatureConfig, TrainConfig
+from cheep.config.data import LABEL_SEPARATOR, means_background
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.split import components
 from cheep.detector import check_classes
@@ -18,7 +19,6 @@ from cheep.features.cache import FeatureCache, build_feature_cache
 
 CONTEXT_S = 1.0
 log = logging.getLogger(__name__)
-LABEL_SEPARATOR = ";"  # between the labels of a window that has several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LabelPlan:
     def of(cls, manifest: Manifest, config: TrainConfig) -> LabelPlan:
         """Derive the plan from the labels of a manifest."""
         names = sorted({part for name in manifest.labels for part in name.split(LABEL_SEPARATOR)})
-        background = config.background if config.background in names else None
+        background = _background_of(names, config.background)
         targets = [name for name in names if name != background]
         if not targets:
             raise CheepError(f"labels {names}: no target beside the background {background!r}; add a species")
@@ -70,6 +70,20 @@ class LabelPlan:
                 if part in place:
                     out[row, place[part]] = 1
         return out
+
+
+def _background_of(names: list[str], wanted: str) -> str | None:
+    if wanted in names:
+        return wanted
+    found = [name for name in names if means_background(name)]
+    if len(found) > 1:
+        raise CheepError(
+            f"labels {', '.join(found)}: all of them mean that no target species is there: make them one (split again "
+            "with python src/split_dataset.py, which joins them)"
+        )
+    if found:
+        log.warning("label %r is taken as the background", found[0])
+    return found[0] if found else None
 
 
 @dataclasses.dataclass(frozen=True)
