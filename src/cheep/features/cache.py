@@ -19,10 +19,9 @@ from cheep.errors import CheepError
 from cheep.features.digests import digests_of
 from cheep.files import atomic_write, write_text
 from cheep.parallel import map_each
+from cheep.provenance import code_digest
 
 log = logging.getLogger(__name__)
-
-_VERSION = 2  # of what is computed from the same settings and files: older caches are not taken up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +81,8 @@ def build_feature_cache(
     paths, names : sequences of equal length
         Audio files and the names they have in the cache (the manifest's ``path``).
     folder : Path
-        Where ``features-HASH.f32`` and its index are kept; HASH covers the settings and the files' contents (known
-        from ``digests.json`` where nothing about a file has changed).
+        Where ``features-HASH.f32`` and its index are kept; HASH covers the settings, the code (C core included) and the
+        files' contents (known from ``digests.json`` where nothing about a file has changed).
     workers : int, optional
         Processes; default one per core.
     progress : callable, optional
@@ -100,7 +99,7 @@ def build_feature_cache(
             f"{missing[0]}: no such recording ({len(missing)} of {len(paths)} are missing); "
             "make the manifest again with python src/split_dataset.py"
         )
-    key = hashlib.sha256(f"{_VERSION}\0{config.to_json()}".encode())
+    key = hashlib.sha256(f"{code_digest(__name__)}\0{config.to_json()}".encode())
     digests = digests_of(paths, folder)
     for name, digest in zip(names, digests, strict=True):
         key.update(f"{name}\0{digest}\0".encode())

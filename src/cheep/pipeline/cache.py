@@ -9,16 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cheep import __version__
 from cheep.config import canonical_json
 from cheep.files import atomic_folder
+from cheep.provenance import code_digest
 
 log = logging.getLogger(__name__)
 
 
-def content_key(step: str, inputs: Any) -> str:
-    """Return the key of a step: SHA-256 of its name, Cheep's version and everything that decides its result."""
-    text = canonical_json({"step": step, "cheep": __version__, "inputs": inputs})
+def content_key(step: str, inputs: Any, *modules: str) -> str:
+    """Return the key of a step: SHA-256 of its name, everything that decides its result, and the code of ``modules``.
+
+    The code is all that the modules use (:func:`cheep.provenance.code_digest`): a step of other code is another step.
+    """
+    text = canonical_json({"step": step, "code": code_digest(*modules), "inputs": inputs})
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 

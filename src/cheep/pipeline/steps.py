@@ -80,7 +80,7 @@ def data_step(context: Context) -> None:
             for item in listed
         ],
     }
-    key = content_key("data", inputs)
+    key = content_key("data", inputs, "cheep.pipeline.data")
     context.keys["data"] = key
     place, cached = context.cache.build(
         "data", key, lambda folder: build_data(config, listed, folder, context.progress)
@@ -95,7 +95,7 @@ def data_step(context: Context) -> None:
 def training_step(context: Context) -> None:
     """Train the float network."""
     config, features = train_config(context.config), feature_config(context.config)
-    key = content_key("training", [context.keys["data"], features.to_dict(), config.to_dict()])
+    key = content_key("training", [context.keys["data"], features.to_dict(), config.to_dict()], "cheep.job.train")
     context.keys["training"] = key
     names = (runs.FLOAT_MODEL, runs.FLOAT_TFLITE, runs.TRAINING)
 
@@ -113,7 +113,7 @@ def quantization_step(context: Context) -> None:
     model_key = context.keys.get("training") or _file_key(context.run / runs.FLOAT_MODEL)
     inputs = [model_key, context.keys.get("data"), q.to_dict(), context.config.general.global_seed]
     inputs.append(context.config.dataset.quantization_split)
-    key = content_key("quantization", inputs)
+    key = content_key("quantization", inputs, "cheep.job.quantize")
     context.keys["quantization"] = key
     names = (runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION, FLOAT_IO_TFLITE)
 
@@ -143,7 +143,7 @@ def evaluation_step(context: Context, int8: bool) -> dict[str, Any]:
     model = context.run / (runs.INT8_TFLITE if int8 else runs.FLOAT_MODEL)
     needed(model, "cheep run with a chain that trains or quantizes")
     inputs = [name, sha256_of(model), context.keys.get("data"), config.evaluation.to_dict(), context.features.to_dict()]
-    key = content_key("evaluation", inputs)
+    key = content_key("evaluation", inputs, "cheep.pipeline.judge", "cheep.job.scores")
 
     def make() -> None:
         write_json(context.run / f"evaluation_{name}.json", judge(model_scores(context, int8), config))
@@ -172,7 +172,9 @@ def benchmarking_step(context: Context, int8: bool = True) -> dict[str, Any]:
         context.note("benchmarking (float: the device runs int8 only; size)", False)
         return values
     model = needed(context.run / runs.INT8_TFLITE, "cheep run with a chain that quantizes")
-    key = content_key("benchmarking", [sha256_of(model), context.config.benchmarking.to_dict()])
+    key = content_key(
+        "benchmarking", [sha256_of(model), context.config.benchmarking.to_dict()], "cheep.compiler.measure"
+    )
 
     def make() -> None:
         write_json(context.run / BENCHMARK, {"int8": _measure(model)})
