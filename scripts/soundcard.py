@@ -96,6 +96,15 @@ class Listener:
             time.sleep(0.05)
         raise NoSound("no audio arrives")
 
+    def wait_for_audio(self, seconds: float, rate_hz: int) -> None:
+        """Return once it has recorded so much more than now; raise NoSound if 60 s do not bring it."""
+        path, deadline = self.folder / "audio.wav", time.monotonic() + 60
+        wanted = path.stat().st_size + 2 * round(seconds * rate_hz)
+        while path.stat().st_size < wanted:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise NoSound("the audio ends")
+            time.sleep(0.05)
+
     def cpu_s(self) -> float:
         """Processor time of the process and its threads so far, user and system, s (Linux)."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()

@@ -77,7 +77,8 @@ class Browser:
         self.page(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
-        time.sleep(0.4)
+        frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+        self.evaluate(frames)  # laid out and drawn at the new width
         data = self.page("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         path.write_bytes(base64.b64decode(data))
 

@@ -283,10 +283,10 @@ def test_kernel_parts_name_what_exists():
 
 
 def test_compile_time_is_far_below_five_seconds():
-    begin = time.monotonic()
+    begin = time.process_time()  # a busy machine takes nothing of it
     for _, data in networks():
         compile_bytes(data)
-    assert time.monotonic() - begin < 10  # nineteen networks on a busy machine
+    assert time.process_time() - begin < 10  # nineteen networks
 
 
 def test_scores_of_many_windows():

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +67,8 @@ def listen_once(listen, card, pcm, attempt):
     for listener in listeners:
         wait_until_listening(listener)
     began = play(pcm, RATE, card)
-    time.sleep(1.5)
     for listener in listeners:
+        listener.wait_for_audio(1.5, RATE)  # what the sound server still holds
         code, message = listener.end()
         assert code == 0, message
     return listeners, began

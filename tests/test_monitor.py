@@ -168,26 +168,23 @@ def test_the_command_reads_a_port_and_reconnects(tmp_path):
     for reader in readers:
         reader.start()
 
-    def wait_for(count):
+    def wait_until(happened):
         deadline = time.monotonic() + 60
-        while not (log.exists() and len(log.read_text().splitlines()) >= count):
+        while not happened():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
 
+    def wait_for(count):
+        wait_until(lambda: len(log.read_text().splitlines()) >= count)
+
     try:
-        deadline = time.monotonic() + 60
-        while not log.exists():  # listening
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(log.exists)  # listening
         board.say(BOOT, event(1))
         wait_for(2)
         board.unplug()
-        time.sleep(0.5)
+        wait_until(lambda: "connection lost" in "".join(said))
         board.plug()
-        deadline = time.monotonic() + 60
-        while "back" not in "".join(said):
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
+        wait_until(lambda: "back" in "".join(said))
         board.say(BOOT, event(2), event(3))
         wait_for(5)
     finally:
