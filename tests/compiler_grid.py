@@ -327,6 +327,26 @@ class Network:
         operand = source if not swapped else peak
         return self._add("SUB", [operand], shape, scale * 0.7, zero + 100 if swapped else -128, "SubOptions")
 
+    def here(self) -> tuple:
+        """Return the current tensor, to come back to or to add."""
+        return self._tensor, self.shape, self._scale, self._zero
+
+    def back(self, place: tuple) -> Network:
+        """Go on from ``place``."""
+        self._tensor, self.shape, self._scale, self._zero = place
+        return self
+
+    def add(self, place: tuple, activation: str = "NONE", name: str = "ADD", swapped: bool = False) -> Network:
+        """Add the tensor at ``place`` (or multiply with it, or subtract it)."""
+        own, scale = self._tensor, self._scale + place[2]
+        operand = place[0]
+        if swapped:
+            self._tensor, operand = operand, own
+        scale = scale if name != "MUL" else self._scale * place[2] * 90
+        options = f"{name.title()}Options"
+        act = _ACTIVATION[activation]
+        return self._add(name, [operand], self.shape, scale, -20, options, fusedActivationFunction=act)
+
     def pad(self, time: int, mels: int) -> Network:
         """Add zero padding on both sides."""
         pads = self._b.tensor(constant([[0, 0], [time, time], [mels, mels], [0, 0]], dtype="int32"))
@@ -366,6 +386,38 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
 
     def new(frames=20, mels=12, channels=1) -> Network:
         return Network(rng, frames, mels, channels)
+
+    def residual(net: Network) -> Network:
+        start = net.conv(6, (3, 3)).here()
+        net.conv(6, (3, 3)).conv(6, (3, 3), activation="NONE").add(start, "RELU")
+        start = net.here()
+        return net.conv(6, (3, 3)).conv(6, (1, 1), activation="NONE").add(start, swapped=True)
+
+    def projection(net: Network) -> Network:
+        start = net.conv(5, (3, 3)).here()
+        main = net.conv(8, (3, 3), (2, 2)).conv(8, (3, 3), activation="NONE").here()
+        net.back(start).conv(8, (1, 1), (2, 2), activation="NONE").add(main, "RELU")
+        start = net.here()
+        short = net.conv(9, (1, 1), (2, 2), activation="NONE").here()
+        return net.back(start).conv(9, (3, 3), (2, 2)).conv(9, (3, 3), activation="NONE").add(short, "RELU6")
+
+    def inverted(net: Network) -> Network:
+        start = net.conv(4, (3, 3), (2, 2)).here()
+        net.conv(12).separable(4, activation="NONE").add(start)
+        start = net.here()
+        net.conv(12).separable(4, activation="NONE").add(start, name="SUB")
+        return net.conv(12).separable(7, stride=(2, 2), activation="NONE")
+
+    def gated(net: Network) -> Network:
+        start = net.conv(6, (3, 3)).here()
+        gate = net.conv(6, activation="NONE").here()
+        return net.back(start).separable(6).add(gate, name="MUL")
+
+    def outside(net: Network) -> Network:
+        start = net.conv(6, (3, 3)).here()
+        net.conv(6, (3, 3)).pool().conv(6).mean()
+        side = net.here()
+        return net.back(start).separable(6).mean().add(side)
 
     v = {"padding": "VALID"}
     return [
@@ -412,6 +464,14 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
             .dense(3)
             .build(),
         ),
+        ("residual", residual(new()).mean().build()),
+        ("residual in the middle", residual(new().separable(5).pool((2, 2), padding="SAME")).build()),
+        ("projection", projection(new()).pool((5, 3), "AVERAGE").build()),
+        ("inverted", inverted(new(24, 16, 2)).mean().build()),
+        ("gated", gated(new()).pool((20, 12), "AVERAGE").build()),
+        ("two heads", outside(new()).build()),
+        ("skipped rows", new(21, 13).conv(6, (1, 1), (3, 2)).conv(5, (2, 2), (3, 3)).mean().build()),
+        ("many channels", new(6, 5, 130).conv(150, (3, 3)).conv(7, (3, 3)).build()),
         ("all dead", new().conv(3, (3, 3), dead={0: 1.0, 1: -1.0, 2: 2.0}).separable(4).mean().dense(2).build()),
         ("under peak alone", new(9, 7).under_peak().under_peak(swapped=True).dense(2).build()),
     ]

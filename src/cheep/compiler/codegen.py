@@ -11,7 +11,7 @@ from cheep.compiler.constants import Constants
 from cheep.compiler.plan import Plan, make_plan
 from cheep.errors import CheepError
 from cheep.resources import package_file
-from cheep.tflite.graph import Graph, Tensor
+from cheep.tflite.graph import Graph, Node, Tensor
 
 _CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
 _KERNELS = package_file("compiler", "kernels.c")
@@ -80,6 +80,7 @@ class _Generator:
         self._graph, self._prefix, self._mark = graph, prefix, mark
         self._sha256, self._hash = sha256, feature_hash
         self._constants = Constants()
+        self._rows = row_pipeline
         self._pipe = pipeline.find(graph) if row_pipeline else None
         for tensor in graph.outputs:
             if tensor.data is not None:
@@ -87,37 +88,81 @@ class _Generator:
 
     def run(self) -> Compiled:
         graph, prefix, pipe = self._graph, self._prefix, self._pipe
-        made = {id(t) for n in pipe.nodes for t in n.outputs} if pipe else set()
-        nodes = [n for n in graph.nodes if not any(id(t) in made for t in n.outputs)]
-        tail_inputs = list(graph.inputs)
-        if pipe:
-            reached = {id(pipe.result)}
-            for node in nodes:  # relabellings of the input, read only by the pipeline, need no code
-                if all(id(t) in reached for t in node.variable_inputs):
-                    reached |= {id(t) for t in node.outputs}
-            nodes = [n for n in nodes if all(id(t) in reached for t in n.outputs)]
-            tail_inputs = [pipe.result]
-        steps = [lower.lower(n, f"{prefix}_n{i}", self._constants) for i, n in enumerate(nodes)]
+        rest, regions = self._divide()
+        tail_inputs = [pipe.result] if pipe else list(graph.inputs)
+        steps = [self._step(item, i) for i, item in enumerate(rest)]
+        self._counters = sum(p.counters for p in (pipe, *regions) if p)
         head = self._head_steps()
-        kernels = {"base"} | {k for s in (*head, *steps) for k in s.kernels}
         plan = make_plan(steps, tail_inputs, graph.outputs)
-        stage_text: list[str] = []
-        writer = None
-        if pipe:
-            writer = rows.Writer(pipe, prefix, f"{prefix}_memory", self._constants)
-            stage_text = writer.functions()
-            kernels |= writer.kernels | ({"scale", "limit"} if pipe.mean else set())
         words, result = self._memory(plan)
-        body = self._functions(steps, plan, writer, result, head)
-        wrappers = sorted({w for s in (*head, *steps) for w in s.wrappers} | (writer.wrappers if writer else set()))
-        text = self._source(kernels, wrappers, stage_text, body)
-        size = 8 * words
+        kernels = {"base"} | {k for s in (*head, *steps) for k in s.kernels}
+        wrappers = {w for s in (*head, *steps) for w in s.wrappers}
+        self._writers: list[rows.Writer] = []
+        stage_text: list[str] = []
+        main = None
         if pipe:
-            size += 4 * (len(pipe.stages) + 1 + (pipe.mean.output.size if pipe.mean else 0))
+            main = rows.Writer(
+                pipe, prefix, f"{prefix}_memory", self._constants, scratch=pipe.n_bytes, final=f"bytes + {pipe.final}"
+            )
+            self._writers.append(main)
+            stage_text = main.functions()
+        body, region_text = self._functions(steps, plan, main, result, head)
+        kernels |= {k for w in self._writers for k in w.kernels}
+        wrappers |= {w for writer in self._writers for w in writer.wrappers}
+        text = self._source(kernels, sorted(wrappers), [*stage_text, *region_text], body)
+        size = 8 * words + 4 * self._counters
+        if pipe and pipe.mean:
+            size += 4 * pipe.mean.output.size
         size = -(-size // 8) * 8
-        macs = sum(map(lower.macs, [*nodes, *(pipe.nodes if pipe else [])]))
+        plain = [item for item in rest if not isinstance(item, pipeline.Pipeline)]
+        macs = sum(map(lower.macs, [*plain, *(n for p in (pipe, *regions) if p for n in p.nodes)]))
         header = self._header(words, size)
         return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size))
+
+    def _divide(self) -> tuple[list[Node | pipeline.Pipeline], list[pipeline.Pipeline]]:
+        """Return what follows the first pipeline, in order: nodes, and pipelines that start inside the network."""
+        graph, pipe = self._graph, self._pipe
+        made = {id(t) for n in pipe.nodes for t in n.outputs} if pipe else set()
+        taken = {id(n) for n in graph.nodes if any(id(t) in made for t in n.outputs)}
+        regions = pipeline.find_more(graph, taken, alone=not self._rows)
+        by_result = {id(p.result): p for p in regions}
+        items = [by_result.get(id(n.output), n) for n in graph.nodes if id(n) not in taken or id(n.output) in by_result]
+        needed = {id(t) for t in graph.outputs}
+        kept: list[Node | pipeline.Pipeline] = []
+        for item in reversed(items):  # relabellings inside of pipelines need no code
+            outs = [item.result] if isinstance(item, pipeline.Pipeline) else item.outputs
+            if any(id(t) in needed for t in outs):
+                kept.append(item)
+                reads = [item.source] if isinstance(item, pipeline.Pipeline) else item.variable_inputs
+                needed |= {id(t) for t in reads}
+        return kept[::-1], regions
+
+    def _step(self, item: Node | pipeline.Pipeline, i: int) -> lower.Step:
+        if not isinstance(item, pipeline.Pipeline):
+            return lower.lower(item, f"{self._prefix}_n{i}", self._constants)
+        sums = 4 * item.mean.output.size if item.mean else 0
+        title = f"Row by row: {len(item.stages)} stages"
+        scratch = item.n_bytes + item.scratch_bytes + sums
+        return lower.Step(title, [item.source], [item.result], lambda p, s: [], set(), scratch=scratch, rows=item)
+
+    def _region(self, step: lower.Step, i: int, pointer, at: int) -> tuple[list[str], list[str]]:
+        """Return (stage functions, statements) of a pipeline inside the network; ``at``: where its memory begins."""
+        pipe, name = step.rows, f"{self._prefix}_r{i}"
+        counter = sum(w.pipeline.counters for w in self._writers)
+        result = pointer(pipe.result)
+        sums = f"((int32_t *)(void *)(bytes + {at + pipe.n_bytes + pipe.scratch_bytes}))"
+        writer = rows.Writer(
+            pipe, name, f"{self._prefix}_memory", self._constants,
+            base=at, scratch=at + pipe.n_bytes, counter=counter, final=result, sums=sums,
+        )  # fmt: skip
+        self._writers.append(writer)
+        text = writer.functions()
+        row = pipe.source.shape[2] * pipe.source.shape[3]
+        source = f"{pointer(pipe.source)} + y * {row}"
+        code = writer.reset()
+        code += [f"for (int y = 0; y < {pipe.source.shape[1]}; ++y) {{", *writer.row(source), "}", *writer.flush()]
+        code += writer.finish(sums, result) if pipe.mean else []
+        return text, code
 
     def _memory(self, plan: Plan) -> tuple[int, int]:
         """Return (64-bit words of memory, offset of the pipeline's result)."""
@@ -128,12 +173,13 @@ class _Generator:
         self._arena = pipe.n_bytes
         result = pipe.final
         shared = max(pipe.scratch_bytes, plan.n_bytes)
-        if pipe.mean:  # the MEAN's bytes come after the tail's tensors
+        if pipe.mean:  # the mean's bytes come after the tail's tensors
             result = pipe.n_bytes + plan.n_bytes
             shared = max(pipe.scratch_bytes, plan.n_bytes + -(-pipe.mean.output.n_bytes // 8) * 8)
         return (pipe.n_bytes + shared) // 8, result
 
     _arena = 0
+    _counters = 0
 
     def _pointer(self, plan: Plan, result: int):
         def pointer(tensor: Tensor) -> str:
@@ -166,14 +212,21 @@ class _Generator:
         pointer = lambda t: value if t is head.peak.output else made if t is out else row  # noqa: E731
         return [f"/* {peak.title} */", *once], [f"/* {difference.title} */", *difference.lines(pointer, "")], made
 
-    def _functions(self, steps, plan: Plan, writer, result: int, head: list[lower.Step]) -> list[str]:
+    def _functions(self, steps, plan: Plan, writer, result: int, head: list[lower.Step]) -> tuple[list[str], list[str]]:
+        """Return (the network's functions, the functions of pipelines inside it)."""
         graph, prefix, pipe = self._graph, self._prefix, self._pipe
         pointer = self._pointer(plan, result)
         code: list[str] = []
+        inner: list[str] = []
         for i, step in enumerate(steps):
             if step.alias:
                 continue
-            lines = step.lines(pointer, f"bytes + {self._arena + plan.scratch[i]}")
+            at = self._arena + plan.scratch[i]
+            if step.rows:
+                text, lines = self._region(step, i, pointer, at)
+                inner += text
+            else:
+                lines = step.lines(pointer, f"bytes + {at}")
             code += [f"/* {step.title} */", *lines]
         for tensor, i in plan.copies:
             code.append(f"memcpy(output{i}, {pointer(tensor)}, {tensor.n_bytes});")
@@ -187,7 +240,7 @@ class _Generator:
             text += [declare] if uses_bytes else ["(void)memory;"]
             unread = [f"input{i}" for i in range(len(graph.inputs)) if not any(f"input{i}" in line for line in code)]
             text += [f"(void){name};" for name in unread]
-            return [*text, *code, "}"]
+            return [*text, *code, "}"], inner
         names = ", ".join(f"output{i}" for i in range(len(graph.outputs)))
         sums = "const int32_t *sums, " if pipe.mean else ""
         text += [
@@ -198,7 +251,7 @@ class _Generator:
         text += writer.finish("sums", f"bytes + {result}") if pipe.mean else []
         text += [*code, "}", ""]
         text += [f"static void {prefix}_start({prefix}_memory *memory) {{", declare, *writer.reset(), "}", ""]
-        row = pipe.stages[0].source.shape[2] * pipe.stages[0].source.shape[3]
+        row = pipe.source.shape[2] * pipe.source.shape[3]
         text += [f"static void {prefix}_row({prefix}_memory *memory, const int8_t *row) {{", declare]
         text += [*writer.row("row"), "}", ""]
         text += [f"void {prefix}_invoke({prefix}_memory *memory, {', '.join(self._input_parameters())}, {outs}) {{"]
@@ -209,7 +262,7 @@ class _Generator:
         text += [
             f"{prefix}_start(memory);",
             *once,
-            f"for (int y = 0; y < {pipe.stages[0].source.shape[1]}; ++y) {{",
+            f"for (int y = 0; y < {pipe.source.shape[1]}; ++y) {{",
             *each,
             f"{prefix}_row(memory, {given});",
             "}",
@@ -217,9 +270,9 @@ class _Generator:
             f"{prefix}_tail(memory, {passed}{names});",
             "}",
         ]
-        return [*text, *(self._stream_functions(row, outs, names) if pipe.streams else [])]
+        return [*text, *(self._stream_functions(row, outs, names, writer.made) if pipe.streams else [])], inner
 
-    def _stream_functions(self, row: int, outs: str, names: str) -> list[str]:
+    def _stream_functions(self, row: int, outs: str, names: str, made: str) -> list[str]:
         prefix, pipe = self._prefix, self._pipe
         rows = pipe.stages[-1].out.shape[1]
         text = ["", f"void {prefix}_stream_reset({prefix}_stream *stream) {{", f"{prefix}_start(&stream->memory);"]
@@ -227,7 +280,7 @@ class _Generator:
             text += ["}", "", f"void {prefix}_stream_push({prefix}_stream *stream, const int8_t *column) {{"]
             text += [f"{prefix}_row(&stream->memory, column);", "}", ""]
             text += [f"int {prefix}_stream_scores({prefix}_stream *stream, {outs}) {{"]
-            text += [f"if (stream->memory.rows < {rows}) {{", "return 0;", "}"]
+            text += [f"if (stream->{made.replace('->', '.')} < {rows}) {{", "return 0;", "}"]
             return [*text, f"{prefix}_tail(&stream->memory, {names});", "return 1;", "}"]
         n = pipe.mean.output.size
         return [
@@ -238,10 +291,10 @@ class _Generator:
             f"void {prefix}_stream_push({prefix}_stream *stream, const int8_t *column) {{",
             f"{prefix}_memory *const memory = &stream->memory;",
             f"{prefix}_row(memory, column);",
-            "if (memory->rows == 0) {",
+            f"if ({made} == 0) {{",
             "return;",
             "}",
-            "memory->rows = 0; /* one more row of the last stage: keep its sums */",
+            f"{made} = 0; /* one more row of the last stage: keep its sums */",
             f"for (int c = 0; c < {n}; ++c) {{",
             "stream->sums[stream->next][c] = (int16_t)memory->sums[c];",
             "memory->sums[c] = 0;",
@@ -326,10 +379,10 @@ class _Generator:
             f"/* Working memory: {size} bytes. Nothing in it needs to survive between calls. */",
             "typedef struct {",
         ]
-        if pipe:
-            lines.append(f"    int32_t held[{len(pipe.stages)}], rows; /* rows in each stage, rows of the last one */")
-            if pipe.mean:
-                lines.append(f"    int32_t sums[{pipe.mean.output.size}];")
+        if self._counters:
+            lines.append(f"    int32_t held[{self._counters}]; /* rows in each stage and queue, rows of the result */")
+        if pipe and pipe.mean:
+            lines.append(f"    int32_t sums[{pipe.mean.output.size}];")
         lines += [f"    uint64_t words[{words}];", f"}} {prefix}_memory;", ""]
         lines += [
             "/* Run the network once. Inputs and outputs belong to the caller; an output may be an input's memory. */"
@@ -343,7 +396,7 @@ class _Generator:
 
     def _stream_header(self, outs: str) -> list[str]:
         prefix, pipe = self._prefix, self._pipe
-        upper, source, out = prefix.upper(), pipe.stages[0].source, pipe.stages[-1].out
+        upper, source, out = prefix.upper(), pipe.source, pipe.stages[-1].out
         lines = [
             "/* Incremental mode: no layer pads in time, so only new columns are computed. After reset and the columns",
             " * of a window, and then after every further multiple of the stride, the scores are those of the last",

@@ -598,9 +598,9 @@ typedef struct {
     const int8_t *weights; /* see above; [filters / 2][fours][2][4] */
     const cheep_channel *channels;
     int32_t at[4], advance; /* bytes: from a group's first pixel to its pixels, and to the next group */
-    int32_t row_step;       /* bytes from a row under the filter to the next */
+    int32_t row_step, piece_step; /* bytes from a row under the filter to the next, and between runs of bytes in it */
     int32_t step, pixel_step; /* of the output: from a channel to the next, from a pixel (pooled: a group) to the next */
-    int16_t filters, height, row_fours, fours, groups, last; /* last: pixels of the last group */
+    int16_t filters, height, pieces, piece_fours, fours, groups, last; /* last: pixels of the last group */
     int16_t chunk; /* fours whose products may be summed up before they are scaled back (WIDE: fewer than all) */
     cheep_range range;
 } cheep_matrix;
@@ -611,12 +611,15 @@ typedef void cheep_blocker(const uint32_t *x, const int8_t *w, int fours, int32_
 
 /* The values under the filter at `valid` pixels. */
 CHEEP_INLINE void cheep_pack_group(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid, int pixels) {
-    const int row_step = m->row_step, height = m->height, fours = m->row_fours;
+    const int row_step = m->row_step, height = m->height, pieces = m->pieces, fours = m->piece_fours;
     for (int i = 0; i < valid; ++i) {
         const int8_t *from = rows + m->at[i];
         uint32_t *to = x + i;
         for (int y = height; y > 0; --y, from += row_step) {
             to = cheep_pack(from, fours, to, pixels);
+            for (int k = 1; k < pieces; ++k) {
+                to = cheep_pack(from + k * m->piece_step, fours, to, pixels);
+            }
         }
     }
 }
@@ -718,6 +721,40 @@ CHEEP_NOINLINE static void cheep_pack4(const cheep_matrix *m, const int8_t *rows
     cheep_pack_group(m, rows, x, valid, 4);
 }
 
+
+/*@ copy: base */
+/* memmove to a lower address, or between places apart, by words. */
+CHEEP_NOINLINE static void cheep_copy(int8_t *to, const int8_t *from, int n) {
+    for (; n >= 16; n -= 16, to += 16, from += 16) {
+        uint32_t words[4];
+        memcpy(words, from, sizeof words);
+        memcpy(to, words, sizeof words);
+    }
+    for (int i = 0; i < n; ++i) {
+        to[i] = from[i];
+    }
+}
+
+/*@ planes: base */
+/* A row int8[columns][channels] -> planes of one channel, `width` bytes apart. */
+CHEEP_NOINLINE static void cheep_planes(const int8_t *row, int columns, int channels, int8_t *to, int width) {
+    for (int c = 0; c < channels; ++c, ++row, to += width) {
+        const int8_t *from = row;
+        for (int x = 0; x < columns; ++x, from += channels) {
+            to[x] = *from;
+        }
+    }
+}
+
+/*@ add_up: base */
+/* sums[channel] += row[column][channel] */
+CHEEP_NOINLINE static void cheep_add_up(const int8_t *row, int columns, int channels, int32_t *sums) {
+    for (int x = 0; x < columns; ++x, row += channels) {
+        for (int c = 0; c < channels; ++c) {
+            sums[c] += row[c];
+        }
+    }
+}
 
 /*@ single_max: base */
 /* A layer with one input channel, then the maximum over four pixels: only the largest pixel matters

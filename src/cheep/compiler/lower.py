@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from cheep.compiler import fixedpoint, matrix, movement, requantize
 from cheep.compiler.constants import Constants
 from cheep.compiler.passes import binary_spec
 from cheep.tflite.graph import Node, Tensor
+
+if TYPE_CHECKING:
+    from cheep.compiler.pipeline import Pipeline
 
 Pointers = Callable[[Tensor], str]
 
@@ -30,6 +34,7 @@ class Step:
     scratch: int = 0
     in_place: bool = False  # the first input's memory may become the first output's
     alias: bool = False  # no code: the output is the input
+    rows: Pipeline | None = None  # many layers at once, row by row: its code is made when all has its place
 
 
 # kernel -> (function, parameters, arguments) of the function that fixes its limit

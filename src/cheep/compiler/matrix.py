@@ -29,10 +29,13 @@ def packable(weights: np.ndarray) -> bool:
     return not np.any(256 * rows[:, 1::2] + rows[:, 0::2] < -32768)
 
 
-def filter_rows(weights: np.ndarray) -> np.ndarray:
-    """Return (filters, values) int8 of CONV weights (filters, h, w, c): every row padded to a multiple of four."""
+def filter_rows(weights: np.ndarray, pieces: int = 1) -> np.ndarray:
+    """Return (filters, values) int8 of CONV weights (filters, h, w, c): each piece padded to a multiple of four.
+
+    ``pieces``: runs of consecutive bytes in a row under the filter.
+    """
     n, height = weights.shape[:2]
-    rows = weights.reshape(n, height, -1)
+    rows = weights.reshape(n, height * pieces, -1)
     return np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % 4))).reshape(n, -1)
 
 

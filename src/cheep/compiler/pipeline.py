@@ -1,9 +1,10 @@
-"""Row by row: a chain of (depthwise ->) pointwise (-> pooling) layers that never holds a whole activation.
+"""Row by row: layers that never hold a whole activation.
 
 Each stage keeps only the few input rows (time steps) that its kernel spans, as bytes. A new row that completes a
-group makes the stage compute one row of its output, which becomes a row of the next stage. Fed with the rows of a
-window this is the full network; where no layer pads in time, it can be fed with new rows for ever, and the last
-rows are those of the full window, bit for bit.
+group makes the stage compute one row of its output, which becomes a row of the stages that read it. Residual additions
+happen row by row too: the operand that comes earlier waits in a queue. Fed with the rows of a window this is the full
+network; where no layer pads in time, it can be fed with new rows for ever, and the last rows are those of the full
+window, bit for bit.
 """
 
 from __future__ import annotations
@@ -11,136 +12,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
-
-from cheep.compiler import matrix, requantize
-from cheep.compiler.requantize import Channels
+from cheep.compiler.stages import Fifo, Post, Stage, Target, is_elementwise, make_stage, only_consumer
 from cheep.tflite.graph import Graph, Node, Tensor
-
-_MAX_POOL_AREA = 4
-
-
-@dataclasses.dataclass
-class Stage:
-    """One stage. ``depth``: the depthwise node or None; ``point``: the convolution after it; ``pool`` or None."""
-
-    depth: Node | None
-    point: Node
-    pool: Node | None
-    depth_channels: Channels | None = None
-    point_channels: Channels | None = None
-    ring: int = 0  # offset of the rows in the memory
-    scratch: int = 0  # bytes of scratch
-    values: int = 0  # of them for the depthwise layer's rows
-    row: int = 0  # offset in them of a pooled row
-
-    @property
-    def front(self) -> Node:
-        """The layer that looks at the rows."""
-        return self.depth or self.point
-
-    @property
-    def nodes(self) -> list[Node]:
-        """All nodes of the stage."""
-        return [n for n in (self.depth, self.point, self.pool) if n is not None]
-
-    @property
-    def kernel(self) -> tuple[int, int]:
-        """Height and width of the front's kernel."""
-        weights = self.front.attributes["weights"]
-        return weights.shape[:2] if self.depth else weights.shape[1:3]
-
-    @property
-    def pool_size(self) -> tuple[int, int]:
-        """Height and width of the pooling, (1, 1) without."""
-        return (self.pool.attributes["filter_h"], self.pool.attributes["filter_w"]) if self.pool else (1, 1)
-
-    @property
-    def source(self) -> Tensor:
-        """The stage's input."""
-        return self.front.inputs[0]
-
-    @property
-    def out(self) -> Tensor:
-        """The stage's output."""
-        return self.nodes[-1].output
-
-    @property
-    def rows(self) -> int:
-        """Input rows held: those that one row of output needs."""
-        return (self.pool_size[0] - 1) * self.front.attributes["stride_h"] + self.kernel[0]
-
-    @property
-    def advance(self) -> int:
-        """Input rows that are dropped after one row of output."""
-        return self.pool_size[0] * self.front.attributes["stride_h"]
-
-    @property
-    def width(self) -> int:
-        """Columns of a stored row, with the padding."""
-        stride = self.front.attributes["stride_w"]
-        needed = (self.front.output.shape[2] - 1) * stride + self.kernel[1]
-        return max(self.front.attributes["pad_left"] + self.source.shape[2], needed)
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a stored row: planes of one channel (depthwise) or pixels of all channels."""
-        return self.width * self.source.shape[3]
-
-    @property
-    def pad_bottom(self) -> int:
-        """Rows of padding below the input."""
-        a = self.front.attributes
-        needed = (self.front.output.shape[1] - 1) * a["stride_h"] + self.kernel[0]
-        return max(0, needed - a["pad_top"] - self.source.shape[1])
-
-    @property
-    def pitch(self) -> int:
-        """Bytes of one pixel between depthwise and pointwise."""
-        return 1 if self.single else -(-self.source_channels // 4) * 4
-
-    @property
-    def source_channels(self) -> int:
-        """Input channels of the point."""
-        return self.point.inputs[0].shape[3]
-
-    @property
-    def row_fours(self) -> int:
-        """Words of one row under the matrix's filter."""
-        return self.pitch // 4 if self.depth else -(-self.kernel[1] * self.source_channels // 4)
-
-    @property
-    def fours(self) -> int:
-        """Words of one filter of the matrix."""
-        return self.row_fours * (1 if self.depth else self.kernel[0])
-
-    @property
-    def pixels(self) -> int:
-        """Pixels that the matrix takes at a time: those under the pooling, else what wastes least."""
-        columns = self.point.output.shape[2]
-        return 4 if self.pool or 23 * -(-columns // 4) < 17 * -(-columns // 3) else 3
-
-    @property
-    def single(self) -> bool:
-        """One channel, then a maximum: only the extremes of four pixels matter."""
-        return self.depth is not None and self.source.shape[3] == 1 and self.pool_kind == "max"
-
-    @property
-    def image(self) -> bool:
-        """Whether this is a 3x3 convolution over one channel, then a maximum over 2x2: a kernel of its own."""
-        a = self.front.attributes
-        plain = self.depth is None and self.source.shape[3] == 1 and a["stride_h"] == a["stride_w"] == 1
-        return plain and self.kernel == (3, 3) and self.pool_kind == "max" and self.pool_size == (2, 2)
-
-    @property
-    def matrix(self) -> bool:
-        """Whether the matrix kernel computes the point (not a kernel for a single channel)."""
-        return not self.single and not self.image
-
-    @property
-    def pool_kind(self) -> str:
-        """ "max", "mean" or "" without pooling."""
-        return "" if self.pool is None else "max" if self.pool.op == "MAX_POOL_2D" else "mean"
 
 
 @dataclasses.dataclass
@@ -168,24 +41,28 @@ class Head:
 
 @dataclasses.dataclass
 class Pipeline:
-    """The stages, the head before them, and the MEAN over time and frequency that may end them."""
+    """The stages, the head before them, and the mean over time and frequency that may end them.
 
+    ``targets``: who receives the rows of ``source``.
+    """
+
+    source: Tensor
     stages: list[Stage]
-    mean: Node | None
+    fifos: list[Fifo]
+    result: Tensor
+    targets: list[Target] = dataclasses.field(default_factory=list)
+    mean: Node | None = None
     head: Head | None = None
     n_bytes: int = 0  # rows of all stages
     scratch_bytes: int = 0
-    final: int = 0  # offset of the last stage's rows, where no MEAN ends the chain
-
-    @property
-    def result(self) -> Tensor:
-        """The tensor that the rest of the network reads."""
-        return self.mean.output if self.mean else self.stages[-1].out
+    final: int = 0  # offset of the last stage's rows, where no mean ends the chain
 
     @property
     def streams(self) -> bool:
         """Whether only new rows need computing: no layer pads in time or hears the whole window first."""
-        return self.head is None and all(s.front.attributes["pad_top"] == 0 and s.pad_bottom == 0 for s in self.stages)
+        padded = any(s.front.attributes["pad_top"] or s.pad_bottom or s.rows < s.advance for s in self.stages)
+        chain = all(len(t) == 1 for t in (self.targets, *(s.targets for s in self.stages)))
+        return self.head is None and not padded and not self.fifos and chain
 
     @property
     def row_stride(self) -> int:
@@ -198,50 +75,246 @@ class Pipeline:
         before = [self.head.peak, self.head.difference] if self.head else []
         return before + [n for s in self.stages for n in s.nodes] + ([self.mean] if self.mean else [])
 
+    @property
+    def counters(self) -> int:
+        """How many rows are counted: those of each stage and queue, and those of the result."""
+        return len(self.stages) + len(self.fifos) + 1
+
+
+class _Finder:
+    """Grows a pipeline from ``source``, node by node in the order of execution."""
+
+    def __init__(self, graph: Graph, source: Tensor, taken: set[int], most_stages: int):
+        self._graph, self._taken, self._most = graph, taken, most_stages
+        self._source = source
+        self._makers: dict[int, int] = {id(source): -1}  # tensor -> the stage that makes it
+        self._same: dict[int, Tensor] = {}  # relabelled tensor -> the tensor
+        self._views: dict[int, list[Tensor]] = {}  # tensor -> its relabelled forms
+        self.stages: list[Stage] = []
+        self._adds: dict[int, tuple[int, Tensor]] = {}
+        self._covered: set[int] = set()
+        self._readers: dict[int, list[Node]] = {}
+        for node in graph.nodes:
+            for tensor in node.variable_inputs:
+                self._readers.setdefault(id(tensor), []).append(node)
+        self._outputs = {id(t) for t in graph.outputs}
+
+    def grow(self) -> Pipeline | None:
+        """Return the longest pipeline of which the rest of the network reads one tensor."""
+        best = None
+        for node in self._graph.nodes:
+            if id(node) in self._taken or id(node) in self._covered:
+                continue
+            if not self._take(node):
+                continue
+            self._covered.add(id(node))
+            if node.op != "ALIAS":
+                best = self._cut() or best
+        return best
+
+    def _root(self, tensor: Tensor) -> Tensor:
+        return self._same.get(id(tensor), tensor)
+
+    def _inside(self, tensor: Tensor) -> bool:
+        return id(self._root(tensor)) in self._makers
+
+    def _take(self, node: Node) -> bool:
+        inputs = node.variable_inputs
+        if not inputs or not all(self._inside(t) for t in inputs):
+            return False
+        if node.op == "ALIAS":
+            if node.output.shape != self._root(inputs[0]).shape:
+                return False
+            self._same[id(node.output)] = root = self._root(inputs[0])
+            self._views.setdefault(id(root), []).append(node.output)
+            return True
+        if is_elementwise(node):
+            return self._add(node)
+        if len(self.stages) >= self._most:
+            return False
+        stage = make_stage(self._graph, node)
+        if isinstance(stage, str) or stage.front.inputs[0].shape != self._root(inputs[0]).shape:
+            return False
+        self.stages.append(stage)
+        self._covered |= {id(n) for n in stage.nodes} | {id(node)}
+        self._makers[id(stage.out)] = len(self.stages) - 1
+        return True
+
+    def _add(self, node: Node) -> bool:
+        """Give an element-wise node to the stage that makes its operand, or the later one of its two."""
+        operands = [self._root(t) for t in node.variable_inputs]
+        if len(operands) == 2 and operands[0] is operands[1]:
+            return False
+        for own, other in ((operands[-1], operands[0]), (operands[0], operands[-1])):
+            k = self._makers[id(own)]
+            if k < 0 or self.stages[k].out is not own or only_consumer(self._graph, own) is not node:
+                continue
+            stage = self.stages[k]
+            stage.posts.append(Post(node, own, None))
+            if own is not other:
+                self._adds[id(node)] = (k, other)
+            self._makers[id(node.output)] = k
+            if own is other or self._cut(trial=True) is not None:
+                return True
+            stage.posts.pop()
+            del self._adds[id(node)], self._makers[id(node.output)]
+        return False
+
+    def _cut(self, trial: bool = False) -> Pipeline | None:
+        """Return the pipeline of all that was taken, if the rest of the network reads only its last tensor."""
+        if not self.stages:
+            return None
+        for high_first in (True, False):
+            made = self._link(high_first, trial)
+            if made is not None:
+                return made
+        return None
+
+    def _link(self, high_first: bool, trial: bool) -> Pipeline | None:
+        stages = [dataclasses.replace(s, posts=[dataclasses.replace(p) for p in s.posts]) for s in self.stages]
+        fifos: list[Fifo] = []
+        targets: dict[int, list[Target]] = {}
+        order = range(len(stages))
+        for k in reversed(order) if high_first else order:
+            targets.setdefault(id(self._root(stages[k].source)), []).append(Target("stage", k))
+        for stage in stages:
+            for post in stage.posts:
+                if id(post.node) in self._adds:
+                    other = self._adds[id(post.node)][1]
+                    post.fifo = len(fifos)
+                    targets.setdefault(id(other), []).insert(0, Target("fifo", len(fifos)))
+                    fifos.append(Fifo(other))
+        covered = {id(n) for s in stages for n in s.nodes} | self._covered
+        outside = []
+        for stage in stages:
+            views = [stage.out, *self._views.get(id(stage.out), [])]
+            read = any(id(n) not in covered for t in views for n in self._readers.get(id(t), []))
+            if read or any(id(t) in self._outputs for t in views) or id(stage.out) not in targets:
+                outside.append(stage.out)
+            stage.targets = targets.get(id(stage.out), [])
+        if len(outside) != 1 and not trial:
+            return None
+        final = next(s for s in stages if s.out is outside[0])
+        final.targets = [*final.targets, Target("final")]
+        made = Pipeline(self._source, stages, fifos, final.out, targets.get(id(self._source), []))
+        return made if _schedule(made) else None
+
+
+def _schedule(pipeline: Pipeline) -> bool:
+    """Run the pipeline with counters alone: False where a queue would be read empty; sets the queues' lengths."""
+    stages, fifos = pipeline.stages, pipeline.fifos
+    held = [s.front.attributes["pad_top"] for s in stages]
+    waiting, made = [0] * len(fifos), [0]
+
+    class Empty(Exception):
+        pass
+
+    def deliver(targets: list[Target]) -> None:
+        for t in targets:
+            if t.kind == "fifo":
+                waiting[t.index] += 1
+                fifos[t.index].rows = max(fifos[t.index].rows, waiting[t.index])
+            elif t.kind == "final":
+                made[0] += 1
+        for t in targets:
+            if t.kind == "stage":
+                advance(t.index)
+
+    def advance(k: int) -> None:
+        held[k] += 1
+        if held[k] < stages[k].rows:
+            return
+        held[k] = stages[k].rows - stages[k].advance
+        for post in stages[k].posts:
+            if post.fifo is not None:
+                if waiting[post.fifo] == 0:
+                    raise Empty
+                waiting[post.fifo] -= 1
+        deliver(stages[k].targets)
+
+    try:
+        for _ in range(pipeline.source.shape[1]):
+            deliver(pipeline.targets)
+        for k, stage in enumerate(stages):
+            for _ in range(stage.pad_bottom):
+                advance(k)
+    except Empty:
+        return False
+    return made[0] == pipeline.result.shape[1] and not any(waiting)
+
 
 def find(graph: Graph) -> Pipeline | None:
     """Return the pipeline at the start of the network, or None."""
-    if len(graph.inputs) != 1:
+    if len(graph.inputs) != 1 or graph.inputs[0].dtype != "int8":
         return None
     tensor = _through_aliases(graph, graph.inputs[0])
     head = _head(graph, tensor)
     if head:
         tensor = head.difference.output
-    stages: list[Stage] = []
-    while True:
-        tensor = _through_aliases(graph, tensor)
-        stage = _stage(graph, tensor)
-        if stage is None:
-            break
-        stages.append(stage)
-        tensor = stage.out
-    if not stages or stages[0].source.shape[1] < 2 or graph.inputs[0].dtype != "int8":
+    if len(tensor.shape) != 4 or tensor.shape[1] < 2:
         return None
-    last = stages[-1].out
-    mean = _only_consumer(graph, last)
-    if mean is not None and mean.op == "MEAN":
-        axes = {int(i) % 4 for i in mean.inputs[1].data.reshape(-1)}
-        large = {i for i in range(3) if last.shape[i] > 1}
-        if not (large <= axes and 3 not in axes) or last.shape[2] > 255:
-            mean = None
-    else:
-        mean = None
-    pipeline = Pipeline(stages, mean, head)
+    readers = graph.consumers(tensor)
+    if graph.is_output(tensor) or not readers:
+        return None
+    tensor = _through_aliases(graph, tensor)
+    pipeline = _grown(graph, tensor, set(), head)
+    if pipeline is not None and pipeline.mean is None:
+        pipeline.final = pipeline.n_bytes
+        pipeline.n_bytes += _round8(pipeline.result.n_bytes)
+    return pipeline
+
+
+def find_more(graph: Graph, taken: set[int], alone: bool = False) -> list[Pipeline]:
+    """Return the pipelines that start inside the network, for nodes not in ``taken`` (ids; changed in place).
+
+    ``alone``: every convolution by itself (for tests).
+    """
+    found = []
+    for node in graph.nodes:
+        if id(node) in taken or node.op not in ("CONV", "DEPTHWISE") or isinstance(make_stage(graph, node), str):
+            continue
+        pipeline = _grown(graph, node.inputs[0], taken, None, 1 if alone else 1 << 30)
+        if pipeline is not None:
+            found.append(pipeline)
+            taken |= {id(n) for n in graph.nodes if any(n.output is m.output for m in pipeline.nodes)}
+    return found
+
+
+def _grown(graph: Graph, source: Tensor, taken: set[int], head: Head | None, most: int = 1 << 30) -> Pipeline | None:
+    pipeline = _Finder(graph, source, taken, most).grow()
+    if pipeline is None:
+        return None
+    pipeline.head = head
+    last = pipeline.result
+    stage = next(s for s in pipeline.stages if s.out is last)
+    mean = only_consumer(graph, last)
+    if stage.targets == [Target("final")] and mean is not None and _is_mean(mean, last):
+        pipeline.mean, pipeline.result = mean, mean.output
+        stage.targets = [Target("sums")]
     _place(pipeline)
     return pipeline
 
 
+def _is_mean(node: Node, source: Tensor) -> bool:
+    """Whether a MEAN or AVERAGE_POOL_2D takes the mean over all rows and columns of each channel."""
+    if source.shape[2] > 255:
+        return False
+    if node.op == "AVERAGE_POOL_2D":
+        a = node.attributes
+        whole = (a["filter_h"], a["filter_w"]) == source.shape[1:3] and node.output.shape[1:3] == (1, 1)
+        return whole and source.shape[1] * source.shape[2] <= 1 << 20
+    if node.op != "MEAN":
+        return False
+    axes = {int(i) % 4 for i in node.inputs[1].data.reshape(-1)}
+    return {i for i in range(3) if source.shape[i] > 1} <= axes and 3 not in axes
+
+
 def _through_aliases(graph: Graph, tensor: Tensor) -> Tensor:
-    node = _only_consumer(graph, tensor)
+    node = only_consumer(graph, tensor)
     while node is not None and node.op == "ALIAS" and len(node.output.shape) == 4:
         tensor = node.output
-        node = _only_consumer(graph, tensor)
+        node = only_consumer(graph, tensor)
     return tensor
-
-
-def _only_consumer(graph: Graph, tensor: Tensor) -> Node | None:
-    consumers = graph.consumers(tensor)
-    return consumers[0] if len(consumers) == 1 and not graph.is_output(tensor) else None
 
 
 def _head(graph: Graph, tensor: Tensor) -> Head | None:
@@ -252,88 +325,40 @@ def _head(graph: Graph, tensor: Tensor) -> Head | None:
     if pool.op != "MAX_POOL_2D" or pool.output.shape[1:3] != (1, 1) or difference.op != "SUB":
         return None
     window = (pool.attributes["filter_h"], pool.attributes["filter_w"])
-    whole = window == tensor.shape[1:3] and _only_consumer(graph, pool.output) is difference
+    whole = window == tensor.shape[1:3] and only_consumer(graph, pool.output) is difference
     return Head(pool, difference) if whole and difference.output.shape == tensor.shape else None
-
-
-def _stage(graph: Graph, tensor: Tensor) -> Stage | None:
-    node = _only_consumer(graph, tensor)
-    if node is None or len(tensor.shape) != 4 or tensor.shape[0] != 1:
-        return None
-    depth = None
-    if node.op == "CONV" and _is_single_depthwise(node):
-        follower = _only_consumer(graph, node.output)
-        if follower is not None and _is_point(follower):
-            node = _as_depthwise(node)
-    if node.op == "DEPTHWISE":
-        depth, node = node, _only_consumer(graph, node.output)
-        if node is None or not _is_point(node):
-            return None
-    if node.op != "CONV" or node.attributes["group_in"] != node.inputs[0].shape[3]:
-        return None
-    stage = Stage(depth, node, _fusable_pool(graph, node))
-    a = stage.front.attributes
-    if a["dilation_h"] != 1 or a["dilation_w"] != 1:
-        return None
-    if a["pad_top"] >= stage.rows or stage.rows < stage.advance or stage.row_bytes > 32767:
-        return None
-    stage.depth_channels = requantize.channels(depth) if depth else None
-    stage.point_channels = requantize.channels(node)
-    if stage.matrix and not matrix.packable(node.attributes["weights"]):
-        return None
-    if stage.point_channels.fast is None or (depth is not None and stage.depth_channels.fast is None):
-        return None
-    return stage
-
-
-def _is_point(node: Node) -> bool:
-    a = node.attributes
-    if node.op != "CONV" or a["group_in"] != node.inputs[0].shape[3]:
-        return False
-    padded = a["pad_top"] or a["pad_left"] or node.inputs[0].shape[1:3] != node.output.shape[1:3]
-    return a["weights"].shape[1:3] == (1, 1) and a["stride_h"] == a["stride_w"] == 1 and not padded
-
-
-def _is_single_depthwise(node: Node) -> bool:
-    return node.inputs[0].shape[3] == 1 and node.output.shape[3] == 1
-
-
-def _as_depthwise(node: Node) -> Node:
-    weights = np.ascontiguousarray(node.attributes["weights"].transpose(1, 2, 3, 0)[:, :, 0, :])
-    return Node("DEPTHWISE", node.inputs, node.outputs, {**node.attributes, "weights": weights})
-
-
-def _fusable_pool(graph: Graph, point: Node) -> Node | None:
-    pool = _only_consumer(graph, point.output)
-    if pool is None or pool.op not in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
-        return None
-    a, source, out = pool.attributes, pool.inputs[0], pool.output
-    h, w = a["filter_h"], a["filter_w"]
-    if (h, w) != (a["stride_h"], a["stride_w"]) or a["activation"] != "NONE" or h * w > _MAX_POOL_AREA:
-        return None
-    if out.shape[1] != source.shape[1] // h or out.shape[2] != source.shape[2] // w:
-        return None
-    return None if pool.op == "AVERAGE_POOL_2D" and h * w == 3 else pool
 
 
 def _place(pipeline: Pipeline) -> None:
     offset, scratch = 0, 0
     for stage in pipeline.stages:
         stage.ring = offset
-        offset += -(-(stage.rows * stage.row_bytes + 4) // 8) * 8  # a word is read past the last row
+        offset += _round8(stage.rows * stage.row_bytes + 4)  # a word is read past the last row
         stage.scratch = 8 * stage.pixels * stage.fours if stage.matrix else 0
         if stage.depth:  # an odd row writes one pixel more
-            stage.values = -(-stage.pitch * (stage.pool_size[0] * stage.point.output.shape[2] + 1) // 8) * 8
+            stage.values = _round8(stage.pitch * (stage.pool_size[0] * stage.point.output.shape[2] + 1))
             stage.scratch += stage.values
-        if pipeline.mean and stage is pipeline.stages[-1] and stage.pool:  # a row, before it is added up
-            stage.row = stage.scratch
+        stage.row = stage.scratch
+        if _gathers(stage, pipeline.stages):
             stage.scratch += stage.out.shape[2] * stage.out.shape[3]
-        scratch = max(scratch, -(-stage.scratch // 8) * 8)
+        scratch = max(scratch, _round8(stage.scratch))
+    for fifo in pipeline.fifos:
+        fifo.offset = offset
+        offset += _round8(fifo.rows * fifo.row_bytes)
     if pipeline.head:
         shape = pipeline.head.peak.inputs[0].shape
         pipeline.head.row, pipeline.head.value = offset, offset + shape[2] * shape[3]
-        offset += -(-(shape[2] + 1) * shape[3] // 8) * 8
-    if pipeline.mean is None:
-        pipeline.final = offset
-        offset += -(-pipeline.stages[-1].out.n_bytes // 8) * 8
+        offset += _round8((shape[2] + 1) * shape[3])
     pipeline.n_bytes, pipeline.scratch_bytes = offset, scratch
+
+
+def _gathers(stage: Stage, stages: list[Stage]) -> bool:
+    """Whether a row lies in scratch memory before it goes to who receives it."""
+    kinds = {t.kind for t in stage.targets}
+    if any(t.kind == "stage" and not stages[t.index].depth for t in stage.targets) or "final" in kinds:
+        return False
+    return bool(stage.posts) or len(stage.targets) > 1 or (kinds == {"sums"} and (bool(stage.pool) or not stage.matrix))
+
+
+def _round8(n: int) -> int:
+    return -(-n // 8) * 8

@@ -27,6 +27,7 @@ class _Storage:
     last: int
     kind: str = "arena"
     place: int = 0
+    fixed: bool = False  # not in the caller's memory
 
 
 def make_plan(steps: list[Step], inputs: list[Tensor], outputs: list[Tensor]) -> Plan:
@@ -79,7 +80,7 @@ def _storages(
                 over.last = last
                 storage[id(tensor)] = over
             else:
-                storage[id(tensor)] = _Storage(tensor.n_bytes, i, last)
+                storage[id(tensor)] = _Storage(tensor.n_bytes, i, last, fixed=step.rows is not None)
     return storage
 
 
@@ -95,7 +96,7 @@ def _take_outputs(
     copies: list[tuple[Tensor, int]] = []
     for i, tensor in enumerate(outputs):
         s = storage[root[id(tensor)]]
-        if s.kind == "arena" and s.first > inputs_end and s.n_bytes == tensor.n_bytes:
+        if s.kind == "arena" and not s.fixed and s.first > inputs_end and s.n_bytes == tensor.n_bytes:
             s.kind, s.place = "output", i
         elif not (s.kind == "output" and s.place == i):
             copies.append((tensor, i))

@@ -26,6 +26,7 @@ class Channels:
     general: list[tuple[int, int, int, int]]
     limit: str
     range_: tuple[int, int]
+    reason: str = ""  # why fast is None
 
     @property
     def range_text(self) -> str:
@@ -54,7 +55,8 @@ def channels(node: Node, fold: bool = True) -> Channels:
     elif (low, high) == (out.zero_point, 127):
         limit = RELU
     fast: list[tuple[int, int, int, int]] | None = []
-    general = []
+    general: list[tuple[int, int, int, int]] = []
+    reason = ""
     same = constant_bytes(node)
     for i, bias in enumerate(a["bias"].tolist()):
         multiplier, shift = fixedpoint.quantize_multiplier(ratio(node, i))
@@ -63,8 +65,10 @@ def channels(node: Node, fold: bool = True) -> Channels:
         row = _fast(bias, folded, int(sizes[i]), multiplier, shift, out.zero_point)
         if same[i] != VARIES:  # whatever is summed: the product is 0, and the rounding holds the byte
             row = (0, 0, 2 * int(same[i]) + 1, 1) if int(sizes[i]) * 384 < _LARGEST else None
+        if row is None and not reason:
+            reason = f"the scales of channel {i} (ratio {ratio(node, i):.3g}, bias {bias}) need 64-bit rescaling"
         fast = None if row is None or fast is None else [*fast, row]
-    return Channels(fast, general, limit, (low, high))
+    return Channels(fast, general, limit, (low, high), reason)
 
 
 def constant_bytes(node: Node, values: np.ndarray | None = None) -> np.ndarray:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cheep.compiler import matrix
+from cheep.compiler import fixedpoint, lower, matrix
 from cheep.compiler.constants import Constants
 from cheep.compiler.lower import mean_constants, title, wrapper_name
-from cheep.compiler.pipeline import Pipeline, Stage
+from cheep.compiler.pipeline import Pipeline
+from cheep.compiler.stages import Stage, Target, row_node
 
 
 def taps(weights: np.ndarray) -> np.ndarray:
@@ -23,18 +24,56 @@ def taps(weights: np.ndarray) -> np.ndarray:
 
 
 class Writer:
-    """The C functions of a pipeline. ``memory`` is the type of the network's memory."""
+    """The C functions of a pipeline.
 
-    def __init__(self, pipeline: Pipeline, prefix: str, memory: str, constants: Constants):
+    Parameters
+    ----------
+    memory : str
+        The type of the network's memory.
+    base : int
+        Where the pipeline's rows begin in it.
+    scratch : int
+        Where its scratch begins.
+    counter : int
+        The first of its counters in ``memory->held``.
+    final : str
+        Expression of the result's place, where no mean ends the pipeline.
+    sums : str
+        Expression of the mean's sums.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, prefix: str, memory: str, constants: Constants,
+        base: int = 0, scratch: int = 0, counter: int = 0, final: str = "", sums: str = "memory->sums",
+    ):  # fmt: skip
         self._p, self._prefix, self._memory, self._constants = pipeline, prefix, memory, constants
+        self._base, self._scratch, self._counter, self._final, self._sums = base, scratch, counter, final, sums
         self.kernels: set[str] = set()
         self.wrappers: set[tuple[str, str]] = set()
         self._packed: dict[str, matrix.Packed] = {}
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline."""
+        return self._p
+
+    @property
+    def made(self) -> str:
+        """Expression of the counter of the result's rows."""
+        return f"memory->held[{self._counter + len(self._p.stages) + len(self._p.fifos)}]"
+
+    def _held(self, k: int) -> str:
+        return f"memory->held[{self._counter + k}]"
+
+    def _waiting(self, j: int) -> str:
+        return f"memory->held[{self._counter + len(self._p.stages) + j}]"
+
     def functions(self) -> list[str]:
-        """Return the text of the stage functions, last stage first."""
+        """Return the text of the stage functions, after declarations of those that are called earlier."""
         n = len(self._p.stages)
-        return [line for k in reversed(range(n)) for line in self._stage(k)]
+        called = {t.index for k in range(n) for t in self._p.stages[k].targets if t.kind == "stage" and t.index <= k}
+        head = [f"static void {self._prefix}_advance{k + 1}({self._memory} *memory);" for k in sorted(called)]
+        return [*head, *(line for k in reversed(range(n)) for line in self._stage(k))]
 
     def _stage(self, k: int) -> list[str]:
         stage = self._p.stages[k]
@@ -48,47 +87,119 @@ class Writer:
             f"/* Stage {k + 1}: {head}.",
             f" * A row is complete; rows int8{size} [row]{layout} -> one row of {out.shape[2]} x {out.shape[3]}. */",
             f"static void {self._prefix}_advance{k + 1}({self._memory} *memory) {{",
-            f"if (++memory->held[{k}] < {stage.rows}) {{",
+            f"if (++{self._held(k)} < {stage.rows}) {{",
             "return;",
             "}",
             "int8_t *const bytes = (int8_t *)memory->words;",
-            f"int8_t *const rows = bytes + {stage.ring};",
+            f"int8_t *const rows = bytes + {self._base + stage.ring};",
         ]
-        lines += [] if stage.image else [f"int8_t *const scratch = bytes + {self._p.n_bytes};"]
-        target = self._target(k)
-        lines += target[0]
-        lines += self._depth(k) if stage.depth else []
-        lines += self._point(k, *target[1:])
+        body, where, place = self._target(stage)
+        body += self._depth(k) if stage.depth else []
+        body += self._point(k, *place)
+        body += self._posts(k, place[0])
+        columns, channels = out.shape[2:]
+        body += self._give(stage.targets, place[0], columns, channels, where) if where else []
+        if any("scratch" in line for line in body):
+            lines.append(f"int8_t *const scratch = bytes + {self._scratch};")
+        lines += body
         kept = stage.rows - stage.advance
-        if kept:
-            lines.append(f"memmove(rows, rows + {stage.advance * stage.row_bytes}, {kept * stage.row_bytes});")
-        lines.append(f"memory->held[{k}] = {kept};")
-        last = k + 1 == len(self._p.stages)
-        lines.append("++memory->rows;" if last else f"{self._prefix}_advance{k + 2}(memory);")
+        if kept > 0:
+            self.kernels.add("copy")
+            lines.append(f"cheep_copy(rows, rows + {stage.advance * stage.row_bytes}, {kept * stage.row_bytes});")
+        lines.append(f"{self._held(k)} = {kept};")
+        lines += [f"++{self.made};"] if any(t.kind in ("final", "sums") for t in stage.targets) else []
+        lines += [f"{self._prefix}_advance{t.index + 1}(memory);" for t in stage.targets if t.kind == "stage"]
         return [*lines, "}", ""]
 
-    def _target(self, k: int) -> tuple[list[str], str, int, int]:
-        """Return (declarations, expression of the output row, step of a channel, step of a pixel)."""
-        stages, out = self._p.stages, self._p.stages[k].out
-        if k + 1 < len(stages):
-            after = stages[k + 1]
-            left = after.front.attributes["pad_left"] * (1 if after.depth else out.shape[3])
-            text = f"bytes + {after.ring + left} + memory->held[{k + 1}] * {after.row_bytes}"
-            steps = (after.width, 1) if after.depth else (1, out.shape[3])
-            return [f"int8_t *const out = {text};"], "out", *steps
-        if self._p.mean:
-            return [], "memory->sums", 0, 0
-        row, rows = out.shape[2] * out.shape[3], out.shape[1]
-        lines = [f"int8_t *const made = bytes + {self._p.final};"]
-        if self._p.streams:
-            lines += [
-                f"if (memory->rows == {rows}) {{ /* the oldest row leaves */",
-                f"memmove(made, made + {row}, {row * (rows - 1)});",
-                f"memory->rows = {rows - 1};",
-                "}",
-            ]
-        lines.append(f"int8_t *const out = made + memory->rows * {row};")
-        return lines, "out", 1, out.shape[3]
+    def _ring(self, k: int) -> str:
+        """Expression of the place of the next row of stage ``k``, without its padding."""
+        stage = self._p.stages[k]
+        held = self._held(k)
+        if stage.rows < stage.advance:  # rows between two filters are written, and written over
+            held = f"({held} > 0 ? {held} : 0)"
+        left = stage.front.attributes["pad_left"] * (1 if stage.depth else stage.source.shape[3])
+        return f"bytes + {self._base + stage.ring + left} + {held} * {stage.row_bytes}"
+
+    def _target(self, stage: Stage) -> tuple[list[str], str, tuple[str, int, int]]:
+        """Return (declarations, kind of the place, (the place, step of a channel, step of a pixel)).
+
+        The kind is that of the target whose memory the row is written to ("scratch": of none), from where the others
+        get it; "" where there is one target, written straight.
+        """
+        columns, channels = stage.out.shape[2:]
+        plain = ("out", 1, channels)
+        first = next((t for t in stage.targets if t.kind == "stage" and not self._p.stages[t.index].depth), None)
+        if len(stage.targets) == 1 and not stage.posts:
+            target = stage.targets[0]
+            if target.kind == "sums":
+                return [], "", ("sums", 1, channels)
+            if target.kind == "stage" and first is None:
+                after = self._p.stages[target.index]
+                return [f"int8_t *const out = {self._ring(target.index)};"], "", ("out", after.width, 1)
+        if first is not None:
+            return [f"int8_t *const out = {self._ring(first.index)};"], "stage", plain
+        if Target("final") in stage.targets:
+            row, rows = columns * channels, stage.out.shape[1]
+            lines = [f"int8_t *const made = {self._final};"]
+            if self._p.streams:
+                lines += [
+                    f"if ({self.made} == {rows}) {{ /* the oldest row leaves */",
+                    f"memmove(made, made + {row}, {row * (rows - 1)});",
+                    f"{self.made} = {rows - 1};",
+                    "}",
+                ]
+            return [*lines, f"int8_t *const out = made + {self.made} * {row};"], "final", plain
+        return [f"int8_t *const out = scratch + {stage.row};"], "scratch", plain
+
+    def _posts(self, k: int, row: str) -> list[str]:
+        """Element-wise nodes on the row, in place; what waits in a queue is taken out of it."""
+        stage, code = self._p.stages[k], []
+        for i, post in enumerate(stage.posts):
+            node = row_node(post.node)
+            step = lower.lower(node, f"{self._prefix}_post{k + 1}_{i}", self._constants)
+            self.kernels |= step.kernels
+            self.wrappers |= step.wrappers
+            places = [row, row]
+            if post.fifo is not None:
+                fifo = self._p.fifos[post.fifo]
+                first = f"bytes + {self._base + fifo.offset}"
+                places = [row if t is post.source else first for t in post.node.inputs]
+            by_tensor = {id(t): p for t, p in zip(node.inputs, places, strict=False)} | {id(node.output): row}
+            code += [f"/* {step.title} */", *step.lines(lambda t, by_tensor=by_tensor: by_tensor[id(t)], "")]
+            if post.fifo is not None and fifo.rows > 1:
+                self.kernels.add("copy")
+                at, n, waiting = self._base + fifo.offset, fifo.row_bytes, self._waiting(post.fifo)
+                code += [f"--{waiting};", f"cheep_copy(bytes + {at}, bytes + {at + n}, {waiting} * {n});"]
+            elif post.fifo is not None:
+                code.append(f"{self._waiting(post.fifo)} = 0;")
+        return code
+
+    def _give(self, targets: list[Target], row: str, columns: int, channels: int, where: str) -> list[str]:
+        """Give a row to every target; ``where``: the kind of the first that holds it already."""
+        code, n = [], columns * channels
+        for target in targets:
+            planar = target.kind == "stage" and self._p.stages[target.index].depth is not None
+            if target.kind == where and not planar:
+                where = ""
+                continue
+            if target.kind == "sums":
+                self.kernels.add("add_up")
+                code.append(f"cheep_add_up({row}, {columns}, {channels}, {self._sums});")
+            elif planar and channels > 1:
+                self.kernels.add("planes")
+                width = self._p.stages[target.index].width
+                code.append(f"cheep_planes({row}, {columns}, {channels}, {self._ring(target.index)}, {width});")
+            else:
+                self.kernels.add("copy")
+                if target.kind == "stage":
+                    to = self._ring(target.index)
+                elif target.kind == "final":
+                    to = f"{self._final} + {self.made} * {n}"
+                else:
+                    at = self._base + self._p.fifos[target.index].offset
+                    to = f"bytes + {at} + {self._waiting(target.index)}++ * {n}"
+                code.append(f"cheep_copy({to}, {row}, {n});")
+        return code
 
     def _depth(self, k: int) -> list[str]:
         stage = self._p.stages[k]
@@ -139,7 +250,7 @@ class Writer:
                 return self._single(stage, name, rows, channels, n, columns, made, out, step, pixel_step)
             return self._image(stage, name, rows, channels, n, made, out, step, pixel_step)
         shape, rows = self._matrix(stage, name, step, pixel_step)
-        sums = self._p.mean is not None and k + 1 == len(self._p.stages)
+        sums = out == "sums"
         kind = stage.pool_kind or ("sum" if sums else "store")
         packed = self._packed[name]
         kernel = f"{kind}{stage.pixels}" + "_wide" * (packed.chunk < packed.fours)
@@ -149,26 +260,26 @@ class Writer:
         if not sums:
             return [f"{call}, {out});"]
         if not stage.pool:
-            return [f"{call}, memory->sums);"]
-        return [
-            f"int8_t *const row = scratch + {stage.row};", f"{call}, row);", f"for (int i = 0; i < {made}; ++i) {{",
-            f"for (int c = 0; c < {n}; ++c) {{", f"memory->sums[c] += row[{n} * i + c];", "}", "}",
-        ]  # fmt: skip
+            return [f"{call}, {self._sums});"]
+        self.kernels.add("add_up")
+        row = f"scratch + {stage.row}"
+        return [f"{call}, {row});", f"cheep_add_up({row}, {made}, {n}, {self._sums});"]
 
     def _matrix(self, stage: Stage, name: str, step: int, pixel_step: int) -> tuple[str, str]:
         """Define the ``cheep_matrix`` of a stage; returns it and the first row under the filter."""
         point, channels = stage.point, stage.point_channels
-        packed = self._packed[name] = matrix.pack(matrix.filter_rows(point.attributes["weights"]), channels)
+        filters = matrix.filter_rows(point.attributes["weights"], stage.pieces)
+        packed = self._packed[name] = matrix.pack(filters, channels)
         n, columns, pixels = len(channels.fast), point.output.shape[2], stage.pixels
         w = self._constants.array("int8_t", f"{name}_weights", packed.weights, f"{n} filters of {4 * packed.fours}")
         rows = self._constants.structs("cheep_channel", f"{name}_channels", packed.channels, 16)
         pool_h, pool_w = stage.pool_size
         if stage.depth:
-            dy, dx, row_step, base = columns * stage.pitch, stage.pitch, 0, "values"
+            dy, dx, row_step, base, piece_step = columns * stage.pitch, stage.pitch, 0, "values", 0
         else:
             a = stage.front.attributes
-            dx, row_step, base = a["stride_w"] * stage.source_channels, stage.row_bytes, "rows"
-            dy = a["stride_h"] * stage.row_bytes
+            dx, row_step, base = a["stride_w"] * stage.source_channels, a["dilation_h"] * stage.row_bytes, "rows"
+            dy, piece_step = a["stride_h"] * stage.row_bytes, a["dilation_w"] * stage.source_channels
         if stage.pool:
             offsets = [dy * y + dx * x for y in range(pool_h) for x in range(pool_w)]
             offsets, advance = [offsets[i % len(offsets)] for i in range(4)], pool_w * dx
@@ -177,13 +288,12 @@ class Writer:
             offsets, advance = [dx * i if i < pixels else 0 for i in range(4)], pixels * dx
             groups = -(-columns // pixels)
             last = columns - pixels * (groups - 1)
-        if self._p.mean is not None and stage is self._p.stages[-1] and stage.pool:
-            step, pixel_step = 1, n
         height = 1 if stage.depth else stage.kernel[0]
-        numbers = [n, height, stage.row_fours, packed.fours, groups, last, packed.chunk]
-        text = f"{w}, {rows}, {{{', '.join(map(str, offsets))}}}, {advance}, {row_step}, {step}, {pixel_step}, "
-        text += ", ".join(map(str, numbers)) + f", {{{channels.range_[0]}, {channels.range_[1]}}}"
-        return self._constants.struct("cheep_matrix", f"{name}_matrix", text, 60), base
+        numbers = [n, height, stage.pieces, stage.row_fours // stage.pieces, packed.fours, groups, last, packed.chunk]
+        text = f"{w}, {rows}, {{{', '.join(map(str, offsets))}}}, {advance}, {row_step}, {piece_step}, "
+        text += ", ".join(map(str, [step, pixel_step, *numbers]))
+        text += f", {{{channels.range_[0]}, {channels.range_[1]}}}"
+        return self._constants.struct("cheep_matrix", f"{name}_matrix", text, 64), base
 
     def _image(self, stage, name, rows, channels, n, made, out, step, pixel_step) -> list[str]:
         self.kernels.add("image_max")
@@ -196,11 +306,12 @@ class Writer:
     def _store(
         self, stage, loop: str, before: str, after: str, n: int, out: str, step: int, pixel_step: int
     ) -> list[str]:
-        """A loop over columns whose kernel writes its bytes to the next stage, or to be summed by the MEAN."""
-        if self._p.mean is None or stage is not self._p.stages[-1]:
+        """A loop over columns whose kernel writes its bytes to the next stage, or to be summed up by the mean."""
+        if out != "sums":
             return [loop, f"{before}{out} + x * {pixel_step}, {step}{after}", "}"]
-        add = [f"for (int c = 0; c < {n}; ++c) {{", "memory->sums[c] += made[c];", "}"]
-        return [loop, f"int8_t made[{n}];", f"{before}made, 1{after}", *add, "}"]
+        self.kernels.add("add_up")
+        row = f"scratch + {stage.row}"
+        return [loop, f"{before}{row}, 1{after}", f"cheep_add_up({row}, 1, {n}, {self._sums});", "}"]
 
     def _single(self, stage, name, rows, channels, n, columns, made, out, step, pixel_step) -> list[str]:
         self.kernels.add("single_max")
@@ -222,54 +333,55 @@ class Writer:
         code = []
         for k, stage in enumerate(self._p.stages):
             size = stage.rows * stage.row_bytes
-            code.append(f"memset(bytes + {stage.ring}, {stage.source.zero_point & 255}, {size});")
-            code.append(f"memory->held[{k}] = {stage.front.attributes['pad_top']};")
-        code.append("memory->rows = 0;")
+            code.append(f"memset(bytes + {self._base + stage.ring}, {stage.source.zero_point & 255}, {size});")
+            code.append(f"{self._held(k)} = {stage.front.attributes['pad_top']};")
+        code += [f"{self._waiting(j)} = 0;" for j in range(len(self._p.fifos))]
+        code.append(f"{self.made} = 0;")
         if self._p.mean:
-            code.append("memset(memory->sums, 0, sizeof memory->sums);")
+            code.append(f"memset({self._sums}, 0, {4 * self._p.mean.output.size});")
         return code
 
     def row(self, source: str) -> list[str]:
-        """Statements that give one input row at ``source`` to the first stage."""
-        stage = self._p.stages[0]
-        width, channels = stage.source.shape[2:]
-        left = stage.front.attributes["pad_left"]
-        to = f"bytes + {stage.ring} + memory->held[0] * {stage.row_bytes}"
-        if not stage.depth or channels == 1:
-            return [
-                f"memcpy({to} + {left * channels}, {source}, {width * channels});",
-                f"{self._prefix}_advance1(memory);",
-            ]
-        return [
-            f"int8_t *const to = {to} + {left};",
-            f"for (int c = 0; c < {channels}; ++c) {{",
-            f"for (int x = 0; x < {width}; ++x) {{",
-            f"to[c * {stage.width} + x] = ({source})[x * {channels} + c];",
-            "}", "}",
-            f"{self._prefix}_advance1(memory);",
-        ]  # fmt: skip
+        """Statements that give one input row at ``source`` to who reads it."""
+        columns, channels = self._p.source.shape[2:]
+        code = self._give(self._p.targets, source, columns, channels, "")
+        return code + [f"{self._prefix}_advance{t.index + 1}(memory);" for t in self._p.targets if t.kind == "stage"]
 
     def flush(self) -> list[str]:
         """Statements that push the padding below the window through the stages."""
         code = []
         for k, stage in enumerate(self._p.stages):
             if stage.pad_bottom:
+                ring = f"bytes + {self._base + stage.ring} + {self._held(k)} * {stage.row_bytes}"
                 code += [
                     f"for (int i = 0; i < {stage.pad_bottom}; ++i) {{",
-                    f"memset(bytes + {stage.ring} + memory->held[{k}] * {stage.row_bytes}, "
-                    f"{stage.source.zero_point & 255}, {stage.row_bytes});",
+                    f"memset({ring}, {stage.source.zero_point & 255}, {stage.row_bytes});",
                     f"{self._prefix}_advance{k + 1}(memory);",
                     "}",
                 ]
         return code
 
     def finish(self, sums: str, out: str) -> list[str]:
-        """Statements that make the MEAN's bytes at ``out`` from the sums."""
+        """Statements that make the mean's bytes at ``out`` from the sums."""
         mean = self._p.mean
+        loop = [f"for (int c = 0; c < {mean.output.size}; ++c) {{"]
+        if mean.op == "AVERAGE_POOL_2D":
+            self.kernels.add("limit")
+            n = mean.inputs[0].size // mean.output.size
+            low, high = fixedpoint.activation_range(
+                mean.attributes["activation"], mean.output.scale, mean.output.zero_point
+            )
+            return [
+                *loop,
+                f"const int32_t sum = {sums}[c];",
+                f"({out})[c] = cheep_limit((sum > 0 ? sum + {n // 2} : sum - {n // 2}) / {n}, {low}, {high});",
+                "}",
+            ]
+        self.kernels |= {"scale", "limit"}
         multiplier, shift, n = mean_constants(mean)
         zero = n * mean.inputs[0].zero_point
         return [
-            f"for (int c = 0; c < {mean.output.size}; ++c) {{",
+            *loop,
             f"({out})[c] = cheep_limit(cheep_scale({sums}[c] - {zero}, {multiplier}, {max(shift, 0)}, "
             f"{max(-shift, 0)}) + {mean.output.zero_point}, -128, 127);",
             "}",
