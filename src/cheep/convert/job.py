@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
-class Variant:
+class Converted:
     """One converted model and what was measured; accuracies are shares of right classes on ``judged``."""
 
     name: str
@@ -91,7 +91,7 @@ def fit_shape(data: ConversionData, shape: tuple[int, ...]) -> ConversionData:
     raise CheepError(f"{data.source}: examples of shape {tuple(have)}, the model takes {tuple(shape)}")
 
 
-def convert(source: SourceModel, data: ConversionData, config: ConvertConfig) -> Variant:
+def convert(source: SourceModel, data: ConversionData, config: ConvertConfig) -> Converted:
     """Make one variant of ``source`` and measure it on the judged split.
 
     Raises
@@ -113,7 +113,7 @@ def convert(source: SourceModel, data: ConversionData, config: ConvertConfig) ->
     floats = reference if reference.shape[1] > 1 else np.hstack([1 - reference, reference])
     found = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
     plain = None if model is None or aware else model
-    variant = Variant(
+    variant = Converted(
         name=config.name,
         model=tflite,
         config=config,
@@ -175,7 +175,7 @@ def _measure(tflite: bytes, x: np.ndarray) -> tuple[str, int | None, np.ndarray]
     return "yes", runtime.arena_bytes, outputs
 
 
-def _try_lookup(variant: Variant, x: np.ndarray) -> None:
+def _try_lookup(variant: Converted, x: np.ndarray) -> None:
     try:
         packed, _ = lookup.compress(variant.model)
     except CheepError as error:
@@ -194,7 +194,7 @@ def integer_sparsity(tflite: bytes) -> float:
 
 
 def write_exports(
-    variant: Variant, data: ConversionData, specs: dict[str, Any], folder: Path, stem: str, export: bool
+    variant: Converted, data: ConversionData, specs: dict[str, Any], folder: Path, stem: str, export: bool
 ) -> list[Path]:
     """Write ``STEM.tflite`` and ``specs.json``, and with ``export`` also C array, Python module and lookup form."""
     file = f"{stem}.tflite"
@@ -228,7 +228,7 @@ def write_exports(
     return [*written, folder / "specs.json"]
 
 
-def _write_bundle(variant: Variant, data: ConversionData, specs: dict[str, Any], folder: Path, file: str) -> bytes:
+def _write_bundle(variant: Converted, data: ConversionData, specs: dict[str, Any], folder: Path, file: str) -> bytes:
     """Write an audio detector with ``manifest.json``, as the headers of the firmware need it; return its bytes."""
     from cheep.config import DetectorConfig
     from cheep.convert.bundle import write_bundle
@@ -252,7 +252,7 @@ def _write_bundle(variant: Variant, data: ConversionData, specs: dict[str, Any],
     return (folder / file).read_bytes()
 
 
-def check_loss(variant: Variant, max_loss: float | None) -> None:
+def check_loss(variant: Converted, max_loss: float | None) -> None:
     """Raise GateError if the variant lost more than ``max_loss`` points of accuracy."""
     lost = 100 * (variant.float_accuracy - variant.accuracy)
     if max_loss is not None and lost > max_loss:

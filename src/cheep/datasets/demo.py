@@ -66,7 +66,7 @@ SIZES = {
 
 
 @dataclass(frozen=True)
-class Event:
+class Call:
     """One call in a recording; times in s from its start, SNR in dB against the background in 1-4 kHz."""
 
     label: str
@@ -168,7 +168,7 @@ def _write(folder: Path, seed: int, size: str) -> dict[str, object]:
         takes += [(BACKGROUND_LABEL, take) for take in range(plan.background_takes)]
         for number, (label, take) in enumerate(takes):
             rng = np.random.default_rng([seed, 2, index, number])
-            samples, events, kinds, snr_db = _recording(label, recordist, plan, rng)
+            samples, calls, kinds, snr_db = _recording(label, recordist, plan, rng)
             name = f"{label}/{label}_{recordist.name}_{take + 1}.wav"
             digest.update(_write_wav(folder / name, samples))
             individual = "" if label == BACKGROUND_LABEL else f"{label}-{recordist.name}"
@@ -187,7 +187,7 @@ def _write(folder: Path, seed: int, size: str) -> dict[str, object]:
                     "+".join(kinds),
                 )
             )
-            event_rows += [(name, *_event_row(event)) for event in events]
+            event_rows += [(name, *_call_row(call)) for call in calls]
             recordings[label] += 1
             duration_s += len(samples) / SAMPLE_RATE_HZ
     samples, soundscape = _soundscape(plan.soundscape_s, np.random.default_rng([seed, 3]))
@@ -197,7 +197,7 @@ def _write(folder: Path, seed: int, size: str) -> dict[str, object]:
     _write_csv(
         folder / "soundscape_events.csv",
         EVENT_COLUMNS,
-        [("soundscape.wav", *_event_row(event)) for event in soundscape],
+        [("soundscape.wav", *_call_row(call)) for call in soundscape],
     )
     summary: dict[str, object] = {
         "seed": seed,
@@ -207,7 +207,7 @@ def _write(folder: Path, seed: int, size: str) -> dict[str, object]:
         "recordists": plan.recordists,
         "duration_s": round(duration_s, 3),
         "soundscape_s": plan.soundscape_s,
-        "soundscape_events": {label: sum(event.label == label for event in soundscape) for label in VOICES},
+        "soundscape_events": {label: sum(call.label == label for call in soundscape) for label in VOICES},
         "total_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
     note = {"generator_version": GENERATOR_VERSION, "sha256": digest.hexdigest(), **summary}
@@ -223,13 +223,13 @@ def _draw_recordist(name: str, rng: np.random.Generator) -> _Recordist:
 
 def _recording(
     label: str, recordist: _Recordist, plan: _Size, rng: np.random.Generator
-) -> tuple[np.ndarray, list[Event], tuple[str, ...], float]:
+) -> tuple[np.ndarray, list[Call], tuple[str, ...], float]:
     """Return samples (n,) int16, the calls in them, the backgrounds, and the SNR around which the calls lie."""
     n = int(rng.uniform(*plan.seconds) * SAMPLE_RATE_HZ)
     kinds = _draw_backgrounds(rng)
     noise = background(kinds, n, rng)
     snr_db = float(rng.uniform(6, 30))
-    events: list[Event] = []
+    calls: list[Call] = []
     sound = np.zeros(n)
     floor = _band_power(noise)
     if label == BACKGROUND_LABEL:
@@ -248,26 +248,26 @@ def _recording(
             if at + len(phrase) > n:
                 break
             call_snr_db = snr_db + rng.uniform(-3, 3)
-            events.append(_call(label, phrase, snr_db=call_snr_db, at=at, sound=sound, floor=floor, rng=rng))
+            calls.append(_call(label, phrase, snr_db=call_snr_db, at=at, sound=sound, floor=floor, rng=rng))
             at += len(phrase) + int(rng.uniform(0.4, 1.8) * SAMPLE_RATE_HZ)
-        if not events:  # a long phrase in a short recording: cut, as recordists do
+        if not calls:  # a long phrase in a short recording: cut, as recordists do
             phrase = sing(recordist.birds[label], rng)[: n - SAMPLE_RATE_HZ // 2]
             at = SAMPLE_RATE_HZ // 4
-            events.append(_call(label, phrase, snr_db=snr_db, at=at, sound=sound, floor=floor, rng=rng))
+            calls.append(_call(label, phrase, snr_db=snr_db, at=at, sound=sound, floor=floor, rng=rng))
         if rng.uniform() < 0.25:  # something else in the same recording
             _add(sound, place(look_alike(rng), 1.0, rng), int(rng.integers(0, n)), floor, rng.uniform(-6, 3))
     heard = _colour(noise + sound, recordist.microphone)
-    return _to_int16(heard, rng.uniform(-42, -26)), events, kinds, snr_db
+    return _to_int16(heard, rng.uniform(-42, -26)), calls, kinds, snr_db
 
 
-def _soundscape(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, list[Event]]:
+def _soundscape(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, list[Call]]:
     """Return samples (n,) int16 and the calls in them: birds, microphone and weather that no recording has."""
     n = int(seconds * SAMPLE_RATE_HZ)
     noise = _changing_weather(n, rng)
     birds = [draw_individual(voice, rng) for voice in VOICES for _ in range(3)]
     turn: list[Individual] = []
     sound = np.zeros(n)
-    events: list[Event] = []
+    calls: list[Call] = []
     at = int(2 * SAMPLE_RATE_HZ)
     while at < n - 4 * SAMPLE_RATE_HZ:
         floor = _band_power(noise[at : at + 2 * SAMPLE_RATE_HZ])
@@ -279,14 +279,14 @@ def _soundscape(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, l
                 turn = [birds[i] for i in rng.permutation(len(birds))]
             bird = turn.pop()
             phrase = sing(bird, rng)
-            events.append(
+            calls.append(
                 _call(bird.voice, phrase, snr_db=rng.uniform(2, 26), at=at, sound=sound, floor=floor, rng=rng)
             )
         at += len(phrase) + int((1.5 + rng.exponential(2.0)) * SAMPLE_RATE_HZ)
         if rng.uniform() < 0.03:  # a long silence of the birds
             at += int(rng.uniform(0.03, 0.06) * n)
     microphone = _draw_recordist("", rng).microphone
-    return _to_int16(_colour(noise + sound, microphone), -34.0), events
+    return _to_int16(_colour(noise + sound, microphone), -34.0), calls
 
 
 def _changing_weather(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -311,12 +311,12 @@ def _draw_backgrounds(rng: np.random.Generator) -> tuple[str, ...]:
 
 def _call(
     label: str, phrase: np.ndarray, *, snr_db: float, at: int, sound: np.ndarray, floor: float, rng: np.random.Generator
-) -> Event:
+) -> Call:
     """Add ``phrase`` to ``sound`` (n,) from sample ``at``: the fainter, the farther; return where it can be heard."""
     placed = place(phrase, float(np.clip(0.9 - snr_db / 30 + rng.uniform(-0.15, 0.15), 0, 1)), rng)
     _add(sound, placed, at, floor, snr_db)
     loud = np.flatnonzero(np.abs(phrase) > 0.05 * np.abs(phrase).max())
-    return Event(label, (at + int(loud[0])) / SAMPLE_RATE_HZ, (at + int(loud[-1])) / SAMPLE_RATE_HZ, float(snr_db))
+    return Call(label, (at + int(loud[0])) / SAMPLE_RATE_HZ, (at + int(loud[-1])) / SAMPLE_RATE_HZ, float(snr_db))
 
 
 def _add(sound: np.ndarray, placed: np.ndarray, at: int, floor: float, snr_db: float) -> None:
@@ -353,8 +353,8 @@ def _to_int16(x: np.ndarray, rms_db: float) -> np.ndarray:
     return np.round(scaled * 32767).astype("<i2")
 
 
-def _event_row(event: Event) -> tuple[str, ...]:
-    return event.label, f"{event.start_s:.3f}", f"{event.end_s:.3f}", f"{event.snr_db:.1f}"
+def _call_row(call: Call) -> tuple[str, ...]:
+    return call.label, f"{call.start_s:.3f}", f"{call.end_s:.3f}", f"{call.snr_db:.1f}"
 
 
 def _write_wav(path: Path, samples: np.ndarray) -> bytes:

@@ -28,7 +28,7 @@ class Scorer(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class WindowScores:
+class ScoredWindow:
     """One run of the network. ``index`` counts from 0; ``end_s`` is the end of its audio since the start, s."""
 
     index: int
@@ -73,7 +73,7 @@ class StepResult:
     """What one chunk of audio gave: columns (k, mels) int8, runs of the network, events."""
 
     columns: np.ndarray
-    windows: list[WindowScores]
+    windows: list[ScoredWindow]
     events: list[LiveEvent]
 
 
@@ -148,7 +148,7 @@ class Engine:
         windows, events = [], []
         for row in rows:
             index = self._windows
-            windows.append(WindowScores(index, self._window_end_s(index), row))
+            windows.append(ScoredWindow(index, self._window_end_s(index), row))
             found = self._detector.push(row[None, :])
             self._windows += 1
             events += [self._event(item, index) for item in found]

@@ -15,7 +15,7 @@ from cheep.device.engine import Engine, LiveEvent, StepResult
 from cheep.live.sources import Block
 
 
-class Source(Protocol):
+class AudioSource(Protocol):
     """Live audio (see :mod:`cheep.live.sources`)."""
 
     name: str
@@ -74,7 +74,7 @@ class Session:
     def __init__(
         self,
         engine: Engine,
-        source: Source,
+        source: AudioSource,
         observers: list[Observer],
         keys: Callable[[], str] | None = None,
         on_key: Callable[[str], str | None] | None = None,
