@@ -4,6 +4,7 @@ export PYTHONPATH := src
 AUDIO ?= datasets/demo
 MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
+DEMO ?=
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table bench-accuracy bit-identity \
 	check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-hdc convert-matrix download-kills check-package
@@ -18,9 +19,9 @@ setup:
 setup-main:
 	@scripts/setup.sh main
 
-## make demo             the whole job on synthesized recordings, to headers and report
+## make demo             the whole job on synthesized recordings, to headers and report   [DEMO="--size small"]
 demo: setup-main
-	$(PYTHON) -m cheep demo
+	$(PYTHON) -m cheep demo $(DEMO)
 
 ## make test             set up, lint, pass the tests
 test: setup lint

@@ -56,7 +56,11 @@ if [ ! -e "$stamp" ] || ! grep -qsxF "$home/src" .venv/lib/python*/site-packages
     echo "setup: installing Python packages of $requirements"
     .venv/bin/python -m pip install -q --disable-pip-version-check -r "$requirements"
     # Cheep itself, in place: 'cheep' and 'python -m cheep' work wherever .venv is active.
-    [ ! -f "$home/pyproject.toml" ] || .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e "$home"
+    if [ -f "$home/pyproject.toml" ]; then
+        isolation=()
+        ! .venv/bin/python -c 'import hatchling.build' 2>/dev/null || isolation=(--no-build-isolation)  # no network then
+        .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps "${isolation[@]}" -e "$home"
+    fi
     touch "$stamp"
 fi
 echo "setup: ready ($level)"
