@@ -1,4 +1,4 @@
-"""Mistakes that people make in configurations, each with the message it gets.
+"""Mistakes that people make in run files and in configurations of the model zoo, each with the message it gets.
 
 ``python tests/pipeline_mistakes.py`` prints the table of docs/pipelines.md; test_pipeline_config.py checks both.
 """
@@ -11,10 +11,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep.errors import CheepError
-from cheep.pipeline.validate import parse_config
+from cheep.pipeline.checks import parse_config
 
 #: What every snippet is written over; DATA is a folder that exists.
 BASE = "operation_mode: chain_tqe\ndataset:\n  training_audio_path: DATA\n"
+
+#: The same in a run file.
+RUN = "run: {steps: [train, quantize, evaluate]}\n"
 
 #: (what went wrong, overrides or a whole text, end of the message after "line N: ")
 MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
@@ -51,7 +54,7 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
     (
         "steps in the wrong order",
         "steps: [quantization, training]\ndataset: {training_audio_path: DATA}\n",
-        "steps: quantization comes before training; put training first",
+        "steps: quantize comes before train; put train first",
     ),
     (
         "no recordings",
@@ -72,7 +75,7 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
     (
         "garbage without classes",
         ["dataset.use_garbage_class=true"],
-        "dataset.use_garbage_class=true: needs class_names (what is not among them becomes garbage)",
+        "dataset.use_garbage_class=true: needs the labels to use (the others become garbage)",
     ),
     (
         "two test sets",
@@ -88,30 +91,33 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
     (
         "nothing left to train on",
         ["dataset.test_split=0.6", "dataset.validation_split=0.4"],
-        "dataset.test_split=0.6 and validation_split=0.4: leave nothing to train on; together at most 0.95",
+        "dataset.test_split=0.6: with dataset.validation_split=0.4 must leave at least 0.05 for training",
     ),
     (
         "minimum above maximum",
         ["preprocessing.min_length=5", "preprocessing.max_length=3"],
-        "preprocessing.min_length=5: must be at most max_length=3",
+        "preprocessing.min_length=5: must be at most preprocessing.max_length=3",
     ),
     (
         "an FFT that is no power of two",
         ["feature_extraction.n_fft=400"],
-        "feature_extraction.n_fft=400: must be a power of two from 64 to 2048, as the device's FFT is (n_fft: 512 with "
-        "window_length: 400 pads with zeros)",
+        "feature_extraction.n_fft=400: must be a power of two, such as 512 (shorter frames are padded)",
     ),
     (
         "a window longer than the FFT",
         ["feature_extraction.window_length=512"],
-        "feature_extraction.window_length=512: must be at most n_fft=256",
+        "feature_extraction.window_length=512: must be at most feature_extraction.n_fft=256 (raise it)",
     ),
     (
         "frequencies that the rate cannot hold",
         ["feature_extraction.fmax=7500"],
-        "feature_extraction.fmax=7500: must be at most half of target_rate=8000 (4000)",
+        "feature_extraction.fmax=7500: must be at most half of preprocessing.target_rate=8000 (4000)",
     ),
-    ("bands upside down", ["feature_extraction.fmin=5000"], "feature_extraction.fmin=5000: must be below fmax=4000"),
+    (
+        "bands upside down",
+        ["feature_extraction.fmin=5000"],
+        "feature_extraction.fmin=5000: must be below feature_extraction.fmax=4000",
+    ),
     (
         "another power",
         ["feature_extraction.power=1.5"],
@@ -125,15 +131,14 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
     (
         "a patch longer than the recordings",
         ["feature_extraction.patch_length=600"],
-        "feature_extraction.patch_length=600: a patch lasts 15.01 s, longer than max_length=10 s; shorten the patch or "
-        "raise preprocessing.max_length",
+        "feature_extraction.patch_length=600: a window lasts 15.01 s, longer than preprocessing.max_length=10 s; "
+        "shorten the window or raise it",
     ),
     (
         "centred frames on a device",
         ["operation_mode=chain_tqed", "feature_extraction.center=true"],
         "feature_extraction.center=true: cannot be deployed: the device sees sound as it comes and has no samples "
-        "before "
-        "the start to pad with; set center: false and train again",
+        "before the start to pad with; leave it out and train again",
     ),
     (
         "float scores on a device",
@@ -143,13 +148,12 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
             "quantization.quantization_output_type=float",
         ],
         "quantization.quantization_output_type='float': cannot be deployed: the firmware hands int8 columns to the "
-        "network and takes int8 scores; set int8",
+        "network and takes int8 scores",
     ),
     (
         "float scores from QAT",
         ["quantization.quantization_output_type=float"],
-        "quantization.quantization_output_type='float': QAT models have int8 inputs and outputs here; set int8 or "
-        "quantization_type: PTQ",
+        "quantization.quantization_output_type='float': is for method ptq; models of qat have int8 inputs and outputs",
     ),
     (
         "a scheme in lower case",
@@ -167,19 +171,14 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
         "training.model.input_shape=[64, 50, 1]: must be [n_mels, patch_length, 1] = [40, 39, 1] (or leave it out)",
     ),
     (
-        "early stopping",
-        ["training.patience=10"],
-        "training.patience: not used: the schedule has a fixed length (warm-up, cosine, averaged weights); set epochs",
-    ),
-    (
         "a model to start from, and training",
         ["general.model_path=DATA"],
-        "contradicts training, which makes a new model; remove one of the two",
+        "contradicts the step train, which makes a new one; remove one",
     ),
     (
         "evaluation of nothing",
         "operation_mode: evaluation\ndataset: {training_audio_path: DATA}\n",
-        "general.model_path: missing; evaluation needs a model to start from (a run folder, .h5 or .tflite)",
+        "general.model_path: missing; evaluate needs a model to start from (a run folder, .h5 or .tflite)",
     ),
     (
         "prediction of nothing",
@@ -204,10 +203,25 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
         "mix_probability and mix_snr_db",
     ),
     (
-        "a board that is not emulated",
-        ["benchmarking.board=B-U585I-IOT02A"],
-        "benchmarking.board='B-U585I-IOT02A': must be cortex-m4f or audiomoth (instructions are counted in the "
-        "emulator)",
+        "a setting of a run file in the wrong section",
+        RUN + "train: {n_mels: 40}\n",
+        "train.n_mels: unknown setting (it belongs to section 'features')",
+    ),
+    (
+        "an example longer than the network's window",
+        RUN + "data: {folder: DATA, windows: {window_s: 2}}\n",
+        "data.windows.window_s=2: contradicts the features, whose window lasts 0.982 s (leave it out: it is taken "
+        "over; or set features.window_frames)",
+    ),
+    (
+        "a network that does not exist",
+        RUN + "data: {folder: DATA}\ntrain: {model: sepcov_m}\n",
+        "(did you mean 'sepconv_m'?)",
+    ),
+    (
+        "two forms in one file",
+        BASE + "train: {epochs: 3}\n",
+        "train: is a section of a run file, 'operation_mode' one of the model zoo's form; write one form",
     ),
 )
 

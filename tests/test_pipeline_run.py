@@ -9,15 +9,17 @@ import pytest
 
 from cheep.audio import read_audio, write_wav
 from cheep.cli import main
+from cheep.config import ClipConfig, WindowConfig
+from cheep.datasets.clips import prepared, without_silence
+from cheep.datasets.gather import gather
 from cheep.datasets.manifest import load_manifest
+from cheep.datasets.windows import window_starts
 from cheep.errors import CheepError
 from cheep.pipeline.cache import StepCache, content_key
-from cheep.pipeline.data import center_padding, list_recordings, patch_starts, preprocess, remove_silence
+from cheep.pipeline.checks import load_config, parse_config
 from cheep.pipeline.judge import judge
 from cheep.pipeline.runner import run_pipeline
-from cheep.pipeline.schema import FeatureExtraction, Preprocessing
 from cheep.pipeline.tracking import Tracker
-from cheep.pipeline.validate import load_config, parse_config
 
 PITCH_HZ = {"low": 500, "middle": 1400, "high": 3000, "odd": 2200, "even": 900}
 
@@ -113,9 +115,9 @@ def test_a_change_redoes_what_depends_on_it_and_nothing_else(sounds, trained):
 
 
 def test_the_saved_configuration_gives_the_same_results(trained, capsys):
-    resolved = trained.folder / "config_resolved.yaml"
+    resolved = trained.folder / "run.yaml"
     out = trained.folder.parent / "from_saved"
-    assert main("run", [str(resolved), f"general.output_dir={out}"]) == 0
+    assert main("run", [str(resolved), f"run.folder={out}"]) == 0
     text = capsys.readouterr().out
     assert "training: unchanged, taken from the cache" in text
     assert (out / "bird_detector_int8.tflite").read_bytes() == (
@@ -170,13 +172,14 @@ def test_every_fold_is_the_test_set_once(sounds, trained):
 
 
 def test_an_example_runs_shortened(sounds, tmp_path):
-    """examples/garbage.yaml as it is committed, but for three tones, one epoch and a small network."""
+    """recipes/garbage.yaml as it is committed, but for three tones, one epoch and a small network."""
     more = {
-        "dataset.class_names": "[low, high]", "quantization.quantization_type": "QAT", "quantization.epochs": 1,
-        "training.epochs": 1, "training.examples_per_epoch": 64,
+        "data.csv": sounds / "meta.csv", "data.audio_root": sounds / "audio", "data.labels": "[low, high]",
+        "qat.epochs": 1, "train.epochs": 1, "train.examples_per_epoch": 64, "train.model": "sepconv_s",
+        "run.folder": tmp_path / "out", "run.cache": tmp_path / "cache",
     }  # fmt: skip
-    example = Path(__file__).parents[1] / "examples" / "garbage.yaml"
-    outcome = run_pipeline(load_config(example, overrides(sounds, tmp_path / "out", **more)))
+    recipe = Path(__file__).parents[1] / "recipes" / "garbage.yaml"
+    outcome = run_pipeline(load_config(recipe, [f"{key}={value}" for key, value in more.items()]))
     evaluation = json.loads((tmp_path / "out" / "evaluation_int8.json").read_text())
     assert evaluation["confusion"]["labels"][:3] == ["garbage", "high", "low"]
     assert evaluation["unknown"]["threshold"] == 0.5
@@ -189,16 +192,16 @@ def test_an_example_runs_shortened(sounds, tmp_path):
 def test_garbage_is_one_class_of_few_samples(sounds, tmp_path):
     more = {"dataset.use_garbage_class": "true", "dataset.n_samples_per_garbage_class": 2}
     config = parse_config("operation_mode: training\n", overrides=overrides(sounds, tmp_path / "x", **more))
-    listed = list_recordings(config)
+    listed = gather(config.data).recordings
     labels = [item.label for item in listed]
     assert labels.count("garbage") == 4 and labels.count("low") == 12
-    again = [item.recording.path for item in list_recordings(config)]
-    assert again == [item.recording.path for item in listed]
+    again = [item.path for item in gather(config.data).recordings]
+    assert again == [item.path for item in listed]
     wrong = parse_config(
         "operation_mode: training\n", overrides=[*overrides(sounds, tmp_path / "x"), "dataset.class_names=[lwo]"]
     )
-    with pytest.raises(CheepError, match=r"'lwo' is not in .*did you mean 'low'"):
-        list_recordings(wrong)
+    with pytest.raises(CheepError, match=r"label 'lwo': not in .*did you mean 'low'"):
+        gather(wrong.data)
 
 
 def test_several_labels_at_once(sounds, tmp_path):
@@ -214,7 +217,7 @@ def test_several_labels_at_once(sounds, tmp_path):
         "dataset.multi_label": "true",
     }  # fmt: skip
     config = parse_config("operation_mode: training\n", overrides=overrides(sounds, tmp_path / "x", **more))
-    labels = [item.label for item in list_recordings(config)]
+    labels = [item.label for item in gather(config.data).recordings]
     assert labels.count("high;low") == 12 and labels.count("background") == 18
     manifest = Manifest.from_rows([{"label": label} for label in labels])
     plan = LabelPlan.of(manifest, TrainConfig(activation="sigmoid"))
@@ -222,25 +225,32 @@ def test_several_labels_at_once(sounds, tmp_path):
     assert plan.encode(["high;low", "high", "background"]).tolist() == [[1, 1], [1, 0], [0, 0]]
 
 
-def test_patches_and_preprocessing():
-    assert patch_starts(100, 40, 0.5, False) == [0, 20, 40, 60]
-    assert patch_starts(105, 40, 0.5, False) == [0, 20, 40, 60]
-    assert patch_starts(105, 40, 0.5, True) == [0, 20, 40, 60, 65]
-    assert patch_starts(30, 40, 0.5, True) == [0]
+def test_windows_of_clips_and_their_preparation():
+    def starts(columns, overlap, last):
+        step_s, length_s = 40 * (1 - overlap) * 0.025, (39 * 200 + 256) / 8000
+        config = WindowConfig(window_s=length_s, hop_s=step_s, last=last)
+        found = window_starts(0, ((columns - 1) * 200 + 256) / 8000, config)
+        return [round(start / 0.025) for start in found]
+
+    assert starts(100, 0.5, False) == [0, 20, 40, 60]
+    assert starts(105, 0.5, False) == [0, 20, 40, 60]
+    assert starts(105, 0.5, True) == [0, 20, 40, 60, 65]
+    assert starts(30, 0.5, True) == [0]
     rate = 8000
     tone = (8000 * np.sin(np.arange(rate) * 0.6)).astype(np.int16)
     quiet = np.zeros(rate, np.int16)
     clip = np.concatenate([quiet, tone, quiet])
-    assert abs(len(remove_silence(clip, 60, 800, 800)) - rate) <= 1600
-    assert len(remove_silence(quiet, 60, 800, 800)) == rate
-    settings = Preprocessing(min_length=2, max_length=2.5, frame_length=800, hop_length=800)
-    assert len(preprocess(clip, settings)) == 2 * rate  # cut to the tone, then repeated
+    assert abs(len(without_silence(clip, 60, 800, 800)) - rate) <= 1600
+    assert len(without_silence(quiet, 60, 800, 800)) == rate
+    settings = ClipConfig(min_s=2, max_s=2.5, silence_frame_samples=800, silence_hop_samples=800)
+    assert len(prepared(clip, settings, rate)) == 2 * rate  # cut to the tone, then repeated
     before = settings.model_copy(update={"lengthen": "before"})
-    assert len(preprocess(clip, before)) <= rate + 1600  # long enough before the silence went
-    keep = settings.model_copy(update={"top_db": None})
-    assert len(preprocess(clip, keep)) == 2.5 * rate
-    assert len(preprocess(clip[: 3 * rate - 100], keep.model_copy(update={"trim_last_second": True}))) == 2 * rate
-    assert len(preprocess(tone[:3000], settings)) == 2 * rate
+    assert len(prepared(clip, before, rate)) <= rate + 1600  # long enough before the silence went
+    keep = settings.model_copy(update={"silence_db": None})
+    assert len(prepared(clip, keep, rate)) == 2.5 * rate
+    whole = keep.model_copy(update={"whole_seconds": True})
+    assert len(prepared(clip[: 3 * rate - 100], whole, rate)) == 2 * rate
+    assert len(prepared(tone[:3000], settings, rate)) == 2 * rate
 
 
 def test_centred_frames_are_those_of_librosa():
@@ -251,7 +261,7 @@ def test_centred_frames_are_those_of_librosa():
 
     rng = np.random.default_rng(1)
     pcm = (rng.standard_normal(8000) * 3000).astype(np.int16)
-    padded = center_padding(pcm, FeatureExtraction(center=True, n_fft=256))
+    padded = prepared(pcm, ClipConfig(silence_db=None, pad_samples=128), 8000)
     ours = compute_features(padded, FeatureConfig())
     power = librosa.feature.melspectrogram(
         y=pcm / 32768.0, sr=8000, n_fft=256, hop_length=200, n_mels=40, fmin=100, fmax=4000, center=True,
@@ -286,7 +296,7 @@ def test_judge_counts_what_is_rejected():
     config = parse_config("steps: [benchmarking]\n", overrides=[
         "evaluation.unknown_class_threshold=0.58", "general.model_path=.",
     ])  # fmt: skip
-    values = judge({"test": part}, config)
+    values = judge({"test": part}, config.evaluate)
     assert values["unknown"] == {
         "threshold": 0.58, "clips_rejected": 1, "accuracy_of_accepted": 1.0, "errors_rejected": 1,
     }  # fmt: skip
@@ -301,7 +311,7 @@ def test_trackers_that_are_not_installed_are_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(importlib, "import_module", missing)
     config = parse_config("steps: [benchmarking]\n", overrides=["mlflow.uri=runs", "general.model_path=."])
-    with pytest.raises(CheepError, match=r"mlflow.uri: needs mlflow, .*requirements-pipelines.txt"):
+    with pytest.raises(CheepError, match=r"track.mlflow: needs mlflow, .*requirements-pipelines.txt"):
         Tracker(config, tmp_path)
 
 
@@ -319,7 +329,7 @@ def test_mlflow_writes_into_a_folder(tmp_path):
     files = {path.name: path for path in (tmp_path / "tracks").rglob("*") if path.is_file()}
     assert len(files["loss"].read_text().splitlines()) == 2
     assert " 0.9 " in files["int8_clip_accuracy"].read_text()
-    assert files["general.project_name"].read_text() == "finch" and "results.json" in files
+    assert files["run.name"].read_text() == "finch" and "results.json" in files
 
 
 def test_a_model_that_is_none(sounds, tmp_path):

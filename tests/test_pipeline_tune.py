@@ -4,6 +4,7 @@ import pytest
 
 from cheep.config import DetectorConfig
 from cheep.errors import CheepError
+from cheep.pipeline.checks import parse_config
 from cheep.pipeline.tune import (
     DEFAULT_SPACE,
     Budget,
@@ -13,16 +14,15 @@ from cheep.pipeline.tune import (
     pareto_picture,
     read_space,
 )
-from cheep.pipeline.validate import parse_config
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("training.dropout: 0.3\n", r"training.dropout=0.3: must be a list of values or \{low"),
-        ("training.dropout: {low: 0.4, high: 0.1}\n", "low=0.4 must be below high=0.1"),
-        ("training.dropout: {low: 0.1, hihg: 0.4}\n", "must be a list of values"),
-        ("training.dropout: []\n", "must be a list of values"),
+        ("train.dropout: 0.3\n", r"train.dropout=0.3: must be a list of values or \{low"),
+        ("train.dropout: {low: 0.4, high: 0.1}\n", "low=0.4 must be below high=0.1"),
+        ("train.dropout: {low: 0.1, hihg: 0.4}\n", "must be a list of values"),
+        ("train.dropout: []\n", "must be a list of values"),
         ("- 1\n", "must name settings"),
         ("a: [1\n", "not valid YAML"),
     ],
@@ -39,8 +39,8 @@ def test_wrong_spaces(tmp_path, text, message):
 def test_every_setting_of_the_default_space_exists():
     for name, choice in DEFAULT_SPACE.items():
         for value in choice if isinstance(choice, list) else (choice["low"], choice["high"]):
-            parse_config("steps: [prediction]\n", overrides=[
-                f"{name}={value}", "general.model_path=.", "prediction.test_files_path=.",
+            parse_config("run: {steps: [predict]}\n", overrides=[
+                f"{name}={value}", "run.model=.", "predict.files=.",
             ])  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_budget_says_what_is_over_and_by_how_much():
 
 
 def test_cost_counts_runs_per_second():
-    config = parse_config("steps: [prediction]\n", overrides=["general.model_path=.", "prediction.test_files_path=."])
+    config = parse_config("run: {steps: [predict]}\n", overrides=["run.model=.", "predict.files=."])
     stride_s = DetectorConfig().stride_frames * 0.025  # columns of 25 ms
     assert instructions_per_s(1_000_000, config) == pytest.approx(1_000_000 / stride_s)
 

@@ -72,6 +72,7 @@ def test_parts_may_stand_beside_their_section_and_overrides_know_both_names():
     inside = parse_run_file("train: {epochs: 3, augment: {gain_db: 3, tilt_db: 1}}\n")
     assert beside == inside
     assert parse_run_file("qat: {epochs: 2}\n", overrides=["quantize.qat.epochs=4"]).quantize.qat.epochs == 4
+    assert parse_run_file("quantize: {qat: {epochs: 2}}\n", overrides=["qat.epochs=4"]).quantize.qat.epochs == 4
     with pytest.raises(CheepError, match=r"line 1: train\.augment\.gain_db: contradicts augment\.gain_db"):
         parse_run_file("train: {augment: {gain_db: 3}}\naugment: {gain_db: 4}\n")
 

@@ -56,7 +56,8 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> int:
         prog=program, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     module.add_arguments(parser)
-    args = parser.parse_args(arguments)
+    parse = parser.parse_intermixed_args if getattr(module, "INTERMIXED", False) else parser.parse_args
+    args = parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cheep").setLevel(logging.INFO)  # libraries' chatter is no news to a user
     try:

@@ -16,6 +16,7 @@ from cheep.locks import lock
 
 RUN_FILE = "run.yaml"
 DATASET = "dataset.csv"
+CALIBRATION = "calibration.csv"
 FLOAT_MODEL = "model.h5"
 FLOAT_TFLITE = "bird_detector.tflite"
 INT8_TFLITE = "bird_detector_int8.tflite"

@@ -60,15 +60,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build or re-split a manifest and show the class balance."""
     from cheep.job.split import make_examples
-    from cheep.runs import DATASET, start_run
+    from cheep.runs import CALIBRATION, DATASET, runs_folder, start_run
 
     config = settings(args)
-    examples = make_examples(config, Path("runs/cache"), on_file=Progress("files"), jobs=args.jobs)
+    made = runs_folder() / "cache" / f"prepared-{config.sha256[:16]}"
+    examples = make_examples(config, made, on_file=Progress("files"), jobs=args.jobs)
     with contextlib.nullcontext() if args.output else start_run(args.run) as folder:
         output = args.output or folder / DATASET
         digest = examples.manifest.write(output)
         if examples.left_out is not None:
             examples.left_out.write(output.with_name(output.stem + ".left_out.csv"))
+        if examples.calibration is not None:
+            examples.calibration.write(output.with_name(CALIBRATION))
     _show(examples)
     print(f"{output}: {len(examples.manifest)} examples, sha256 {digest[:16]}")
     return 0
@@ -99,6 +102,9 @@ def settings(args: argparse.Namespace) -> DataConfig:
         base["folder"] = str(folder)
     elif not base.get("csv") and not base.get("folder"):
         base["folder"] = str(_only_data_set())
+    if base.get("split", {}).get("cross_validate"):
+        log.info("cross-validation is what cheep run does; here one split is drawn")
+        base["split"] |= {"cross_validate": False, "fold_count": 0}
     config = DataConfig.parse(base, "options")
     if config.csv and not Path(config.csv).is_file():
         raise CheepError(f"{config.csv}: no such file (--csv)")

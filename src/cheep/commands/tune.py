@@ -1,7 +1,7 @@
 """Search settings of a pipeline (Optuna): accuracy against instructions per second, under a budget.
 
-  cheep tune examples/birds.yaml --trials 30 --ram 10000
-  cheep tune examples/birds.yaml --trials 30 --space space.yaml dataset.training_audio_path=my_birds
+  cheep tune recipes/birds.yaml --trials 30 --ram 10000
+  cheep tune recipes/birds.yaml --trials 30 --space space.yaml data.folder=my_birds
 
 The study is kept in a file: the same command goes on with it, and several processes may work on it at once. Accuracy
 is that of the int8 model on validation clips; the test set stays untouched. Needs requirements-pipelines.txt.
@@ -17,10 +17,12 @@ from cheep import runs
 from cheep.commands._shared import stage, table
 from cheep.files import write_bytes
 
+INTERMIXED = True  # settings and options may come in any order
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    parser.add_argument("config", type=Path, metavar="FILE.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--trials", type=int, default=20, help="how many more (default 20)")
     parser.add_argument("--study", default="study", help="name of the study (default: study)")

@@ -96,13 +96,15 @@ def with_full_names(source: Source) -> Source:
             continue
         inner = (whole or {}).get(key)
         if isinstance(part, Mapping) and isinstance(inner, Mapping):
+            merged = {**part, **inner}
             for name in part:
-                at = source.line((section, key, name))
-                if name not in inner:
+                long, beside = source.line((section, key, name)), source.line((short, name))
+                if name not in inner or not isinstance(beside, int):  # an override goes over either
+                    merged[name] = part[name]
                     written[(section, key, name)] = (short, name)
-                elif isinstance(at, int):
-                    problems.append((at, f"{section}.{key}.{name}: contradicts {short}.{name}; keep one of the two"))
-            values[section] = {**(whole or {}), key: {**part, **inner}}
+                elif isinstance(long, int):
+                    problems.append((long, f"{section}.{key}.{name}: contradicts {short}.{name}; keep one of the two"))
+            values[section] = {**(whole or {}), key: merged}
         else:
             values[section] = {**(whole or {}), key: part}
             written[(section, key)] = (short,)
@@ -245,6 +247,19 @@ def _without(values: Any, bad: set[Loc], loc: Loc = ()) -> Any:
     if isinstance(values, list):
         return [_without(item, bad, (*loc, i)) for i, item in enumerate(values) if (*loc, i) not in bad]
     return values
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a run file, for editors."""
+    schema = RunFile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Cheep run file"
+    for short, (section, key) in SHORT_FORMS.items():
+        kind = section_of(RunFile.model_fields[section].annotation)
+        inner = section_of(kind.model_fields[key].annotation) if kind else None
+        if inner is not None:
+            schema["properties"][short] = {"$ref": f"#/$defs/{inner.__name__}", "description": f"{section}.{key}"}
+    return schema
 
 
 # -- writing ---------------------------------------------------------------------------------

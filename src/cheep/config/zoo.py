@@ -185,16 +185,12 @@ class _Import:
         self.put("data.windows", {"selection": False})
         self.put("data.clips", {})
         self.put("data.split", {"val": _VALIDATION, "test": 0.0})
-        for part in (
-            self._plan, self._taken, self._seeds, self._recordings, self._tracking, self._features, self._patches,
-            self._augmentation, self._training, self._quantization, self._listed,
-        ):  # fmt: skip
+        for part in (self._plan, self._taken, self._seeds, self._recordings, self._tracking, self._features):
             part()
-        for key in mixed:
-            if key in RunFile.model_fields and isinstance(self._values[key], Mapping):
-                for name, value in _leaves(self._values[key], key):
-                    self.put(name, value)
-                    self._to.written.pop(tuple(name.split(".")), None)
+        self._over(mixed)  # patches are those of the features that will be
+        for part in (self._patches, self._augmentation, self._training, self._quantization, self._listed):
+            part()
+        self._over(mixed)
         self._to.problems = self._problems
         return self._to
 
@@ -237,6 +233,15 @@ class _Import:
         if not isinstance(value, bool):
             self.refuse(name, f"={value!r}: must be true or false")
         return value is True
+
+    def _over(self, sections: list[str]) -> None:
+        """Put settings of ours, given as overrides, over what was taken."""
+        for key in sections:
+            if key in RunFile.model_fields and isinstance(self._values[key], Mapping):
+                for name, value in _leaves(self._values[key], key):
+                    self.put(name, value)
+                    self._to.written.pop(tuple(name.split(".")), None)
+                    self._to.shown.pop(tuple(name.split(".")), None)
 
     # -- the parts ----------------------------------------------------------------------------
 
@@ -454,7 +459,7 @@ class _Import:
 
     def _listed(self) -> None:
         for name, why in LISTED.items():
-            if self.get(name) is not None:
+            if self.get(name) not in (None, True if name == "feature_extraction.to_db" else None):
                 self.note(name, why)
 
 

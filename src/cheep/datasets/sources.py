@@ -40,7 +40,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "licence": ("licence", "license", "lic"),
     "attribution": ("attribution", "credit"),
     "fold": ("fold",),
-    "group": ("group",),
+    "group": ("group", "split_group"),
     "source": ("source", "dataset", "set"),
     "site": ("site", "locality", "location"),
     "date": ("date",),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cheep import runs
-from cheep.config import FeatureConfig, QatConfig, TrainConfig
+from cheep.config import FeatureConfig, PtqConfig, QatConfig, QuantizeConfig, TrainConfig
 from cheep.convert.bundle import write_bundle
 from cheep.convert.tflite import calibrated_int8, qat_to_int8
 from cheep.datasets.manifest import load_manifest
@@ -26,8 +25,39 @@ from cheep.training.data import load_cache, window_set
 from cheep.training.loop import TrainResult, fit
 from cheep.training.qat import fine_tune_config, quantization_aware
 
-#: Windows that calibrate an int8 model where nothing else is said.
-CALIBRATION_WINDOWS = 500
+FLOAT_IO_TFLITE = "bird_detector_int8_float_io.tflite"
+
+
+def quantize_run(
+    run: Path,
+    config: QuantizeConfig,
+    on_file: OnFile | None = None,
+    on_epoch: OnEpoch | None = None,
+    made_with: tuple[FeatureConfig, TrainConfig] | None = None,
+) -> tuple[TrainResult | None, dict[str, Any]]:
+    """Make the int8 model of a run in the way that the settings name; see the two functions below.
+
+    Parameters
+    ----------
+    made_with : (FeatureConfig, TrainConfig), optional
+        Of a ``model.h5`` that was not trained in this run (for ``ptq``); default: those of ``training.json``.
+
+    Returns
+    -------
+    (TrainResult or None, dict)
+        The history of fine-tuning, where there was one, and the metrics by model and split.
+    """
+    if config.method == "qat":
+        return quantize_aware(run, config.qat, on_file, on_epoch)
+    features, training = made_with or settings_of_training(run)
+    return None, quantize_after_training(run, features, training, config.ptq, on_file=on_file)
+
+
+def settings_of_training(run: Path) -> tuple[FeatureConfig, TrainConfig]:
+    """Return the settings that ``model.h5`` of a run was trained with."""
+    path = run / runs.TRAINING
+    training = read_json(path, runs.TRAIN_COMMAND)
+    return FeatureConfig.parse(training["features"], str(path)), TrainConfig.parse(training["train"], str(path))
 
 
 def quantize_aware(
@@ -45,8 +75,7 @@ def quantize_aware(
     """
     with runs.working_in(run):
         training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
-        features = FeatureConfig.parse(training["features"], str(run / runs.TRAINING))
-        base = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
+        features, base = settings_of_training(run)
         windows = load_windows(run, features, base, on_file)
         if list(windows.plan.labels) != training["labels"]:
             raise CheepError(
@@ -77,23 +106,12 @@ def quantize_after_training(
     run: Path,
     features: FeatureConfig,
     training: TrainConfig,
-    *,
-    seed: int,
-    examples: Path | None = None,
-    share: float | None = None,
-    float_io: tuple[str, Sequence[str]] | None = None,
+    config: PtqConfig,
     on_file: OnFile | None = None,
 ) -> dict[str, Any]:
     """Calibrate ``model.h5`` on real windows; write the int8 model, ``manifest.json`` and ``evaluation.json``.
 
-    Parameters
-    ----------
-    examples : Path, optional
-        Manifest whose windows calibrate; default: the training windows.
-    share : float, optional
-        Part of them that is used (at least 16); default: at most :data:`CALIBRATION_WINDOWS`.
-    float_io : (str, pair of str), optional
-        Name of a second file, of the same model with these types ("float" or "int8") of input and output.
+    The windows are those of ``calibration.csv`` of the run where it is, else of training.
 
     Returns
     -------
@@ -101,20 +119,20 @@ def quantize_after_training(
         The metrics of the float and the int8 (in TFLM) model by split.
     """
     with runs.working_in(run):
-        seed_everything(seed)
+        seed_everything(training.seed)
         windows = load_windows(run, features, training, on_file)
         model = load_keras(run / runs.FLOAT_MODEL)
         part = windows.splits["train"]
-        if examples is not None:
-            manifest = load_manifest(examples)
+        if (run / runs.CALIBRATION).is_file():
+            manifest = load_manifest(run / runs.CALIBRATION)
             part = window_set(manifest, load_cache(manifest, features, run / "features", on_file), windows.plan)
-        count = min(len(part), CALIBRATION_WINDOWS) if share is None else max(16, round(share * len(part)))
+        count = min(len(part), config.windows) if config.share is None else max(16, round(config.share * len(part)))
         rng = np.random.default_rng(training.seed)
         real = part.gather(np.sort(rng.permutation(len(part))[:count]))
         tflite = calibrated_int8(model, real)
-        if float_io is not None:
-            name, kinds = float_io
-            write_bytes(run / name, calibrated_int8(model, real, *kinds))
+        if config.float_input or config.float_output:
+            kinds = ("float" if wanted else "int8" for wanted in (config.float_input, config.float_output))
+            write_bytes(run / FLOAT_IO_TFLITE, calibrated_int8(model, real, *kinds))
         return write_int8(
             run,
             windows,

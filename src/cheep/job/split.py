@@ -36,7 +36,7 @@ class Examples:
 
 def make_examples(
     config: DataConfig,
-    cache: Path,
+    folder: Path,
     voices: VoicesConfig | None = None,
     *,
     gathered: Gathered | None = None,
@@ -47,8 +47,8 @@ def make_examples(
 
     Parameters
     ----------
-    cache
-        Folder for what is made of recordings: prepared clips, synthetic speakers.
+    folder
+        For what is made of recordings: prepared clips, synthetic speakers.
     voices
         Synthetic speakers that say the labels, to train on.
     gathered
@@ -67,11 +67,11 @@ def make_examples(
         return Examples(assign_splits(load_manifest(config.csv), config.split))
     gathered = gather(config) if gathered is None else gathered
     recordings, calibration = gathered.recordings, gathered.calibration
-    said = _said(recordings, config, voices, cache) if voices is not None else []
+    said = _said(recordings, config, voices, folder) if voices is not None else []
     if config.clips is not None:
         rate = config.sample_rate_hz
-        recordings = prepare_clips(recordings, config.clips, rate, cache / "audio", on_file)
-        calibration = prepare_clips(calibration, config.clips, rate, cache / "calibration") if calibration else []
+        recordings = prepare_clips(recordings, config.clips, rate, folder / "audio", on_file)
+        calibration = prepare_clips(calibration, config.clips, rate, folder / "calibration") if calibration else []
     built = build_manifest([*recordings, *said], config, Path(), gathered.boxes, on_file, jobs)
     ranges = build_manifest(calibration, config, Path(), jobs=jobs).manifest if calibration else None
     return Examples(built.manifest, built.left_out, ranges, built.reasons, built.bad_files)
@@ -85,9 +85,9 @@ def is_manifest(config: DataConfig) -> bool:
     return set(REQUIRED) <= {name.strip() for name in header}
 
 
-def _said(recordings: list[Recording], config: DataConfig, voices: VoicesConfig, cache: Path) -> list[Recording]:
+def _said(recordings: list[Recording], config: DataConfig, voices: VoicesConfig, folder: Path) -> list[Recording]:
     from cheep.datasets.voices import synthesize_words
 
     words = sorted({item.label for item in recordings if not config.windows.is_background(item.label)})
-    table = synthesize_words(words, cache / "voices" / voices.sha256[:16], voices)
+    table = synthesize_words(words, folder / "voices" / voices.sha256[:16], voices)
     return [dataclasses.replace(item, split="train") for item in recordings_in_csv(table)]

@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from cheep.config import EvaluateConfig
 from cheep.evaluate.intervals import bootstrap
 from cheep.evaluate.metrics import mean_of, per_class, predicted_classes
 from cheep.evaluate.windows import WindowScores, accuracy, roc_auc, summarize
-from cheep.pipeline.schema import PipelineConfig
 from cheep.report.content import clip_confusion
 
 
-def judge(scores: dict[str, WindowScores], config: PipelineConfig) -> dict[str, Any]:
+def judge(scores: dict[str, WindowScores], config: EvaluateConfig) -> dict[str, Any]:
     """Return metrics by split; of the test split (without one: validation) also intervals, confusion and per class."""
     split = "test" if "test" in scores else "val"
     part = scores[split]
     clips = part.clips()
-    limit = config.evaluation.unknown_class_threshold
+    limit = config.unknown_below
     labels, table = clip_confusion(clips, limit)
     out: dict[str, Any] = {
         "split": split,
@@ -44,7 +44,7 @@ def judge(scores: dict[str, WindowScores], config: PipelineConfig) -> dict[str, 
     return out
 
 
-def _interval(values: WindowScores, config: PipelineConfig) -> dict[str, Any]:
+def _interval(values: WindowScores, config: EvaluateConfig) -> dict[str, Any]:
     if values.activation == "softmax":
         right = values.scores.argmax(axis=1) == values.targets.argmax(axis=1)
     else:
@@ -52,7 +52,7 @@ def _interval(values: WindowScores, config: PipelineConfig) -> dict[str, Any]:
     found = bootstrap(
         lambda w: float((w * right).sum() / w.sum()) if w.sum() else None,
         values.clip,
-        np.random.default_rng(config.general.global_seed),
-        config.evaluation.bootstrap_draws,
+        np.random.default_rng(config.seed),
+        config.bootstrap_draws,
     )
     return found.to_dict() if found else {"value": accuracy(values), "low": None, "high": None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from cheep import runs
+from cheep.config import RunFile, save_run_file
+from cheep.datasets.manifest import Manifest
 from cheep.evaluate.windows import WindowScores
-from cheep.files import write_bytes, write_json
+from cheep.files import write_json
 from cheep.pipeline import steps
 from cheep.pipeline.cache import StepCache
-from cheep.pipeline.schema import PipelineConfig
+from cheep.pipeline.checks import NEED_DATA
 from cheep.pipeline.tracking import Tracker
 from cheep.report import RunResults, Variant, write_report
 
-RESOLVED = "config_resolved.yaml"
 _MISTAKES = 6  # shown of all folds together
 
 
@@ -36,7 +37,7 @@ class Outcome:
 
 
 def run_pipeline(
-    config: PipelineConfig,
+    config: RunFile,
     *,
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
@@ -47,14 +48,14 @@ def run_pipeline(
     """
     folder = output_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
-    save_resolved(config, folder)
-    limit_gpu(config.general.gpu_memory_limit)
+    save_run_file(folder / runs.RUN_FILE, config, "Every setting of this run, defaults included.")
+    limit_gpu(config.run.gpu_memory_gib)
     tracker = Tracker(config, folder)
     try:
-        outcome = _cross_validated(config, folder, say, progress, tracker) if config.dataset.cross_validate else None
+        outcome = _cross_validated(config, folder, say, progress, tracker) if config.data.split.cross_validate else None
         if outcome is None:
             outcome = _one(config, folder, say, progress, tracker)
-        write_json(folder / steps.RESULTS, {"rows": outcome.rows, "config_sha256": steps.config_sha256(config)})
+        write_json(folder / steps.RESULTS, {"rows": outcome.rows, "config_sha256": config.sha256})
         tracker.finish(outcome.rows, folder)
     except BaseException:
         tracker.abort()
@@ -62,19 +63,10 @@ def run_pipeline(
     return outcome
 
 
-def output_folder(config: PipelineConfig) -> Path:
-    """Return where results go: ``general.output_dir``, ``hydra.run.dir``, or ``runs/PROJECT``."""
-    chosen = config.general.output_dir or config.hydra.run.dir
-    return Path(chosen) if chosen else runs.runs_folder() / config.general.project_name
-
-
-def save_resolved(config: PipelineConfig, folder: Path) -> None:
-    """Write the configuration with every default filled in; it gives the same results when it is run."""
-    import yaml
-
-    values = json.loads(config.model_dump_json())
-    text = "# Every setting of this run, defaults included.\n" + yaml.safe_dump(values, sort_keys=False)
-    write_bytes(folder / RESOLVED, text.encode())
+def output_folder(config: RunFile) -> Path:
+    """Return where results go: ``run.folder``, or ``runs/NAME``."""
+    chosen = config.run.folder
+    return Path(chosen) if chosen else runs.runs_folder() / config.run.name
 
 
 def limit_gpu(gib: float | None) -> None:
@@ -90,72 +82,74 @@ def limit_gpu(gib: float | None) -> None:
         tf.config.set_logical_device_configuration(devices[0], [limit])
 
 
-def _one(config: PipelineConfig, folder: Path, say, progress, tracker: Tracker) -> Outcome:
-    cache = StepCache(Path(config.general.cache_dir).resolve())
+def _one(
+    config: RunFile, folder: Path, say, progress, tracker: Tracker, fold: tuple[str, str, Manifest] | None = None
+) -> Outcome:
+    """Run the steps once: on examples made here, or on those of one ``fold`` (its name, the key of all, its split)."""
+    cache = StepCache(Path(config.run.cache).resolve())
     context = steps.Context(config, folder, cache, say, progress, tracker.on_epoch)
-    plan = config.plan
+    plan = config.run.steps
     files: list[Path] = []
     results: dict[str, dict[str, Any]] = {}
-    if config.general.model_path is not None:
+    if config.run.model:
         steps.use_model(context)
-    if any(step.split("_")[0] in ("training", "evaluation", "quantization") for step in plan):
+    if fold is not None:
+        name, key, manifest = fold
+        context.keys["data"] = f"{key}, fold {name}"
+        steps.use_examples(context, manifest)
+    elif any(step in NEED_DATA for step in plan):
         steps.data_step(context)
     for step in plan:
-        if step == "training":
+        if step == "train":
             steps.training_step(context)
-        elif step == "quantization":
+        elif step == "quantize":
             steps.quantization_step(context)
-        elif step in ("evaluation", "evaluation_float"):
+        elif step in ("evaluate", "evaluate_float"):
             has_float = (folder / runs.FLOAT_MODEL).is_file()
-            has_int8 = step == "evaluation" and (folder / runs.INT8_TFLITE).is_file()
+            has_int8 = step == "evaluate" and (folder / runs.INT8_TFLITE).is_file()
             for int8 in ([False] if has_float else []) + ([True] if has_int8 else []):
                 name = "int8" if int8 else "float"
                 results.setdefault(name, {})["evaluation"] = steps.evaluation_step(context, int8)
-        elif step in ("benchmarking", "benchmarking_float"):
-            int8 = step == "benchmarking" and (folder / runs.INT8_TFLITE).is_file()
+        elif step in ("benchmark", "benchmark_float"):
+            int8 = step == "benchmark" and (folder / runs.INT8_TFLITE).is_file()
             for name, values in steps.benchmarking_step(context, int8).items():
                 results.setdefault(name, {})["benchmark"] = values
-        elif step == "prediction":
+        elif step == "predict":
             steps.prediction_step(context)
             files.append(folder / steps.PREDICTIONS)
-        elif step == "deployment":
+        elif step == "deploy":
             files += steps.deployment_step(context)
     rows = [_row(name, values, folder) for name, values in results.items()]
     report = None
     if (folder / runs.EVALUATION).is_file() and (folder / runs.TRAINING).is_file() and "data" in context.keys:
-        report = _report(config, folder, rows)
+        report = _report(config, folder, rows, fold[0] if fold else "")
         files += write_report(report, folder / runs.REPORT)
     return Outcome(folder, rows, context.executed, context.cached, files, report)
 
 
-def _cross_validated(config: PipelineConfig, folder: Path, say, progress, tracker: Tracker) -> Outcome:
+def _cross_validated(config: RunFile, folder: Path, say, progress, tracker: Tracker) -> Outcome:
     """Run the chain once per fold; the table has a row per fold and variant, and their mean."""
-    from cheep.pipeline.data import list_recordings
-
-    folds = sorted({item.recording.fold for item in list_recordings(config) if not item.split})
-    if len(folds) < 2 or "" in folds:
-        from cheep.errors import CheepError
-
-        raise CheepError(f"dataset.cross_validate=true: needs a column 'fold' with two folds or more; found {folds}")
+    whole = steps.Context(config, folder, StepCache(Path(config.run.cache).resolve()), say, progress)
+    steps.data_step(whole)
+    folds = steps.folds_of(whole)
     rows: list[dict[str, Any]] = []
     pooled: dict[str, list[WindowScores]] = {}
     reports: dict[str, RunResults] = {}
-    executed, cached = [], []
-    for fold in folds:
-        say(f"fold {fold} of {', '.join(folds)} is the test set")
-        data = config.dataset.model_copy(update={"cross_validate": False, "test_folds": (fold,)})
-        part = config.model_copy(update={"dataset": data})
+    executed, cached = list(whole.executed), list(whole.cached)
+    for fold, manifest in folds:
+        say(f"fold {fold} of {', '.join(name for name, _ in folds)} is the test set")
         target = folder / f"fold-{fold}"
         target.mkdir(exist_ok=True)
-        outcome = _one(part, target, say, progress, tracker)
+        if (folder / runs.CALIBRATION).is_file():
+            shutil.copyfile(folder / runs.CALIBRATION, target / runs.CALIBRATION)
+        outcome = _one(config, target, say, progress, tracker, (fold, whole.keys["data"], manifest))
         rows += [{"fold": fold, **row} for row in outcome.rows]
         if outcome.report:
             reports[fold] = outcome.report
         executed += [f"fold {fold}: {step}" for step in outcome.executed]
         cached += [f"fold {fold}: {step}" for step in outcome.cached]
-        cache = StepCache(Path(config.general.cache_dir).resolve())
         if (target / runs.INT8_TFLITE).is_file():
-            context = steps.Context(part, target, cache)
+            context = steps.Context(config, target, whole.cache)
             pooled.setdefault("int8", []).append(steps.model_scores(context, True)["test"])
     rows += _means(rows)
     files = _fold_report(config, folder, rows, pooled.get("int8", []), reports)
@@ -215,14 +209,14 @@ def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
     return out
 
 
-def _report(config: PipelineConfig, folder: Path, rows: list[dict[str, Any]]) -> RunResults:
+def _report(config: RunFile, folder: Path, rows: list[dict[str, Any]], fold: str) -> RunResults:
     from cheep.report.boards import with_boards
     from cheep.report.collect import results_of_run
 
-    folds = ", ".join(config.dataset.test_folds)
-    title = config.general.project_name + (f", tested on fold {folds}" if folds else "")
+    folds = fold or ", ".join(config.data.split.test_folds)
+    title = config.run.name + (f", tested on fold {folds}" if folds else "")
     results = results_of_run(
-        folder, title, reproduce=(f"cheep run {folder / RESOLVED}",),
+        folder, title, reproduce=(f"cheep run {folder / runs.RUN_FILE}",),
         next_command="cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv",
     )  # fmt: skip
     int8 = next((row for row in rows if row["model"] == "int8"), {})
@@ -240,13 +234,13 @@ def _report(config: PipelineConfig, folder: Path, rows: list[dict[str, Any]]) ->
     if int8.get("instructions") is not None:
         results = with_boards(results, folder)
     return dataclasses.replace(
-        results, variants=variants, reject_below=config.evaluation.unknown_class_threshold,
-        settings={**results.settings, "pipeline": config.to_dict()["dataset"]},
+        results, variants=variants, reject_below=config.evaluate.unknown_below,
+        settings={**results.settings, "pipeline": config.to_dict()["data"]},
     )  # fmt: skip
 
 
 def _fold_report(
-    config: PipelineConfig,
+    config: RunFile,
     folder: Path,
     rows: list[dict[str, Any]],
     scores: list[WindowScores],
@@ -272,13 +266,13 @@ def _fold_report(
             _apart([part.clip for part in scores]), _apart([part.groups for part in scores]),
         )  # fmt: skip
     results = RunResults(
-        title=config.general.project_name,
-        labels=test.labels if test else config.dataset.class_names,
+        title=config.run.name,
+        labels=test.labels if test else config.data.labels,
         summary=(f"Cross-validated: each of {len(scores)} folds was the test set once.",),
         variants=variants,
         variants_on="every fold once (means over folds; bytes and instructions: the largest)",
         test=test,
-        reject_below=config.evaluation.unknown_class_threshold,
+        reject_below=config.evaluate.unknown_below,
         data=dataclasses.replace(first.data, rows=()) if first.data else None,
         histories=tuple(
             dataclasses.replace(item, stage=f"fold {fold}: {item.stage}")
@@ -293,7 +287,7 @@ def _fold_report(
         limits=first.limits,
         tables=(("Folds", tuple(table[0]), tuple(tuple(row) for row in table[1:])),),
         settings={name: values for name, values in config.to_dict().items() if isinstance(values, dict)},
-        reproduce=(f"cheep run {folder / RESOLVED}",),
+        reproduce=(f"cheep run {folder / runs.RUN_FILE}",),
     )
     return write_report(results, folder / runs.REPORT)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-import hashlib
-import logging
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -14,24 +14,22 @@ from typing import Any
 import numpy as np
 
 from cheep import runs
-from cheep.config import DetectorConfig, FeatureConfig, TrainConfig
-from cheep.datasets.manifest import load_manifest
+from cheep.config import DetectorConfig, FeatureConfig, RunFile, TrainConfig
+from cheep.datasets.gather import gather
+from cheep.datasets.manifest import Manifest, load_manifest
+from cheep.datasets.split import fold_splits
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
 from cheep.features.digests import sha256_of
 from cheep.files import needed, read_json, write_bytes, write_json
-from cheep.job.quantize import quantize_after_training, quantize_aware
+from cheep.job.quantize import FLOAT_IO_TFLITE, quantize_run
 from cheep.job.scores import int8_scores, keras_scores
+from cheep.job.split import is_manifest, make_examples
 from cheep.job.train import train_network
-from cheep.job.windows import load_windows
+from cheep.job.windows import load_windows, plan_of
 from cheep.models.saved import load_keras
 from cheep.pipeline.cache import StepCache, content_key
-from cheep.pipeline.data import MANIFEST, QUANTIZATION_MANIFEST, build_data, list_recordings
-from cheep.pipeline.mapping import feature_config, qat_config, train_config
-from cheep.pipeline.schema import PipelineConfig
 
-log = logging.getLogger(__name__)
-FLOAT_IO_TFLITE = "bird_detector_int8_float_io.tflite"
 BENCHMARK, PREDICTIONS, RESULTS = "benchmark.json", "predictions.csv", "results.json"
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -41,7 +39,7 @@ Progress = Callable[[int, int], None]
 class Context:
     """One pipeline: settings, the folder of results, the cache, and the keys of the steps done so far."""
 
-    config: PipelineConfig
+    config: RunFile
     run: Path
     cache: StepCache
     say: Say = lambda text: None
@@ -58,46 +56,72 @@ class Context:
 
     @property
     def features(self) -> FeatureConfig:
-        """The features: of the model where one is given, else of the configuration."""
+        """The features: of the model where one is given, else of the run file."""
         manifest = self.run / runs.MANIFEST
-        if self.config.general.model_path is not None and manifest.is_file():
-            values = read_json(manifest, "cheep run")["features"]
-            return FeatureConfig.parse(values, str(manifest))
-        return feature_config(self.config)
+        if self.config.run.model and manifest.is_file():
+            return FeatureConfig.parse(read_json(manifest, "cheep run")["features"], str(manifest))
+        return self.config.features
+
+    @property
+    def training(self) -> TrainConfig:
+        """The training: of the model where it is known, else of the run file."""
+        path = self.run / runs.TRAINING
+        if path.is_file():
+            return TrainConfig.parse(read_json(path, runs.TRAIN_COMMAND)["train"], str(path))
+        return self.config.train
 
 
 def data_step(context: Context) -> None:
-    """Preprocess the recordings, cut patches, split; ``dataset.csv`` of the run refers to the cached audio."""
+    """Make the examples; ``dataset.csv`` of the run refers to the recordings, or to what was made of them."""
     config = context.config
-    listed = list_recordings(config)
-    inputs = {
-        "dataset": {k: v for k, v in config.dataset.to_dict().items() if not k.endswith("_path")},
-        "preprocessing": config.preprocessing.to_dict(),
-        "seed": config.general.global_seed,
-        "patches": _only(config.feature_extraction.to_dict(), _PATCH_SETTINGS),
-        "recordings": [
-            [sha256_of(item.recording.path), item.label, item.split, item.recording.fold, item.recording.group]
-            for item in listed
+    listed = None if is_manifest(config.data) else gather(config.data)
+    inputs: dict[str, Any] = {
+        "data": config.data.to_dict(),
+        "voices": config.voices.to_dict() if config.voices else None,
+        "recordings": sha256_of(Path(config.data.csv)) if listed is None else [
+            [str(item.path.resolve()), sha256_of(item.path), item.label, item.split, item.fold, item.group]
+            for item in (*listed.recordings, *listed.calibration)
         ],
-    }
-    key = content_key("data", inputs, "cheep.pipeline.data")
+        "annotations": [sha256_of(path) for name in config.data.annotations for path in _files(Path(name))],
+    }  # fmt: skip
+    key = content_key("data", inputs, "cheep.job.split")
     context.keys["data"] = key
-    place, cached = context.cache.build(
-        "data", key, lambda folder: build_data(config, listed, folder, context.progress)
-    )
-    for name in (MANIFEST, QUANTIZATION_MANIFEST):
-        if (place / name).is_file():
-            load_manifest(place / name).write(context.run / name)
-    _share_features(context)
+
+    def make(folder: Path) -> None:
+        made = make_examples(config.data, folder, config.voices, gathered=listed, on_file=context.progress)
+        made.manifest.write(folder / runs.DATASET)
+        if made.calibration is not None:
+            made.calibration.write(folder / runs.CALIBRATION)
+
+    place, cached = context.cache.build("data", key, make)
+    use_examples(context, load_manifest(place / runs.DATASET))
+    if (place / runs.CALIBRATION).is_file():
+        load_manifest(place / runs.CALIBRATION).write(context.run / runs.CALIBRATION)
     context.note("data", cached)
+
+
+def use_examples(context: Context, manifest: Manifest) -> None:
+    """Make ``manifest`` the examples of the run."""
+    manifest.write(context.run / runs.DATASET)
+    _share_features(context)
+
+
+def folds_of(context: Context) -> list[tuple[str, Manifest]]:
+    """Return the examples of the run once per fold, each fold the test set once."""
+    return list(fold_splits(load_manifest(context.run / runs.DATASET), context.config.data.split))
 
 
 def training_step(context: Context) -> None:
     """Train the float network."""
-    config, features = train_config(context.config), feature_config(context.config)
+    config, features = context.config.train, context.config.features
     key = content_key("training", [context.keys["data"], features.to_dict(), config.to_dict()], "cheep.job.train")
     context.keys["training"] = key
     names = (runs.FLOAT_MODEL, runs.FLOAT_TFLITE, runs.TRAINING)
+
+    if context.config.deploy.board:
+        from cheep.boards.budget import check_network
+
+        check_network(context.config.deploy.board, config, features, plan_of(context.run, config))
 
     def make() -> None:
         result, _ = train_network(context.run, features, config, context.progress, context.on_epoch)
@@ -109,25 +133,22 @@ def training_step(context: Context) -> None:
 
 def quantization_step(context: Context) -> None:
     """Make the int8 model, by fine-tuning (QAT) or by calibration on real windows (PTQ)."""
-    q = context.config.quantization
+    q = context.config.quantize
     model_key = context.keys.get("training") or _file_key(context.run / runs.FLOAT_MODEL)
-    inputs = [model_key, context.keys.get("data"), q.to_dict(), context.config.general.global_seed]
-    inputs.append(context.config.dataset.quantization_split)
+    made_with = (context.features, context.training)
+    inputs = [model_key, context.keys.get("data"), q.to_dict(), *(settings.to_dict() for settings in made_with)]
     key = content_key("quantization", inputs, "cheep.job.quantize")
     context.keys["quantization"] = key
     names = (runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION, FLOAT_IO_TFLITE)
 
     def make() -> None:
-        if q.quantization_type == "QAT":
-            result, _ = quantize_aware(context.run, qat_config(context.config), context.progress, context.on_epoch)
-            if result.interrupted:
-                raise KeyboardInterrupt
-        else:
-            _post_training(context)
+        result, _ = quantize_run(context.run, q, context.progress, context.on_epoch, made_with)
+        if result is not None and result.interrupted:
+            raise KeyboardInterrupt
 
     context.note("quantization", context.cache.files("quantization", key, context.run, names, make))
-    if q.export_dir:
-        target = Path(q.export_dir)
+    if q.folder:
+        target = Path(q.folder)
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
             if (context.run / name).is_file():
@@ -142,11 +163,11 @@ def evaluation_step(context: Context, int8: bool) -> dict[str, Any]:
     name = "int8" if int8 else "float"
     model = context.run / (runs.INT8_TFLITE if int8 else runs.FLOAT_MODEL)
     needed(model, "cheep run with a chain that trains or quantizes")
-    inputs = [name, sha256_of(model), context.keys.get("data"), config.evaluation.to_dict(), context.features.to_dict()]
+    inputs = [name, sha256_of(model), context.keys.get("data"), config.evaluate.to_dict(), context.features.to_dict()]
     key = content_key("evaluation", inputs, "cheep.pipeline.judge", "cheep.job.scores")
 
     def make() -> None:
-        write_json(context.run / f"evaluation_{name}.json", judge(model_scores(context, int8), config))
+        write_json(context.run / f"evaluation_{name}.json", judge(model_scores(context, int8), config.evaluate))
 
     file = f"evaluation_{name}.json"
     context.note(f"evaluation ({name})", context.cache.files("evaluation", key, context.run, (file,), make))
@@ -155,8 +176,7 @@ def evaluation_step(context: Context, int8: bool) -> dict[str, Any]:
 
 def model_scores(context: Context, int8: bool) -> dict[str, WindowScores]:
     """Return the scores of the float or int8 model on each split that has windows."""
-    training = _training(context)
-    windows = load_windows(context.run, context.features, training, context.progress)
+    windows = load_windows(context.run, context.features, context.training, context.progress)
     if int8:
         from cheep.tflite.tflm import TflmModel
 
@@ -172,9 +192,7 @@ def benchmarking_step(context: Context, int8: bool = True) -> dict[str, Any]:
         context.note("benchmarking (float: the device runs int8 only; size)", False)
         return values
     model = needed(context.run / runs.INT8_TFLITE, "cheep run with a chain that quantizes")
-    key = content_key(
-        "benchmarking", [sha256_of(model), context.config.benchmarking.to_dict()], "cheep.compiler.measure"
-    )
+    key = content_key("benchmarking", [sha256_of(model)], "cheep.compiler.measure")
 
     def make() -> None:
         write_json(context.run / BENCHMARK, {"int8": _measure(model)})
@@ -194,9 +212,9 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
     )
 
     bundle = load_bundle(context.run)
-    limit = context.config.prediction.unknown_class_threshold
+    limit = context.config.predict.unknown_below
     rows = []
-    paths = audio_files(context.config.prediction.test_files_path or "")
+    paths = audio_files(context.config.predict.files)
     plan = [(path, str(path), ()) for path in paths]
     for path, scored in zip(paths, score_recordings(bundle, plan, progress=context.progress), strict=True):
         label, score = "too short", 0.0
@@ -225,15 +243,20 @@ def deployment_step(context: Context) -> list[Path]:
     """Write the firmware's headers (and the compiled network) of the int8 model."""
     from cheep import export
 
-    limit = context.config.deployment.unknown_class_threshold
+    limit = context.config.deploy.threshold
+    board = context.config.deploy.board
+    if board:
+        from cheep.boards.budget import check_model
+
+        check_model(board, context.run / runs.INT8_TFLITE)
     manifest_path = context.run / runs.MANIFEST
     if limit is not None:
         manifest = read_json(manifest_path, "cheep run")
         detector = manifest["detector"]
         detector["threshold"] = [None if t is None else limit for t in detector["threshold"]]
-        manifest["detector"] = DetectorConfig.parse(detector, "deployment").to_dict()
+        manifest["detector"] = DetectorConfig.parse(detector, "deploy.threshold").to_dict()
         write_json(manifest_path, manifest)
-    target = Path(context.config.deployment.output_dir or context.run / "generated")
+    target = Path(context.config.deploy.folder or context.run / "generated")
     target.mkdir(parents=True, exist_ok=True)
     model = export.load_export(context.run)
     files = {
@@ -243,7 +266,7 @@ def deployment_step(context: Context) -> list[Path]:
         "golden_window.h": export.render_golden_window(model),
         "mel_filter_bank.h": export.render_mel_filter_bank(model.features, model.bundle.model.sha256),
     }
-    if context.config.deployment.backend == "compiled":
+    if context.config.deploy.backend == "compiled":
         from cheep.compiler import DEFAULT_PREFIX, compile_bytes
 
         compiled = compile_bytes((context.run / runs.INT8_TFLITE).read_bytes(), DEFAULT_PREFIX, runs.INT8_TFLITE, True)
@@ -254,13 +277,13 @@ def deployment_step(context: Context) -> list[Path]:
 
 
 def use_model(context: Context) -> None:
-    """Bring ``general.model_path`` into the run folder."""
-    path = Path(context.config.general.model_path or "")
+    """Bring ``run.model`` into the run folder."""
+    path = Path(context.config.run.model)
     known = (runs.FLOAT_MODEL, runs.FLOAT_TFLITE, runs.TRAINING, runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION)
     if path.is_dir():
         found = [name for name in known if (path / name).is_file()]
         if not found:
-            raise CheepError(f"general.model_path={path}: holds no model ({', '.join(known)}); give a run folder")
+            raise CheepError(f"run.model={path}: holds no model ({', '.join(known)}); give a run folder")
         for name in found:
             shutil.copyfile(path / name, context.run / name)
     elif path.suffix == ".h5":
@@ -270,36 +293,8 @@ def use_model(context: Context) -> None:
         if (path.parent / runs.MANIFEST).is_file():
             shutil.copyfile(path.parent / runs.MANIFEST, context.run / runs.MANIFEST)
     else:
-        raise CheepError(f"general.model_path={path}: must be a run folder, an .h5 or a .tflite file")
+        raise CheepError(f"run.model={path}: must be a run folder, an .h5 or a .tflite file")
     context.keys["training"] = _file_key(context.run / runs.FLOAT_MODEL)
-
-
-_PATCH_SETTINGS = (
-    "patch_length", "overlap", "hop_length", "n_fft", "window_length", "center", "pad_mode", "include_last_patch",
-)  # fmt: skip
-
-
-def _post_training(context: Context) -> None:
-    data, q = context.config.dataset, context.config.quantization
-    examples = context.run / QUANTIZATION_MANIFEST
-    kinds = (q.quantization_input_type, q.quantization_output_type)
-    quantize_after_training(
-        context.run,
-        context.features,
-        _training(context),
-        seed=context.config.general.global_seed,
-        examples=examples if examples.is_file() else None,
-        share=data.quantization_split,
-        float_io=(FLOAT_IO_TFLITE, kinds) if "float" in kinds else None,
-        on_file=context.progress,
-    )
-
-
-def _training(context: Context) -> TrainConfig:
-    path = context.run / runs.TRAINING
-    if path.is_file():
-        return TrainConfig.parse(read_json(path, runs.TRAIN_COMMAND)["train"], str(path))
-    return train_config(context.config)
 
 
 def _measure(model: Path) -> dict[str, Any]:
@@ -334,21 +329,13 @@ def _file_key(path: Path) -> str:
     return sha256_of(path)[:20] if path.is_file() else ""
 
 
-def _only(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: values[name] for name in names}
+def _files(path: Path) -> list[Path]:
+    return sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    import csv
-    import io
-
     out = io.StringIO()
     writer = csv.DictWriter(out, ["file", "label", "score", "events"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(path, out.getvalue().encode())
-
-
-def config_sha256(config: PipelineConfig) -> str:
-    """Return the hash of the resolved configuration."""
-    return hashlib.sha256(config.to_json().encode()).hexdigest()

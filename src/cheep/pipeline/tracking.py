@@ -6,23 +6,23 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cheep.config import RunFile
 from cheep.errors import CheepError
-from cheep.pipeline.schema import PipelineConfig
 
 
 class Tracker:
     """Sends parameters, metrics, artefacts and the model of a pipeline to the trackers that the settings name."""
 
-    def __init__(self, config: PipelineConfig, folder: Path):
+    def __init__(self, config: RunFile, folder: Path):
         self._mlflow = self._writer = None
         self._epoch = 0
-        if config.mlflow.uri is not None:
-            self._mlflow = _start_mlflow(config, config.mlflow.uri, folder)
-        if config.general.tensorboard:
+        if config.track.mlflow:
+            self._mlflow = _start_mlflow(config, config.track.mlflow, folder)
+        if config.track.tensorboard:
             from cheep.tf_runtime import import_tf
 
-            _import("tensorboard", "general.tensorboard")
-            self._writer = import_tf().summary.create_file_writer(str(folder / config.general.logs_dir))
+            _import("tensorboard", "track.tensorboard")
+            self._writer = import_tf().summary.create_file_writer(str(folder / config.track.tensorboard))
 
     def on_epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """Note the metrics of one epoch; epochs count on over successive trainings."""
@@ -61,18 +61,18 @@ class Tracker:
             self._writer.close()
 
 
-def _start_mlflow(config: PipelineConfig, uri: str, folder: Path) -> Any:
+def _start_mlflow(config: RunFile, uri: str, folder: Path) -> Any:
     if "://" not in uri:  # a folder: MLflow 3 wants to be told that it may be one
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         uri = Path(uri).resolve().as_uri()
-    mlflow = _import("mlflow", "mlflow.uri")
+    mlflow = _import("mlflow", "track.mlflow")
     try:
         mlflow.set_tracking_uri(uri)
-        mlflow.set_experiment(config.mlflow.experiment or config.general.project_name)
+        mlflow.set_experiment(config.track.experiment or config.run.name)
         mlflow.start_run(run_name=folder.name)
         mlflow.log_params(_flat(config.to_dict()))
     except mlflow.exceptions.MlflowException as error:
-        raise CheepError(f"mlflow.uri={config.mlflow.uri!r}: {str(error).splitlines()[0]}") from None
+        raise CheepError(f"track.mlflow={uri!r}: {str(error).splitlines()[0]}") from None
     return mlflow
 
 

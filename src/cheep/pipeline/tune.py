@@ -13,23 +13,23 @@ from typing import Any
 
 import yaml
 
-from cheep.config import default_stride
+from cheep.config import RunFile, default_stride
 from cheep.errors import CheepError
 from cheep.files import read_json
+from cheep.pipeline.checks import load_config
 from cheep.pipeline.runner import run_pipeline
-from cheep.pipeline.schema import PipelineConfig
-from cheep.pipeline.validate import load_config
 
 log = logging.getLogger(__name__)
 
 #: Searched where no space is given.
 DEFAULT_SPACE: dict[str, Any] = {
-    "training.model.name": ["sepconv_s", "sepconv_m", "sepconv_l"],
-    "feature_extraction.n_mels": [32, 40, 48],
-    "feature_extraction.hop_length": [160, 200, 256],
-    "training.learning_rate": {"low": 5e-4, "high": 1e-2, "log": True},
-    "training.dropout": {"low": 0.0, "high": 0.4},
+    "train.model": ["sepconv_s", "sepconv_m", "sepconv_l"],
+    "features.n_mels": [32, 40, 48],
+    "features.hop_samples": [160, 200, 256],
+    "train.learning_rate": {"low": 5e-4, "high": 1e-2, "log": True},
+    "train.dropout": {"low": 0.0, "high": 0.4},
 }
+TRIAL = ("train", "quantize", "evaluate", "benchmark")
 ACCURACY, COST = "validation clip accuracy (int8)", "instructions per second of audio"
 
 
@@ -79,7 +79,7 @@ def read_space(path: Path | None) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CheepError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(space, dict) or not space:
-        raise CheepError(f"{path}: must name settings, such as 'training.dropout: {{low: 0, high: 0.4}}'")
+        raise CheepError(f"{path}: must name settings, such as 'train.dropout: {{low: 0, high: 0.4}}'")
     for name, choice in space.items():
         numbers = isinstance(choice, dict) and {"low", "high"} <= set(choice) <= {"low", "high", "log", "step"}
         if not (isinstance(choice, list) and choice) and not numbers:
@@ -108,12 +108,12 @@ def tune(
     optuna = import_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = load_config(config_path, overrides)
-    if "training" not in config.plan:
-        raise CheepError(f"{config_path}: operation_mode must train (chain_tqeb), for each trial trains a network")
+    if "train" not in config.run.steps:
+        raise CheepError(f"{config_path}: run.steps must train: each trial trains a network")
     for name, choice in space.items():  # every setting of the space must exist: found now, not after an hour
         value = choice[0] if isinstance(choice, list) else choice["low"]
         load_config(config_path, [*overrides, f"{name}={value}"])
-    seed = config.general.global_seed
+    seed = config.train.seed
     open_storage(storage)
     search = optuna.create_study(
         study_name=study, storage=storage, load_if_exists=True, directions=["maximize", "minimize"],
@@ -124,7 +124,8 @@ def tune(
         chosen = {name: _suggest(trial, name, choice) for name, choice in space.items()}
         texts = [f"{name}={yaml.safe_dump(value).splitlines()[0]}" for name, value in chosen.items()]
         target = folder / f"trial-{trial.number:04d}"
-        extra = ["operation_mode=chain_tqeb", f"general.output_dir={target}", "dataset.cross_validate=false"]
+        extra = [f"run.steps=[{', '.join(TRIAL)}]", f"run.folder={target}"]
+        extra += ["data.split.cross_validate=false", "data.split.fold_count=0"]
         settings = load_config(config_path, [*overrides, *texts, *extra])
         try:
             outcome = run_pipeline(settings)
@@ -146,9 +147,9 @@ def tune(
     return finished(search)
 
 
-def instructions_per_s(per_window: int, config: PipelineConfig) -> float:
+def instructions_per_s(per_window: int, config: RunFile) -> float:
     """Return the network's instructions for each second of audio, at the detector's default stride."""
-    hop_s = config.feature_extraction.hop_length / config.preprocessing.target_rate
+    hop_s = config.features.hop_s
     return per_window / (default_stride(hop_s) * hop_s)
 
 
