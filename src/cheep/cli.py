@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cheep import __version__
+from cheep.commands import _progress
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
 
@@ -61,7 +62,10 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cheep").setLevel(logging.INFO)  # libraries' chatter is no news to a user
     try:
-        return int(module.run(args) or 0)
+        try:
+            return int(module.run(args) or 0)
+        finally:
+            _progress.close()
     except CheepError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status

@@ -6,7 +6,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from cheep.commands._shared import Progress, add_model, stage
+from cheep.commands._progress import Progress, stage
+from cheep.commands._shared import add_model
 from cheep.errors import CheepError
 
 
@@ -79,7 +80,7 @@ def load(args: argparse.Namespace):
 
         microphone = partial(read_profile(args.mic).path, bundle.features.sample_rate_hz, args.seed)
     recordings = load_recordings(
-        bundle, annotations, Path(), args.background, groups, Progress("  recordings"), microphone,
+        bundle, annotations, Path(), args.background, groups, Progress("recordings"), microphone,
         args.background_group,
     )  # fmt: skip
     return bundle, recordings

@@ -1,13 +1,9 @@
-"""What several commands share: progress, tables."""
+"""What several commands share: options, tables."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from typing import Any
-
-_START = time.monotonic()
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -19,27 +15,6 @@ def add_model(parser: argparse.ArgumentParser, use: str = "default: the latest r
     """Declare ``--model``, which ``--run`` names as well."""
     text = f"run, by name or folder, or .tflite file ({use})"
     parser.add_argument("--model", "--run", dest="model", metavar="MODEL", help=text)
-
-
-def stage(text: str) -> None:
-    """Print one line about a stage, with the seconds since the program started."""
-    print(f"[{time.monotonic() - _START:6.1f} s] {text}", flush=True)
-
-
-class Progress:
-    """A counter that rewrites its line on a terminal and stays silent elsewhere."""
-
-    def __init__(self, text: str):
-        self._text, self._shown, self._begin = text, 0.0, time.monotonic()
-
-    def __call__(self, done: int, total: int, extra: str = "") -> None:
-        now = time.monotonic()
-        if not sys.stderr.isatty() or (done < total and now - self._shown < 0.1):
-            return
-        self._shown = now
-        left = (now - self._begin) / max(done, 1) * (total - done)
-        end = "\n" if done >= total else ""
-        print(f"\r{self._text} {done}/{total}, {left:.0f} s left {extra}\033[K", end=end, file=sys.stderr, flush=True)
 
 
 def table(rows: list[list[str]]) -> str:

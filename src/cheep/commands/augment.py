@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cheep.commands._progress import Progress
 from cheep.commands._shared import add_run
 from cheep.errors import CheepError
 from cheep.files import needed
@@ -48,7 +49,14 @@ def run(args: argparse.Namespace) -> int:
     if args.output.resolve() == run_folder.resolve():
         raise CheepError(f"--output {args.output}: is the run that is read; give a new folder")
     result = add_copies(
-        manifest, args.output / "augmented", args.rate, settings, args.copies, args.seed, args.background
+        manifest,
+        args.output / "augmented",
+        args.rate,
+        settings,
+        args.copies,
+        args.seed,
+        args.background,
+        Progress("recordings"),
     )
     result.write(args.output / runs.DATASET)
     print(f"{args.output / runs.DATASET}: {len(result)} windows, {len(result) - len(manifest)} of them augmented")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from cheep import runs
 from cheep.commands import _field
-from cheep.commands._shared import Progress, stage, table
+from cheep.commands._progress import Progress, stage
+from cheep.commands._shared import table
 from cheep.errors import CheepError, GateError
 from cheep.files import read_json, write_json
 
@@ -149,7 +150,7 @@ def _temperature(bundle, seed: int):
         return None
     stage("fitting a temperature to the validation windows")
     config = TrainConfig.parse(read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)["train"], "training.json")
-    windows = load_windows(run, bundle.features, config, Progress("  features"), only="val")
+    windows = load_windows(run, bundle.features, config, Progress("features"), only="val")
     if tuple(windows.plan.labels) != bundle.labels:
         print(f"scores stay scores: {run / runs.DATASET} has other labels than the model")
         return None

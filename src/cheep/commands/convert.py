@@ -16,7 +16,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cheep.commands._shared import stage, table
+from cheep.commands._progress import stage
+from cheep.commands._shared import table
 from cheep.convert.config import SCHEMES, ConvertConfig
 from cheep.errors import CheepError
 

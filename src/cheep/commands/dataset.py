@@ -14,6 +14,7 @@ import csv
 import sys
 from pathlib import Path
 
+from cheep.commands._progress import Progress
 from cheep.errors import CheepError, GateError
 
 
@@ -76,7 +77,7 @@ def _inspect(args: argparse.Namespace) -> int:
 
     path = _manifest_path(args.manifest)
     found = inspect_manifest(
-        load_manifest(path), args.listen, progress=_progress, jobs=args.jobs, sample_rate_hz=args.sample_rate
+        load_manifest(path), args.listen, progress=Progress("files"), jobs=args.jobs, sample_rate_hz=args.sample_rate
     )
     print(inspection_text(found), end="")
     if args.html:
@@ -139,7 +140,7 @@ def _teacher(args: argparse.Namespace) -> int:
         {"drop": args.drop, "below": args.below, "seed": args.seed, "sample_rate_hz": args.sample_rate}, "options"
     )
     manifest = load_manifest(path)
-    result = teach(manifest, config, _progress, args.jobs)
+    result = teach(manifest, config, Progress("files"), args.jobs)
     kept = read_kept(args.keep, len(manifest)) if args.keep else frozenset()
     dropped = [row for row in result.doubtful if row not in kept]
     page = args.page or path.with_name("contact_sheet.html")
@@ -166,12 +167,7 @@ def _voices(args: argparse.Namespace) -> int:
         },
         "options",
     )
-    path = synthesize_words(args.words, args.output, config, _progress)
+    path = synthesize_words(args.words, args.output, config, Progress("files"))
     print(f"{path}: {len(set(args.words))} word(s), {config.per_word} times each")
     print(f"next: python src/split_dataset.py FOLDER --train-only {args.output}")
     return 0
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty() and (done % 16 == 0 or done == total):
-        print(f"\r{done}/{total} files ", end="\n" if done == total else "", file=sys.stderr)

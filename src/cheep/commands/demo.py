@@ -14,7 +14,8 @@ from pathlib import Path
 
 from cheep import runs
 from cheep.commands import split_dataset
-from cheep.commands._shared import Progress, metrics_table, stage, table
+from cheep.commands._progress import Progress, epochs, stage
+from cheep.commands._shared import metrics_table, table
 from cheep.config import FeatureConfig, QatConfig, TrainConfig
 from cheep.files import read_json
 
@@ -51,13 +52,11 @@ def run(args: argparse.Namespace) -> int:
     folder = runs.find_run(runs.runs_folder() / "demo")
 
     stage("3/6 training the float network")
-    progress = Progress("  epoch")
     config = TrainConfig(epochs=args.epochs, seed=args.seed)
-    train_network(folder, FeatureConfig(), config, Progress("  features"), lambda e, n, _: progress(e, n))
+    train_network(folder, FeatureConfig(), config, Progress("features"), epochs())
     stage("4/6 quantization-aware fine-tuning, int8 conversion, scores in TensorFlow Lite Micro")
-    progress = Progress("  epoch")
     tuning = QatConfig(epochs=args.qat_epochs, seed=args.seed)
-    _, metrics = quantize_aware(folder, tuning, on_epoch=lambda e, n, _: progress(e, n))
+    _, metrics = quantize_aware(folder, tuning, on_epoch=epochs())
     stage("5/6 headers for the firmware")
     headers = _export(folder, args.headers)
     stage("6/6 ten minutes of soundscape through the device path, and the report")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
+
+from cheep.commands._progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{row.licence:<18} {row.recordist}"
             )
         return 0
-    downloader = Downloader(args.output, fetcher, config, _progress())
+    downloader = Downloader(args.output, fetcher, config, Progress("recordings"))
     result = downloader.run(chosen)
     rows = downloader.rows(chosen)
     hours = sum(row["length_s"] for row in rows) / 3600
@@ -145,28 +146,3 @@ def run(args: argparse.Namespace) -> int:
         print(text)
     print(f"next: python src/split_dataset.py {args.output}")
     return 1 if any("restricted" not in reason for reason in result.failed.values()) else 0
-
-
-def _progress():
-    begin = time.monotonic()
-    first: list[int] = []
-    last = 0.0
-
-    def show(done: int, total: int, received: int) -> None:
-        nonlocal last
-        first.append(done) if not first else None
-        now = time.monotonic()
-        if now - last < (0.5 if sys.stderr.isatty() else 30) and done < total:
-            return
-        last = now
-        passed = max(now - begin, 1e-3)
-        left_s = passed / max(done - first[0] + 1, 1) * (total - done)
-        print(
-            f"{done}/{total} recordings, {received / passed / 1e3:.0f} kB/s, "
-            f"{int(left_s) // 60}:{int(left_s) % 60:02d} left",
-            end="\r" if sys.stderr.isatty() and done < total else "\n",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    return show

@@ -15,7 +15,8 @@ import argparse
 
 from cheep import runs
 from cheep.commands import _field
-from cheep.commands._shared import Progress, metrics_table, stage, table
+from cheep.commands._progress import Progress, stage
+from cheep.commands._shared import metrics_table, table
 from cheep.files import read_json, write_json
 
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             _field.annotated_paths(args, recordings),
             bundle.detector,
             args.seed,
-            progress=Progress("  recordings"),
+            progress=Progress("recordings"),
         )
         out["robustness"] = spoilt
         shown = [["condition", "recall", "precision", "false alarms per hour"]]

@@ -17,8 +17,9 @@ import dataclasses
 from pathlib import Path
 
 from cheep import runs
+from cheep.commands._progress import stage
 from cheep.commands._settings import add_settings, settings_from
-from cheep.commands._shared import add_run, stage, table
+from cheep.commands._shared import add_run, table
 from cheep.errors import CheepError
 from cheep.files import read_json, write_json
 from cheep.hdc.config import HdcConfig

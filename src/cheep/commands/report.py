@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from cheep import runs
+from cheep.commands._progress import stage
 from cheep.commands._shared import add_run
 
 
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from cheep.report.extras import with_extras
 
     folder = runs.find_run(args.run)
+    stage(f"collecting what {folder} holds")
     results = results_of_run(
         folder,
         args.title or f"Cheep: {folder.name}",

@@ -14,7 +14,8 @@ import argparse
 import json
 from pathlib import Path
 
-from cheep.commands._shared import Progress, stage, table
+from cheep.commands._progress import Progress, epochs, stage
+from cheep.commands._shared import table
 from cheep.errors import CheepError
 
 INTERMIXED = True  # settings and options may come in any order
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from cheep.pipeline.runner import run_pipeline, table_of
 
-    outcome = run_pipeline(config, say=stage, progress=Progress("  "))
+    outcome = run_pipeline(config, say=stage, progress=Progress("files"), on_epoch=epochs())
     if outcome.rows:
         print("\n" + table(table_of(outcome.rows)))
     print(f"\nresults: {outcome.folder}")

@@ -12,8 +12,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cheep.commands._progress import Progress
 from cheep.commands._settings import add_config, add_setting, overrides_of, pairs_of
-from cheep.commands._shared import Progress
 from cheep.config import DataConfig, load_run_file
 from cheep.errors import CheepError
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 
 from cheep import runs
+from cheep.commands._progress import Progress, epochs, stage
 from cheep.commands._settings import add_config, add_settings, run_file_of
-from cheep.commands._shared import Progress, add_run, metrics_table, stage
+from cheep.commands._shared import add_run, metrics_table
 from cheep.config import AugmentConfig, FeatureConfig, TrainConfig
 
 
@@ -43,13 +44,12 @@ def run(args: argparse.Namespace) -> int:
 
         check_network(args.board, config, features, plan_of(folder, config))
     stage(f"training {config.model} on {folder / runs.DATASET}")
-    progress = Progress("epoch")
     result, metrics = train_network(
         folder,
         features,
         config,
         Progress("features"),
-        lambda epoch, epochs, n: progress(epoch, epochs, f"loss {n['loss']:.3f}, validation {n['val_loss']:.3f}"),
+        epochs(),
     )
     if result.interrupted:
         stage(f"interrupted: kept the best network so far ({result.kept}): {folder / runs.FLOAT_MODEL}")

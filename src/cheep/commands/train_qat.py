@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 
 from cheep import runs
+from cheep.commands._progress import Progress, epochs, stage
 from cheep.commands._settings import add_config, add_settings, run_file_of
-from cheep.commands._shared import Progress, add_run, metrics_table, stage
+from cheep.commands._shared import add_run, metrics_table
 from cheep.config import QatConfig
 from cheep.errors import GateError
 from cheep.files import read_json
@@ -36,12 +37,11 @@ def run(args: argparse.Namespace) -> int:
     folder = runs.find_run(args.run)
     config = run_file_of(args, folder / runs.RUN_FILE).quantize.qat
     stage(f"quantization-aware fine-tuning of {folder / runs.FLOAT_MODEL}")
-    progress = Progress("epoch")
     result, metrics = quantize_aware(
         folder,
         config,
         Progress("features"),
-        lambda epoch, epochs, n: progress(epoch, epochs, f"loss {n['loss']:.3f}, validation {n['val_loss']:.3f}"),
+        epochs(),
     )
     state = "interrupted, " if result.interrupted else ""
     stage(f"{state}kept {result.kept} of {len(result.history)}; int8 scores are TFLM's")

@@ -14,7 +14,8 @@ import json
 from pathlib import Path
 
 from cheep import runs
-from cheep.commands._shared import stage, table
+from cheep.commands._progress import Progress, stage
+from cheep.commands._shared import table
 from cheep.files import write_bytes
 
 INTERMIXED = True  # settings and options may come in any order
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         folder=folder,
         budget=Budget(args.ram, args.flash),
         say=stage,
+        progress=Progress("trials"),
     )
     front = sorted((t for t in trials if t.best), key=lambda t: t.instructions_per_s)
     rows = [["trial", "accuracy", "M instructions/s", "RAM", "settings"]]

@@ -116,7 +116,7 @@ class Downloader:
     config
         What is kept.
     progress
-        Called after every recording with (done, total, bytes fetched so far).
+        Called after every recording with (done, total, how fast it goes).
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Downloader:
         folder: Path | str,
         fetcher: Fetcher,
         config: DownloadConfig,
-        progress: Callable[[int, int, int], None] | None = None,
+        progress: Callable[[int, int, str], None] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.fetcher = fetcher
@@ -159,7 +159,7 @@ class Downloader:
             else:
                 waiting.append(row)
         self.write_lists(recordings, failed)
-        last_written = time.monotonic()
+        last_written = begin = time.monotonic()
         pool = concurrent.futures.ThreadPoolExecutor(self.config.workers)
         try:
             futures = {pool.submit(self._one, row): row for row in waiting}
@@ -179,7 +179,8 @@ class Downloader:
                     self.write_lists(recordings, failed)
                     last_written = time.monotonic()
                 if self._progress is not None:
-                    self._progress(done + len(failed), len(recordings), self._bytes)
+                    passed_s = max(time.monotonic() - begin, 1e-3)
+                    self._progress(done + len(failed), len(recordings), f"{self._bytes / passed_s / 1e3:.0f} kB/s")
         except BaseException:
             self.fetcher.stop.set()
             raise

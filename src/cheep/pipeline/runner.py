@@ -15,6 +15,7 @@ from cheep.config import RunFile, save_run_file
 from cheep.datasets.manifest import Manifest
 from cheep.evaluate.windows import WindowScores
 from cheep.files import write_json
+from cheep.job.train import OnEpoch
 from cheep.pipeline import steps
 from cheep.pipeline.cache import StepCache
 from cheep.pipeline.checks import NEED_DATA
@@ -41,6 +42,7 @@ def run_pipeline(
     *,
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Outcome:
     """Run all steps of a checked configuration.
 
@@ -50,7 +52,7 @@ def run_pipeline(
     folder.mkdir(parents=True, exist_ok=True)
     save_run_file(folder / runs.RUN_FILE, config, "Every setting of this run, defaults included.")
     limit_gpu(config.run.gpu_memory_gib)
-    tracker = Tracker(config, folder)
+    tracker = Tracker(config, folder, on_epoch)
     try:
         outcome = _cross_validated(config, folder, say, progress, tracker) if config.data.split.cross_validate else None
         if outcome is None:

@@ -8,12 +8,14 @@ from typing import Any
 
 from cheep.config import RunFile
 from cheep.errors import CheepError
+from cheep.job.train import OnEpoch
 
 
 class Tracker:
     """Sends parameters, metrics, artefacts and the model of a pipeline to the trackers that the settings name."""
 
-    def __init__(self, config: RunFile, folder: Path):
+    def __init__(self, config: RunFile, folder: Path, also: OnEpoch | None = None):
+        self._also = also
         self._mlflow = self._writer = None
         self._epoch = 0
         if config.track.mlflow:
@@ -26,6 +28,10 @@ class Tracker:
 
     def on_epoch(self, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """Note the metrics of one epoch; epochs count on over successive trainings."""
+        if self._also:
+            self._also(epoch, epochs, values)
+        if not values:  # a training begins
+            return
         self._epoch += 1
         numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
         if self._mlflow is not None:

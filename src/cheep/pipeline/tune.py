@@ -100,6 +100,7 @@ def tune(
     folder: Path,
     budget: Budget,
     say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Trial]:
     """Run ``trials`` more trials of a study (made where it does not exist) and return all finished ones.
 
@@ -143,7 +144,11 @@ def tune(
         say(f"trial {trial.number}: accuracy {accuracy:.3f}, {cost / 1e6:.2f} M instructions per second, {chosen}")
         return accuracy, cost
 
-    search.optimize(objective, n_trials=trials)
+    before = len(search.trials)
+    progress(0, trials)
+    search.optimize(
+        objective, n_trials=trials, callbacks=[lambda now, _: progress(min(trials, len(now.trials) - before), trials)]
+    )
     return finished(search)
 
 

@@ -63,7 +63,8 @@ def fit(
     state_folder : Path, optional
         Where checkpoints are kept while training; a later call with the same settings and data goes on from there.
     on_epoch : callable, optional
-        Called with (epoch from 1, epochs, numbers) after each epoch.
+        Called with (epoch from 1, epochs, numbers) after each epoch, and once at the start, without numbers, with the
+        epochs that an interrupted training has behind it.
     teacher : Teacher, optional
         Whose judgement is ``config.teacher_weight`` of the targets.
     """
@@ -79,6 +80,8 @@ def fit(
     history, best, average = state.resume()
     first_average = config.epochs - max(1, round(config.epochs * config.average_last))
     interrupted = False
+    if on_epoch:
+        on_epoch(len(history), config.epochs, {})
     try:
         for epoch in range(len(history), config.epochs):
             rng = np.random.default_rng([config.seed, epoch])
