@@ -1,6 +1,5 @@
 """One helper for loops over recordings: order, errors, dead workers, Ctrl-C, spawn, threads."""
 
-import ast
 import functools
 import os
 import signal
@@ -168,15 +167,3 @@ def test_ctrl_c_ends_the_workers_too(tmp_path):
     assert out == "ended\n" and "Traceback" not in errors
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
-
-
-def test_every_script_may_be_imported_again():
-    """Where workers are spawned, they import the script that started them: it must do nothing then."""
-    scripts = [*SRC.glob("*.py"), *(SRC.parent / "scripts").glob("*.py")]
-    assert len(scripts) > 10
-    for path in scripts:
-        for node in ast.parse(path.read_text()).body:
-            acts = isinstance(node, ast.Raise) or (
-                isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and "main" in ast.unparse(node.value)
-            )
-            assert not acts, f"{path}:{node.lineno}: runs when it is imported: put it under if __name__ == '__main__'"
