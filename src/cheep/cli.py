@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cheep import __version__
-from cheep.commands import _progress
+from cheep.commands import end_progress
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
 
@@ -65,7 +65,7 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> int:
         try:
             return int(module.run(args) or 0)
         finally:
-            _progress.close()
+            end_progress()
     except CheepError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status

@@ -1,1 +1,5 @@
 """One module per subcommand: ``add_arguments(parser)`` and ``run(args) -> int``. The only code that prints."""
+
+from cheep.commands._progress import close as end_progress
+
+__all__ = ["end_progress"]

@@ -36,11 +36,9 @@ def tflm_outputs(model: bytes, x: np.ndarray, runtime: TflmModel | None = None) 
     runtime = runtime or TflmModel(model)
     q = quantize_as(x, info.inputs[0]).reshape((len(x), *info.inputs[0].shape))
     rows = [np.array(runtime.invoke(q[0])).reshape(-1)]  # errors of the runtime are explained here
-    interpreter = runtime._interpreter
     for row in q[1:]:
-        interpreter.set_input(row, 0)
-        interpreter.invoke()
-        rows.append(np.array(interpreter.get_output(0)).reshape(-1))
+        runtime.run({0: row})
+        rows.append(np.array(runtime.output(0)).reshape(-1))
     return dequantize_as(np.stack(rows), info.outputs[0])
 
 

@@ -326,13 +326,11 @@ class StepRunner:
 
     def push(self, feature: np.ndarray) -> np.ndarray:
         """Take one feature vector (features,) int8; return logits (classes,) int8."""
-        m, run = self._model, self._runtime._interpreter
-        run.set_input(np.ascontiguousarray(feature, np.int8).reshape(m.feature.shape), m.feature_input)
-        for index, state in zip(m.state_inputs, self.state, strict=True):
-            run.set_input(state, index)
-        run.invoke()
-        self.state = [np.array(run.get_output(index)) for index in m.state_outputs]
-        return np.array(run.get_output(m.logits_output)).reshape(-1)
+        m, runtime = self._model, self._runtime
+        inputs = {m.feature_input: np.ascontiguousarray(feature, np.int8).reshape(m.feature.shape)}
+        runtime.run({**inputs, **dict(zip(m.state_inputs, self.state, strict=True))})
+        self.state = [np.array(runtime.output(index)) for index in m.state_outputs]
+        return np.array(runtime.output(m.logits_output)).reshape(-1)
 
 
 def check_drift(model: StepModel, cell: Cell, features: np.ndarray, block: int = 1000) -> list[dict[str, float]]:

@@ -169,13 +169,11 @@ def _tflm(model: TfliteModel) -> Invoke:
     support = tflm_support(model.data, arena=False)  # in a process of its own: a damaged model may crash it
     if not support["runs"]:
         raise CheepError(f"TFLM cannot run it: {support['reason']}")
-    interpreter = TflmModel(model.data)._interpreter
+    runtime = TflmModel(model.data)
 
     def invoke(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        for index, value in enumerate(inputs):
-            interpreter.set_input(np.ascontiguousarray(value), index)
-        interpreter.invoke()
-        return [np.array(interpreter.get_output(i)) for i in range(len(model.outputs))]
+        runtime.run({index: np.ascontiguousarray(value) for index, value in enumerate(inputs)})
+        return [np.array(runtime.output(i)) for i in range(len(model.outputs))]
 
     return invoke
 
