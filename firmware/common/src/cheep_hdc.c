@@ -4,6 +4,8 @@
 
 #include "cheep_hdc_internal.h"
 #include "cheep_hdc_kernels.h"
+#include "cheep_hdc_lanes.h"
+#include "cheep_hdc_project.h"
 
 static size_t aligned(size_t bytes)
 {

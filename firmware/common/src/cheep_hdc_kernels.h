@@ -4,7 +4,7 @@
 #ifndef CHEEP_HDC_KERNELS_H
 #define CHEEP_HDC_KERNELS_H
 
-#include "cheep_hdc_internal.h"
+#include "cheep_hdc_lanes.h"
 
 #if CHEEP_HDC_DSP && defined(__GNUC__) && defined(__thumb2__) && defined(__OPTIMIZE__)
 

@@ -3,6 +3,7 @@
 
 #include "cheep_hdc.h"
 #include "cheep_hdc_internal.h"
+#include "cheep_hdc_lanes.h"
 
 static cheep_hdc_slot *learned(const cheep_hdc *h, uint16_t class_index)
 {

@@ -1,6 +1,8 @@
 /* Projections of the hyperdimensional head. Every table is a function of the seed through random_word. */
-#include "cheep_hdc_internal.h"
+#include "cheep_hdc_project.h"
+
 #include "cheep_hdc_kernels.h"
+#include "cheep_hdc_lanes.h"
 
 /* The lower 128 of 256 quantiles of a normal distribution of deviation 40: round(40 Phi^-1((i + 1/2) / 256)). */
 static const int8_t normal_quantile[128] = {
