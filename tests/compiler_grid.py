@@ -251,7 +251,9 @@ def grid(seed: int = 0) -> list[tuple[str, bytes]]:
 def one_file(compiled: list) -> str:
     """Return all networks as one C file with each kernel once (a tenth of the time of separate files)."""
     parts = kernel_parts()
-    wrapper = re.compile(r"CHEEP_NOINLINE static void cheep_\w+_\w+\([^{]*\{\n    cheep_\w+\([^}]*\n\}\n")
+    wrapper = re.compile(
+        r"CHEEP_NOINLINE static void cheep_\w+_\w+\([^{]*\{\n    cheep_\w+\([^}]*\n\}\n|^CHEEP_MATRIX.*\n", re.MULTILINE
+    )
     used, wrappers, bodies = set(), {}, []
     for c in compiled:
         text = c.source
@@ -263,7 +265,7 @@ def one_file(compiled: list) -> str:
         text = wrapper.sub("", text)
         bodies.append(text)
     kernels = "\n".join(parts[name][1] for name in parts if name in used)
-    includes = [f"#include <{name}.h>" for name in ("stdbool", "stdint", "string")]
+    includes = [f"#include <{name}.h>" for name in ("stdbool", "stddef", "stdint", "string")]
     return "\n".join([*includes, kernels, *wrappers, *bodies])
 
 

@@ -334,10 +334,14 @@ class _Generator:
     def _source(self, kernels: set[str], wrappers, stage_text: list[str], body: list[str]) -> str:
         parts = kernel_parts()
         needed = needed_parts(kernels)
-        lines = [f'#include "{_header_name(self._prefix)}"', "", "#include <stdbool.h>", "#include <string.h>", ""]
+        includes = [f"#include <{name}.h>" for name in ("stdbool", "stddef", "string")]
+        lines = [f'#include "{_header_name(self._prefix)}"', "", *includes, ""]
         text = f"/* {self._mark} */\n" + "\n".join(lines)
         text += "\n" + "\n".join(parts[name][1] for name in needed)
         for kernel, limit in wrappers:
+            if kernel not in lower.WRAPPERS:  # a macro of the matrix kernels
+                text += f"\n{kernel}\n"
+                continue
             function, parameters, arguments = lower.WRAPPERS[kernel]
             head = f"CHEEP_NOINLINE static void {lower.wrapper_name(kernel, limit)}({parameters}) {{"
             text += "\n" + ctext.indented([head, f"cheep_{function}({arguments.format(limit=limit)});", "}"])

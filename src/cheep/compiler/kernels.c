@@ -13,10 +13,12 @@
 #define CHEEP_UNROLL
 #endif
 #if defined(__GNUC__)
+#define CHEEP_UNUSED __attribute__((unused))
 #define CHEEP_NOINLINE __attribute__((noinline))
 #define CHEEP_INLINE static inline __attribute__((always_inline, unused))
 #define CHEEP_ALIGNED8(p) __builtin_assume_aligned((p), 8)
 #else
+#define CHEEP_UNUSED
 #define CHEEP_NOINLINE
 #define CHEEP_INLINE static inline
 #define CHEEP_ALIGNED8(p) (p)
@@ -193,7 +195,6 @@ CHEEP_INLINE int8_t cheep_limit(int32_t v, int32_t lowest, int32_t highest) {
 /* What the blocks below leave in an accumulator -> twice the sum of products. */
 #if CHEEP_DSP
 #define CHEEP_TWICE(acc) ((acc) >> 7)
-#define CHEEP_UNUSED __attribute__((unused))
 #define CHEEP_BLOCK_ARGUMENTS \
     CHEEP_UNUSED const uint32_t *x, CHEEP_UNUSED const int8_t *w, CHEEP_UNUSED int fours, CHEEP_UNUSED int32_t *acc
 #if defined(__clang__)
@@ -270,7 +271,7 @@ CHEEP_INLINE void cheep_block(const uint32_t *x, const int8_t *w, int fours, int
 /*@ block4: pack */
 /* Two filters, four pixels: acc[filter * 4 + pixel]. x: per four values four words v, then the four second words. */
 #if CHEEP_DSP
-CHEEP_NAKED static void cheep_block4(CHEEP_BLOCK_ARGUMENTS) {
+CHEEP_UNUSED CHEEP_NAKED static void cheep_block4(CHEEP_BLOCK_ARGUMENTS) {
     __asm__ volatile(
         "push {r2-r11, lr}\n"
         "and r12, r2, #3\n"
@@ -394,7 +395,7 @@ CHEEP_NAKED static void cheep_block4(CHEEP_BLOCK_ARGUMENTS) {
     );
 }
 #else
-CHEEP_NOINLINE static void cheep_block4(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
+CHEEP_UNUSED CHEEP_NOINLINE static void cheep_block4(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
     cheep_block(x, w, fours, acc, 4);
 }
 #endif
@@ -402,7 +403,7 @@ CHEEP_NOINLINE static void cheep_block4(const uint32_t *x, const int8_t *w, int 
 /*@ block3: pack */
 /* The same for three pixels: acc[filter * 3 + pixel]. */
 #if CHEEP_DSP
-CHEEP_NAKED static void cheep_block3(CHEEP_BLOCK_ARGUMENTS) {
+CHEEP_UNUSED CHEEP_NAKED static void cheep_block3(CHEEP_BLOCK_ARGUMENTS) {
     __asm__ volatile(
         "push {r3-r11, lr}\n"
         "and r12, r2, #3\n"
@@ -499,7 +500,7 @@ CHEEP_NAKED static void cheep_block3(CHEEP_BLOCK_ARGUMENTS) {
     );
 }
 #else
-CHEEP_NOINLINE static void cheep_block3(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
+CHEEP_UNUSED CHEEP_NOINLINE static void cheep_block3(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
     cheep_block(x, w, fours, acc, 3);
 }
 #endif
@@ -507,7 +508,7 @@ CHEEP_NOINLINE static void cheep_block3(const uint32_t *x, const int8_t *w, int 
 /*@ block1: pack */
 /* The same for one pixel: acc[filter]; fours is even. */
 #if CHEEP_DSP
-CHEEP_NAKED static void cheep_block1(CHEEP_BLOCK_ARGUMENTS) {
+CHEEP_UNUSED CHEEP_NAKED static void cheep_block1(CHEEP_BLOCK_ARGUMENTS) {
     __asm__ volatile(
         "push {r3-r11, lr}\n"
         "add lr, r0, r2, lsl #3\n"
@@ -587,7 +588,7 @@ CHEEP_NAKED static void cheep_block1(CHEEP_BLOCK_ARGUMENTS) {
     );
 }
 #else
-CHEEP_NOINLINE static void cheep_block1(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
+CHEEP_UNUSED CHEEP_NOINLINE static void cheep_block1(const uint32_t *x, const int8_t *w, int fours, int32_t *acc) {
     cheep_block(x, w, fours, acc, 1);
 }
 #endif
@@ -606,12 +607,25 @@ typedef struct {
 } cheep_matrix;
 
 typedef void cheep_packer(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid);
-enum { CHEEP_STORE, CHEEP_MAX, CHEEP_MEAN, CHEEP_SUM };
+typedef void cheep_grouper(const cheep_matrix *m, const uint32_t *x, void *out, int valid);
 typedef void cheep_blocker(const uint32_t *x, const int8_t *w, int fours, int32_t *acc);
+enum { CHEEP_STORE, CHEEP_MAX, CHEEP_MEAN, CHEEP_SUM };
 
 /* The values under the filter at `valid` pixels. */
 CHEEP_INLINE void cheep_pack_group(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid, int pixels) {
     const int row_step = m->row_step, height = m->height, pieces = m->pieces, fours = m->piece_fours;
+    if (height == 1 && pieces == 1) {
+        for (int i = 0; i < valid; ++i) {
+            const int8_t *from = rows + m->at[i];
+            uint32_t *to = x + i;
+            int n = fours;
+            do {
+                cheep_pack_four(from, to, pixels);
+                from += 4, to += 2 * pixels;
+            } while (--n > 0);
+        }
+        return;
+    }
     for (int i = 0; i < valid; ++i) {
         const int8_t *from = rows + m->at[i];
         uint32_t *to = x + i;
@@ -657,8 +671,10 @@ CHEEP_INLINE void cheep_finish(const int32_t *acc, bool wide, const cheep_channe
     }
 }
 
-CHEEP_INLINE void cheep_group(const cheep_matrix *m, const uint32_t *x, int8_t *out, int32_t *sums, int valid,
-                              cheep_blocker *block, int kind, int pixels, bool wide, int limit) {
+CHEEP_INLINE void cheep_group(const cheep_matrix *m, const uint32_t *x, void *result, int valid, cheep_blocker *block,
+                              int kind, int pixels, bool wide, int limit) {
+    int8_t *out = result;
+    int32_t *sums = kind == CHEEP_SUM ? result : NULL;
     const int8_t *w = m->weights;
     const cheep_channel *c = m->channels, *const end = c + m->filters;
     const int fours = m->fours, step = m->step, pixel_step = m->pixel_step;
@@ -684,49 +700,334 @@ CHEEP_INLINE void cheep_group(const cheep_matrix *m, const uint32_t *x, int8_t *
         if (++c == end) {
             return;
         }
-        out += step, ++sums;
+        out += step;
+        sums += kind == CHEEP_SUM;
         cheep_finish(acc + pixels, wide, c, out, sums, pixel_step, valid, kind, pixels, limit, range);
         if (++c == end) {
             return;
         }
-        out += step, ++sums;
+        out += step;
+        sums += kind == CHEEP_SUM;
     }
 }
 
-/* rows: the first row under the filter; x: scratch of 8 * pixels * fours bytes, aligned to 4. */
-CHEEP_INLINE void cheep_matrix_row(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int8_t *out, int32_t *sums,
-                                   cheep_packer *pack, cheep_blocker *block, int kind, int pixels, bool wide,
-                                   int limit) {
-    const bool pooled = kind == CHEEP_MAX || kind == CHEEP_MEAN;
+/* rows: the first row under the filter; x: scratch of 8 * pixels * fours bytes, aligned to 4; out: int8_t, or the
+ * int32_t sums. */
+CHEEP_INLINE void cheep_matrix_row(const cheep_matrix *m, const int8_t *rows, uint32_t *x, void *out, cheep_packer *pack,
+                                   cheep_grouper *group, int kind, int pixels) {
+    const int step = kind == CHEEP_SUM ? 0 : kind == CHEEP_STORE ? pixels * m->pixel_step : m->pixel_step;
     for (int g = m->groups; g > 0; --g) {
         const int valid = g > 1 ? pixels : m->last;
         pack(m, rows, x, valid);
-        if (valid == pixels) {
-            cheep_group(m, x, out, sums, pixels, block, kind, pixels, wide, limit);
-        } else {
-            cheep_group(m, x, out, sums, valid, block, kind, pixels, wide, limit);
-        }
+        group(m, x, out, valid);
         rows += m->advance;
-        out += pooled ? m->pixel_step : pixels * m->pixel_step;
+        out = (int8_t *)out + step;
     }
 }
 
-/*@ matrix3: matrix block3 */
+/* The functions of a kind of result, a number of pixels, and a limit. */
+#define CHEEP_GROUP_C(KIND, PIXELS, WIDE, LIMIT, name) \
+    CHEEP_NOINLINE static void name(const cheep_matrix *m, const uint32_t *x, void *out, int valid) { \
+        cheep_group(m, x, out, valid, cheep_block##PIXELS, CHEEP_##KIND, PIXELS, WIDE, CHEEP_##LIMIT); \
+    }
+#define CHEEP_MATRIX_ROW(KIND, PIXELS, name, group) \
+    CHEEP_NOINLINE static void name(const cheep_matrix *m, const int8_t *rows, int8_t *scratch, void *out) { \
+        cheep_matrix_row(m, rows, (uint32_t *)(void *)scratch, out, cheep_pack##PIXELS, group, CHEEP_##KIND, PIXELS); \
+    }
+#define CHEEP_MATRIX_C(KIND, PIXELS, WIDE, LIMIT) \
+    CHEEP_GROUP_C(KIND, PIXELS, WIDE, LIMIT, cheep_group_##KIND##PIXELS##_##LIMIT##_##WIDE) \
+    CHEEP_MATRIX_ROW(KIND, PIXELS, cheep_##KIND##PIXELS##_##LIMIT##_##WIDE, \
+                     cheep_group_##KIND##PIXELS##_##LIMIT##_##WIDE)
+
+/*@ group: matrix */
+/* The same by hand, with what follows the sums: rescaled, limited, stored, without a detour through memory. The first four
+ * starts the sums, the others add. All
+ * registers are taken, so that what a group needs lies on the stack: the end and the start of x, where to enter the
+ * loop over the other fours (of which four are written out), out, the steps of out, the pixels to store, the channel, the last one. */
+#if CHEEP_DSP
+_Static_assert(offsetof(cheep_matrix, step) == 36 && offsetof(cheep_matrix, pixel_step) == 40 &&
+                   offsetof(cheep_matrix, filters) == 44 && offsetof(cheep_matrix, fours) == 52,
+               "the blocks in assembler know where these are");
+/* in: r0 the matrix, r1 x, r2 out, r3 the pixels to store; shift: bytes of x per four, as a power of two, or (three
+ * pixels) 8 more; size: bytes of the code of a four. Then r1 is the next weight. */
+#define CHEEP_ENTER(bytes, size) \
+    "push {r4-r11, lr}\n" \
+    "sub sp, sp, #36\n" \
+    "str r1, [sp, #4]\n" \
+    "str r2, [sp, #12]\n" \
+    "str r3, [sp, #20]\n" \
+    "ldrd r6, r7, [r0, #36]\n" \
+    "str r6, [sp, #24]\n" \
+    "str r7, [sp, #16]\n" \
+    "ldrd r4, r5, [r0]\n" \
+    "str r5, [sp, #28]\n" \
+    "ldrsh r8, [r0, #44]\n" \
+    "add r9, r5, r8, lsl #4\n" \
+    "str r9, [sp, #32]\n" \
+    "ldrsh r8, [r0, #52]\n" \
+    "mov r9, #" #bytes "\n" \
+    "mla r9, r8, r9, r1\n" \
+    "str r9, [sp]\n" \
+    "mov r1, r4\n" \
+    "subs r8, r8, #1\n" \
+    "rsb r8, r8, #0\n" \
+    "and r8, r8, #3\n" \
+    "mov r10, #" #size "\n" \
+    "adr.w r9, 0f\n" \
+    "mla r9, r8, r10, r9\n" \
+    "ldrsh r8, [r0, #52]\n" \
+    "cmp r8, #1\n" \
+    "it eq\n" \
+    "adreq r9, 9f\n" \
+    "orr r9, r9, #1\n" \
+    "str r9, [sp, #8]\n" \
+    "5:\n" \
+    "ldr r0, [sp, #4]\n"
+#define CHEEP_FOUR4 \
+    "ldrd r2, r3, [r1], #8\n" \
+    "ldrd r12, lr, [r0], #8\n" \
+    "smlad r4, r2, r12, r4\n" \
+    "smlad r8, r3, r12, r8\n" \
+    "smlad r5, r2, lr, r5\n" \
+    "smlad r9, r3, lr, r9\n" \
+    "ldrd r12, lr, [r0], #8\n" \
+    "smlad r6, r2, r12, r6\n" \
+    "smlad r10, r3, r12, r10\n" \
+    "smlad r7, r2, lr, r7\n" \
+    "smlad r11, r3, lr, r11\n" \
+    "sxtb16 r2, r2\n" \
+    "sxtb16 r3, r3\n" \
+    "ldrd r12, lr, [r0], #8\n" \
+    "smlad r4, r2, r12, r4\n" \
+    "smlad r8, r3, r12, r8\n" \
+    "smlad r5, r2, lr, r5\n" \
+    "smlad r9, r3, lr, r9\n" \
+    "ldrd r12, lr, [r0], #8\n" \
+    "smlad r6, r2, r12, r6\n" \
+    "smlad r10, r3, r12, r10\n" \
+    "smlad r7, r2, lr, r7\n" \
+    "smlad r11, r3, lr, r11\n"
+#define CHEEP_FOUR3 \
+    "ldrd r2, r3, [r1], #8\n" \
+    "ldmia r0!, {r10, r11, r12}\n" \
+    "smlad r4, r2, r10, r4\n" \
+    "smlad r7, r3, r10, r7\n" \
+    "smlad r5, r2, r11, r5\n" \
+    "smlad r8, r3, r11, r8\n" \
+    "smlad r6, r2, r12, r6\n" \
+    "smlad r9, r3, r12, r9\n" \
+    "sxtb16 r2, r2\n" \
+    "sxtb16 r3, r3\n" \
+    "ldmia r0!, {r10, r11, r12}\n" \
+    "smlad r4, r2, r10, r4\n" \
+    "smlad r7, r3, r10, r7\n" \
+    "smlad r5, r2, r11, r5\n" \
+    "smlad r8, r3, r11, r8\n" \
+    "smlad r6, r2, r12, r6\n" \
+    "smlad r9, r3, r12, r9\n"
+#define CHEEP_SUMS4 \
+    CHEEP_ENTER(32, 92) \
+    "ldrd r2, r3, [r1], #8\n" \
+    "ldrd r12, lr, [r0], #8\n" \
+    "smuad r4, r2, r12\n" \
+    "smuad r8, r3, r12\n" \
+    "smuad r5, r2, lr\n" \
+    "smuad r9, r3, lr\n" \
+    "ldrd r12, lr, [r0], #8\n" \
+    "smuad r6, r2, r12\n" \
+    "smuad r10, r3, r12\n" \
+    "smuad r7, r2, lr\n" \
+    "smuad r11, r3, lr\n" \
+    "sxtb16 r2, r2\n" \
+    "sxtb16 r3, r3\n" \
+    "ldrd r12, lr, [r0], #8\n" \
+    "smlad r4, r2, r12, r4\n" \
+    "smlad r8, r3, r12, r8\n" \
+    "smlad r5, r2, lr, r5\n" \
+    "smlad r9, r3, lr, r9\n" \
+    "ldrd r12, lr, [r0], #8\n" \
+    "smlad r6, r2, r12, r6\n" \
+    "smlad r10, r3, r12, r10\n" \
+    "smlad r7, r2, lr, r7\n" \
+    "smlad r11, r3, lr, r11\n" \
+    "ldr.w pc, [sp, #8]\n" \
+    ".balign 4\n" \
+    "0:\n" \
+    CHEEP_FOUR4 CHEEP_FOUR4 CHEEP_FOUR4 CHEEP_FOUR4 \
+    "ldr r12, [sp]\n" \
+    "cmp r0, r12\n" \
+    "bne 0b\n" \
+    "9:\n"
+#define CHEEP_SUMS3 \
+    CHEEP_ENTER(24, 68) \
+    "ldr.w lr, [sp]\n" \
+    "ldrd r2, r3, [r1], #8\n" \
+    "ldmia r0!, {r10, r11, r12}\n" \
+    "smuad r4, r2, r10\n" \
+    "smuad r7, r3, r10\n" \
+    "smuad r5, r2, r11\n" \
+    "smuad r8, r3, r11\n" \
+    "smuad r6, r2, r12\n" \
+    "smuad r9, r3, r12\n" \
+    "sxtb16 r2, r2\n" \
+    "sxtb16 r3, r3\n" \
+    "ldmia r0!, {r10, r11, r12}\n" \
+    "smlad r4, r2, r10, r4\n" \
+    "smlad r7, r3, r10, r7\n" \
+    "smlad r5, r2, r11, r5\n" \
+    "smlad r8, r3, r11, r8\n" \
+    "smlad r6, r2, r12, r6\n" \
+    "smlad r9, r3, r12, r9\n" \
+    "ldr.w pc, [sp, #8]\n" \
+    ".balign 4\n" \
+    "0:\n" \
+    CHEEP_FOUR3 CHEEP_FOUR3 CHEEP_FOUR3 CHEEP_FOUR3 \
+    "cmp r0, lr\n" \
+    "bne 0b\n" \
+    "9:\n"
+/* The constants of the next channel: r2 bias, r3 multiplier, r12 round, lr shift; r0 is free after it. */
+#define CHEEP_NEXT_CHANNEL \
+    "ldr r0, [sp, #28]\n" \
+    "ldmia r0!, {r2, r3, r12, lr}\n" \
+    "str r0, [sp, #28]\n"
+#define CHEEP_RESCALE_FULL(r) \
+    "add " #r ", r2, " #r ", asr #7\n" \
+    "add r0, r12, " #r ", asr #31\n" \
+    "smmlar " #r ", " #r ", r3, r0\n" \
+    "asr " #r ", " #r ", lr\n" \
+    "ssat " #r ", #8, " #r "\n"
+#define CHEEP_RESCALE_RELU(r) \
+    "add " #r ", r2, " #r ", asr #7\n" \
+    "bic " #r ", " #r ", " #r ", asr #31\n" \
+    "smmlar " #r ", " #r ", r3, r12\n" \
+    "asr " #r ", " #r ", lr\n" \
+    "ssat " #r ", #8, " #r "\n"
+#define CHEEP_RESCALE_FLOOR(r) \
+    "add " #r ", r2, " #r ", asr #7\n" \
+    "smmlar " #r ", " #r ", r3, r12\n" \
+    "asr " #r ", " #r ", lr\n" \
+    "ssat " #r ", #8, " #r "\n"
+#define CHEEP_LARGER(a, b) "cmp " #a ", " #b "\n it lt\n movlt " #a ", " #b "\n"
+#define CHEEP_ADVANCE "ldr r3, [sp, #24]\n add r0, r0, r3\n str r0, [sp, #12]\n"
+/* Bytes of one filter at out, out + pixel_step ...; a group at the end of a row has fewer pixels (the code behind 7). */
+#define CHEEP_DONE_STORE4(LIMIT, a, b, c, d, label) \
+    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c) \
+    CHEEP_RESCALE_##LIMIT(d) \
+    "ldrd r0, r2, [sp, #12]\n" \
+    "ldrd r3, r12, [sp, #20]\n" \
+    "strb " #a ", [r0]\n" \
+    "add lr, r2, r2, lsl #1\n" \
+    "cmp r3, #4\n" \
+    "bne 2" #label "f\n" \
+    "strb " #b ", [r0, r2]\n" \
+    "strb " #c ", [r0, r2, lsl #1]\n" \
+    "strb " #d ", [r0, lr]\n" \
+    "1" #label ":\n" \
+    "add r0, r0, r12\n" \
+    "str r0, [sp, #12]\n"
+#define CHEEP_FEWER4(b, c, label) \
+    "2" #label ":\n" \
+    "cmp r3, #2\n it ge\n strbge " #b ", [r0, r2]\n" \
+    "it gt\n strbgt " #c ", [r0, r2, lsl #1]\n" \
+    "b 1" #label "b\n"
+#define CHEEP_DONE_STORE3(LIMIT, a, b, c, label) \
+    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c) \
+    "ldrd r0, r2, [sp, #12]\n" \
+    "ldrd r3, r12, [sp, #20]\n" \
+    "strb " #a ", [r0]\n" \
+    "cmp r3, #3\n" \
+    "bne 2" #label "f\n" \
+    "strb " #b ", [r0, r2]\n" \
+    "strb " #c ", [r0, r2, lsl #1]\n" \
+    "1" #label ":\n" \
+    "add r0, r0, r12\n" \
+    "str r0, [sp, #12]\n"
+#define CHEEP_FEWER3(b, label) \
+    "2" #label ":\n" \
+    "cmp r3, #2\n it ge\n strbge " #b ", [r0, r2]\n" \
+    "b 1" #label "b\n"
+#define CHEEP_DONE_SUM4(LIMIT, a, b, c, d, label) \
+    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c) \
+    CHEEP_RESCALE_##LIMIT(d) \
+    "ldr r3, [sp, #20]\n cmp r3, #4\n bne 2" #label "f\n" \
+    "add " #c ", " #c ", " #d "\n" \
+    "3" #label ": add " #b ", " #b ", " #c "\n" \
+    "1" #label ": add " #a ", " #a ", " #b "\n" \
+    "4" #label ": ldr r0, [sp, #12]\n ldr r2, [r0]\n add r2, r2, " #a "\n" \
+    "str r2, [r0], #4\n str r0, [sp, #12]\n"
+#define CHEEP_FEWER_SUM4(label) \
+    "2" #label ": cmp r3, #2\n bgt 3" #label "b\n beq 1" #label "b\n b 4" #label "b\n"
+#define CHEEP_DONE_SUM3(LIMIT, a, b, c, label) \
+    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c) \
+    "ldr r3, [sp, #20]\n cmp r3, #3\n bne 2" #label "f\n" \
+    "add " #b ", " #b ", " #c "\n" \
+    "1" #label ": add " #a ", " #a ", " #b "\n" \
+    "4" #label ": ldr r0, [sp, #12]\n ldr r2, [r0]\n add r2, r2, " #a "\n" \
+    "str r2, [r0], #4\n str r0, [sp, #12]\n"
+#define CHEEP_FEWER_SUM3(label) \
+    "2" #label ": cmp r3, #2\n beq 1" #label "b\n b 4" #label "b\n"
+#define CHEEP_DONE_MAX4(LIMIT, a, b, c, d) \
+    CHEEP_LARGER(a, b) CHEEP_LARGER(c, d) CHEEP_LARGER(a, c) \
+    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) \
+    "ldr r0, [sp, #12]\n strb " #a ", [r0]\n" CHEEP_ADVANCE
+#define CHEEP_LAST_CHANNEL "ldrd r0, r2, [sp, #28]\n cmp r0, r2\n beq 6f\n"
+#define CHEEP_MORE_CHANNELS "ldrd r0, r2, [sp, #28]\n cmp r0, r2\n bne 5b\n"
+#define CHEEP_LEAVE "6: add sp, sp, #36\n pop {r4-r11, pc}\n"
+#define CHEEP_GROUP_STORE4(LIMIT) \
+    CHEEP_SUMS4 CHEEP_DONE_STORE4(LIMIT, r4, r5, r6, r7, 1) CHEEP_LAST_CHANNEL \
+    CHEEP_DONE_STORE4(LIMIT, r8, r9, r10, r11, 2) CHEEP_MORE_CHANNELS CHEEP_LEAVE CHEEP_FEWER4(r5, r6, 1) \
+    CHEEP_FEWER4(r9, r10, 2)
+#define CHEEP_GROUP_STORE3(LIMIT) \
+    CHEEP_SUMS3 CHEEP_DONE_STORE3(LIMIT, r4, r5, r6, 1) CHEEP_LAST_CHANNEL \
+    CHEEP_DONE_STORE3(LIMIT, r7, r8, r9, 2) CHEEP_MORE_CHANNELS CHEEP_LEAVE CHEEP_FEWER3(r5, 1) CHEEP_FEWER3(r8, 2)
+#define CHEEP_GROUP_SUM4(LIMIT) \
+    CHEEP_SUMS4 CHEEP_DONE_SUM4(LIMIT, r4, r5, r6, r7, 1) CHEEP_LAST_CHANNEL \
+    CHEEP_DONE_SUM4(LIMIT, r8, r9, r10, r11, 2) CHEEP_MORE_CHANNELS CHEEP_LEAVE CHEEP_FEWER_SUM4(1) CHEEP_FEWER_SUM4(2)
+#define CHEEP_GROUP_SUM3(LIMIT) \
+    CHEEP_SUMS3 CHEEP_DONE_SUM3(LIMIT, r4, r5, r6, 1) CHEEP_LAST_CHANNEL \
+    CHEEP_DONE_SUM3(LIMIT, r7, r8, r9, 2) CHEEP_MORE_CHANNELS CHEEP_LEAVE CHEEP_FEWER_SUM3(1) CHEEP_FEWER_SUM3(2)
+#define CHEEP_GROUP_MAX4(LIMIT) \
+    CHEEP_SUMS4 CHEEP_DONE_MAX4(LIMIT, r4, r5, r6, r7) CHEEP_LAST_CHANNEL \
+    CHEEP_DONE_MAX4(LIMIT, r8, r9, r10, r11) CHEEP_MORE_CHANNELS CHEEP_LEAVE
+#define CHEEP_GROUP(KIND, PIXELS, LIMIT) \
+    CHEEP_NAKED static void cheep_group_##KIND##PIXELS##_##LIMIT( \
+        CHEEP_UNUSED const cheep_matrix *m, CHEEP_UNUSED const uint32_t *x, CHEEP_UNUSED void *out, \
+        CHEEP_UNUSED int valid) { \
+        __asm__ volatile(CHEEP_GROUP_##KIND##PIXELS(LIMIT)); \
+    }
+#else
+#define CHEEP_GROUP(KIND, PIXELS, LIMIT) CHEEP_GROUP_C(KIND, PIXELS, false, LIMIT, cheep_group_##KIND##PIXELS##_##LIMIT)
+#endif
+#define CHEEP_MATRIX(KIND, PIXELS, LIMIT) \
+    CHEEP_GROUP(KIND, PIXELS, LIMIT) \
+    CHEEP_MATRIX_ROW(KIND, PIXELS, cheep_##KIND##PIXELS##_##LIMIT, cheep_group_##KIND##PIXELS##_##LIMIT)
+
+/*@ pack3: matrix */
 CHEEP_NOINLINE static void cheep_pack3(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid) {
     cheep_pack_group(m, rows, x, valid, 3);
 }
 
-/*@ matrix4: matrix block4 */
+/*@ pack4: matrix */
 CHEEP_NOINLINE static void cheep_pack4(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid) {
     cheep_pack_group(m, rows, x, valid, 4);
 }
 
 
 /*@ copy: base */
-/* memmove to a lower address, or between places apart, by words. */
+/* memmove to a lower address, or between places apart, by words where both are aligned. */
 CHEEP_NOINLINE static void cheep_copy(int8_t *to, const int8_t *from, int n) {
-    for (; n >= 16; n -= 16, to += 16, from += 16) {
-        uint32_t words[4];
+#if CHEEP_DSP
+    if ((((uintptr_t)to | (uintptr_t)from) & 3) == 0) {
+        for (; n >= 16; n -= 16) {
+            __asm__ volatile("ldmia %0!, {r4, r5, r6, r12}\n stmia %1!, {r4, r5, r6, r12}"
+                             : "+r"(from), "+r"(to)
+                             :
+                             : "r4", "r5", "r6", "r12", "memory");
+        }
+    }
+#endif
+    for (; n >= 8; n -= 8, to += 8, from += 8) {
+        uint32_t words[2];
         memcpy(words, from, sizeof words);
         memcpy(to, words, sizeof words);
     }
@@ -758,21 +1059,57 @@ CHEEP_NOINLINE static void cheep_add_up(const int8_t *row, int columns, int chan
 
 /*@ single_max: base */
 /* A layer with one input channel, then the maximum over four pixels: only the largest pixel matters
- * where the weight is positive, only the smallest where it is negative. pairs: (max(w, 0), min(w, 0)) * 2. */
-CHEEP_INLINE void cheep_single_max(int32_t v0, int32_t v1, int32_t v2, int32_t v3, const uint32_t *pairs,
-                                   const cheep_channel *channel, int channels, int8_t *out, int step, int limit,
-                                   cheep_range range) {
+ * where the weight is positive, only the smallest where it is negative. */
+CHEEP_INLINE uint32_t cheep_extremes_of(int32_t v0, int32_t v1, int32_t v2, int32_t v3) {
     int32_t low = v0 < v1 ? v0 : v1, high = v0 < v1 ? v1 : v0;
     low = v2 < low ? v2 : low;
     high = v2 > high ? v2 : high;
     low = v3 < low ? v3 : low;
     high = v3 > high ? v3 : high;
-    const uint32_t x = ((uint32_t)high & 0xffffu) | ((uint32_t)low << 16);
-    const cheep_channel *const end = channel + channels;
+    return ((uint32_t)high & 0xffffu) | ((uint32_t)low << 16);
+}
+
+/* x: (largest, smallest) pixel; pairs: (max(w, 0), min(w, 0)) * 2. */
+CHEEP_INLINE void cheep_single_max(uint32_t x, const uint32_t *pairs, const cheep_channel *channel, int channels,
+                                   int8_t *out, int step, int limit, cheep_range range) {
+    int n = channels;
     do {
-        *out = (int8_t)cheep_requantize(cheep_dual(x, *pairs++, channel->bias2), channel, limit, range);
+        const cheep_channel k = *channel++;
+        *out = (int8_t)cheep_requantize(cheep_dual(x, *pairs++, k.bias2), &k, limit, range);
         out += step;
-    } while (++channel != end);
+    } while (--n > 0);
+}
+
+/*@ extremes: single_max */
+/* Convolution 3x3 over one channel of bytes -> the (largest, smallest) of 2 x 2 outputs; taps: see cheep_depth3x3. */
+CHEEP_INLINE uint32_t cheep_extremes(const int8_t *in, int row_step, const uint32_t *taps, const cheep_channel *channel,
+                                     int limit, cheep_range range) {
+    const uint32_t sides0 = taps[0], sides1 = taps[1], sides2 = taps[2], middle01 = taps[3], middle2 = taps[4];
+    const cheep_channel c = *channel;
+    uint32_t v = cheep_load32(in), even = cheep_even(v), odd = cheep_odd(v);
+    int32_t a = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
+    int32_t b = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+    v = cheep_load32(in + row_step), even = cheep_even(v), odd = cheep_odd(v);
+    a = cheep_low_high(odd, middle01, cheep_dual(even, sides1, a));
+    b = cheep_high_high(even, middle01, cheep_dual(odd, sides1, b));
+    int32_t d = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
+    int32_t e = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+    v = cheep_load32(in + 2 * row_step), even = cheep_even(v), odd = cheep_odd(v);
+    a = cheep_low_low(odd, middle2, cheep_dual(even, sides2, a));
+    b = cheep_high_low(even, middle2, cheep_dual(odd, sides2, b));
+    d = cheep_low_high(odd, middle01, cheep_dual(even, sides1, d));
+    e = cheep_high_high(even, middle01, cheep_dual(odd, sides1, e));
+    v = cheep_load32(in + 3 * row_step), even = cheep_even(v), odd = cheep_odd(v);
+    d = cheep_low_low(odd, middle2, cheep_dual(even, sides2, d));
+    e = cheep_high_low(even, middle2, cheep_dual(odd, sides2, e));
+    int32_t high = a > b ? a : b, low = a > b ? b : a; /* rescaling is monotonic: only the extremes need it */
+    high = d > high ? d : high;
+    low = d < low ? d : low;
+    high = e > high ? e : high;
+    low = e < low ? e : low;
+    high = cheep_requantize(high, &c, limit, range);
+    low = cheep_requantize(low, &c, limit, range);
+    return ((uint32_t)high & 0xffffu) | ((uint32_t)low << 16);
 }
 
 /*@ image_max: base */
@@ -856,6 +1193,39 @@ CHEEP_INLINE void cheep_depth3x3(const int8_t *in, int row_step, int stride, con
             *out = (int8_t)cheep_requantize(a, &c, limit, range);
         }
     }
+}
+
+/*@ depth3x3_two: base */
+/* The same at stride 1 for two rows of outputs, whose second lies `below` behind the first: four rows of bytes. */
+CHEEP_INLINE void cheep_depth3x3_two(const int8_t *in, int row_step, const uint32_t *taps, const cheep_channel *channel,
+                                     int8_t *out, int out_step, int below, int count, int limit, cheep_range range) {
+    const uint32_t sides0 = taps[0], sides1 = taps[1], sides2 = taps[2], middle01 = taps[3], middle2 = taps[4];
+    const cheep_channel c = *channel;
+    const int8_t *const end = in + count;
+    do {
+        uint32_t v = cheep_load32(in), even = cheep_even(v), odd = cheep_odd(v);
+        int32_t a = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
+        int32_t b = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+        v = cheep_load32(in + row_step), even = cheep_even(v), odd = cheep_odd(v);
+        a = cheep_low_high(odd, middle01, cheep_dual(even, sides1, a));
+        b = cheep_high_high(even, middle01, cheep_dual(odd, sides1, b));
+        int32_t d = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
+        int32_t e = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+        v = cheep_load32(in + 2 * row_step), even = cheep_even(v), odd = cheep_odd(v);
+        a = cheep_low_low(odd, middle2, cheep_dual(even, sides2, a));
+        b = cheep_high_low(even, middle2, cheep_dual(odd, sides2, b));
+        out[0] = (int8_t)cheep_requantize(a, &c, limit, range);
+        out[out_step] = (int8_t)cheep_requantize(b, &c, limit, range);
+        d = cheep_low_high(odd, middle01, cheep_dual(even, sides1, d));
+        e = cheep_high_high(even, middle01, cheep_dual(odd, sides1, e));
+        v = cheep_load32(in + 3 * row_step), even = cheep_even(v), odd = cheep_odd(v);
+        d = cheep_low_low(odd, middle2, cheep_dual(even, sides2, d));
+        e = cheep_high_low(even, middle2, cheep_dual(odd, sides2, e));
+        out[below] = (int8_t)cheep_requantize(d, &c, limit, range);
+        out[below + out_step] = (int8_t)cheep_requantize(e, &c, limit, range);
+        out += 2 * out_step;
+        in += 2;
+    } while (in < end);
 }
 
 /*@ depth: base */

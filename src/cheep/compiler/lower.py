@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -57,14 +56,6 @@ WRAPPERS = {
     ),
     "pool": ("pool", "const cheep_shape *s, const int8_t *in, int8_t *out", "s, in, out, {limit}"),
 }
-for _kind, _pixels, _wide in itertools.product(("store", "max", "mean", "sum"), (3, 4), (False, True)):
-    _out = "int32_t *sums" if _kind == "sum" else "int8_t *out"
-    WRAPPERS[f"{_kind}{_pixels}" + "_wide" * _wide] = (
-        "matrix_row",
-        f"const cheep_matrix *m, const int8_t *rows, int8_t *scratch, {_out}",
-        f"m, rows, (uint32_t *)(void *)scratch, {'NULL, sums' if _kind == 'sum' else 'out, NULL'}, "
-        f"cheep_pack{_pixels}, cheep_block{_pixels}, CHEEP_{_kind.upper()}, {_pixels}, {str(_wide).lower()}, {{limit}}",
-    )
 
 
 def wrapper_name(kernel: str, limit: str) -> str:

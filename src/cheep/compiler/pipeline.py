@@ -335,7 +335,7 @@ def _place(pipeline: Pipeline) -> None:
         stage.ring = offset
         offset += _round8(stage.rows * stage.row_bytes + 4)  # a word is read past the last row
         stage.scratch = 8 * stage.pixels * stage.fours if stage.matrix else 0
-        if stage.depth:  # an odd row writes one pixel more
+        if stage.depth and not stage.block:  # an odd row writes one pixel more
             stage.values = _round8(stage.pitch * (stage.pool_size[0] * stage.point.output.shape[2] + 1))
             stage.scratch += stage.values
         stage.row = stage.scratch

@@ -6,7 +6,7 @@ import numpy as np
 
 from cheep.compiler import fixedpoint, lower, matrix
 from cheep.compiler.constants import Constants
-from cheep.compiler.lower import mean_constants, title, wrapper_name
+from cheep.compiler.lower import mean_constants, title
 from cheep.compiler.pipeline import Pipeline
 from cheep.compiler.stages import Stage, Target, row_node
 
@@ -94,7 +94,7 @@ class Writer:
             f"int8_t *const rows = bytes + {self._base + stage.ring};",
         ]
         body, where, place = self._target(stage)
-        body += self._depth(k) if stage.depth else []
+        body += self._depth(k) if stage.depth and not stage.block else []
         body += self._point(k, *place)
         body += self._posts(k, place[0])
         columns, channels = out.shape[2:]
@@ -214,30 +214,34 @@ class Writer:
         ]
         step = stage.front.attributes["stride_h"] * stage.row_bytes
         row_values = columns * stage.pitch
-        if stage.pool_size[0] > 1:
-            code.append(f"for (int y = 0; y < {stage.pool_size[0]}; ++y) {{")
-            at, to = f"rows + y * {step}", f"values + y * {row_values}"
-        else:
-            at, to = "rows", "values"
-        code.append(f"for (int c = 0; c < {n}; ++c) {{")
-        to += "" if stage.single else " + c"
-        tail = f"{to}, {stage.pitch}, {columns}, {channels.limit}, {channels.range_text});"
+        own, plane = "" if stage.single else " + c", f" + c * {stage.width}"
+        limit = f"{channels.limit}, {channels.range_text});"
+        two = (
+            (height, width) == (3, 3)
+            and stage.pool_size == (2, 2)
+            and stride == stage.front.attributes["stride_h"] == 1
+        )
+        y, x, to = ("", "", "values") if two or stage.pool_size[0] == 1 else (f" + y * {step}", "y", "values")
+        to += f" + y * {row_values}" if x else ""
+        loops = [f"for (int y = 0; y < {stage.pool_size[0]}; ++y) {{"] if x else []
+        loops.append(f"for (int c = 0; c < {n}; ++c) {{")
         if (height, width) == (3, 3):
-            self.kernels.add("depth3x3")
             words = self._constants.array("uint32_t", f"{name}_taps", taps(weights), f"[{n}][5]")
-            code.append(
-                f"cheep_depth3x3({at} + c * {stage.width}, {stage.row_bytes}, {stride}, {words} + 5 * c, "
-                f"{rows} + c, {tail}"
-            )
+            if two:
+                self.kernels.add("depth3x3_two")
+                call = f"cheep_depth3x3_two(rows{plane}, {stage.row_bytes}, {words} + 5 * c, {rows} + c, {to}{own}, "
+                call += f"{stage.pitch}, {row_values}, {2 * stage.out.shape[2]}, {limit}"
+            else:
+                self.kernels.add("depth3x3")
+                call = f"cheep_depth3x3(rows{y}{plane}, {stage.row_bytes}, {stride}, {words} + 5 * c, {rows} + c, "
+                call += f"{to}{own}, {stage.pitch}, {columns}, {limit}"
         else:
             self.kernels.add("depth")
             flat = np.ascontiguousarray(weights.transpose(2, 0, 1))
             w = self._constants.array("int8_t", f"{name}_weights", flat, f"[{n}][{height}][{width}]")
-            code.append(
-                f"cheep_depth({at} + c * {stage.width}, {stage.row_bytes}, {stride}, {w} + {height * width} * c, "
-                f"{height}, {width}, {rows} + c, {tail}"
-            )
-        return [*code, "}", *(["}"] if stage.pool_size[0] > 1 else [])]
+            call = f"cheep_depth(rows{y}{plane}, {stage.row_bytes}, {stride}, {w} + {height * width} * c, "
+            call += f"{height}, {width}, {rows} + c, {to}{own}, {stage.pitch}, {columns}, {limit}"
+        return [*code, *loops, call, "}" * len(loops)] if len(loops) > 1 else [*code, *loops, call, "}"]
 
     def _point(self, k: int, out: str, step: int, pixel_step: int) -> list[str]:
         stage = self._p.stages[k]
@@ -247,16 +251,12 @@ class Writer:
         if not stage.matrix:
             rows = self._constants.structs("cheep_channel", f"{name}_channels", channels.fast, 16)
             if stage.single:
-                return self._single(stage, name, rows, channels, n, columns, made, out, step, pixel_step)
+                return self._single(k, stage, name, rows, channels, n, columns, made, out, step, pixel_step)
             return self._image(stage, name, rows, channels, n, made, out, step, pixel_step)
         shape, rows = self._matrix(stage, name, step, pixel_step)
         sums = out == "sums"
         kind = stage.pool_kind or ("sum" if sums else "store")
-        packed = self._packed[name]
-        kernel = f"{kind}{stage.pixels}" + "_wide" * (packed.chunk < packed.fours)
-        self.kernels.add(f"matrix{stage.pixels}")
-        self.wrappers.add((kernel, channels.limit))
-        call = f"{wrapper_name(kernel, channels.limit)}({shape}, {rows}, scratch + {stage.values}"
+        call = f"{self._kernel(kind.upper(), stage, channels.limit, name)}({shape}, {rows}, scratch + {stage.values}"
         if not sums:
             return [f"{call}, {out});"]
         if not stage.pool:
@@ -264,6 +264,19 @@ class Writer:
         self.kernels.add("add_up")
         row = f"scratch + {stage.row}"
         return [f"{call}, {row});", f"cheep_add_up({row}, {made}, {n}, {self._sums});"]
+
+    def _kernel(self, kind: str, stage: Stage, limit: str, name: str) -> str:
+        """Return the matrix kernel's function for a kind of result, and have it made."""
+        packed, limit = self._packed[name], limit.removeprefix("CHEEP_")
+        wide = packed.chunk < packed.fours
+        self.kernels.add(f"pack{stage.pixels}")
+        if wide or kind == "MEAN" or limit == "CLAMP":  # not written by hand
+            self.kernels.add(f"block{stage.pixels}")
+            self.wrappers.add((f"CHEEP_MATRIX_C({kind}, {stage.pixels}, {str(wide).lower()}, {limit})", ""))
+            return f"cheep_{kind}{stage.pixels}_{limit}_{str(wide).lower()}"
+        self.kernels |= {"group", f"block{stage.pixels}"}
+        self.wrappers.add((f"CHEEP_MATRIX({kind}, {stage.pixels}, {limit})", ""))
+        return f"cheep_{kind}{stage.pixels}_{limit}"
 
     def _matrix(self, stage: Stage, name: str, step: int, pixel_step: int) -> tuple[str, str]:
         """Define the ``cheep_matrix`` of a stage; returns it and the first row under the filter."""
@@ -313,17 +326,26 @@ class Writer:
         row = f"scratch + {stage.row}"
         return [loop, f"{before}{row}, 1{after}", f"cheep_add_up({row}, 1, {n}, {self._sums});", "}"]
 
-    def _single(self, stage, name, rows, channels, n, columns, made, out, step, pixel_step) -> list[str]:
+    def _single(self, k, stage, name, rows, channels, n, columns, made, out, step, pixel_step) -> list[str]:
         self.kernels.add("single_max")
         weights = 2 * stage.point.attributes["weights"].astype(np.int64).reshape(-1)
         pairs = (np.maximum(weights, 0) & 0xFFFF) | ((np.minimum(weights, 0) & 0xFFFF) << 16)
         w = self._constants.array("uint32_t", f"{name}_pairs", pairs, "(positive, negative) weight of each filter")
-        pool_h, pool_w = stage.pool_size
-        offsets = [(y, x) for y in range(pool_h) for x in range(pool_w)]
-        offsets = [offsets[i % len(offsets)] for i in range(4)]
-        values = ", ".join(f"v[{dy * columns + dx}]" for dy, dx in offsets)
-        loop = f"for (int x = 0; x < {made}; ++x) {{\nconst int8_t *const v = values + {pool_w} * x;"
-        before = f"cheep_single_max({values}, {w}, {rows}, {n}, "
+        loop = f"for (int x = 0; x < {made}; ++x) {{\n"
+        if stage.block:
+            self.kernels.add("extremes")
+            depth, own = stage.depth_channels, f"{self._prefix}_depth{k + 1}"
+            table = self._constants.array("uint32_t", f"{own}_taps", taps(stage.depth.attributes["weights"]))
+            fixed = self._constants.structs("cheep_channel", f"{own}_channels", depth.fast, 16)
+            loop += f"const uint32_t v = cheep_extremes(rows + 2 * x, {stage.row_bytes}, {table}, {fixed}, "
+            loop += f"{depth.limit}, {depth.range_text});"
+        else:
+            pool_h, pool_w = stage.pool_size
+            offsets = [(y, x) for y in range(pool_h) for x in range(pool_w)]
+            offsets = [offsets[i % len(offsets)] for i in range(4)]
+            at = ", ".join(f"p[{dy * columns + dx}]" for dy, dx in offsets)
+            loop += f"const int8_t *const p = values + {pool_w} * x;\nconst uint32_t v = cheep_extremes_of({at});"
+        before = f"cheep_single_max(v, {w}, {rows}, {n}, "
         after = f", {channels.limit}, {channels.range_text});"
         first, *rest = self._store(stage, loop, before, after, n, out, step, pixel_step)
         return [*first.split("\n"), *rest]

@@ -120,8 +120,8 @@ class Stage:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a stored row: planes of one channel (depthwise) or pixels of all channels."""
-        return self.width * self.source.shape[3]
+        """Bytes of a stored row: planes of one channel (depthwise) or pixels of all channels; whole words."""
+        return -(-self.width * self.source.shape[3] // 4) * 4
 
     @property
     def pad_bottom(self) -> int:
@@ -162,6 +162,13 @@ class Stage:
     def single(self) -> bool:
         """One channel, then a maximum: only the extremes of four pixels matter."""
         return self.depth is not None and self.source.shape[3] == 1 and self.pool_kind == "max"
+
+    @property
+    def block(self) -> bool:
+        """Whether one kernel takes 3x3 rows of a single channel and a pooling of 2x2 at once."""
+        a = self.front.attributes
+        plain = self.single and a["stride_h"] == a["stride_w"] == 1
+        return plain and self.kernel == (3, 3) and self.pool_size == (2, 2)
 
     @property
     def pieces(self) -> int:
