@@ -58,7 +58,6 @@ def test_overlap_rule():
     assert matching.right == (True, False, False, None, None)
     assert matching.found == (True, True, False)
     assert [item.start_s for item in matching.false_alarms] == [11.0, 10.0]
-    assert [item.label for item in matching.missed] == ["b"]
     counts = count_events(matching, 0.5)
     assert (counts.annotations, counts.found, counts.detections, counts.right) == (3, 2, 3, 1)
     assert counts.false_alarms_per_hour == 4

@@ -11,11 +11,13 @@ import pytest
 
 from cheep.ccore import compile_shared, core_sources
 from cheep.hdc import HdcConfig, HdcModel
-from cheep.hdc.core import CoreHdc, Storage, _Hdc, _Storage
+from cheep.hdc import core as c_core
+from cheep.hdc.core import CoreHdc, HdcState
 from cheep.hdc.model import fit_scaling, prototypes_of
 from cheep.live.monitor import describe
 from cheep.live.serial_lines import LineReader
 from cheep.resources import firmware_root, include_dir
+from hdc_storage import Storage
 
 LINE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
 
@@ -32,12 +34,12 @@ def check_schema(message: dict) -> None:
 
 
 class Io(ctypes.Structure):
-    _fields_ = [("context", ctypes.c_void_p), ("line", LINE), ("storage", ctypes.POINTER(_Storage))]
+    _fields_ = [("context", ctypes.c_void_p), ("line", LINE), ("storage", ctypes.POINTER(c_core.Storage))]
 
 
 class App(ctypes.Structure):
     _fields_ = [
-        ("hdc", _Hdc),
+        ("hdc", HdcState),
         ("labels", ctypes.c_void_p),
         ("io", Io),
         *((name, ctypes.c_uint16) for name in ("learning", "left", "taken", "last", "reported", "pressed")),
@@ -58,7 +60,8 @@ class Board:
         self._labels = (ctypes.c_char_p * len(model.labels))(*(label.encode() for label in model.labels))
         self._memory = np.zeros(self.constants.memory_bytes // 8 + 1, np.uint64)
         self._app, self._storage = App(), storage
-        io = Io(None, self._line, ctypes.pointer(storage._struct) if storage else None)
+        kept = ctypes.cast(ctypes.pointer(storage), ctypes.POINTER(c_core.Storage)) if storage else None
+        io = Io(None, self._line, kept)
         boot = self.core.cheep_hdc_app_boot
         memory = ctypes.c_void_p(self._memory.ctypes.data)
         size = ctypes.c_size_t(self.constants.memory_bytes)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cheep.hdc import HdcConfig, HdcModel
-from cheep.hdc.core import BLOCK, CoreHdc, Storage
+from cheep.hdc.core import BLOCK, CoreHdc
 from cheep.hdc.model import fit_scaling, prototypes_of
+from hdc_storage import Storage
 
 RECORD_BLOCKS = 2 + 2 * (1 + 256 * 2 // BLOCK)
 

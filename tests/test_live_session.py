@@ -15,7 +15,7 @@ from cheep.cli import main
 from cheep.device import Engine
 from cheep.errors import CheepError
 from cheep.live.devices import find_input, list_inputs
-from cheep.live.recorder import GrowingWav, LastSeconds, read_session
+from cheep.live.recorder import GrowingWav, LastSeconds
 from cheep.live.session import Session, Status
 from cheep.live.sources import Block, FileSource, MicrophoneSource
 from cheep.live.view import EngineView, TerminalView
@@ -186,7 +186,7 @@ def test_a_recorded_session_can_be_run_again_to_the_same_events(run, wav, tmp_pa
         len((folder / "scores.csv").read_text().splitlines())
         == 1 + Engine(run).push(tones(SPANS, 12)).windows[-1].index + 1
     )
-    session = read_session(folder)
+    session = json.loads((folder / "session.json").read_text())
     assert session["windows"] == 45 and session["events"] == {"high": 2, "low": 1}
     assert session["feature_hash"] == f"0x{FEATURES.hash32:08x}"
 

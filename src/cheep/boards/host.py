@@ -32,8 +32,6 @@ _SCORES = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void
 _FORGET = ctypes.CFUNCTYPE(None)
 _INVOKE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
-HOST_SOURCES = ("host_api.c", "model_callback.c")
-
 
 class _Output(ctypes.Structure):
     _fields_ = [("line", _LINE), ("scores", _SCORES), ("context", ctypes.c_void_p)]

@@ -75,11 +75,6 @@ class Matching:
         """Detections that overlap nothing of their label."""
         return tuple(item for item, right in zip(self.detections, self.right, strict=True) if right is False)
 
-    @property
-    def missed(self) -> tuple[Annotation, ...]:
-        """Annotations that no detection found."""
-        return tuple(item for item, found in zip(self.annotations, self.found, strict=True) if not found)
-
 
 def match_events(
     detections: Iterable[Detection],

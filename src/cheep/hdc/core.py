@@ -1,4 +1,4 @@
-"""The C core ``cheep_hdc`` from Python, and storage with power cuts for its tests."""
+"""The C core ``cheep_hdc`` from Python."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Slot(_c.Structure):
     ]
 
 
-class _Hdc(_c.Structure):
+class HdcState(_c.Structure):
     _fields_ = [  # noqa: RUF012
         ("spec", _c.POINTER(Spec)),
         ("n_slots", _c.c_uint16),
@@ -77,24 +77,26 @@ class _Result(_c.Structure):
     ]
 
 
-_ERASE = _c.CFUNCTYPE(_c.c_int, _c.c_void_p, _c.c_uint)
-_MOVE = _c.CFUNCTYPE(_c.c_int, _c.c_void_p, _c.c_uint, _c.c_uint32, _c.POINTER(_c.c_uint8), _c.c_uint32)
+Erase = _c.CFUNCTYPE(_c.c_int, _c.c_void_p, _c.c_uint)
+Move = _c.CFUNCTYPE(_c.c_int, _c.c_void_p, _c.c_uint, _c.c_uint32, _c.POINTER(_c.c_uint8), _c.c_uint32)
 
 
-class _Storage(_c.Structure):
+class Storage(_c.Structure):
+    """Two slots that keep the learned classes: functions that erase, write and read them (``cheep_hdc_storage``)."""
+
     _fields_ = [  # noqa: RUF012
         ("context", _c.c_void_p),
         ("slot_bytes", _c.c_uint32),
-        ("erase", _ERASE),
-        ("write", _MOVE),
-        ("read", _MOVE),
+        ("erase", Erase),
+        ("write", Move),
+        ("read", Move),
     ]
 
 
 @functools.cache
 def _library() -> ctypes.CDLL:
     core = load_core()
-    h, spec, u16, p = _c.POINTER(_Hdc), _c.POINTER(Spec), _c.c_uint16, _c.c_void_p
+    h, spec, u16, p = _c.POINTER(HdcState), _c.POINTER(Spec), _c.c_uint16, _c.c_void_p
     signatures = {
         "memory_bytes": (_c.c_size_t, spec, u16),
         "init": (_c.c_int, h, spec, u16, p, _c.c_size_t),
@@ -111,65 +113,13 @@ def _library() -> ctypes.CDLL:
         "forget": (_c.c_int, h, u16),
         "find": (u16, h, _c.c_char_p),
         "record_bytes": (_c.c_uint32, h),
-        "save": (_c.c_int, h, _c.POINTER(_Storage)),
-        "load": (_c.c_int, h, _c.POINTER(_Storage)),
+        "save": (_c.c_int, h, _c.POINTER(Storage)),
+        "load": (_c.c_int, h, _c.POINTER(Storage)),
     }
     for name, (result, *arguments) in signatures.items():
         function = getattr(core, f"cheep_hdc_{name}")
         function.restype, function.argtypes = result, arguments
     return core
-
-
-class Storage:
-    """Two slots in memory for :meth:`CoreHdc.save` and :meth:`CoreHdc.load`; power can be cut after so many bytes.
-
-    Parameters
-    ----------
-    slot_bytes
-        Size of a slot.
-    cut_after
-        Bytes erased or written until the power fails: then what is being changed is left half done, its next bytes
-        damaged, and :class:`PowerCut` ends the program. None: never.
-    rng
-        Decides how the damaged bytes look.
-    """
-
-    def __init__(self, slot_bytes: int, cut_after: int | None = None, rng: np.random.Generator | None = None):
-        self.slots = [bytearray(b"\xff" * slot_bytes) for _ in range(2)]
-        self.cut_after = cut_after
-        self.touched = 0
-        self.is_cut = False
-        self._rng = rng or np.random.default_rng(0)
-        self._struct = _Storage(None, slot_bytes, _ERASE(self._erase), _MOVE(self._write), _MOVE(self._read))
-
-    def _change(self, slot: int, offset: int, data: bytes) -> int:
-        if self.is_cut:
-            return STATUS.index("io")
-        n = len(data)
-        if self.cut_after is not None and self.touched + n > self.cut_after:
-            n = self.cut_after - self.touched
-            self.is_cut = True
-        self.slots[slot][offset : offset + n] = data[:n]
-        self.touched += n
-        if self.is_cut:
-            damaged = min(int(self._rng.integers(0, 9)), len(data) - n)
-            self.slots[slot][offset + n : offset + n + damaged] = self._rng.bytes(damaged)
-            return STATUS.index("io")
-        return 0
-
-    def _erase(self, _context: object, slot: int) -> int:
-        return self._change(slot, 0, b"\xff" * len(self.slots[slot]))
-
-    def _write(self, _context: object, slot: int, offset: int, data: object, n: int) -> int:
-        if offset % BLOCK or n != BLOCK or offset + n > len(self.slots[slot]):
-            return STATUS.index("argument")
-        return self._change(slot, offset, bytes(data[:n]))
-
-    def _read(self, _context: object, slot: int, offset: int, data: object, n: int) -> int:
-        if offset + n > len(self.slots[slot]):
-            return STATUS.index("argument")
-        _c.memmove(data, bytes(self.slots[slot][offset : offset + n]), n)
-        return 0
 
 
 class CoreHdc:
@@ -217,7 +167,7 @@ class CoreHdc:
         if self.memory_bytes == 0:
             raise CheepError("the C core refuses this model (too many classes, or a size out of range)")
         self._memory = np.zeros(self.memory_bytes // 8 + 1, np.uint64)
-        self._h = _Hdc()
+        self._h = HdcState()
         self._check(self._core.cheep_hdc_init(self._h, self.spec, n_slots, self._memory.ctypes.data, self.memory_bytes))
 
     def encode(self, embedding: np.ndarray) -> np.ndarray:
@@ -294,11 +244,11 @@ class CoreHdc:
 
     def save(self, storage: Storage) -> str:
         """Save the learned classes; returns the status ("ok", "io", ...)."""
-        return STATUS[self._core.cheep_hdc_save(self._h, storage._struct)]
+        return STATUS[self._core.cheep_hdc_save(self._h, storage)]
 
     def load(self, storage: Storage) -> str:
         """Load the newest good record; returns the status."""
-        return STATUS[self._core.cheep_hdc_load(self._h, storage._struct)]
+        return STATUS[self._core.cheep_hdc_load(self._h, storage)]
 
     def learned(self) -> Sequence[tuple[str, int, int, bytes] | None]:
         """Return (name, count, overrides, sum as bytes) per slot; None for a free one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import csv
-import json
 import os
 import struct
 from datetime import datetime, timezone
@@ -172,8 +171,3 @@ def _open_csv(path: Path, columns: tuple[str, ...]) -> tuple[TextIO, Any]:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
     return stream, writer
-
-
-def read_session(folder: Path) -> dict[str, Any]:
-    """Return ``session.json`` of a recorded session."""
-    return json.loads((folder / "session.json").read_text(encoding="utf-8"))
