@@ -4,9 +4,9 @@
   python scripts/bench_accuracy.py --task esc10 --train DIR --test DIR2 --json
 
 DIR holds one folder per set (``esc10``, ``xc_species3``, ...) with ``LABEL/*.flac`` and ``metadata.csv``
-(file, label, split_group, fold, duration_s, win1s_snr_db, win1s_snr_lt4k_db, ...); for the bird task also
-``manifest_bird_vs_background.csv``. Every fold trains recipes/TASK.yaml from its seed: float, then
-quantization-aware, then int8; the scores are those of the int8 model in TensorFlow Lite Micro.
+(file, label, split_group, fold, ...); for the bird task ``manifest_bird_vs_background.csv`` with the levels of each
+second. Every fold trains recipes/TASK.yaml from its seed, as cheep run would (data, training, int8 model: the same
+functions); the scores are those of the int8 model in TensorFlow Lite Micro.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep import runs
 from cheep.audio import probe, read_audio
-from cheep.config import FeatureConfig, RunFile, VoicesConfig, load_run_file
+from cheep.config import DataConfig, FeatureConfig, RunFile, SplitConfig, VoicesConfig, load_run_file
 from cheep.datasets.manifest import Manifest
-from cheep.datasets.voices import synthesize_words
+from cheep.datasets.split import assign_splits, fold_splits
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.field import alarm_rate
@@ -39,8 +39,9 @@ from cheep.evaluate.streaming import Output, ScoreTiming, best_scorer, score_blo
 from cheep.evaluate.sweep import LevelSweep
 from cheep.evaluate.windows import WindowScores, summarize
 from cheep.features.cache import centre_in_silence
-from cheep.job.quantize import quantize_aware
+from cheep.job.quantize import quantize_run
 from cheep.job.scores import int8_scores
+from cheep.job.split import make_examples
 from cheep.job.train import train_network
 from cheep.job.windows import load_windows
 from cheep.tflite.tflm import TflmModel
@@ -51,28 +52,6 @@ BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's
 BIRD = "bird"
 EVENT_RECALL = 0.8
 GAP_SNR_DB = 6.0  # a window of a bird recording that stays below this is background (training only)
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """Where the windows come from, how folds are made, how many."""
-
-    windows: Callable[[Path, float], list[dict[str, Any]]]
-    folds: int
-    by_fold_column: bool = False
-
-
-def clip_windows(folder: str) -> Callable[[Path, float], list[dict[str, Any]]]:
-    """Return a reader of one set: at every whole second of a clip stands a window of the clip's label."""
-
-    def read(root: Path, window_s: float) -> list[dict[str, Any]]:
-        out = []
-        for row in _table(root / folder / "metadata.csv"):
-            for second in range(max(1, 1 + int(float(row["duration_s"]) - window_s + 0.02))):
-                out.append(_window(f"{folder}/{row['file']}", row["label"], second, row))
-        return out
-
-    return read
 
 
 def bird_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
@@ -108,65 +87,51 @@ def jura_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
     ]
 
 
-TASKS = {
-    BIRD: Task(bird_windows, 5),
-    "xc_species3": Task(clip_windows("xc_species3"), 5),
-    "esc10": Task(clip_windows("esc10"), 4, by_fold_column=True),
-    "fsdd_digits": Task(clip_windows("fsdd_digits"), 4),
-}
+#: What is judged; recipes/TASK.yaml has its data section, which says how windows are cut and folds are made.
+TASKS = (BIRD, "xc_species3", "esc10", "fsdd_digits")
 
 
-def splits(manifest: Manifest, task: Task, seed: int) -> Iterator[Manifest]:
-    """Yield the manifest once per fold: one part is the test, a little of the others validates; groups stay whole."""
-    if task.by_fold_column:
-        names = manifest.column("fold")
-        part = np.array([sorted(set(names)).index(name) for name in names])
-        count = len(set(names))
-    else:
-        codes, _ = manifest.codes("group")
-        unique = np.unique(codes)
-        order = np.random.default_rng(seed).permutation(len(unique))
-        part = order[np.searchsorted(unique, codes)] % task.folds
-        count = task.folds
-    for fold in range(count):
-        names = np.full(len(manifest), "test", object)
-        rows = np.flatnonzero(part != fold)
-        names[rows] = np.where(validates(manifest.select(part != fold), seed), "val", "train")
-        yield manifest.with_column("split", names.tolist())
+def data_of(task: str, recipe: RunFile, args: argparse.Namespace) -> DataConfig:
+    """Return how windows are cut and split: as the recipe says, or, where it does not cross-validate, the task's."""
+    data = recipe.data
+    if not data.split.cross_validate:
+        data = load_run_file(RECIPES / f"{task}.yaml").data
+        windows = data.windows.model_copy(update={"window_s": recipe.data.windows.window_s})
+        data = data.model_copy(update={"windows": windows, "sample_rate_hz": recipe.data.sample_rate_hz})
+    split = data.split.model_copy(update={"seed": args.seed})
+    if args.test:
+        split = split.model_copy(update={"cross_validate": False, "fold_count": 0, "test": 0.0})
+    return data.model_copy(update={"folder": "", "csv": "", "audio_root": "", "split": split})
 
 
-def validates(manifest: Manifest, seed: int) -> np.ndarray:
-    """Return which rows validate, (n,) bool: every eighth group.
+def examples_of(task: str, recipe: RunFile, args: argparse.Namespace, folder: Path) -> Manifest:
+    """Return the windows of a task, to be split: as cheep run cuts them, or (bird) by the levels of each second."""
 
-    Where there are fewer than eight (speakers), every eighth recording: training keeps the average of its last epochs,
-    so that validation is looked at and decides nothing.
-    """
-    codes, _ = manifest.codes("group")
-    if len(np.unique(codes)) < 8:
-        codes, _ = manifest.codes("recording")
-    unique = np.unique(codes)
-    order = np.random.default_rng([seed, 1]).permutation(len(unique))
-    return order[np.searchsorted(unique, codes)] % 8 == 0
+    def of(root: Path, voices: VoicesConfig | None) -> Manifest:
+        if task == BIRD:
+            return Manifest.from_rows(bird_windows(root.resolve(), recipe.features.window_s), root.resolve())
+        data = data_of(task, recipe, args)
+        whole = data.split.model_copy(update={"cross_validate": True})
+        data = data.model_copy(update={"folder": str(root / task), "split": whole})
+        return make_examples(data, folder, voices).manifest
 
-
-def fixed_split(train: Manifest, test: Manifest, seed: int) -> Manifest:
-    """Return one manifest: a little of ``train`` validates, all of ``test`` is the test."""
-    train = train.with_column("split", np.where(validates(train, seed), "val", "train").tolist())
-    test = test.with_column("split", ["test"] * len(test))
-    return Manifest.from_rows([*train.anchored().rows(), *test.anchored().rows()])
+    manifest = of(args.train, recipe.voices)
+    if not args.test:
+        return manifest
+    tests = of(args.test, None)
+    tests = tests.with_column("split", ["test"] * len(tests))
+    return Manifest.from_rows([*manifest.anchored().rows(), *tests.anchored().rows()])
 
 
-def with_voices(manifest: Manifest, config: VoicesConfig, folder: Path) -> Manifest:
-    """Return ``manifest`` and, to train on, its labels as words said by synthetic speakers."""
-    words = sorted(set(manifest.column("label")))
-    path = synthesize_words(words, folder / config.sha256[:16], config)
-    rows = list(manifest.anchored().rows())
-    for row in _table(path):
-        rows.append(
-            _window(str(path.parent / row["file"]), row["label"], 0.0, {"split_group": row["group"]})
-            | {"split": "train"}
-        )
-    return Manifest.from_rows(rows)
+def splits(manifest: Manifest, config: SplitConfig) -> list[Manifest]:
+    """Return the manifest once per fold; once where the test set is given."""
+    if config.cross_validate:
+        return [part for _, part in fold_splits(manifest, config)]
+    names = np.array(manifest.column("split"), object)
+    drawn = np.array(names == "", bool)
+    if drawn.any():
+        names[drawn] = assign_splits(manifest.select(drawn), config).column("split")
+    return [manifest.with_column("split", names.tolist())]
 
 
 def run_fold(
@@ -182,19 +147,17 @@ def run_fold(
     ``float_only`` stops after the float network: enough to compare choices, in half of the time.
     """
     folder.mkdir(parents=True)
-    cache.mkdir(exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     (folder / "features").symlink_to(cache, target_is_directory=True)
     gap = np.array([reason == "gap" for reason in _column(manifest, "reason")])
     test = np.array([split == "test" for split in manifest.column("split")])
     data = manifest.select(~(gap & test))
-    if recipe.voices:
-        data = with_voices(data, recipe.voices, cache / "voices")
     data.write(folder / runs.DATASET)
     begin = time.monotonic()
     _, metrics = train_network(folder, recipe.features, recipe.train)
     if float_only:
         return {"metrics": {"float": metrics}, "seconds": time.monotonic() - begin}
-    quantize_aware(folder, recipe.quantize.qat)
+    quantize_run(folder, recipe.quantize)
     result = json.loads((folder / runs.EVALUATION).read_text())
     result["seconds"] = time.monotonic() - begin
     result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe.features)
@@ -360,36 +323,34 @@ def main() -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    task, recipe = TASKS[args.task], load_recipe(args.task, args.recipe, args.set)
-    root = args.train.resolve()
-    window_s = recipe.features.window_s
-    manifest = Manifest.from_rows(task.windows(root, window_s), root)
+    recipe = load_recipe(args.task, args.recipe, args.set)
+    with tempfile.TemporaryDirectory(prefix="cheep-bench-") as name:
+        return _bench(args, recipe, args.keep or Path(name))
+
+
+def _bench(args: argparse.Namespace, recipe: RunFile, work: Path) -> int:
+    parts = splits(examples_of(args.task, recipe, args, work / "cache"), data_of(args.task, recipe, args).split)
     if args.test:
-        test = Manifest.from_rows(task.windows(args.test.resolve(), window_s), args.test.resolve())
-        parts = [fixed_split(manifest, test, args.seed)]
-        shared = sorted(set(manifest.column("group")) & set(test.column("group")))
+        groups = {name: set(parts[0].of_split(name).column("group")) for name in ("train", "val", "test")}
+        shared = sorted((groups["train"] | groups["val"]) & groups["test"])
         if shared:
             print(
                 f"warning: {len(shared)} groups are in --train and in --test, such as {shared[0]!r}: the result will "
                 "flatter",
                 file=sys.stderr,
             )
-    else:
-        parts = list(splits(manifest, task, args.seed))
     chosen = _numbers(args.folds, len(parts)) if args.folds else range(len(parts))
     field_root = (args.test or args.train).resolve()
     field = None
     if args.task == BIRD and (field_root / "soundscapes" / "metadata.csv").is_file():
-        field = Manifest.from_rows(jura_windows(field_root, window_s), field_root)
+        field = Manifest.from_rows(jura_windows(field_root, recipe.features.window_s), field_root)
     results, forests = [], []
-    with tempfile.TemporaryDirectory(prefix="cheep-bench-") as name:
-        work = args.keep or Path(name)
-        for fold in chosen:
-            result = run_fold(parts[fold], recipe, work / f"{args.task}-{fold}", work / "cache", field, args.float)
-            results.append(result)
-            if args.task == "xc_species3" and not args.float:
-                forests.append(forest_accuracy(parts[fold], recipe.features, work / "cache"))
-            _show(args.task, fold, result, forests)
+    for fold in chosen:
+        result = run_fold(parts[fold], recipe, work / f"{args.task}-{fold}", work / "cache", field, args.float)
+        results.append(result)
+        if args.task == "xc_species3" and not args.float:
+            forests.append(forest_accuracy(parts[fold], recipe.features, work / "cache"))
+        _show(args.task, fold, result, forests)
     values = summary(args.task, results, forests)
     if args.json:
         print(json.dumps(values, indent=1))
@@ -450,6 +411,7 @@ def _window(path: str, label: str, start_s: float, row: dict[str, str]) -> dict[
         "licence": row.get("license", ""),
         "attribution": row.get("author", ""),
         "reason": "",
+        "split": "",
     }
 
 

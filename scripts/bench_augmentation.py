@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bench_accuracy as data
 from cheep import runs
 from cheep.audio.augment import WaveformAugment
-from cheep.config import AugmentConfig, FeatureConfig, TrainConfig
+from cheep.config import AugmentConfig, FeatureConfig, TrainConfig, load_run_file
 from cheep.datasets.manifest import Manifest
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores, roc_auc
@@ -129,7 +129,8 @@ def _run(args: argparse.Namespace) -> int:
     root = args.data.resolve()
     window_s = FeatureConfig().window_s
     manifest = Manifest.from_rows(data.bird_windows(root, window_s), root)
-    folds = list(data.splits(manifest, data.TASKS["bird"], args.seed))
+    split = load_run_file(data.RECIPES / "bird.yaml").data.split.model_copy(update={"seed": args.seed})
+    folds = data.splits(manifest, split)
     field = Manifest.from_rows(data.jura_windows(root, window_s), root)
     chosen = [int(text) for text in args.folds.split(",")]
     names = list(variants()) if not args.only else [item.strip() for item in args.only.split(";")]

@@ -1,5 +1,6 @@
 """scripts/bench_accuracy.py on small synthesized sets: what it trains on, what it says, what it refuses."""
 
+import argparse
 import csv
 import json
 import sys
@@ -11,7 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import bench_accuracy
 from cheep.audio import write_wav
-from cheep.datasets.manifest import Manifest, load_manifest
+from cheep.cli import main
+from cheep.datasets.manifest import load_manifest
 
 RATE = 8000
 WORDS = {"one": 600.0, "two": 1800.0, "three": 3000.0}
@@ -144,10 +146,11 @@ def test_cross_validation_leaves_a_speaker_out(sets, monkeypatch, capsys):
     assert [line.split(":")[0] for line in err.splitlines()] == ["fsdd_digits fold 0", "fsdd_digits fold 3"]
     assert "fsdd_digits.float.clip_accuracy.std" in out
 
-    task = bench_accuracy.TASKS["fsdd_digits"]
-    manifest = Manifest.from_rows(task.windows(sets / "train", 0.75), sets / "train")
+    args = argparse.Namespace(train=sets / "train", test=None, seed=1)
+    recipe = bench_accuracy.load_recipe("fsdd_digits", sets / "recipe.yaml")
+    manifest = bench_accuracy.examples_of("fsdd_digits", recipe, args, sets / "made")
     left_out = []
-    for part in bench_accuracy.splits(manifest, task, seed=1):
+    for part in bench_accuracy.splits(manifest, bench_accuracy.data_of("fsdd_digits", recipe, args).split):
         groups = {name: set(part.of_split(name).column("group")) for name in ("train", "val", "test")}
         assert not groups["test"] & (groups["train"] | groups["val"])
         left_out += groups["test"]
@@ -161,7 +164,7 @@ def test_cross_validation_leaves_a_speaker_out(sets, monkeypatch, capsys):
         (["--folds", "a"], "must be numbers"),
         (["--set", "trane.epochs=3"], "trane: unknown setting (did you mean 'train'?)"),
         (["--set", "train.epochs=many"], "epochs='many'"),
-        (["--test", "nowhere"], "metadata.csv: no such file"),
+        (["--test", "nowhere"], "nowhere/fsdd_digits: no such folder"),
     ],
 )
 def test_mistakes_are_named(sets, monkeypatch, capsys, options, message):
@@ -176,3 +179,37 @@ def test_a_speaker_on_both_sides_is_pointed_out(sets, monkeypatch, capsys):
     status, _, err = run(monkeypatch, capsys, *options, "--test", sets / "train", "--float", "--set", "train.epochs=1")
     assert status == 0
     assert "4 groups are in --train and in --test, such as 'speaker:ann'" in err
+
+
+def test_cheep_run_gives_the_benchmarks_figure_of_a_recipe(tmp_path, monkeypatch, capsys):
+    """recipes/esc10.yaml on a small set laid out like ESC-10, by both ways: the same examples, models and figures."""
+    rng = np.random.default_rng(2)
+    rows = []
+    for label, hz in WORDS.items():
+        (tmp_path / "data" / "esc10" / label).mkdir(parents=True)
+        for number in range(8):
+            name = f"{label}/{number % 2 + 1}-{1000 + len(rows)}-A-0.wav"
+            sound = tone(hz * rng.uniform(0.9, 1.1), 5, rng)
+            sound[RATE * 4 :] = 0  # padded with digital silence, as some of its clips are
+            write_wav(tmp_path / "data" / "esc10" / name, sound, RATE)
+            row = {"file": name, "label": label, "split_group": f"source{len(rows)}", "fold": str(number % 2 + 1)}
+            rows.append(row | {"duration_s": "5.000"})
+    write_table(tmp_path / "data" / "esc10" / "metadata.csv", rows)
+    short = ["train.model=sepconv_s", "train.epochs=2", "qat.epochs=1"]
+    recipe = bench_accuracy.RECIPES / "esc10.yaml"
+
+    changes = [word for change in short for word in ("--set", change)]
+    options = ["--task", "esc10", "--train", tmp_path / "data", "--keep", tmp_path / "bench", "--folds", "0", "--json"]
+    status, out, _ = run(monkeypatch, capsys, *options, *changes)
+    assert status == 0
+    bench = {value["name"].removeprefix("esc10."): value["value"] for value in json.loads(out)}
+
+    places = [f"data.folder={tmp_path / 'data' / 'esc10'}", f"run.folder={tmp_path / 'run'}"]
+    assert main("run", [str(recipe), *short, *places, f"run.cache={tmp_path / 'cache'}"]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    for name, figure in (("float", "float.clip_accuracy"), ("int8", "clip_accuracy")):
+        row = next(row for row in results["rows"] if row["model"] == name and row["fold"] == "1")
+        assert row["clip_accuracy"] == bench[figure]
+    for file in ("dataset.csv", "bird_detector.tflite", "bird_detector_int8.tflite", "manifest.json"):
+        ours, theirs = tmp_path / "run" / "fold-1" / file, tmp_path / "bench" / "esc10-0" / file
+        assert ours.read_bytes() == theirs.read_bytes(), file

@@ -18,7 +18,7 @@ from cheep.datasets.labels import UNKNOWN, Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
 from cheep.datasets.speech import SpeechMeter
-from cheep.datasets.split import assign_splits, check_leaks
+from cheep.datasets.split import assign_splits, check_split
 from cheep.datasets.windows import NOTHING_THERE, Window, choose_windows
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
@@ -151,7 +151,7 @@ def _split(manifest: Manifest, config: SplitConfig) -> Manifest:
         config = config.model_copy(update=shares)
     names[~settled] = assign_splits(manifest.select(~settled), config).column("split")
     manifest = manifest.with_column("split", names.tolist())
-    check_leaks(manifest, config.group_by)
+    check_split(manifest, config)
     return manifest
 
 

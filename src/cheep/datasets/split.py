@@ -97,7 +97,7 @@ def assign_splits(manifest: Manifest, config: SplitConfig) -> Manifest:
         result = _by_groups(manifest, config)
     else:
         result = _all_train(manifest)
-    check_leaks(result, config.group_by)
+    check_split(result, config)
     return result
 
 
@@ -115,10 +115,9 @@ def fold_splits(manifest: Manifest, config: SplitConfig) -> Iterator[tuple[str, 
     settled = np.array([bool(split) for split in manifest.column("split")], bool)
     open_rows = manifest.select(~settled)
     if config.fold_count:
-        codes, _ = open_rows.codes(config.group_by)
-        unique = np.unique(codes)
-        order = np.random.default_rng(config.seed).permutation(len(unique))
-        parts = [str(part) for part in order[np.searchsorted(unique, codes)] % config.fold_count]
+        ids = components(open_rows, ("recording", "sha256", config.group_by))
+        order = np.random.default_rng(config.seed).permutation(int(ids.max()) + 1)
+        parts = [f"{part:0{len(str(config.fold_count - 1))}d}" for part in order[ids] % config.fold_count]
     else:
         parts = open_rows.column("fold") if open_rows.has("fold") else []
     folds = sorted(set(parts))
@@ -131,7 +130,7 @@ def fold_splits(manifest: Manifest, config: SplitConfig) -> Iterator[tuple[str, 
         names = np.array(manifest.column("split"), object)
         names[~settled] = drawn
         result = manifest.with_column("split", names.tolist())
-        check_leaks(result, config.group_by)
+        check_split(result, config)
         yield fold, result
 
 
@@ -158,12 +157,11 @@ def every_nth_group(manifest: Manifest, n: int, config: SplitConfig) -> np.ndarr
     Where there are fewer than ``n`` groups (speakers), every ``n``-th recording: training keeps the average of its last
     epochs, so that validation is looked at and decides nothing.
     """
-    codes, _ = manifest.codes(config.group_by)
-    if len(np.unique(codes)) < n:
-        codes, _ = manifest.codes("recording")
-    unique = np.unique(codes)
-    order = np.random.default_rng([config.seed, 1]).permutation(len(unique))
-    return order[np.searchsorted(unique, codes)] % n == 0
+    ids = components(manifest, ("recording", "sha256", config.group_by))
+    if ids.max() + 1 < n:
+        ids = components(manifest, ("recording", "sha256"))
+    order = np.random.default_rng([config.seed, 1]).permutation(int(ids.max()) + 1)
+    return order[ids] % n == 0
 
 
 def _by_folds(manifest: Manifest, config: SplitConfig) -> Manifest:
@@ -293,6 +291,14 @@ def check_leaks(manifest: Manifest, group_by: str = "group") -> None:
             f"leak: {leaks[0]}{more}: training would hear what it is tested on "
             "(split again with: cheep split-dataset, or correct the folds)"
         )
+
+
+def check_split(manifest: Manifest, config: SplitConfig) -> None:
+    """Raise :class:`GateError` for a leak; where groups validate as they come, few of them may train as well."""
+    if config.val_by == "group":
+        names = ["train" if name == "val" else name for name in manifest.column("split")]
+        manifest = manifest.with_column("split", names)
+    check_leaks(manifest, config.group_by)
 
 
 def balance(manifest: Manifest) -> list[dict[str, object]]:
