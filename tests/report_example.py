@@ -18,6 +18,7 @@ from cheep.report import (
     RobustnessRow,
     RunResults,
     Soundscape,
+    Threshold,
     Variant,
 )
 
@@ -69,6 +70,9 @@ def example_run() -> RunResults:
         "accuracy": (0.95 - 0.5 * np.exp(-epochs / 7)).tolist(),
         "val_accuracy": (0.9 - 0.5 * np.exp(-epochs / 8)).tolist(),
     }
+    thresholds = [
+        Threshold(c.label, c.chosen_threshold, c.chosen_false_alarms_per_hour, c.chosen_recall, c.hours) for c in curves
+    ]
     return RunResults(
         title="Three birds against background",
         labels=LABELS,
@@ -76,7 +80,11 @@ def example_run() -> RunResults:
         variants=(
             Variant("float", 0.913, 0.981, 0.952, 0.991, 41_204),
             Variant("QAT", 0.911, 0.980, 0.950, 0.990),
-            Variant("int8", 0.910, 0.980, 0.951, 0.990, 15_832, 30_244, 9_112, 23_900, 1_003_121),
+            Variant(
+                *("int8", 0.910, 0.980, 0.951, 0.990, 15_832, 30_244, 9_112, 23_900, 1_003_121),
+                window_accuracy_interval=(0.884, 0.931),
+                clip_accuracy_interval=(0.893, 0.979),
+            ),
         ),
         test=example_scores(),
         data=DataSummary(
@@ -92,12 +100,14 @@ def example_run() -> RunResults:
             History("quantization-aware", {k: v[:10] for k, v in history.items()}, 8),
         ),
         mistakes=tuple(
-            Mistake(f"rock thrush/XC{1000 + i}.flac", LABELS[3], LABELS[1], 0.98 - i / 50, chirp, 8000, 3.0 * i)
+            Mistake(f"rock thrush/XC{1000 + i}.flac", LABELS[3], LABELS[1], 0.98 - i / 50, chirp, 8000, 1.5 * i)
             for i in range(3)
         ),
         soundscapes=(
             Soundscape("soundscape.wav", 600.0, tuple(truth), tuple(detected), pcm=chirp, sample_rate_hz=8000),
         ),
+        thresholds=(Threshold(LABELS[0], None), *thresholds),
+        stride_s=0.25,
         operating=tuple(curves),
         temperature=1.31,
         boards=(

@@ -213,6 +213,9 @@ def test_bootstrap_says_when_it_cannot(rng):
     alone = bootstrap(lambda w: 1.0, ["a", "a"], rng, 10)
     assert (alone.value, alone.low) == (1.0, None)
     assert bootstrap(lambda w: None, ["a", "b"], rng, 10) is None
+    # all events in one of many recordings: drawn again and again, it always gives the same share
+    share = bootstrap(lambda w: 17 * w[0] / (32 * w[0]) if w[0] else None, list(range(50)), rng, 200)
+    assert (share.value, share.low, share.high) == (17 / 32, None, None)
     assert proportion_interval(10, 10).high == pytest.approx(1.0)
     assert proportion_interval(10, 10).low == pytest.approx(0.7225, abs=1e-3)
     with pytest.raises(ValueError, match="must be positive"):

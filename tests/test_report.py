@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 
 from browser import Browser
+from cheep import runs
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
+from cheep.export import load_export, render_detector_settings, write_files
 from cheep.files import write_json
-from cheep.report import History, RunResults, Soundscape, boards, write_report
-from cheep.report.collect import results_of_run
+from cheep.report import DataRow, DataSummary, History, RunResults, Soundscape, Threshold, boards, write_report
+from cheep.report.collect import commands_shown, next_step, results_of_run, thresholds_of
+from cheep.report.content import test_content as content_of
+from cheep.report.content import words_of
 from cheep.report.extras import with_extras
 from cheep.report.figures import spectrogram_figure
+from cheep.report.words import Words
 from report_example import LABELS, example_run, example_scores
 from tone_model import write_tone_run
 
@@ -44,7 +49,9 @@ def test_page_in_chromium(report, browser, width, tmp_path):
     for natural_width, natural_height, right, alt in pictures:
         assert natural_width > 100 and natural_height > 50, alt
         assert right <= width and alt
-    # Nothing sticks out: wide tables scroll within their own box.
+    # Nothing sticks out: wide tables scroll within their own box, and on a desktop none has to.
+    hidden = browser.run("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)")
+    assert width < 1000 or max(hidden) <= 0
     assert browser.run("document.documentElement.scrollWidth") <= width
     assert browser.run("document.querySelectorAll('audio').length") == 4
     durations = browser.run(
@@ -55,6 +62,7 @@ def test_page_in_chromium(report, browser, width, tmp_path):
     assert durations == pytest.approx([2.0] * 4, abs=0.05)
     assert browser.run("getComputedStyle(document.body).color") == "rgb(28, 36, 48)"
     assert browser.run("document.querySelector('h1').textContent") == "Three birds against background"
+    assert "from 0:01.5" in browser.run("document.querySelector('#mistakes').textContent")
     links = browser.run("[...document.querySelectorAll('nav a')].map(a => !!document.querySelector(a.hash))")
     assert len(links) == 11 and all(links)
     browser.screenshot(tmp_path / "page.png")
@@ -97,10 +105,14 @@ def test_json_and_markdown_hold_the_same_content(report):
     assert rows["all"]["false_alarms_per_hour"] == pytest.approx(6)
     assert len(values["mistakes"]) == 3 and values["boards"][1]["fits"] is False
     for row in values["test"]["per_class"]:
-        assert f"| {row['label']} | {row['clips']} | {row['precision']:.3f}" in text
+        low, high = row["recall_interval"] or (0, 0)
+        interval = f"{low:.2f}–{high:.2f}" if high else "–"
+        assert f"| {row['label']} | {row['clips']} | {row['recall']:.3f} | {interval} | {row['precision']:.3f}" in text
+        assert not high or low < row["recall"] <= high
     for line in ("## Robustness", "| noise at 10 dB | 0.42 | 2.50 | 0.902 |", "## Worst mistakes", "## Boards"):
         assert line in text
-    assert "| int8 | 95.1 % | 91.0 % | 0.990 | 0.980 | 15,832 | 30,244 | 9,112 | 23,900 | 1,003,121 |" in text
+    figures = "0.990 | 0.980 | 15,832 | 30,244 | 9,112 | 23,900 | 1,003,121 |"
+    assert f"| int8 | 95.1 % | 89.3–97.9 | 91.0 % | 88.4–93.1 | {figures}" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):  # every table is rectangular
         assert len({line.count("|") - line.count("\\|") for line in block.splitlines()}) == 1, block
 
@@ -127,7 +139,7 @@ def test_spectrogram_of_next_to_nothing():
 
 
 def test_what_calibration_and_evaluation_leave_is_shown(tmp_path):
-    run = dataclasses.replace(example_run(), operating=(), robustness=(), tables=())
+    run = dataclasses.replace(example_run(), operating=(), robustness=(), tables=(), thresholds=())
     rate = {"value": 0.5, "low": 0.1, "high": 1.2, "confidence": 0.95}
     label = {
         "label": LABELS[1], "threshold": 0.7, "false_alarms_per_hour": rate, "recall": rate, "hours": 3.0,
@@ -149,6 +161,9 @@ def test_what_calibration_and_evaluation_leave_is_shown(tmp_path):
     assert shown.robustness[0].condition == "rain" and "0.50 (0.10–1.20)" in shown.tables[0][2][0]
     text = write_report(shown, tmp_path / "r.html")[1].read_text()
     assert "rain" in text and "## False alarms per hour" in text
+    assert not shown.stale
+    moved = dataclasses.replace(run, thresholds=(Threshold(LABELS[1], 0.6),))
+    assert with_extras(moved, tmp_path).operating == ()  # curves whose point is not the detector's threshold
     other = dataclasses.replace(run, model_sha256="another")  # results of another model are not shown
     assert with_extras(other, tmp_path) == other
 
@@ -178,3 +193,126 @@ def test_board_table_is_measured_else_computed(tmp_path, monkeypatch):
 def test_results_of_a_missing_run_name_the_command(tmp_path):
     with pytest.raises(CheepError, match=r"training.json: missing; make it with python src/train.py"):
         results_of_run(tmp_path, "x")
+
+
+def words(run):
+    return words_of(run, content_of(run))
+
+
+def test_plain_words_begin_with_false_alarms():
+    run = example_run()
+    found = words(run)
+    assert found.good[0] == (
+        f"{LABELS[1]}: finds 50 % (40 % to 61 %) of the calls with 0.9 (0.3 to 2.1) false alarms an hour, at threshold "
+        "0.800, measured on 4.2 hours."
+    )
+    assert "soundscape.wav (10 min): 36 of 48 calls found, 1 false alarm (6 an hour)." in found.good
+    assert any(line.startswith(f"Recognizes {LABELS[1]} in 100 % (") for line in found.good)
+    assert "noise at 10 dB: finds 42 % of the calls in place of 71 %." in found.weak
+    assert "Fits AudioMoth." in found.good and "Does not fit tiny." in found.weak
+    # deaf, or not calibrated: said first, with what to do
+    deaf = dataclasses.replace(run.thresholds[1], recall=(0.04, 0.01, 0.1))
+    found = words(dataclasses.replace(run, thresholds=(deaf,)))
+    assert found.weak[0].startswith(f"{LABELS[1]}: finds 4 % (1 % to 10 %) of the calls")
+    raw = tuple(Threshold(label, 0.5 if i else None) for i, label in enumerate(LABELS))
+    found = words(dataclasses.replace(run, thresholds=raw, operating=()))
+    assert found.weak[0].startswith("How often it will be wrong is not known")
+    assert "up to about 144 an hour and label" in found.weak[0]
+    assert found.following[0].startswith("Record some hours where it will work")
+
+
+def test_plain_words_name_what_is_weak():
+    targets = np.eye(2)[np.repeat([0, 1], 40)]
+    scores = np.where(np.arange(80)[:, None] % 40 < 22, targets, targets[:, ::-1]).astype(np.float32)
+    test = WindowScores(("a", "b"), "softmax", targets, scores, np.arange(80), np.arange(80) // 2)
+    data = DataSummary((DataRow("a", 40, 0, 40, 12, 0, 0.1), DataRow("b", 40, 0, 40, 90, 0, 0.1)))
+    found = words(RunResults("poor", ("a", "b"), test=test, data=data))
+    assert found.good == ()
+    assert any(line.startswith("Recognizes only a in 55 % (") for line in found.weak)
+    assert "a is taken for b in 18 of 40 clips." in found.weak
+    assert "Learned from fewer than 20 recordings: a." in found.weak
+    assert any("add recordings of a, b" in line for line in found.following)
+    assert words(RunResults("bare", ("a",))) == Words((), (), ())
+
+
+def test_sixty_labels_can_be_read(browser, tmp_path):
+    labels = tuple(f"species {i:02d}" for i in range(60))
+    true = np.repeat(np.arange(60), 4)
+    guess = np.where(true == 7, 8, true)
+    test = WindowScores(labels, "softmax", np.eye(60)[true], np.eye(60)[guess].astype(np.float32), np.arange(240))
+    thresholds = tuple(Threshold(label, 0.5) for label in labels)
+    paths = write_report(RunResults("Sixty", labels, test=test, thresholds=thresholds), tmp_path / "many.html")
+    for width in (400, 1400):
+        browser.open(paths[0], width)
+        assert browser.errors() == []
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        shown = browser.run("document.querySelector('.matrix img').getBoundingClientRect().width")
+        assert shown >= 900  # 15 pixels a label, scrolled on a telephone
+    assert browser.run("document.querySelectorAll('#summary details[open]').length") == 0  # nothing measured to show
+    text = browser.run("document.querySelector('#accuracy').textContent")
+    assert "Most frequent confusions" in text
+    assert words(RunResults("", labels, test=test)).weak[0].startswith("Recognizes only species 07 in 0 %")
+
+
+def test_a_field_evaluation_with_other_thresholds_is_not_shown(tmp_path):
+    run = dataclasses.replace(example_run(), settings={"detector": {"threshold": [None, 0.7]}}, operating=())
+    field = {"hours": 2.0, "rows": [], "robustness": [], "model_sha256": run.model_sha256}
+    write_json(tmp_path / "field.json", {**field, "detector": {"threshold": [None, 0.6]}})
+    shown = with_extras(run, tmp_path)
+    assert shown.tables == run.tables and "cheep evaluate again" in shown.stale
+    assert shown.stale in words(shown).weak
+    write_json(tmp_path / "field.json", {**field, "detector": {"threshold": [None, 0.7]}})
+    assert len(with_extras(run, tmp_path).tables) == len(run.tables) + 1
+
+
+def test_thresholds_and_the_next_step_follow_calibration(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    folder = write_tone_run(tmp_path / "run")
+    generated = tmp_path / "generated"
+    monkeypatch.setattr("cheep.export.generated_folder", lambda: generated)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert next_step(folder, manifest).startswith("cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv")
+    assert [(t.value, t.rate) for t in thresholds_of(manifest)] == [(None, None), (0.6, None), (0.6, None)]
+    rate = {"value": 0.5, "low": 0.1, "high": 1.2, "confidence": 0.95}
+    manifest["detector"]["threshold"] = [None, 0.7, 0.8]
+    manifest["calibration"] = {
+        "labels": [
+            {"label": "high", "threshold": 0.7, "false_alarms_per_hour": rate, "recall": rate, "hours": 3.0},
+            {"label": "low", "threshold": 0.8, "false_alarms_per_hour": rate, "recall": None, "hours": 3.0},
+        ]
+    }
+    write_json(folder / "manifest.json", manifest)
+    shown = thresholds_of(manifest)
+    assert (shown[1].value, shown[1].rate, shown[1].recall) == (0.7, (0.5, 0.1, 1.2), (0.5, 0.1, 1.2))
+    assert shown[2].recall is None
+    assert next_step(folder, manifest) == (
+        f"cheep model-convert --model {folder} && cheep mel-filter-bank --model {folder} && cheep compile {folder}"
+    )
+    write_files(generated, {"detector_settings.h": render_detector_settings(load_export(folder))})
+    assert next_step(folder, manifest).startswith(f"cheep upload audiomoth --model {folder}")
+    manifest["detector"]["threshold"] = [None, 0.6, 0.8]  # edited by hand: nothing is known of it
+    assert thresholds_of(manifest)[1].rate is None
+    assert next_step(folder, manifest).startswith("cheep calibrate")
+
+
+def test_how_a_run_was_made_is_kept_as_it_was_typed(tmp_path):
+    runs.note_command(tmp_path, "split-dataset", "cheep split-dataset 'my birds' --seed 3")
+    runs.note_command(tmp_path, "train", "cheep train --epochs 3")
+    runs.note_command(tmp_path, "train-qat", "cheep train-qat")
+    runs.note_command(tmp_path, "train", "cheep train --epochs 9")  # outdates the fine-tuning
+    assert [command for _, command in runs.commands_of(tmp_path)] == [
+        "cheep split-dataset 'my birds' --seed 3",
+        "cheep train --epochs 9",
+    ]
+    other = tmp_path / "other"
+    other.mkdir()
+    runs.note_command(other, "augment", "cheep augment", before=tmp_path)
+    assert [step for step, _ in runs.commands_of(other)] == ["split-dataset", "augment"]
+    runs.note_command(tmp_path, "demo", "cheep demo")
+    assert runs.commands_of(tmp_path) == [["demo", "cheep demo"]]
+    assert commands_shown(tmp_path)[0] == "cheep demo"
+    assert "was not kept" in commands_shown(tmp_path / "nothing")[0]
+    (old := tmp_path / "old").mkdir()
+    runs.note_command(old, "calibrate", "cheep calibrate --max-false-alarms 1/h")
+    shown = commands_shown(old)
+    assert shown[0].startswith("# what came before") and shown[1].startswith("cheep calibrate")

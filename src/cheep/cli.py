@@ -6,6 +6,7 @@ import argparse
 import ast
 import importlib
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> int:
     module.add_arguments(parser)
     parse = parser.parse_intermixed_args if getattr(module, "INTERMIXED", False) else parser.parse_args
     args = parse(arguments)
+    args.typed = shlex.join(["cheep", name, *arguments])
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cheep").setLevel(logging.INFO)  # libraries' chatter is no news to a user
     try:

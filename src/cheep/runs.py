@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cheep.errors import CheepError
-from cheep.files import write_text
+from cheep.files import read_json, write_json, write_text
 from cheep.locks import lock
 
 RUN_FILE = "run.yaml"
@@ -26,6 +26,7 @@ EVALUATION = "evaluation.json"
 REPORT = "report.html"
 LATEST = "latest"
 LOCK = ".lock"
+COMMANDS = "commands.json"
 
 #: What makes the files of a run, for messages.
 SPLIT_COMMAND = "python src/split_dataset.py"
@@ -96,6 +97,25 @@ def find_run(run: str | os.PathLike | None = None) -> Path:
         if path.is_dir():
             return path
     raise CheepError(f"{runs_folder()}: no run yet; start one with {SPLIT_COMMAND} --input FOLDER")
+
+
+#: In the order in which they make a run; a step done again outdates those after it.
+_STEPS = ("split-dataset", "augment", "train", "train-qat", "calibrate")
+
+
+def note_command(run: Path, step: str, command: str, before: Path | None = None) -> None:
+    """Keep how a step of the main job was called, for the report: with its options, as typed.
+
+    ``before`` is the run whose steps came first (of another folder).
+    """
+    later = _STEPS[_STEPS.index(step) :] if step in _STEPS[1:] else None  # others begin a run
+    kept = [] if later is None else [pair for pair in commands_of(before or run) if pair[0] not in later]
+    write_json(run / COMMANDS, [*kept, [step, command]])
+
+
+def commands_of(run: Path) -> list[list[str]]:
+    """Return (step, command) of what made a run, in order; empty for a run of which nothing was kept."""
+    return read_json(run / COMMANDS, SPLIT_COMMAND) if (run / COMMANDS).is_file() else []
 
 
 def _numbered() -> Path:

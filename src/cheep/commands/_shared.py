@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
+
+from cheep.runs import note_command
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +18,12 @@ def add_model(parser: argparse.ArgumentParser, use: str = "default: the latest r
     """Declare ``--model``, which ``--run`` names as well."""
     text = f"run, by name or folder, or .tflite file ({use})"
     parser.add_argument("--model", "--run", dest="model", metavar="MODEL", help=text)
+
+
+def note(args: argparse.Namespace, run: Path, step: str, before: Path | None = None) -> None:
+    """Keep the command as it was typed with the run that it made (nothing where another command called it)."""
+    if typed := getattr(args, "typed", ""):
+        note_command(run, step, typed, before)
 
 
 def table(rows: list[list[str]]) -> str:

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from cheep.commands._progress import Progress
-from cheep.commands._shared import add_run
+from cheep.commands._shared import add_run, note
 from cheep.errors import CheepError
 from cheep.files import needed
 
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         Progress("recordings"),
     )
     result.write(args.output / runs.DATASET)
+    note(args, args.output, "augment", before=run_folder)
     print(f"{args.output / runs.DATASET}: {len(result)} windows, {len(result) - len(manifest)} of them augmented")
     print(f"next: python src/train.py --run {args.output}")
     return 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from cheep import runs
 from cheep.commands import _field
 from cheep.commands._progress import Progress, stage
-from cheep.commands._shared import table
+from cheep.commands._shared import note, table
 from cheep.errors import CheepError, GateError
 from cheep.files import read_json, write_json
 
@@ -116,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         raise GateError(f"nothing written: {broken[0].label}: {broken[0].note()}")
     if not args.dry_run:
         _write(args, bundle, result)
+        note(args, bundle.path.parent, "calibrate")
     try:
         temperature = _temperature(bundle, args.seed)
     except CheepError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from cheep import runs
 from cheep.commands import split_dataset
 from cheep.commands._progress import Progress, epochs, stage
-from cheep.commands._shared import metrics_table, table
+from cheep.commands._shared import metrics_table, note, table
 from cheep.config import FeatureConfig, QatConfig, TrainConfig
 from cheep.files import read_json
 
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     )
     folder = runs.find_run(runs.runs_folder() / "demo")
 
+    note(args, folder, "demo")
     stage("3/6 training the float network")
     config = TrainConfig(epochs=args.epochs, seed=args.seed)
     train_network(folder, FeatureConfig(), config, Progress("features"), epochs())

@@ -35,12 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = runs.find_run(args.run)
     stage(f"collecting what {folder} holds")
-    results = results_of_run(
-        folder,
-        args.title or f"Cheep: {folder.name}",
-        reproduce=("python src/split_dataset.py ...", "python src/train.py", "python src/train_QAT.py", "cheep report"),
-        next_command="cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv",
-    )
+    results = results_of_run(folder, args.title or f"Cheep: {folder.name}")
     results = with_boards(with_extras(results, folder), folder)
     for path in write_report(results, args.output or folder / runs.REPORT):
         print(f"wrote {path}")

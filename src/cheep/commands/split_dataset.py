@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cheep.commands._progress import Progress
 from cheep.commands._settings import add_config, add_setting, overrides_of, pairs_of
+from cheep.commands._shared import note
 from cheep.config import DataConfig, load_run_file
 from cheep.errors import CheepError
 
@@ -72,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
             examples.left_out.write(output.with_name(output.stem + ".left_out.csv"))
         if examples.calibration is not None:
             examples.calibration.write(output.with_name(CALIBRATION))
+        if folder is not None:
+            note(args, folder, "split-dataset")
     _show(examples)
     print(f"{output}: {len(examples.manifest)} examples, sha256 {digest[:16]}")
     return 0

@@ -15,7 +15,7 @@ import argparse
 from cheep import runs
 from cheep.commands._progress import Progress, epochs, stage
 from cheep.commands._settings import add_config, add_settings, run_file_of
-from cheep.commands._shared import add_run, metrics_table
+from cheep.commands._shared import add_run, metrics_table, note
 from cheep.config import AugmentConfig, FeatureConfig, TrainConfig
 
 
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         Progress("features"),
         epochs(),
     )
+    note(args, folder, "train")
     if result.interrupted:
         stage(f"interrupted: kept the best network so far ({result.kept}): {folder / runs.FLOAT_MODEL}")
     else:

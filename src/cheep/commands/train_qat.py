@@ -13,7 +13,7 @@ import argparse
 from cheep import runs
 from cheep.commands._progress import Progress, epochs, stage
 from cheep.commands._settings import add_config, add_settings, run_file_of
-from cheep.commands._shared import add_run, metrics_table
+from cheep.commands._shared import add_run, metrics_table, note
 from cheep.config import QatConfig
 from cheep.errors import GateError
 from cheep.files import read_json
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         Progress("features"),
         epochs(),
     )
+    note(args, folder, "train-qat")
     state = "interrupted, " if result.interrupted else ""
     stage(f"{state}kept {result.kept} of {len(result.history)}; int8 scores are TFLM's")
     print(metrics_table(metrics))

@@ -279,9 +279,7 @@ def _soundscape(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, l
                 turn = [birds[i] for i in rng.permutation(len(birds))]
             bird = turn.pop()
             phrase = sing(bird, rng)
-            calls.append(
-                _call(bird.voice, phrase, snr_db=rng.uniform(2, 26), at=at, sound=sound, floor=floor, rng=rng)
-            )
+            calls.append(_call(bird.voice, phrase, snr_db=rng.uniform(2, 26), at=at, sound=sound, floor=floor, rng=rng))
         at += len(phrase) + int((1.5 + rng.exponential(2.0)) * SAMPLE_RATE_HZ)
         if rng.uniform() < 0.03:  # a long silence of the birds
             at += int(rng.uniform(0.03, 0.06) * n)

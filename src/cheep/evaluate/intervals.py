@@ -55,8 +55,9 @@ def bootstrap(
     Returns
     -------
     Estimate or None
-        Percentile interval. No interval with fewer than two recordings or where more than half of the draws are
-        undefined; None where the statistic is undefined on the data themselves.
+        Percentile interval. No interval with fewer than two recordings, where more than half of the draws are
+        undefined, or where all draws give the same (one recording holds all that counts: no certainty, no knowledge);
+        None where the statistic is undefined on the data themselves.
     """
     groups = np.asarray(groups)
     value = statistic(np.ones(len(groups)))
@@ -74,6 +75,8 @@ def bootstrap(
     if len(found) < draws / 2:
         return Estimate(float(value), confidence=confidence)
     low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    if np.ptp(found) == 0:
+        return Estimate(float(value), confidence=confidence)
     return Estimate(float(value), float(low), float(high), confidence)
 
 
@@ -212,9 +215,11 @@ def grouped_proportion(
     if binomial > 0:
         squares = ((np.bincount(inverse, right) - share * sizes) / (1 - sizes / n)) ** 2
         raw = float(squares.sum()) * (m - 1) / m / binomial
-        freedom = max(1.0, min(m - 1.0, 2 * float(squares.sum() ** 2 / (squares**2).sum())))
-        wider = float(t.ppf(tail, freedom) / norm.ppf(tail)) ** 2
-        effect = min(effect, 1 + max(0.0, raw - 1) * wider)
+        wider = 0.0
+        if raw > 1:
+            freedom = max(1.0, min(m - 1.0, 2 * float(squares.sum() ** 2 / (squares**2).sum())))
+            wider = float(t.ppf(tail, freedom) / norm.ppf(tail)) ** 2
+        effect = min(effect, 1 + (raw - 1) * wider)
     return _wilson(share, n / effect, float(t.ppf(tail, m - 1)), confidence)
 
 

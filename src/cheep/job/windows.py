@@ -51,7 +51,7 @@ def load_windows(
     if only:
         rows = manifest.of_split(only)
         complete = all((manifest.folder / path).is_file() for path in set(manifest.column("path")))
-        cache = load_cache(manifest if complete else rows, features, run / "features", on_file)
+        cache = load_cache(manifest if complete or not len(rows) else rows, features, run / "features", on_file)
         return Windows(plan, features, {only: window_set(rows, cache, plan)}, manifest)
     cache = load_cache(manifest, features, run / "features", on_file)
     splits = {name: window_set(manifest.of_split(name), cache, plan) for name in ("train", "val", "test")}

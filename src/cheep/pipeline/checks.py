@@ -46,7 +46,6 @@ def _model(run_file: RunFile) -> Iterator[tuple[Loc, str]]:
     if files and not Path(files).exists():
         yield ("predict", "files"), f"={files!r}: no such file or folder"
     if run_file.deploy.board:
-
         from cheep.boards.data import BOARDS
 
         names = [board.name for board in BOARDS]

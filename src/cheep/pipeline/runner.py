@@ -217,10 +217,7 @@ def _report(config: RunFile, folder: Path, rows: list[dict[str, Any]], fold: str
 
     folds = fold or ", ".join(config.data.split.test_folds)
     title = config.run.name + (f", tested on fold {folds}" if folds else "")
-    results = results_of_run(
-        folder, title, reproduce=(f"cheep run {folder / runs.RUN_FILE}",),
-        next_command="cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv",
-    )  # fmt: skip
+    results = results_of_run(folder, title, reproduce=(f"cheep run {folder / runs.RUN_FILE}",))
     int8 = next((row for row in rows if row["model"] == "int8"), {})
     variants = tuple(
         dataclasses.replace(

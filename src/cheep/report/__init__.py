@@ -10,6 +10,7 @@ from cheep.report.results import (
     RobustnessRow,
     RunResults,
     Soundscape,
+    Threshold,
     Variant,
 )
 from cheep.report.write import write_report
@@ -24,6 +25,7 @@ __all__ = [
     "RobustnessRow",
     "RunResults",
     "Soundscape",
+    "Threshold",
     "Variant",
     "write_report",
 ]

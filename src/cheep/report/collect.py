@@ -14,12 +14,13 @@ from cheep.audio import iter_audio
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
 from cheep.device.engine import Engine
+from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
 from cheep.evaluate.windows import WindowScores
 from cheep.files import read_json
 from cheep.job.scores import int8_scores
 from cheep.job.windows import Windows, load_windows
-from cheep.report.results import DataRow, DataSummary, History, Mistake, RunResults, Soundscape, Variant
+from cheep.report.results import DataRow, DataSummary, History, Mistake, RunResults, Soundscape, Threshold, Variant
 from cheep.tflite.tflm import TflmModel
 
 _MISTAKES = 6
@@ -37,7 +38,7 @@ def results_of_run(
     manifest = read_json(run / runs.MANIFEST, runs.QAT_COMMAND)
     features = FeatureConfig.parse(manifest["features"], str(run / runs.MANIFEST))
     config = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
-    windows = load_windows(run, features, config)
+    windows = load_windows(run, features, config, only="test")
     runtime = TflmModel(run / runs.INT8_TFLITE)
     test = int8_scores(runtime, windows).get("test")
     return RunResults(
@@ -53,6 +54,8 @@ def results_of_run(
         ),
         mistakes=_mistakes(windows, test, features) if test is not None else (),
         soundscapes=tuple(soundscapes),
+        thresholds=thresholds_of(manifest),
+        stride_s=manifest["detector"]["stride_frames"] * features.hop_s,
         settings={
             "features": manifest["features"],
             "training": {k: v for k, v in training["train"].items() if k != "augment"},
@@ -63,17 +66,73 @@ def results_of_run(
             f"Detects {', '.join(label for label in manifest['labels'] if label != training['background'])} in sound "
             "like that of its training recordings, on the board or on a laptop.",
         ),
-        limits=(
-            "Thresholds come from validation windows until cheep calibrate measures false alarms per hour on long "
-            "recordings of the place of use.",
-            "Sounds that are in no training recording can be mistaken for a target.",
-        ),
-        reproduce=tuple(reproduce),
-        next_command=next_command,
+        limits=("Sounds that are in no training recording can be mistaken for a target.",),
+        reproduce=tuple(reproduce) or commands_shown(run),
+        next_command=next_command or next_step(run, manifest),
         model_sha256=manifest["model"]["sha256"],
         feature_hash=manifest["feature_hash"],
         cheep_version=__version__,
     )
+
+
+def calibration_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """Return what ``cheep calibrate`` measured, by label, where the detector still has its thresholds; else None."""
+    labels = {item["label"]: item for item in (manifest.get("calibration") or {}).get("labels", ())}
+    thresholds = dict(zip(manifest["labels"], _per_label(manifest), strict=True))
+    good = labels and all(thresholds.get(name) == item["threshold"] for name, item in labels.items())
+    return labels if good else None
+
+
+def next_step(run: Path, manifest: dict[str, Any]) -> str:
+    """Return the command that brings a run further: calibration, the firmware's files, a board."""
+    from cheep.export import generated_folder, load_export, render_detector_settings
+
+    model = "" if run.resolve() == _latest() else f" --model {run}"
+    if calibration_of(manifest) is None:
+        return f"cheep calibrate --max-false-alarms 1/h --recordings EVENTS.csv --background FOLDER{model}"
+    header = generated_folder() / "detector_settings.h"
+    if not header.is_file() or header.read_text(encoding="utf-8") != render_detector_settings(load_export(run)):
+        position = f" {run}" if model else ""
+        return f"cheep model-convert{model} && cheep mel-filter-bank{model} && cheep compile{position}"
+    return f"cheep upload audiomoth{model}    (or another board: cheep upload --help)"
+
+
+def _latest() -> Path | None:
+    try:
+        return runs.find_run().resolve()
+    except CheepError:
+        return None
+
+
+def commands_shown(run: Path) -> tuple[str, ...]:
+    """Return the commands that make a run again, as they were typed."""
+    kept = runs.commands_of(run)
+    where = "" if run.resolve() == _latest() else f" --run {run}"
+    begun = kept and kept[0][0] in ("demo", "split-dataset")
+    before = [] if begun else ["# what came before was not kept with this run; its settings follow"]
+    return (*before, *(command for _, command in kept), f"cheep report{where}")
+
+
+def _per_label(manifest: dict[str, Any]) -> list[float | None]:
+    values = manifest["detector"]["threshold"]
+    return values if len(values) == len(manifest["labels"]) else values * len(manifest["labels"])
+
+
+def thresholds_of(manifest: dict[str, Any]) -> tuple[Threshold, ...]:
+    """Return the detector's thresholds, with what calibration measured of them."""
+    measured = calibration_of(manifest) or {}
+    out = []
+    for label, value in zip(manifest["labels"], _per_label(manifest), strict=True):
+        item = measured.get(label)
+        if item is None:
+            out.append(Threshold(label, value))
+            continue
+        rate, recall = (
+            (values["value"], values["low"], values["high"]) if values else None
+            for values in (item["false_alarms_per_hour"], item["recall"])
+        )
+        out.append(Threshold(label, value, rate, recall, item["hours"]))
+    return tuple(out)
 
 
 def stream_soundscape(
@@ -107,9 +166,11 @@ def _summary(evaluation: dict[str, Any], manifest: dict[str, Any]) -> tuple[str,
     lines = []
     if test:
         auc = f", window ROC AUC {test['window_auc']:.3f}" if test["window_auc"] is not None else ""
+        low, high = test.get("clip_accuracy_interval") or (None, None)
+        sure = "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f} %, 95 % interval by groups)"
         lines.append(
-            f"The int8 model is right on {100 * test['clip_accuracy']:.1f} % of {test['clips']} clips that training "
-            f"never heard{auc}."
+            f"The int8 model is right on {100 * test['clip_accuracy']:.1f} %{sure} of {test['clips']} clips that "
+            f"training never heard{auc}."
         )
     sizes = evaluation["bytes"]
     lines.append(f"It takes {sizes['int8']:,} bytes, and {sizes['arena']:,} bytes of arena in TensorFlow Lite Micro.")
@@ -132,11 +193,17 @@ def _variants(evaluation: dict[str, Any]) -> tuple[Variant, ...]:
                 window_auc=values["window_auc"],
                 clip_accuracy=values["clip_accuracy"],
                 clip_auc=values["clip_auc"],
+                window_accuracy_interval=_pair(values.get("window_accuracy_interval")),
+                clip_accuracy_interval=_pair(values.get("clip_accuracy_interval")),
                 model_bytes=sizes.get(name),
                 arena_bytes=sizes["arena"] if name == "int8" else None,
             )
         )
     return tuple(out)
+
+
+def _pair(value: list[float] | None) -> tuple[float, float] | None:
+    return None if value is None else (value[0], value[1])
 
 
 def _data(dataset: Manifest, manifest: dict[str, Any]) -> DataSummary:
@@ -157,7 +224,7 @@ def _data(dataset: Manifest, manifest: dict[str, Any]) -> DataSummary:
         rows=rows,
         licences=tuple(sorted(licences.items())),
         recordings=len(set(dataset.column("recording"))),
-        recordists=len(set(dataset.column("recordist"))),
+        recordists=len(set(dataset.column("recordist")) - {""}),
         hours=float(np.sum(dataset.duration_s)) / 3600,
         dataset_sha256=manifest["data"]["dataset_sha256"],
     )

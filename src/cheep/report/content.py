@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from cheep.evaluate.intervals import proportion_interval
+from cheep.evaluate.intervals import grouped_proportion, proportion_interval
 from cheep.evaluate.matching import IGNORE, add_counts, count_events, match_events
 from cheep.evaluate.metrics import Curve, confusion_matrix, mean_of, per_class, predicted_classes, score_curve
 from cheep.evaluate.temperature import Reliability, apply_temperature, reliability
 from cheep.evaluate.windows import WindowScores
 from cheep.report.results import RunResults, Soundscape
+from cheep.report.words import Words, most_confused, plain_words
 
 REST = "(none)"
 
@@ -29,6 +30,7 @@ class TestContent:
     reliability_after: Reliability | None
     windows: int
     clips: int
+    confusions: list[tuple[str, str, int, int]]  # true, predicted, clips, of the true label's
 
 
 def test_content(run: RunResults) -> TestContent | None:
@@ -51,24 +53,41 @@ def test_content(run: RunResults) -> TestContent | None:
             "clips": c.rows,
             "precision": c.precision,
             "recall": c.recall,
+            "recall_interval": _recall_interval(clips, i),
             "f1": c.f1,
             "window_average_precision": w.average_precision,
             "window_roc_auc": w.roc_auc,
         }
-        for w, c in zip(by_window, by_clip, strict=True)
+        for i, (w, c) in enumerate(zip(by_window, by_clip, strict=True))
     ]
     mean = {
         name: mean_of([row[name] for row in rows])
         for name in ("precision", "recall", "f1", "window_average_precision", "window_roc_auc")
     }
     if len(rows) > 1:
-        rows.append({"label": "mean", "windows": len(windows.scores), "clips": len(clips.scores), **mean})
+        counts = {"windows": len(windows.scores), "clips": len(clips.scores), "recall_interval": None}
+        rows.append({"label": "mean", **counts, **mean})
     before = reliability(windows.targets, windows.scores.astype(np.float64), windows.activation)
     after = None
     if run.temperature is not None:
         probabilities = apply_temperature(windows.scores, run.temperature, windows.activation)
         after = reliability(windows.targets, probabilities, windows.activation)
-    return TestContent(labels, table, tuple(curves), rows, before, after, len(windows.scores), len(clips.scores))
+    confusions = most_confused(labels, table)
+    counts = (len(windows.scores), len(clips.scores))
+    return TestContent(labels, table, tuple(curves), rows, before, after, *counts, confusions)
+
+
+def words_of(run: RunResults, content: TestContent | None) -> Words:
+    """Return what the report says in plain words."""
+    return plain_words(run, content.rows if content else [], content.confusions if content else [])
+
+
+def _recall_interval(clips: WindowScores, column: int) -> list[float] | None:
+    rows = clips.targets[:, column] >= 0.5
+    scores = clips.scores[rows]
+    right = scores.argmax(axis=1) == column if clips.activation == "softmax" else scores[:, column] >= 0.5
+    found = grouped_proportion(right, clips.groups[rows])
+    return None if found is None or found.low is None or found.high is None else [found.low, found.high]
 
 
 def clip_confusion(clips: WindowScores, reject_below: float | None) -> tuple[tuple[str, ...], np.ndarray]:
@@ -141,6 +160,8 @@ def to_dict(run: RunResults) -> dict[str, Any]:
             }
             for scape in run.soundscapes
         ],
+        "words": dataclasses.asdict(words_of(run, content)),
+        "thresholds": [dataclasses.asdict(item) for item in run.thresholds],
         "operating": [_operating(curve) for curve in run.operating],
         "temperature": run.temperature,
         "boards": [{**dataclasses.asdict(row), "fits": row.fits} for row in run.boards],

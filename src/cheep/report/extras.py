@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cheep.files import read_json
+from cheep.report.content import plain
 from cheep.report.results import OperatingCurve, RobustnessRow, RunResults
 
 CALIBRATION, FIELD = "calibration.json", "field.json"
@@ -19,6 +20,17 @@ def with_extras(run: RunResults, folder: Path) -> RunResults:
     calibration = _of_model(folder / CALIBRATION, run.model_sha256, "cheep calibrate")
     field = _of_model(folder / FIELD, run.model_sha256, "cheep evaluate")
     changes: dict[str, Any] = {}
+    known = {item.label: item.value for item in run.thresholds}
+    if calibration and any(
+        known.get(item["label"], item["threshold"]) != item["threshold"] for item in calibration["labels"]
+    ):
+        calibration = None
+    if field and "detector" in run.settings and plain(field.get("detector")) != plain(run.settings["detector"]):
+        field = None
+        changes["stale"] = (
+            f"The evaluation on long recordings ({FIELD}) was made with other thresholds and is not shown: run cheep "
+            "evaluate again."
+        )
     if calibration:
         changes["operating"] = tuple(_curve(item) for item in calibration["labels"])
         changes["temperature"] = (calibration.get("temperature") or {}).get("value")

@@ -33,13 +33,19 @@ _STYLE = {
     "svg.hashsalt": "cheep",
     "svg.fonttype": "path",
 }
+#: A page shows the matrix of more labels wide, and lists the most frequent confusions.
+MANY_LABELS = 12
 _WIDTH, _HEIGHT = 4.6, 3.4  # inches: legible when shown 360 px wide
 
 
 def confusion_figure(labels: Sequence[str], table: np.ndarray) -> bytes:
-    """Return the confusion matrix: counts written, shade = share of the row. ``table`` (rows, columns) int."""
+    """Return the confusion matrix: counts written, shade = share of the row. ``table`` (rows, columns) int.
+
+    Many labels make a large picture (0.24 inch a label), which a page shows wide.
+    """
     rows, columns = table.shape
-    size = min(8.0, max(_HEIGHT, 0.36 * columns + 1.7))
+    many = columns > MANY_LABELS
+    size = 0.24 * columns + 2.2 if many else max(_HEIGHT, 0.36 * columns + 1.7)
     with _figure(size + 0.4, max(2.6, size * rows / columns)) as (figure, axes):
         share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
@@ -47,12 +53,13 @@ def confusion_figure(labels: Sequence[str], table: np.ndarray) -> bytes:
             for j in range(columns):
                 if table[i, j]:
                     colour = "white" if share[i, j] > 0.6 else "#223"
-                    axes.text(j, i, str(table[i, j]), ha="center", va="center", color=colour, fontsize=9)
+                    size = 7.5 if many else 9
+                    axes.text(j, i, str(table[i, j]), ha="center", va="center", color=colour, fontsize=size)
         names = [_short(label) for label in labels]
-        axes.set_xticks(
-            range(columns), names[:columns], rotation=40 if columns > 3 else 0, ha="right" if columns > 3 else "center"
-        )
-        axes.set_yticks(range(rows), names[:rows])
+        turned = 90 if many else 40 if columns > 3 else 0
+        aligned = "center" if turned in (0, 90) else "right"
+        axes.set_xticks(range(columns), names[:columns], rotation=turned, ha=aligned, fontsize=8.5 if many else None)
+        axes.set_yticks(range(rows), names[:rows], fontsize=8.5 if many else None)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         axes.grid(False)

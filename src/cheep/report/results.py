@@ -29,6 +29,8 @@ class Variant:
     ram_bytes: int | None = None
     flash_bytes: int | None = None
     instructions: int | None = None
+    window_accuracy_interval: tuple[float, float] | None = None
+    clip_accuracy_interval: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +106,20 @@ class Soundscape:
 
 
 @dataclasses.dataclass(frozen=True)
+class Threshold:
+    """One label's threshold (None: it never makes an event), and what calibration measured of it.
+
+    ``rate`` are false alarms per hour, ``recall`` the share of events found: (value, low, high), None: not measured.
+    """
+
+    label: str
+    value: float | None
+    rate: tuple[float, float | None, float | None] | None = None
+    recall: tuple[float, float | None, float | None] | None = None
+    hours: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class OperatingCurve:
     """One label: false alarms per hour and recall over the threshold, and the point that calibration chose."""
 
@@ -166,6 +182,9 @@ class RunResults:
     histories: tuple[History, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
     soundscapes: tuple[Soundscape, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    stride_s: float = 0.0  # between two windows that the detector sees
+    stale: str = ""  # what lies in the run folder and is not shown, because it was measured with other thresholds
     operating: tuple[OperatingCurve, ...] = ()
     temperature: float | None = None
     boards: tuple[BoardRow, ...] = ()

@@ -16,7 +16,7 @@ import soundfile
 from cheep import __version__
 from cheep.files import write_bytes
 from cheep.report import figures
-from cheep.report.content import TestContent, plain, soundscape_content, test_content, to_dict
+from cheep.report.content import TestContent, plain, soundscape_content, test_content, to_dict, words_of
 from cheep.report.results import RunResults
 from cheep.resources import package_file
 
@@ -80,6 +80,8 @@ def render_html(run: RunResults, content: TestContent | None) -> str:
         run=run,
         test=content,
         pictures=pictures,
+        words=words_of(run, content),
+        many=bool(content) and len(content.confusion_labels) > figures.MANY_LABELS,
         scapes=[c for _, c in scapes],
         version=run.cheep_version or __version__,
     )
@@ -91,6 +93,7 @@ def render_markdown(run: RunResults, content: TestContent | None) -> str:
     text = template.render(
         run=run,
         test=content,
+        words=words_of(run, content),
         scapes=[soundscape_content(scape) for scape in run.soundscapes],
         version=run.cheep_version or __version__,
     )
@@ -121,6 +124,16 @@ def _number(digits: int, scale: float = 1.0, unit: str = "") -> Callable[[float 
     return text
 
 
+def _interval(digits: int, scale: float = 1.0) -> Callable[[Any], str]:
+    """``low–high`` of a pair, or of the last two of (value, low, high)."""
+
+    def text(value: Any) -> str:
+        low, high = value[-2:] if value else (None, None)
+        return "–" if low is None or high is None else f"{low * scale:.{digits}f}–{high * scale:.{digits}f}"
+
+    return text
+
+
 def _integer(value: float | None) -> str:
     return "–" if value is None else f"{round(value):,}"
 
@@ -141,6 +154,9 @@ _FILTERS = {
     "integer": _integer,
     "setting": _setting,
     "cell": _cell,
+    "interval": _interval(2),
+    "percents": _interval(1, 100.0),
+    "moment": lambda s: f"{int(s) // 60}:{s % 60:04.1f}",
     "clock": lambda s: f"{round(s) // 60}:{round(s) % 60:02d}",
 }
 

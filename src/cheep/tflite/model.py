@@ -65,8 +65,7 @@ def read_model(source: str | os.PathLike | bytes) -> TfliteModel:
         inputs = tuple(_tensor(graph.Tensors(int(i))) for i in graph.InputsAsNumpy())
         outputs = tuple(_tensor(graph.Tensors(int(i))) for i in graph.OutputsAsNumpy())
         operators = Counter(
-            operator_name(model.OperatorCodes(graph.Operators(i).OpcodeIndex()))
-            for i in range(graph.OperatorsLength())
+            operator_name(model.OperatorCodes(graph.Operators(i).OpcodeIndex())) for i in range(graph.OperatorsLength())
         )
         metadata = _metadata(model)
     except CheepError:

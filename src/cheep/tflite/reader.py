@@ -106,9 +106,7 @@ class _Reader:
 
     def constant(self, number: int, tensor: Tensor, where: str) -> np.ndarray | None:
         if not 0 <= number < self.model.BuffersLength():
-            raise CheepError(
-                f"{where} refers to buffer {number} of {self.model.BuffersLength()}; the file is damaged"
-            )
+            raise CheepError(f"{where} refers to buffer {number} of {self.model.BuffersLength()}; the file is damaged")
         buffer = self.model.Buffers(number)
         if number == 0 or buffer is None or buffer.DataLength() == 0:
             return None
@@ -130,9 +128,7 @@ class _Reader:
             raise CheepError(f"{self.name}: operator {index} has no code {raw.OpcodeIndex()}; the file is damaged")
         op = codes[raw.OpcodeIndex()]
         what = f"operator {index} ({op})"
-        inputs = [
-            None if k == -1 else self.pick(k, what) for k in self.vector(raw.InputsLength(), raw.InputsAsNumpy)
-        ]
+        inputs = [None if k == -1 else self.pick(k, what) for k in self.vector(raw.InputsLength(), raw.InputsAsNumpy)]
         outputs = [self.pick(k, what) for k in self.vector(raw.OutputsLength(), raw.OutputsAsNumpy)]
         options, attributes = _options(raw)
         return Node(op, inputs, outputs, attributes, options)
