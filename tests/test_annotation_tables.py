@@ -401,3 +401,99 @@ def test_zeros_of_expanded_recordings_are_no_audio(tmp_path, caplog):
         starts = manifest.where("reason", label).start_s
         assert len(starts) and all(start <= end or start >= 26 for start in starts), label
     assert "8 file(s) hold exact zeros (120.0 s in sum" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("Training_Set", "Validation_Set"), {"train": 8, "val": 6}),
+        (("train", "val", "test"), {"train": 8, "val": 6, "test": 6}),
+        (("TRAIN", "Testing"), {"train": 6, "val": 2, "test": 6}),
+    ],
+)
+def test_a_set_that_is_split_already_is_used_so(tmp_path, names, splits, caplog):
+    for part, name in enumerate(names):
+        for i in range(3 if part else 4):
+            put(tmp_path / "set" / name / "Yellowhammer" / f"YH_{i}.wav", wav(calls(3, (1.0,), seed=10 * part + i)))
+            put(
+                tmp_path / "set" / name / "Negatives" / f"Background_{i}.wav",
+                wav(calls(3, (), seed=100 + 10 * part + i)),
+            )
+    out = tmp_path / "m.csv"
+    assert split(tmp_path / "set", "-o", out) == 0
+    manifest = load_manifest(out)
+    assert manifest.labels == ["Yellowhammer", "background"]
+    assert "split already, and used so: " in caplog.text
+    assert ("there is no test set" in caplog.text) == ("test" not in splits)
+    found = {name: len(manifest.of_split(name).where("label", "Yellowhammer")) for name in splits}
+    assert found == splits
+    for path, name in zip(manifest.column("path"), manifest.column("split"), strict=True):
+        part = path.split("/")[-3]
+        assert (
+            {"t": "train", "v": "val"}.get(part[0].lower(), "") == name
+            or part.lower().startswith("test")
+            or name == "val"
+        )
+
+
+def test_a_split_set_with_the_same_recording_on_two_sides_is_a_leak(tmp_path, capsys):
+    for name in ("train", "test"):
+        for i in range(2):
+            put(tmp_path / name / "robin" / f"{name}{i}.wav", wav(calls(3, (1.0,), seed=i)))  # the same bytes
+            put(tmp_path / name / "noise" / f"{name}{i}.wav", wav(calls(3, (), seed=50 + i + len(name))))
+    assert split(tmp_path, "-o", tmp_path / "m.csv") == 1
+    assert "leak: sha256" in capsys.readouterr().err
+    put(tmp_path / "val" / "x.wav", wav(calls(3, ())))
+    assert split(tmp_path, "-o", tmp_path / "m.csv") == 2
+    assert "val holds no label folders" in capsys.readouterr().err
+
+
+def test_recordists_are_counted_where_they_are_known(tmp_path, capsys):
+    assert split(data_set(tmp_path / "set"), "-o", tmp_path / "m.csv") == 0
+    assert {line.split()[4] for line in capsys.readouterr().out.splitlines()[1:3]} == {"0"}
+
+
+def test_a_list_of_stretches_gives_stretches(tmp_path, caplog, capsys):
+    """Files several times with start and end: marked stretches, not each file as often as it has rows."""
+    folder = data_set(tmp_path / "set")
+    files = [f"{label}/{label}{i}.wav;{label}" for label in ("robin", "background") for i in range(4)]
+    rows = [f"{name};{at},0;{at + 1},0;P{name.split('.')[0][-1]}" for name in files for at in (1, 4)]
+    table = put(folder / "list.csv", "file;label;start_s;end_s;recordist\n" + "\n".join([*rows, rows[0]]) + "\n")
+    out = tmp_path / "m.csv"
+    assert split("--csv", table, "-o", out) == 0
+    assert examples(out, "robin") == {(f"robin{i}", at) for i in range(4) for at in (1, 4)}
+    assert set(load_manifest(out).column("recordist")) == {"P0", "P1", "P2", "P3"}
+    assert "1 row(s) say again what another says: counted once" in caplog.text
+    # events of cheep test as a list: scores are asked about
+    rows = [f"robin/robin{i}.wav,{at}.000,{at + 1}.000,robin,0.{9 - i}100" for i in range(4) for at in (1, 4)]
+    rows += [f"background/background{i}.wav,1.000,2.000,noise,0.9900" for i in range(4)]
+    events = put(folder / "events.csv", "file,start_s,end_s,label,score\n" + "\n".join(rows) + "\n")
+    assert split("--csv", events, "-o", out) == 2
+    assert "events.csv: 12 of them carry a model's confidence" in capsys.readouterr().err
+    assert split("--csv", events, "-o", out, "--min-confidence", "0.65") == 0
+    assert {name for name, _ in examples(out, "robin")} == {"robin0", "robin1", "robin2"}
+
+
+def test_a_list_in_one_hot_form(tmp_path):
+    folder = data_set(tmp_path / "set")
+    text = "file,start_time,end_time,robin\n"
+    text += "".join(f"robin{i}.wav,{k}.0,{k + 1}.0,{int(k in (1, 4))}\n" for i in range(4) for k in range(6))
+    table = put(tmp_path / "labels.csv", text)
+    for more in ([], ["--columns", "label=robin"]):
+        out = tmp_path / "m.csv"
+        assert split("--csv", table, "--audio-root", folder / "robin", "-o", out, *more) == 0
+        assert examples(out, "robin") == {(f"robin{i}", at) for i in range(4) for at in (1, 4)}
+        assert len(examples(out, "background")) == 16
+
+
+def test_a_list_written_elsewhere_finds_its_files(tmp_path):
+    folder = data_set(tmp_path / "set")
+    (folder / "robin" / "robin0.wav").rename(folder / "robin" / unicodedata.normalize("NFD", "Rötel.wav"))
+    names = ["robin\\Rötel.wav", "D:\\data\\robin\\robin1.WAV", "/home/x/robin/robin2.wav", "Robin/robin3.wav"]
+    names += [f"background/background{i}.wav" for i in range(4)]
+    rows = "".join(f"{name};{'robin' if 'ob' in name else 'background'}\r\n" for name in names)
+    table = put(folder / "list.csv", ("file;label\r\n" + rows).encode("windows-1252"))
+    assert split("--csv", table, "-o", tmp_path / "m.csv") == 0
+    assert len({name for name, _ in examples(tmp_path / "m.csv", "robin")}) == 4
+    lost = put(folder / "lost.csv", "file;label\r\nrobin9.wav;robin\r\n")
+    assert split("--csv", lost, "-o", tmp_path / "m.csv") == 2

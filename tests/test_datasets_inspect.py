@@ -19,6 +19,7 @@ from cheep.datasets.inspect import inspect_manifest, sample_manifest
 from cheep.datasets.inspect_report import inspection_html, inspection_text
 from cheep.datasets.teacher import TeacherConfig, read_kept, teach
 from cheep.errors import CheepError
+from recorder_files import put, wav
 
 RATE = 16000
 
@@ -58,22 +59,76 @@ def data(tmp_path_factory):
 
 def test_an_inspection_names_what_is_there_and_what_is_wrong(data, capsys):
     page = data / "page.html"
-    assert cli.main("dataset", ["inspect", str(data / "dataset.csv"), "--html", str(page)]) == 0
+    assert cli.main("dataset", ["inspect", str(data / "dataset.csv"), "--html", str(page)]) == 1
     text = capsys.readouterr().out
     assert re.search(r"low +70 +0.02 +8 +8", text)
     assert "CC-BY-NC-4.0 5" in text and "not stated 1" in text
     assert "same bytes: low/again.wav = low/low1.wav" in text
     assert re.search(r"same sound \(\d+ % agree\): .*(copy.mp3 ~ .*low2.wav|low2.wav ~ .*copy.mp3)", text)
-    assert text.count("same sound") == 2  # again.wav sounds like low1.wav, too
+    assert text.count("same sound") == 3  # again.wav sounds like low1.wav, too; and the copy is a leak
+    assert re.search(r"leaks: 1\n  same sound .*low2.wav ~ .*copy.mp3: one in (train|val|test), one in ", text)
     assert re.search(r"high: \d+ % of the energy is above 4 kHz: use --sample-rate 16000", text)
     assert "low: " not in "".join(re.findall(r".*use --sample-rate.*", text))
-    assert "leaks: none" in text and "NonCommercial (NC): 10" in text
+    assert "NonCommercial (NC): 10" in text
     html = page.read_text()
     assert "same bytes: low/again.wav" in html and not re.search(r"https?://|<script|src=", html)
     # the copy is on the side of its original: equal bytes never part
     manifest = load_manifest(data / "dataset.csv")
     side = dict(zip(manifest.column("recording"), manifest.column("split"), strict=True))
     assert side["again"] == side["low1"]
+
+
+def test_a_copy_on_the_side_of_its_original_is_no_leak(data, capsys):
+    text = (data / "metadata.csv").read_text().splitlines()
+    rows = [text[0] + ",pair"] + [
+        line + (",2" if re.search("low2|copy", line) else "," + line[:13]) for line in text[1:]
+    ]
+    (data / "pairs.csv").write_text("\n".join(rows))
+    options = [
+        "--csv",
+        str(data / "pairs.csv"),
+        "--group-column",
+        "pair",
+        "--no-selection",
+        "-o",
+        str(data / "pairs.out.csv"),
+    ]
+    assert cli.main("split-dataset", options) == 0
+    assert cli.main("dataset", ["inspect", str(data / "pairs.out.csv")]) == 0
+    assert "leaks: none" in capsys.readouterr().out
+    assert cli.main("dataset", ["inspect", str(data / "pairs.out.csv"), "--listen", "3"]) == 0
+    assert "3 of 14 files were heard" in capsys.readouterr().out
+
+
+def test_spoilt_recordings_are_found(tmp_path, capsys):
+    """Clipped, nothing but zeros, zeros in part, a wrong header."""
+    sound = (20000 * chirps(1, 6.0) / np.abs(chirps(1, 6.0)).max()).astype(np.int16)
+    loud = np.clip(sound.astype(int) * 6, -32768, 32767).astype(np.int16)
+    half = sound.copy()
+    half[len(half) // 2 :] = 0
+    for name, pcm in {
+        "good0": sound, "good1": sound[::-1], "loud": loud, "quiet_but_clipped": loud // 8, "zero": sound * 0,
+        "half": half,
+        "hum": (8000 * np.sin(2 * np.pi * 50 * np.arange(96000) / RATE)).astype(np.int16),
+    }.items():  # fmt: skip
+        put(tmp_path / "set" / "robin" / f"{name}.wav", wav(pcm, RATE))
+    put(tmp_path / "set" / "robin" / "lost.wav", wav(sound, RATE, data=0))
+    out = tmp_path / "m.csv"
+    assert cli.main("split-dataset", [str(tmp_path / "set"), "--no-selection", "-o", str(out)]) == 0
+    left = load_manifest(tmp_path / "m.left_out.csv")
+    assert set(left.where("recording", "zero").column("reason")) == {"no audio (exact zeros)"}
+    assert not len(load_manifest(out).where("recording", "zero"))
+    assert {r for r in left.column("recording")} == {"zero", "half"}
+    manifest = load_manifest(out)
+    rows = [{"path": f"set/robin/{n}.wav", "label": "robin", "start_s": 0, "duration_s": 1, "recording": n}
+            for n in ("zero", *sorted(set(manifest.column("recording"))))]  # fmt: skip
+    Manifest.from_rows(rows, tmp_path).write(tmp_path / "all.csv")
+    cli.main("dataset", ["inspect", str(tmp_path / "all.csv")])
+    text = capsys.readouterr().out
+    assert re.search(r"1 recording\(s\) hold nothing but zeros.*zero.wav", text)
+    assert re.search(r"1 recording\(s\) are zeros in part.*half.wav \(50 %\)", text)
+    assert re.search(r"2 recording\(s\) are clipped.*loud.wav \([0-9.]+ % of the samples\); .*quiet_but_clipped", text)
+    assert re.search(r"1 recording\(s\) have a wrong header.*lost.wav: the header says 0.0 s", text)
 
 
 def test_a_leak_ends_with_status_1(data, capsys):

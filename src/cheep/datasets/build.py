@@ -144,7 +144,10 @@ def _split(manifest: Manifest, config: SplitConfig) -> Manifest:
     """Split what no recording has settled already; what is to be cross-validated stays open."""
     names = np.array(manifest.column("split"), object)
     settled = np.array(names != "", bool)
-    if config.cross_validate or settled.all():
+    if config.cross_validate:
+        return manifest
+    if settled.all():
+        check_split(manifest, config)
         return manifest
     if settled.any():
         shares = {name: 0.0 for name in ("val", "test") if name in names}

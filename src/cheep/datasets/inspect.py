@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cheep.audio import iter_audio, probe
+from cheep.audio import Scan, iter_audio, probe, scan
 from cheep.config import ActivityConfig
 from cheep.datasets.activity import LevelMeter
 from cheep.datasets.bands import share_above
@@ -71,13 +71,12 @@ def inspect_manifest(
     labels = balance(manifest)
     findings = _findings(manifest, labels)
     duplicates = _same_content(manifest)
-    bands: dict[str, list[float]] = {}
-    heard = 0
+    heard = _Heard({}, [], [], [], 0)
     if listen:
-        bands, near, heard = _listen(manifest, listen, seed, progress, jobs)
-        duplicates += near
-        findings += _bandwidth(bands, sample_rate_hz)
-    leaks = find_leaks(manifest, ("recording", "sha256", "group"))
+        heard = _listen(manifest, listen, seed, progress, jobs)
+        duplicates += heard.pairs
+        findings += [*heard.findings, *_bandwidth(heard.bands, sample_rate_hz)]
+    leaks = [*find_leaks(manifest, ("recording", "sha256", "group")), *heard.leaks]
     both = [text for text in find_leaks(manifest, ("recordist",)) if text not in leaks]
     if both and not leaks:
         findings.append(f"{len(both)} recordist(s) are heard in more than one split (e.g. {both[0]})")
@@ -91,11 +90,11 @@ def inspect_manifest(
         licences=_cross(manifest.select(by_recording), "licence", "not stated"),
         recordists=_cross(manifest, "recordist", "not stated", 5),
         snr=_snr(manifest),
-        bands=bands,
+        bands=heard.bands,
         duplicates=duplicates,
         leaks=leaks,
         findings=findings,
-        listened_files=heard,
+        listened_files=heard.files,
     )
 
 
@@ -223,8 +222,8 @@ def _same_content(manifest: Manifest) -> list[str]:
 # -- listening, in worker processes -----------------------------------------------------------
 
 
-def _hear(path: Path) -> tuple[np.ndarray, list[float]]:
-    """Fingerprint (start of the file) and shares of energy per bin of BAND_EDGES_HZ."""
+def _hear(path: Path) -> tuple[np.ndarray, list[float], Scan]:
+    """Fingerprint (start of the file), shares of energy per bin of BAND_EDGES_HZ, and what the samples tell."""
     rate = probe(path).sample_rate_hz
     head: list[np.ndarray] = []
     samples = 0
@@ -243,33 +242,82 @@ def _hear(path: Path) -> tuple[np.ndarray, list[float]]:
     for low, high in itertools.pairwise(BAND_EDGES_HZ):
         part = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None)
         shares.append(float(np.sum(energy * part / np.maximum(np.diff(edges), 1e-9))))
-    return fingerprint(np.concatenate(head)), shares
+    return fingerprint(np.concatenate(head)), shares, scan(path)
+
+
+@dataclasses.dataclass
+class _Heard:
+    """What listening found: energy by label and band, pairs of one sound, those of them in two splits, findings."""
+
+    bands: dict[str, list[float]]
+    pairs: list[str]
+    leaks: list[str]
+    findings: list[str]
+    files: int
 
 
 def _listen(
     manifest: Manifest, most: int, seed: int, progress: Callable[[int, int], None] | None, jobs: int | None
-) -> tuple[dict[str, list[float]], list[str], int]:
+) -> _Heard:
     rows = _one_row_per(manifest, "path")
-    if len(rows) > most:
+    files = len(rows)
+    if files > most:
         rng = np.random.Generator(np.random.PCG64(seed))
         rows = np.sort(rng.choice(rows, most, replace=False))
     paths = [manifest.audio_path(int(row)) for row in rows]
     prints: list[np.ndarray] = []
-    labels = manifest.select(rows).column("label")
-    recordings = manifest.select(rows).column("recording")
+    drawn = manifest.select(rows)
+    labels, recordings, splits = (drawn.column(name) for name in ("label", "recording", "split"))
     by_label: dict[str, list[list[float]]] = collections.defaultdict(list)
-    for label, outcome in zip(labels, map_each(_hear, paths, jobs=jobs, progress=progress), strict=True):
+    scans: list[tuple[Path, Scan]] = []
+    for path, label, outcome in zip(paths, labels, map_each(_hear, paths, jobs=jobs, progress=progress), strict=True):
         if isinstance(outcome.error, CheepError):
             log.warning("not heard: %s", outcome.error)
             prints.append(np.zeros((0, 2), np.int64))
             continue
-        found, shares = outcome.value
+        found, shares, scanned = outcome.value
         prints.append(found)
+        scans.append((path, scanned))
         if sum(shares) > 0:
             by_label[label].append(shares)
-    near = []
+    heard = _Heard({}, [], [], _levels_of(scans), len(paths))
     for one, other, share in find_duplicates(prints):
-        if recordings[one] != recordings[other]:
-            near.append(f"same sound ({100 * share:.0f} % agree): {paths[one]} ~ {paths[other]}")
-    bands = {label: np.mean(values, axis=0).tolist() for label, values in sorted(by_label.items())}
-    return bands, near, len(paths)
+        if recordings[one] == recordings[other]:
+            continue
+        text = f"same sound ({100 * share:.0f} % agree): {paths[one]} ~ {paths[other]}"
+        heard.pairs.append(text)
+        if splits[one] and splits[other] and splits[one] != splits[other]:
+            heard.leaks.append(
+                f"{text}: one in {splits[one]}, one in {splits[other]} (remove one, or give both one value in a column "
+                "and split with --group-column)"
+            )
+    if files > most:
+        heard.findings.append(
+            f"{most} of {files} files were heard: the same sound in others is not looked for (--listen {files})"
+        )
+    heard.bands = {label: np.mean(values, axis=0).tolist() for label, values in sorted(by_label.items())}
+    return heard
+
+
+def _levels_of(scans: list[tuple[Path, Scan]]) -> list[str]:
+    """Say which recordings are spoilt: clipped, nothing but zeros, much of them zeros, wrong headers."""
+    silent = [
+        (path, sum(end - start for start, end in item.zeros) / max(item.duration_s, 1e-9)) for path, item in scans
+    ]
+    kinds = {
+        "hold nothing but zeros: record them again, or leave them out": [
+            str(path) for path, part in silent if part > 0.99
+        ],
+        "are zeros in part (a recorder's pauses, a file that was not written to its end)": [
+            f"{path} ({100 * part:.0f} %)" for path, part in silent if 0.05 < part <= 0.99
+        ],
+        "are clipped: the gain was too high, and what was too loud is distorted": [
+            f"{path} ({100 * item.clipped:.1f} % of the samples)" for path, item in scans if item.clipped
+        ],
+        "have a wrong header": [f"{path}: {note}" for path, item in scans for note in item.notes],
+    }
+    return [
+        f"{len(items)} recording(s) {text}: {'; '.join(items[:3])}{', ...' if len(items) > 3 else ''}"
+        for text, items in kinds.items()
+        if items
+    ]

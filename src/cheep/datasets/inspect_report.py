@@ -73,7 +73,7 @@ def inspection_html(found: Inspection, title: str) -> str:
         )
     )  # fmt: skip
     for name, items, good in (
-        ("Leaks", found.leaks, "No recording, file or group lies in more than one split."),
+        ("Leaks", found.leaks, "No recording, file, group or sound that was heard lies in more than one split."),
         ("Duplicates", found.duplicates, "None found."),
         ("Notes", found.findings, "Nothing to note."),
     ):

@@ -50,6 +50,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 FIELDS = tuple(ALIASES)
 _CLOCK_NAME = re.compile(r"([0-9]{8}_)?[0-9]{6}T?(?![0-9A-Za-z])|[0-9A-F]{8}$")  # as AudioMoths name recordings
+_SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training", "training_set", "train_set", "trainset", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validation_set", "val_set", "valid_set", "valset"), "val"),
+    **dict.fromkeys(("dev", "development", "development_set", "dev_set"), "val"),
+    **dict.fromkeys(("test", "testing", "test_set", "testset", "eval", "evaluation", "evaluation_set"), "test"),
+}
 _ESC_NAME = re.compile(r"([0-9]+)-([0-9]+)-[A-Z]+-[0-9]+$")
 
 
@@ -121,13 +127,28 @@ def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list
         raise CheepError(f"{folder}: no such folder (give a folder that holds one folder per label)")
     if (folder / "metadata.csv").is_file():
         return recordings_in_csv(folder / "metadata.csv", folder, labels=labels)
+    passed = Listing([])
+    found = _split_already(folder, labels, passed) or _by_label(folder, labels, passed)
+    if not found:
+        raise CheepError(f"{folder}: no label folders with audio (expected {folder}/LABEL/*.wav)")
+    _say_passed(folder, passed)
+    return found
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [
+        item
+        for item in sorted(folder.iterdir())
+        if item.is_dir() and not item.name.startswith(".") and item.name.lower() not in SYSTEM_FOLDERS
+    ]
+
+
+def _by_label(folder: Path, labels: Sequence[str], passed: Listing, source: str = "") -> list[Recording]:
     subs: dict[str, list[Path]] = {}
-    for item in sorted(folder.iterdir()):
-        if item.is_dir() and not item.name.startswith(".") and item.name.lower() not in SYSTEM_FOLDERS:
-            subs.setdefault(plain_label(item.name), []).append(item)
+    for item in _subfolders(folder):
+        subs.setdefault(plain_label(item.name), []).append(item)
     _check_labels(labels, set(subs), folder)
     found: list[Recording] = []
-    passed = Listing([])
     for label, places in subs.items():
         if labels and label not in labels:
             continue
@@ -136,11 +157,50 @@ def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list
             raise CheepError(
                 f"{places[0]}: no audio in this label folder (known: {' '.join(AUDIO_SUFFIXES)}): fill or remove it"
             )
-        found += [_of_file(path, label, folder) for path in files]
-    if not found:
-        raise CheepError(f"{folder}: no label folders with audio (expected {folder}/LABEL/*.wav)")
-    _say_passed(folder, passed)
+        found += [_of_file(path, label, folder, source) for path in files]
     return found
+
+
+def _split_already(folder: Path, labels: Sequence[str], passed: Listing) -> list[Recording]:
+    """Return the recordings of a folder whose folders are ``train``, ``val`` and ``test`` (in other words too), split.
+
+    Empty: its folders are labels. Where validation is missing it is drawn from training.
+    """
+    places: dict[str, list[Path]] = {}
+    for item in _subfolders(folder):
+        places.setdefault(_SPLIT_NAMES.get(plain_name(item.name), ""), []).append(item)
+    if "" in places or not places:
+        return []
+    named = ", ".join(f"{item.name} ({split})" for split, items in places.items() for item in items)
+    for item in (item for items in places.values() for item in items):
+        if not _subfolders(item):
+            raise CheepError(
+                f"{folder}: looks like a set that is split already ({named}), but {item} holds no label folders "
+                f"(expected {item}/LABEL/*.wav; a label of such a name must be called otherwise)"
+            )
+    if len(places) == 1:  # nothing is parted from anything
+        (items,) = places.values()
+        log.warning("%s: the labels are taken from %s", folder, " and ".join(item.name for item in items))
+        nested = [_split_already(item, labels, passed) or _by_label(item, labels, passed) for item in items]
+        return [recording for part in nested for recording in part]
+    if "train" not in places:
+        raise CheepError(f"{folder}: looks like a set that is split already ({named}), but has nothing to train on")
+    log.warning(
+        "%s: split already, and used so: %s%s%s", folder, named,
+        "" if "val" in places else "; validation is drawn from training",
+        "" if "test" in places else "; there is no test set: figures will be those of validation",
+    )  # fmt: skip
+    found = []
+    for split, items in places.items():
+        settled = "" if split == "train" and "val" not in places else split
+        for item in items:
+            part = _by_label(item, [name for name in labels if (item / name).is_dir()], passed, folder.name)
+            for recording in part:  # whoever split the set may have numbered the files of each part anew
+                own = recording.recording == recording.path.stem
+                name = f"{item.name}/{recording.recording}" if own else recording.recording
+                found.append(dataclasses.replace(recording, split=settled, recording=name))
+    _check_labels(labels, {recording.label for recording in found}, folder)
+    return [recording for recording in found if not labels or recording.label in labels]
 
 
 def recordings_in_noise_folder(folder: Path | str, label: str) -> list[Recording]:
@@ -219,7 +279,7 @@ def _say_passed(folder: Path, passed: Listing) -> None:
         log.warning("%s: passed over, being no audio that is known: %s", folder, passed.passed_over())
 
 
-def _of_file(path: Path, label: str, folder: Path) -> Recording:
+def _of_file(path: Path, label: str, folder: Path, source: str = "") -> Recording:
     fold = _ESC_NAME.match(path.stem)
     site, date = _card(path)
     return Recording(
@@ -227,7 +287,7 @@ def _of_file(path: Path, label: str, folder: Path) -> Recording:
         label,
         _recording_id(path, site, folder),
         fold=fold.group(1) if fold else "",
-        source=folder.name,
+        source=source or folder.name,
         site=site,
         date=date,
     )
@@ -352,6 +412,7 @@ def _stretches(table: Table, files: _Files, background: str, min_confidence: flo
             if len(labels) > 1:
                 several += 1
                 continue
+            notes["row(s) say again what another says: counted once"] += len(together) - 1
             line, value = about[name]
             whole = not math.isfinite(end_s)
             stretch = {} if whole else {"begin_s": repr(start_s), "end_s": repr(end_s)}
@@ -359,7 +420,7 @@ def _stretches(table: Table, files: _Files, background: str, min_confidence: flo
             found.append(_recording(files, line, value))
     if several:
         notes["stretch(es) with several species at once, left out"] += several
-    if notes:
+    if notes := +notes:
         log.warning("%s: %s", table.path, "; ".join(f"{count} {text}" for text, count in notes.items()))
     return found
 

@@ -258,10 +258,11 @@ def _place_groups(counts: np.ndarray, shares: np.ndarray, order: np.ndarray) -> 
     return choice
 
 
-def _distinct_per_label(manifest: Manifest, name: str) -> np.ndarray:
+def _distinct_per_label(manifest: Manifest, name: str, known: bool = False) -> np.ndarray:
     labels, names = manifest.codes("label")
     codes, values = manifest.codes(name)
-    pairs = np.unique(labels.astype(np.int64) * max(len(values), 1) + codes)
+    told = np.array([not known or bool(value.strip()) for value in values], bool)[codes]
+    pairs = np.unique(labels[told].astype(np.int64) * max(len(values), 1) + codes[told])
     return np.bincount(pairs // max(len(values), 1), minlength=len(names))
 
 
@@ -309,7 +310,7 @@ def balance(manifest: Manifest) -> list[dict[str, object]]:
     examples = np.bincount(labels, minlength=n_labels)
     seconds = np.bincount(labels, weights=manifest.duration_s, minlength=n_labels)
     recordings = _distinct_per_label(manifest, "recording")
-    recordists = _distinct_per_label(manifest, "recordist")
+    recordists = _distinct_per_label(manifest, "recordist", known=True)
     per_split = np.zeros((n_labels, max(len(split_values), 1)), np.int64)
     np.add.at(per_split, (labels, split_codes), 1)
     lines = []

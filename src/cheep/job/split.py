@@ -14,6 +14,7 @@ from cheep.datasets.gather import Gathered, gather
 from cheep.datasets.manifest import REQUIRED, Manifest, load_manifest
 from cheep.datasets.sources import Recording, recordings_in_csv
 from cheep.datasets.split import assign_splits
+from cheep.errors import CheepError
 
 OnFile = Callable[[int, int], None]
 
@@ -81,7 +82,10 @@ def is_manifest(config: DataConfig) -> bool:
     """Tell whether the settings name a manifest, whose examples are split again, and not recordings."""
     if not config.csv:
         return False
-    header = next((row for _, row in csv_rows(Path(config.csv))), [])
+    try:
+        header = next((row for _, row in csv_rows(Path(config.csv))), [])
+    except CheepError:  # a list in another encoding
+        return False
     return set(REQUIRED) <= {name.strip() for name in header}
 
 
