@@ -107,20 +107,22 @@ def not_int8(graph: Graph) -> list[dict[str, str]]:
             why = "float input by choice (int8_float_io): quantized at once"
         elif t.index in outs and near == "DEQUANTIZE":
             why = "float output by choice (int8_float_io)"
-        elif t.dtype == "float16":
-            why = "half-precision weights: the scheme float16"
-        elif t.dtype.startswith("float") and near.startswith("CUSTOM"):
-            why = f"{near} is a custom operator, which the quantizer does not know"
-        elif t.dtype.startswith("float") and t.data is not None:
-            why = (
-                "weights left float: too small to be worth it (dynamic leaves under 1,024 values), or their operator is"
-            )
-        elif t.dtype.startswith("float"):
-            why = f"{near} has no integer form here, or the model was converted without calibration"
         else:
-            why = _WIDE_REASONS.get(t.dtype, "another integer type")
+            why = _why_not_int8(t, near)
         rows.append({"tensor": t.name, "dtype": t.dtype, "operator": near, "why": why})
     return rows
+
+
+def _why_not_int8(t: Tensor, near: str) -> str:
+    if t.dtype == "float16":
+        return "half-precision weights: the scheme float16"
+    if not t.dtype.startswith("float"):
+        return _WIDE_REASONS.get(t.dtype, "another integer type")
+    if near.startswith("CUSTOM"):
+        return f"{near} is a custom operator, which the quantizer does not know"
+    if t.data is not None:
+        return "weights left float: too small to be worth it (dynamic leaves under 1,024 values), or their operator is"
+    return f"{near} has no integer form here, or the model was converted without calibration"
 
 
 def suspicious(graph: Graph) -> list[str]:

@@ -134,29 +134,31 @@ def import_graph(model: Any, name: str) -> tuple[Any, tuple[int, ...]]:
     values = {key: known(array) for key, array in initial.items()}
     values[inputs[0].name] = Value(start, shape, images)
     for number, node in enumerate(graph.node):
-        arguments = [values[key] if key else None for key in node.input]
-        attributes = {a.name: _attribute(a) for a in node.attribute}
-        try:
-            made = OPERATORS[node.op_type](keras, arguments, attributes, f"{node.op_type.lower()}_{number}")
-        except CheepError as error:
-            raise CheepError(f"{name}: operator {node.op_type} ({node.name or number}): {error}") from None
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise CheepError(
-                f"{name}: operator {node.op_type} ({node.name or number}) is used in a form that is not "
-                f"supported ({type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}); "
-                f"{advice(node.op_type)}"
-            ) from None
-        for key, value in zip(node.output, made if isinstance(made, list) else [made], strict=False):
-            values[key] = value
-    if graph.output[0].name not in values:
+        made = _applied(keras, node, number, values, name)
+        values.update(dict.fromkeys(node.output[:1], made))
+    out = values.get(graph.output[0].name)
+    if out is None:
         raise CheepError(f"{name}: output {graph.output[0].name} is computed by no operator; the file is damaged")
-    out = values[graph.output[0].name]
     if out.constant:
         raise CheepError(f"{name}: the output does not depend on the input")
-    end = out.x
-    if len(end.shape) > 2:
-        end = keras.layers.Flatten(name="output")(end)
+    end = keras.layers.Flatten(name="output")(out.x) if len(out.x.shape) > 2 else out.x
     return keras.Model(start, end, name="onnx"), tuple(inside)
+
+
+def _applied(keras: Any, node: Any, number: int, values: dict[str, Value], name: str) -> Value:
+    """Return what an operator gives for the values so far; an error names it."""
+    where = f"{name}: operator {node.op_type} ({node.name or number})"
+    try:
+        arguments = [values[key] if key else None for key in node.input]
+        attributes = {a.name: _attribute(a) for a in node.attribute}
+        return OPERATORS[node.op_type](keras, arguments, attributes, f"{node.op_type.lower()}_{number}")
+    except CheepError as error:
+        raise CheepError(f"{where}: {error}") from None
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        said = str(error).splitlines()[0][:160] if str(error) else ""
+        raise CheepError(
+            f"{where} is used in a form that is not supported ({type(error).__name__}: {said}); {advice(node.op_type)}"
+        ) from None
 
 
 def _attribute(a: Any) -> Any:
