@@ -124,7 +124,7 @@ def host_output(
     pcm: np.ndarray, config: FeatureConfig, detector: DetectorConfig, n_classes: int, scale: float, zero_point: int
 ) -> bytes:
     """Return the bytes that the emulated program must write, computed by the core on this machine."""
-    columns = quantize(compute_features(pcm, config), scale, zero_point)  # (frames, n_mels) int8
+    columns = quantize(compute_features(pcm, config), scale, zero_point)  # (columns, n_mels) int8
     edges = np.arange(n_classes + 1) * config.n_mels // n_classes
     engine = Detector(detector, n_classes, 1 / 256, -128)
     parts: list[bytes] = []

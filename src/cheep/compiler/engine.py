@@ -90,7 +90,7 @@ class CompiledModel:
         return made
 
     def scores(self, windows: np.ndarray) -> np.ndarray:
-        """Return the scores of many windows: (n, frames, mels) int8 in, (n, classes) int8 out."""
+        """Return the scores of many windows: (n, columns, mels) int8 in, (n, classes) int8 out."""
         if self._many is None:
             raise CheepError("scores: the model has several inputs or outputs; use invoke")
         flat = np.ascontiguousarray(windows, np.int8).reshape(len(windows), -1)

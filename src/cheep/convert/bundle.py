@@ -36,7 +36,7 @@ def write_bundle(
     ----------
     tflite : bytes
         An int8 model of one input, or with a state (:mod:`cheep.tflite.state`).
-    golden : (frames, mels) int8, optional
+    golden : (columns, mels) int8, optional
         A real window; its scores in TFLM are written beside it for the boot check of the firmware.
     data, training : dict, optional
         What it was trained on and how (hashes, seed, settings, versions).

@@ -25,7 +25,7 @@ def calibrated_int8(model: Any, windows: np.ndarray, input_type: str = "int8", o
 
     Parameters
     ----------
-    windows : (n, frames, mels) float32
+    windows : (n, columns, mels) float32
         Real features (training windows), at least 16.
     input_type, output_type : "int8" or "float", optional
         The same network with other types outside: a Quantize or Dequantize operator stands at its ends.

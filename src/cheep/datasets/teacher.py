@@ -101,7 +101,7 @@ def _statistics(task: tuple[Path, np.ndarray, np.ndarray, FeatureConfig]) -> np.
     pcm = read_audio(path, config.sample_rate_hz)
     if len(pcm) < config.frame_samples:
         pcm = np.pad(pcm, (0, config.frame_samples - len(pcm)))
-    mel = compute_features(pcm, config)  # (frames, n_mels)
+    mel = compute_features(pcm, config)  # (columns, n_mels)
     rows = []
     for start, duration in zip(start_s.tolist(), duration_s.tolist(), strict=True):
         first = min(round(start / config.hop_s), len(mel) - 1)

@@ -21,7 +21,7 @@ BACKENDS = ("tflm", "compiled")
 
 
 class Scorer(Protocol):
-    """Anything that turns windows (n, frames, mels) int8 into scores (n, classes) int8."""
+    """Anything that turns windows (n, columns, mels) int8 into scores (n, classes) int8."""
 
     def scores(self, windows: np.ndarray) -> np.ndarray:
         """Return one row per window."""

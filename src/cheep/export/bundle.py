@@ -27,7 +27,7 @@ class ExportModel:
         Flatbuffer, feature and detector settings, labels.
     arena_bytes : int
         Working memory that TFLM needs, measured on a 64-bit machine.
-    golden_window : (frames, mels) int8
+    golden_window : (columns, mels) int8
         Input of the boot check.
     golden_scores : (classes,) int8
         What TFLM gives for it.
@@ -93,7 +93,7 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
 
 
 def default_golden_window(features: FeatureConfig) -> np.ndarray:
-    """Return a window that spreads over the levels: (frames, mels) int8, made by integers."""
+    """Return a window that spreads over the levels: (columns, mels) int8, made by integers."""
     n = np.arange(features.window_frames * features.n_mels, dtype=np.uint64)
     values = ((n * np.uint64(2654435761)) >> np.uint64(11)) & np.uint64(0xFF)
     return values.astype(np.uint8).view(np.int8).reshape(features.window_frames, features.n_mels)

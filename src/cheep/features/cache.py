@@ -37,7 +37,7 @@ class FeatureCache:
 
 
 def recording_columns(path: str | os.PathLike, config: FeatureConfig) -> np.ndarray:
-    """Return the mel columns of one file, (frames, n_mels) float32, streamed block by block.
+    """Return the mel columns of one file, (columns, n_mels) float32, streamed block by block.
 
     A recording shorter than one network window stands in the middle of silence (:func:`centre_in_silence`): its own
     quiet parts would not do, as a word or call that is cut out tightly has none.

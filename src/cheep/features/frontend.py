@@ -202,7 +202,7 @@ def compute_features(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
     Returns
     -------
     ndarray
-        (frames, n_mels) float32, ``frames = config.frames_of(n)``; dB (or PCEN units). Column ``t`` covers
+        (columns, n_mels) float32, ``columns = config.frames_of(n)``; dB (or PCEN units). Column ``t`` covers
         samples ``t * hop_samples`` to ``t * hop_samples + frame_samples``.
     """
     stream = getattr(_LOCAL, "stream", None)

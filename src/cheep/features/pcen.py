@@ -16,14 +16,14 @@ def pcen_windows(energy: np.ndarray, config: FeatureConfig) -> np.ndarray:
 
     Parameters
     ----------
-    energy : (n, frames, n_mels) float32
+    energy : (n, columns, n_mels) float32
         Mel energies, at least 0.
     config : FeatureConfig
         ``compression`` must be ``pcen``.
 
     Returns
     -------
-    (n, frames, n_mels) float32
+    (n, columns, n_mels) float32
 
     Raises
     ------

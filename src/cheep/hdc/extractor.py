@@ -48,7 +48,7 @@ class Extractor:
         return read_model(self.data).sha256
 
     def embed(self, windows: np.ndarray) -> np.ndarray:
-        """Return the embeddings (n, n_dims) int8 of int8 windows (n, frames, mels).
+        """Return the embeddings (n, n_dims) int8 of int8 windows (n, columns, mels).
 
         Runs the compiled network, which has TFLM's bits; TFLM itself where the compiler does not know an operator.
         """

@@ -52,7 +52,7 @@ def int8_scores(runtime: TflmModel, windows: Windows) -> dict[str, WindowScores]
 
 
 def quantize_windows(runtime: TflmModel, x: np.ndarray) -> np.ndarray:
-    """Quantize float windows (n, frames, mels) with the model's own input scale, by the device's rule."""
+    """Quantize float windows (n, columns, mels) with the model's own input scale, by the device's rule."""
     detail = runtime.input_info
     return quantize(x, detail.scale, detail.zero_point)
 
@@ -83,7 +83,7 @@ def first_detector(windows: Windows, val: WindowScores, false_rate: float = 0.01
 
 
 def golden_window(runtime: TflmModel, windows: Windows) -> np.ndarray:
-    """Return a validation window, (frames, mels) int8, whose scores differ clearly: what a board checks at boot."""
+    """Return a validation window, (columns, mels) int8, whose scores differ clearly: what a board checks at boot."""
     part = windows.splits["val"]
     rows = np.linspace(0, len(part) - 1, min(len(part), 256)).astype(int)
     q = quantize_windows(runtime, part.gather(rows))

@@ -1,4 +1,4 @@
-"""The networks. ``k`` is the Keras module, ``x`` the input tensor (batch, frames, mels, 1).
+"""The networks. ``k`` is the Keras module, ``x`` the input tensor (batch, columns, mels, 1).
 
 Convolutions are ``valid`` in both axes: no padding in time means that a column's contribution does not depend on
 where the window starts, and no PAD operator is needed. Residual branches are cropped to match.

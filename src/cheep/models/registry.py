@@ -60,7 +60,7 @@ def build_model(
     Returns
     -------
     keras.Model
-        Input (batch, frames, mels, 1) float32, output (batch, n_outputs) float32 in 0..1; the layer ``embedding``
+        Input (batch, columns, mels, 1) float32, output (batch, n_outputs) float32 in 0..1; the layer ``embedding``
         gives the embedding, (batch, 1, 1, d).
     """
     from cheep.tf_runtime import import_tf
@@ -92,7 +92,7 @@ def build_model(
 
 
 def _relative_levels(x: Any, over_mean: bool) -> Any:
-    """Return levels in dB (batch, frames, mels, 1) without their absolute level; see :func:`build_model`.
+    """Return levels in dB (batch, columns, mels, 1) without their absolute level; see :func:`build_model`.
 
     Under the peak: 0..``RANGE_DB``, by layers that an int8 network has too. Over the mean: cepstral mean normalization
     (Atal 1974) on bands, over the columns that sound. A column that does not cannot rise above its bands' means.

@@ -11,7 +11,7 @@ from typing import Any
 class ModelSpec:
     """A network: one line on what it is, and the builder of its body with fixed parameters.
 
-    ``body(tf, tensor, **parameters)`` maps the input tensor (batch, frames, mels, 1) to the embedding
+    ``body(tf, tensor, **parameters)`` maps the input tensor (batch, columns, mels, 1) to the embedding
     (batch, 1, 1, d).
     """
 

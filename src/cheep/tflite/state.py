@@ -63,7 +63,7 @@ class StatefulScorer:
         self._state = [zero_state(info) for info in self._model.inputs[1:]]
 
     def scores(self, windows: np.ndarray) -> np.ndarray:
-        """Return one row per window: (n, frames, mels) int8 in, in the order of time, (n, classes) int8 out."""
+        """Return one row per window: (n, columns, mels) int8 in, in the order of time, (n, classes) int8 out."""
         window, answer = self._model.inputs[0], self._model.outputs[0]
         out = np.empty((len(windows), answer.shape[-1]), np.int8)
         for row, values in zip(out, np.ascontiguousarray(windows, np.int8), strict=True):

@@ -67,7 +67,7 @@ class TflmModel:
         return self._interpreter.get_output(index)
 
     def scores(self, windows: np.ndarray) -> np.ndarray:
-        """Return the scores of many windows: (n, frames, mels) int8 in, (n, classes) int8 out."""
+        """Return the scores of many windows: (n, columns, mels) int8 in, (n, classes) int8 out."""
         if self._n_inputs != 1:
             raise CheepError(
                 f"{self._name}: carries a state from window to window; run it on whole recordings (cheep evaluate, "

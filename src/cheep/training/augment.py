@@ -27,7 +27,7 @@ def draw_epoch(
     teacher: Teacher | None = None,
     teacher_weight: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return augmented inputs (n, frames, mels, 1) float32 and targets (n, classes) float32 of rows ``index``.
+    """Return augmented inputs (n, columns, mels, 1) float32 and targets (n, classes) float32 of rows ``index``.
 
     A window of digital silence (recordings are filled up with it) says nothing of its recording's label: its target is
     ``windows.silence``.
@@ -60,7 +60,7 @@ def draw_epoch(
 
 
 def is_silent(levels: np.ndarray, features: FeatureConfig) -> np.ndarray:
-    """Return which windows (n, frames, mels) in dB hold digital silence, no cell above the floor: (n,) bool."""
+    """Return which windows (n, columns, mels) in dB hold digital silence, no cell above the floor: (n,) bool."""
     return levels.max(axis=(1, 2)) < features.silence_db + _FLOOR_SPREAD_DB
 
 

@@ -140,7 +140,7 @@ class WindowSet:
         return self.cache.columns[rows]
 
     def all(self) -> np.ndarray:
-        """Return every window, (n, frames, mels) float32."""
+        """Return every window, (n, columns, mels) float32."""
         return self.gather(np.arange(len(self)))
 
 

@@ -47,7 +47,7 @@ class Teacher:
 
 
 def network_input(levels: np.ndarray, features: FeatureConfig, context_frames: int) -> np.ndarray:
-    """Return what a network with ``features`` sees of windows in dB with their context, (n, frames, mels) float32."""
+    """Return what a network with ``features`` sees of windows in dB with their context, (n, columns, mels) float32."""
     if features.compression == "pcen":
         levels = pcen_windows(10 ** (levels / np.float32(10)), features)
     return levels[:, context_frames:]
