@@ -53,7 +53,8 @@ def data(tmp_path_factory):
     csv += ["low/again.wav,low,p9,CC0", "low/copy.mp3,low,p8,CC0"]
     (root / "metadata.csv").write_text("\n".join(csv))
     out = root / "dataset.csv"
-    assert cli.main("split-dataset", [str(root), "-o", str(out), "--no-selection"]) == 0
+    options = ["--no-selection", "--sample-rate", "8000", "--window", "1"]
+    assert cli.main("split-dataset", [str(root), "-o", str(out), *options]) == 0
     return root
 
 

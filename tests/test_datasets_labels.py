@@ -12,7 +12,7 @@ import soundfile
 from cheep import cli
 from cheep.config import ActivityConfig, WindowConfig
 from cheep.datasets import audiomoth, labels, load_manifest
-from cheep.datasets.activity import FRAME_S, HOP_S, LevelMeter, Levels, least_active_frames, measure_levels
+from cheep.datasets.activity import LevelMeter, active_stretches, measure_levels
 from cheep.datasets.labels import Box, boxes_for, read_annotations
 from cheep.datasets.sources import recordings_in_csv, recordings_in_noise_folder
 from cheep.datasets.speech import SpeechMeter
@@ -21,22 +21,6 @@ from cheep.errors import CheepError
 
 RATE = 8000
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-
-
-def active_stretches(levels: Levels, config: ActivityConfig, join_s: float = 0.2) -> list[tuple[float, float]]:
-    """Return ``(start_s, end_s)`` of active stretches at least ``active_s`` long, gaps up to ``join_s`` closed."""
-    active = levels.level_db >= config.threshold_db
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
-    stretches: list[list[float]] = []
-    for first, last in edges.reshape(-1, 2).tolist():
-        start, end = first * HOP_S, (last - 1) * HOP_S + FRAME_S
-        if stretches and start - stretches[-1][1] <= join_s:
-            stretches[-1][1] = end
-            stretches[-1][2] += last - first
-        else:
-            stretches.append([start, end, last - first])
-    least = least_active_frames(config)
-    return [(start, min(end, levels.duration_s)) for start, end, frames in stretches if frames >= least]
 
 
 def write(folder, name, text):

@@ -47,7 +47,8 @@ def home(tmp_path_factory):
     make_demo_dataset(folder / "demo", seed=2, size="small")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHEEP_RUNS", str(folder / "runs"))
-        assert main("split-dataset", [str(folder / "demo"), "--run", "one"]) == 0
+        options = ["--run", "one", "--sample-rate", "8000", "--window", "1"]
+        assert main("split-dataset", [str(folder / "demo"), *options]) == 0
     return folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cheep.bench.detector import measure_detector
-from cheep.boards.budget import needs_compiled, needs_tflm
+from cheep.boards.budget import load_on, needs_compiled, needs_tflm
 from cheep.boards.data import Board
 from cheep.compiler import compile_model
 from cheep.device.bundle import ModelBundle
@@ -54,10 +54,3 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
         "load": {k: load_on(m.total_per_second, board) for k, m in modes.items()},
         "notes": notes,
     }  # fmt: skip
-
-
-def load_on(per_second: float, board: Board) -> dict[str, float]:
-    """Return share of the clock, current and days of battery of ``per_second`` instructions a second."""
-    duty = min(1.0, per_second * board.cycles_per_instruction / board.clock_hz)
-    current = duty * board.active_ma + (1 - duty) * board.idle_ma
-    return {"duty": duty, "current_ma": current, "battery_days": board.battery_mah / current / 24}

@@ -7,6 +7,7 @@ compiled network. Over budget is a :class:`GateError` that says which part is to
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from cheep.boards.data import Board, find_board
 from cheep.compiler import Compiled, compile_bytes
-from cheep.config import FeatureConfig, TrainConfig
+from cheep.config import FeatureConfig, TrainConfig, default_stride
 from cheep.errors import CheepError, GateError
 from cheep.tflite.model import TfliteModel, read_model
 
@@ -30,6 +31,9 @@ DETECTOR_RAM_BYTES, CLASS_RAM_BYTES = 1024, 80
 # TFLM with CMSIS-NN at commit 90b983c2b, int8-only registrations, stripped strings, -Os: 54 KB with six operators.
 TFLM_CODE_BYTES = 54_000
 TFLM_OPERATOR_BYTES, TFLM_OPERATORS = 2_000, 6
+
+# Per multiply-accumulate of a compiled network, and per point of an FFT with the bands behind it.
+INSTRUCTIONS_PER_MAC, INSTRUCTIONS_PER_FFT_POINT = 1.9, 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,19 +158,45 @@ def check_network(board: str | Board, config: TrainConfig, features: FeatureConf
     """
     board = find_board(board) if isinstance(board, str) else board
     outputs, activation = (plan, "softmax") if isinstance(plan, int) else (len(plan.labels), plan.activation)
-    data = _untrained(config, features, outputs, activation)
-    need = needs_compiled(compile_bytes(data, name=config.model), features, outputs)
+    need = needs_compiled(untrained_network(config, features, outputs, activation), features, outputs)
     check_need(need, board, f"network {config.model}")
     log.info("network %s fits %s", config.model, board.name)
 
 
-def _untrained(config: TrainConfig, features: FeatureConfig, outputs: int, activation: str) -> bytes:
+def untrained_network(
+    config: TrainConfig, features: FeatureConfig, outputs: int, activation: str = "softmax"
+) -> Compiled:
+    """Return a registry network with random weights, compiled: its sizes are those of the trained one."""
+    return _untrained(config.model, config.hears, (features.window_frames, features.n_mels), outputs, activation)
+
+
+@functools.lru_cache(maxsize=32)
+def _untrained(name: str, hears: str, shape: tuple[int, int], outputs: int, activation: str) -> Compiled:
     from cheep.convert.tflite import calibrated_int8
     from cheep.models import build_model
 
-    shape = (features.window_frames, features.n_mels)
     noise = np.random.default_rng(0).normal(0, 1, (16, *shape)).astype(np.float32)
-    return calibrated_int8(build_model(config.model, shape, outputs, activation, hears=config.hears), noise)
+    data = calibrated_int8(build_model(name, shape, outputs, activation, hears=hears), noise)
+    return compile_bytes(data, name=name)
+
+
+def estimated_instructions(compiled: Compiled, features: FeatureConfig) -> float:
+    """Return about how many instructions a detector takes per second of audio, without the emulator.
+
+    Fed column by column where the network allows it, and run at the default stride. Within a quarter of what was
+    measured on the emulated Cortex-M4F (docs/leaderboard.md, docs/registry.md).
+    """
+    stride = default_stride(features.hop_s)
+    new = min(1.0, 1.2 * stride / features.window_frames) if compiled.stream else 1.0  # stages overlap a little
+    network = compiled.macs * INSTRUCTIONS_PER_MAC * new / (stride * features.hop_s)
+    return network + INSTRUCTIONS_PER_FFT_POINT * features.fft_size / features.hop_s
+
+
+def load_on(per_second: float, board: Board) -> dict[str, float]:
+    """Return share of the clock, current and days of battery of ``per_second`` instructions a second."""
+    duty = min(1.0, per_second * board.cycles_per_instruction / board.clock_hz)
+    current = duty * board.active_ma + (1 - duty) * board.idle_ma
+    return {"duty": duty, "current_ma": current, "battery_days": board.battery_mah / current / 24}
 
 
 def features_of(model: TfliteModel) -> FeatureConfig | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cheep.runs import note_command
+
+if TYPE_CHECKING:
+    from cheep.job.split import Examples
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +40,26 @@ def table(rows: list[list[str]]) -> str:
     ]
     lines.insert(1, "  ".join("-" * w for w in widths))
     return "\n".join(lines)
+
+
+def balance_table(examples: Examples) -> str:
+    """Return the table of examples by label and split, and what became of the other windows."""
+    from cheep.datasets.split import balance
+
+    lines = balance(examples.manifest)
+    width = max(len("label"), *(len(str(line["label"])) for line in lines))
+    text = [f"{'label':<{width}}  examples   hours  recordings  recordists   train    val   test"]
+    for line in lines:
+        text.append(
+            f"{line['label']:<{width}}  {line['examples']:>8}  {line['seconds'] / 3600:6.2f}  {line['recordings']:>10}"
+            f"  {line['recordists']:>10}  {line['train']:>6} {line['val']:>6} {line['test']:>6}"
+        )
+    if examples.left_out is not None:
+        counts = ", ".join(f"{count} {reason}" for reason, count in examples.reasons.items())
+        text.append(f"windows: {counts}; {len(examples.left_out)} left out")
+    if examples.bad_files:
+        text.append(f"{len(examples.bad_files)} unreadable file(s) left out")
+    return "\n".join(text)
 
 
 def metrics_table(metrics: dict[str, dict[str, Any]], split: str = "test") -> str:

@@ -13,10 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 from cheep import runs
-from cheep.commands import split_dataset
 from cheep.commands._progress import Progress, epochs, stage
-from cheep.commands._shared import metrics_table, note, table
-from cheep.config import FeatureConfig, QatConfig, TrainConfig
+from cheep.commands._shared import balance_table, metrics_table, note, table
+from cheep.config import RunFile, save_run_file
 from cheep.files import read_json
 
 FOLDER = Path("datasets/demo")
@@ -44,20 +43,13 @@ def run(args: argparse.Namespace) -> int:
     state = "made" if summary.made else "already there"
     print(f"  {FOLDER}: {state}, {summary.duration_s / 60:.0f} min by {summary.recordists} recordists")
     stage("2/6 windows and splits")
-    parser = argparse.ArgumentParser()
-    split_dataset.add_arguments(parser)
-    split_dataset.run(
-        parser.parse_args([str(FOLDER), "--run", "demo", "--seed", str(args.seed), "--keep-announcements"])
-    )
-    folder = runs.find_run(runs.runs_folder() / "demo")
-
+    settings = _settings(args)
+    folder = _split(settings)
     note(args, folder, "demo")
     stage("3/6 training the float network")
-    config = TrainConfig(epochs=args.epochs, seed=args.seed)
-    train_network(folder, FeatureConfig(), config, Progress("features"), epochs())
+    train_network(folder, settings.features, settings.train, Progress("features"), epochs())
     stage("4/6 quantization-aware fine-tuning, int8 conversion, scores in TensorFlow Lite Micro")
-    tuning = QatConfig(epochs=args.qat_epochs, seed=args.seed)
-    _, metrics = quantize_aware(folder, tuning, on_epoch=epochs())
+    _, metrics = quantize_aware(folder, settings.quantize.qat, on_epoch=epochs())
     stage("5/6 headers for the firmware")
     headers = _export(folder, args.headers)
     stage("6/6 ten minutes of soundscape through the device path, and the report")
@@ -75,6 +67,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 _NEXT = f"python src/test.py {FOLDER / 'soundscape.wav'}    (then your own recordings: README.md, 'Your own birds')"
+
+
+def _settings(args: argparse.Namespace) -> RunFile:
+    """The demo's own settings: its files stay the same, whatever ``split_dataset`` would choose for it."""
+    return RunFile.parse(
+        {
+            "data": {"folder": str(FOLDER), "windows": {"announcements": False}, "split": {"seed": args.seed}},
+            "train": {"epochs": args.epochs, "seed": args.seed},
+            "quantize": {"qat": {"epochs": args.qat_epochs, "seed": args.seed}},
+        },
+        "options",
+    )
+
+
+def _split(settings: RunFile) -> Path:
+    from cheep.job.split import make_examples, write_examples
+
+    examples = make_examples(settings.data, runs.runs_folder() / "cache")
+    with runs.start_run("demo") as folder:
+        digest = write_examples(examples, folder / runs.DATASET, settings.data)
+        save_run_file(folder / runs.RUN_FILE, settings, "The demo's own settings.")
+    print(balance_table(examples))
+    print(f"{folder / runs.DATASET}: {len(examples.manifest)} examples, sha256 {digest[:16]}")
+    return folder
 
 
 def _export(folder: Path, target: Path | None) -> list[Path]:

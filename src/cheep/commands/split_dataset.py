@@ -1,7 +1,9 @@
 """Cut recordings into labelled windows and split them into train, val and test.
 
 Give a folder that holds one folder per label, a CSV of recordings, or an existing manifest (to split it again).
-Writes dataset.csv (the examples) and dataset.left_out.csv (every other window, with the reason).
+Listens to the recordings, chooses rate, windows, features, network and training, says why, and writes the choice into
+the run's run.yaml, from which the next commands go on; options and --config override it (docs/defaults.md). Writes
+dataset.csv (the examples) and dataset.left_out.csv (every other window, with the reason).
 """
 
 from __future__ import annotations
@@ -10,16 +12,19 @@ import argparse
 import contextlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cheep.commands._progress import Progress
 from cheep.commands._settings import add_config, add_setting, overrides_of, pairs_of
-from cheep.commands._shared import note
-from cheep.config import DataConfig, load_run_file
+from cheep.commands._shared import balance_table, note
+from cheep.config import DataConfig, RunFile, load_run_file, save_run_file
+from cheep.config.reader import read_source, with_full_names
 from cheep.errors import CheepError
 
 if TYPE_CHECKING:
-    from cheep.job.split import Examples
+    from cheep.datasets.gather import Gathered
+    from cheep.datasets.manifest import Manifest
+    from cheep.job.choose import Choice
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("folder", nargs="?", type=Path, help="folder with one folder per label (default: the only one in datasets/)")
     add("--input", type=Path, help="the same as the folder")
     add_config(parser)
+    choice = parser.add_argument_group("choices", "what is left open is chosen by listening to the recordings")
+    choice.add_argument("--board", metavar="NAME", help="choose a network that fits this board (see cheep boards)")
+    choice.add_argument(
+        "--seconds-of-audio-per-day",
+        type=float,
+        metavar="S",
+        help="that the board hears: bounds what the network computes, for the battery (with --board)",
+    )
     for name in ("csv", "audio_root", "group_column", "group_by", "labels", "noise", "train_only", "target",
                  "annotations", "min_confidence", "box_labels", "skip_bad"):  # fmt: skip
         add_setting(parser, f"--{name.replace('_', '-')}", f"data.{name}")
@@ -41,11 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, help="manifest to write, in place of a run's dataset.csv")
     add("--jobs", type=int, help="worker processes (default: one per core)")
     windows = parser.add_argument_group("windows")
+    for option, name, text in (
+        ("--window", "windows.window_s", "length of an example, s (default: by the length of the calls)"),
+        ("--sample-rate", "sample_rate_hz", "rate of the detector to be, Hz (default: by where the energy lies)"),
+    ):
+        add_setting(windows, option, f"data.{name}", help=text)
     for option, name in (
-        ("--window", "windows.window_s"), ("--hop", "windows.hop_s"), ("--gaps", "windows.gaps"),
+        ("--hop", "windows.hop_s"), ("--gaps", "windows.gaps"),
         ("--background", "windows.background"), ("--max-windows", "windows.max_per_recording"),
         ("--activity-db", "windows.activity.threshold_db"), ("--low-hz", "windows.activity.low_hz"),
-        ("--high-hz", "windows.activity.high_hz"), ("--sample-rate", "sample_rate_hz"),
+        ("--high-hz", "windows.activity.high_hz"),
     ):  # fmt: skip
         add_setting(windows, option, f"data.{name}")
     for option, name, text in (
@@ -60,22 +78,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build or re-split a manifest and show the class balance."""
-    from cheep.job.split import make_examples
-    from cheep.runs import CALIBRATION, DATASET, runs_folder, start_run
+    from cheep.datasets.facts import recordings_of
+    from cheep.datasets.gather import Gathered, gather
+    from cheep.datasets.manifest import load_manifest
+    from cheep.job.choose import chosen_run_file, with_windows
+    from cheep.job.split import is_manifest, make_examples, write_examples
+    from cheep.runs import DATASET, RUN_FILE, runs_folder, start_run
 
-    config = settings(args)
+    config, given = settings(args), _given(args)
+    if is_manifest(config):
+        manifest = load_manifest(config.csv)
+        _keep_windows(given, manifest, Path(config.csv))
+        gathered = Gathered(recordings_of(manifest), [], {})
+    else:
+        gathered = gather(config)
+    choice = _choose(args, given, config, gathered)
+    config = choice.applied_to(config)
     made = runs_folder() / "cache" / f"prepared-{config.sha256[:16]}"
-    examples = make_examples(config, made, on_file=Progress("files"), jobs=args.jobs)
+    examples = make_examples(config, made, gathered=gathered, on_file=Progress("files"), jobs=args.jobs)
+    choice = with_windows(choice, len(examples.manifest.of_split("train")), given)
+    base = load_run_file(args.config) if args.config else RunFile()
     with contextlib.nullcontext() if args.output else start_run(args.run) as folder:
         output = args.output or folder / DATASET
-        digest = examples.manifest.write(output)
-        if examples.left_out is not None:
-            examples.left_out.write(output.with_name(output.stem + ".left_out.csv"))
-        if examples.calibration is not None:
-            examples.calibration.write(output.with_name(CALIBRATION))
+        digest = write_examples(examples, output, config, tuple(map(str, choice.reasons)))
         if folder is not None:
+            chosen = chosen_run_file(base, choice, config, args.board)
+            save_run_file(folder / RUN_FILE, chosen, choice.comment)
             note(args, folder, "split-dataset")
-    _show(examples)
+    print(balance_table(examples))
+    print(f"\n{choice.paragraph}\n")
     print(f"{output}: {len(examples.manifest)} examples, sha256 {digest[:16]}")
     return 0
 
@@ -116,22 +147,61 @@ def settings(args: argparse.Namespace) -> DataConfig:
     return config
 
 
-def _show(examples: Examples) -> None:
-    from cheep.datasets.split import balance
+def _given(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return what the user has set and the choice must keep: sections of ``--config`` (each whole), and options."""
+    given: dict[str, dict[str, Any]] = {"features": {}, "windows": {}, "train": {}, "qat": {}}
+    if args.config:
+        settings, sections = load_run_file(args.config), with_full_names(read_source(args.config)).values
+        if "features" in sections:
+            given["features"] = settings.features.to_dict()
+        if "features" in sections or "data" in sections:
+            given["windows"] = {"window_s": settings.data.windows.window_s, "hop_s": settings.data.windows.hop_s}
+            given["features"].setdefault("sample_rate_hz", settings.data.sample_rate_hz)
+        if "train" in sections:
+            given["train"] = settings.train.to_dict()
+        if "quantize" in sections:
+            given["qat"] = settings.quantize.qat.to_dict()
+    for item in overrides_of(args):
+        name = item.place.rpartition(".")[2]
+        if name in ("sample_rate_hz", "window_s", "hop_s"):
+            section = given["features" if name == "sample_rate_hz" else "windows"]
+            if name != "hop_s" and section.get(name, item.value) != item.value:
+                raise CheepError(f"{item.given_by} {item.value}: {args.config} has {section[name]:g}; change it there")
+            section[name] = item.value
+    return given
 
-    lines = balance(examples.manifest)
-    width = max(len("label"), *(len(str(line["label"])) for line in lines))
-    print(f"{'label':<{width}}  examples   hours  recordings  recordists   train    val   test")
-    for line in lines:
-        print(
-            f"{line['label']:<{width}}  {line['examples']:>8}  {line['seconds'] / 3600:6.2f}  {line['recordings']:>10}"
-            f"  {line['recordists']:>10}  {line['train']:>6} {line['val']:>6} {line['test']:>6}"
-        )
-    if examples.left_out is not None:
-        counts = ", ".join(f"{count} {reason}" for reason, count in examples.reasons.items())
-        print(f"windows: {counts}; {len(examples.left_out)} left out")
-    if examples.bad_files:
-        print(f"{len(examples.bad_files)} unreadable file(s) left out")
+
+def _keep_windows(given: dict[str, dict[str, Any]], manifest: Manifest, source: Path) -> None:
+    """A manifest that is split again keeps its windows: they become what the user has set."""
+    import numpy as np
+
+    from cheep.datasets.about import read_about
+
+    about = read_about(source)
+    kept = {"window_s": float(np.max(manifest.duration_s, initial=0.0)) or 1.0}
+    if about is not None:
+        kept = {"window_s": about.window_s, "hop_s": about.hop_s, "sample_rate_hz": about.sample_rate_hz}
+    for name, value in kept.items():
+        section = given["features" if name == "sample_rate_hz" else "windows"]
+        if section.setdefault(name, value) != value and name != "hop_s":
+            raise CheepError(
+                f"{name}={section[name]:g}: the windows of {source} were cut with {value:g}; split its recordings "
+                "again in place of the manifest"
+            )
+
+
+def _choose(args: argparse.Namespace, given: dict, config: DataConfig, gathered: Gathered) -> Choice:
+    from cheep.boards.data import find_board
+    from cheep.datasets.facts import gather_facts
+    from cheep.job.choose import choose
+
+    if args.seconds_of_audio_per_day is not None and args.board is None:
+        raise CheepError("--seconds-of-audio-per-day: needs --board (its battery is what it bounds)")
+    board = find_board(args.board) if args.board else None
+    recordings = [item for item in gathered.recordings if item.split != "train"]  # none that is borrowed or synthetic
+    facts = gather_facts(recordings, config.windows.is_background, gathered.boxes, Progress("listening"))
+    given = {**given, "train": {**given["train"], "background": config.windows.background}}
+    return choose(facts, given, board, args.seconds_of_audio_per_day)
 
 
 def _only_data_set() -> Path:

@@ -195,3 +195,19 @@ def measure_levels(blocks: Iterable[np.ndarray] | np.ndarray, sample_rate_hz: in
     for block in [blocks] if isinstance(blocks, np.ndarray) else blocks:
         meter.push(block)
     return meter.levels()
+
+
+def active_stretches(levels: Levels, config: ActivityConfig, join_s: float = 0.2) -> list[tuple[float, float]]:
+    """Return ``(start_s, end_s)`` of active stretches at least ``active_s`` long, gaps up to ``join_s`` closed."""
+    active = levels.level_db >= config.threshold_db
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
+    stretches: list[list[float]] = []
+    for first, last in edges.reshape(-1, 2).tolist():
+        start, end = first * HOP_S, (last - 1) * HOP_S + FRAME_S
+        if stretches and start - stretches[-1][1] <= join_s:
+            stretches[-1][1] = end
+            stretches[-1][2] += last - first
+        else:
+            stretches.append([start, end, last - first])
+    least = least_active_frames(config)
+    return [(start, min(end, levels.duration_s)) for start, end, frames in stretches if frames >= least]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cheep import runs
 from cheep.config import DataConfig, VoicesConfig
+from cheep.datasets.about import ManifestAbout, write_about
 from cheep.datasets.build import build_manifest
 from cheep.datasets.clips import prepare_clips
 from cheep.datasets.files import csv_rows
@@ -76,6 +78,36 @@ def make_examples(
     built = build_manifest([*recordings, *said], config, Path(), gathered.boxes, on_file, jobs)
     ranges = build_manifest(calibration, config, Path(), jobs=jobs).manifest if calibration else None
     return Examples(built.manifest, built.left_out, ranges, built.reasons, built.bad_files)
+
+
+def write_examples(examples: Examples, output: Path, config: DataConfig, why: Sequence[str] = ()) -> str:
+    """Write the manifest and what belongs beside it; return the manifest's SHA-256.
+
+    Parameters
+    ----------
+    output
+        Of the manifest; its folder takes the other files.
+    config
+        What the examples were cut with.
+    why
+        The choices behind it, one sentence each.
+    """
+    digest = examples.manifest.write(output)
+    if examples.left_out is not None:
+        examples.left_out.write(output.with_name(output.stem + ".left_out.csv"))
+    if examples.calibration is not None:
+        examples.calibration.write(output.with_name(runs.CALIBRATION))
+    about = ManifestAbout(
+        sample_rate_hz=config.sample_rate_hz,
+        window_s=config.windows.window_s,
+        hop_s=config.windows.hop_s,
+        group_by=config.group_by,
+        background=config.windows.background,
+        labels=tuple(examples.manifest.labels),
+        why=tuple(why),
+    )
+    write_about(output, about)
+    return digest
 
 
 def is_manifest(config: DataConfig) -> bool:

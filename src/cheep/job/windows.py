@@ -12,6 +12,7 @@ import numpy as np
 
 from cheep import runs
 from cheep.config import FeatureConfig, TrainConfig
+from cheep.datasets.about import refuse_contradiction
 from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.errors import CheepError
 from cheep.files import needed
@@ -47,6 +48,7 @@ def load_windows(
     With ``only`` the windows of this split, whose recordings alone must be there.
     """
     manifest = load_manifest(needed(run / runs.DATASET, runs.SPLIT_COMMAND))
+    refuse_contradiction(run / runs.DATASET, manifest, features)
     plan = LabelPlan.of(manifest, config)
     if only:
         rows = manifest.of_split(only)

@@ -6,8 +6,8 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from cheep.bench.sizes import load_on, size_report
-from cheep.boards.budget import Need, needs_compiled, needs_tflm
+from cheep.bench.sizes import size_report
+from cheep.boards.budget import Need, load_on, needs_compiled, needs_tflm
 from cheep.boards.data import BOARDS, Board, find_board
 from cheep.compiler import compile_model
 from cheep.device.bundle import ModelBundle, load_bundle

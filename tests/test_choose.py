@@ -1,0 +1,233 @@
+"""What split chooses by itself: each rule on synthesized sounds or facts, what the user sets, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from cheep import cli
+from cheep.audio import float_to_int16, write_wav
+from cheep.boards.data import find_board
+from cheep.config import FeatureConfig, TrainConfig, load_run_file
+from cheep.datasets.about import read_about
+from cheep.datasets.facts import LabelFacts, gather_facts
+from cheep.datasets.manifest import load_manifest
+from cheep.datasets.sources import recordings_in_folder
+from cheep.errors import CheepError, GateError
+from cheep.job.choose import choose, with_windows
+from cheep.job.windows import load_windows
+
+RATE = 16000
+
+
+def calls(tone_hz: float, call_s: float, length_s: float = 4.0, seed: int = 0, rate: int = RATE) -> np.ndarray:
+    """Return noise with a tone of ``call_s`` every 1.5 times as long, int16."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(length_s * rate)) / rate
+    sounding = (t % (1.5 * call_s + 0.5)) < call_s
+    pcm = 0.001 * rng.normal(size=len(t)) + 0.2 * np.sin(2 * np.pi * tone_hz * t) * sounding
+    return float_to_int16(pcm.astype(np.float32))
+
+
+def folder_of(root, sounds: dict[str, list[np.ndarray]], rate: int = RATE):
+    for label, items in sounds.items():
+        (root / label).mkdir(parents=True)
+        for i, pcm in enumerate(items):
+            write_wav(root / label / f"{label}{i}.wav", pcm, rate)
+    return root
+
+
+def facts_of(label: str, **changes) -> LabelFacts:
+    usual = LabelFacts(label, False, 50, 20, 32, 5.0, 0.4, {4000: 0.05, 8000: 0.0}, 35.0, -30.0, 6.0, {48000: 32})
+    return dataclasses.replace(usual, **changes)
+
+
+BACKGROUND = facts_of("background", background=True, rise_db=8.0, above={4000: 0.9, 8000: 0.9}, call_s=9.0)
+
+
+@pytest.fixture(scope="module")
+def high_and_low(tmp_path_factory):
+    """A label at 6 kHz, one at 2 kHz with long calls, and noise."""
+    rng = np.random.default_rng(5)
+    noise = [float_to_int16((0.01 * rng.normal(size=4 * RATE)).astype(np.float32)) for _ in range(4)]
+    return folder_of(
+        tmp_path_factory.mktemp("sounds") / "mine",
+        {
+            "background": noise,
+            "high": [calls(6000 + 50 * i, 0.3, seed=i) for i in range(4)],
+            "low": [calls(2000 + 50 * i, 1.2, seed=9 + i) for i in range(4)],
+        },
+    )
+
+
+def test_facts_say_where_the_energy_lies_and_how_long_calls_last(high_and_low):
+    found = {f.label: f for f in gather_facts(recordings_in_folder(high_and_low), lambda name: name == "background")}
+    assert found["high"].above[4000] > 0.95 and found["low"].above[4000] < 0.05
+    assert 8000 not in found["high"].above  # 16 kHz recordings do not tell
+    assert found["high"].call_s == pytest.approx(0.3, abs=0.08)
+    assert found["low"].call_s == pytest.approx(1.2, abs=0.1)
+    assert found["low"].rise_db > 30 and found["background"].rise_db < 10
+    assert found["background"].background and not found["low"].background
+    assert found["low"].recording_s == pytest.approx(4.0) and found["low"].rates_hz == {RATE: 4}
+
+
+def test_a_label_above_4_khz_asks_for_16_khz(high_and_low):
+    facts = gather_facts(recordings_in_folder(high_and_low), lambda name: name == "background")
+    choice = choose(facts, {})
+    assert choice.features.sample_rate_hz == 16000 and choice.features.fmax_hz == 8000
+    assert "of high's energy lies above 4 kHz" in choice.paragraph
+    low = choose([f for f in facts if f.label != "high"], {})
+    assert low.features == FeatureConfig(**{**low.features.to_dict(), "sample_rate_hz": 8000})
+    assert low.features.sample_rate_hz == 8000 and "8 kHz: no target has more than 20% " in low.paragraph
+
+
+@pytest.mark.parametrize(
+    ("above", "rate"),
+    [
+        ({4000: 0.19}, 8000),
+        ({4000: 0.21}, 16000),
+        ({4000: 0.9, 8000: 0.19}, 16000),
+        ({4000: 0.9, 8000: 0.21}, 32000),
+        ({4000: 0.9, 8000: 0.9, 16000: 0.9}, 32000),  # more is not to be had
+        ({}, 8000),  # recorded at 8 kHz
+    ],
+)
+def test_the_lowest_rate_that_carries_every_target(above, rate):
+    features = choose([facts_of("a", above=above), facts_of("b"), BACKGROUND], {}).features
+    assert features.sample_rate_hz == rate and features.fmax_hz == rate / 2
+    assert features.hop_s == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize(("call_s", "recording_s", "window_s"), [(0.7, 5, 1), (0.8, 5, 2), (3, 5, 2), (3, 1.9, 1)])
+def test_long_calls_ask_for_longer_windows(call_s, recording_s, window_s):
+    choice = choose([facts_of("a", call_s=call_s, recording_s=recording_s), BACKGROUND], {})
+    assert choice.window_s == window_s
+    assert choice.features.window_s == pytest.approx(window_s, rel=0.02)
+    assert choice.train.augment.shift_frames == round(window_s / 4 / choice.features.hop_s)
+
+
+def test_pcen_where_targets_rise_and_levels_where_one_is_steady():
+    rising = [facts_of("a"), facts_of("b"), BACKGROUND]
+    assert choose(rising, {}).features.compression == "pcen"
+    steady = choose([*rising, facts_of("rain", rise_db=9.0)], {})
+    assert steady.features.compression == "db" and "rain rises only 9 dB" in steady.paragraph
+    assert steady.train.augment.tilt_db < 2 < choose(rising, {}).train.augment.tilt_db
+    short = choose([facts_of("a", recording_s=1.5), facts_of("b"), BACKGROUND], {})
+    assert short.features.compression == "db" and "no time to settle" in short.paragraph
+
+
+def test_words_that_were_cut_out():
+    choice = choose([facts_of(name, recording_s=0.5, call_s=0.3) for name in ("one", "two")], {})
+    assert choice.train.hears == "peak" and choice.features.hop_s == pytest.approx(0.01)
+    assert choice.train.augment.trim_probability > 0 and choice.window_s == 1
+
+
+def test_epochs_follow_the_number_of_windows():
+    choice = choose([facts_of("a"), BACKGROUND], {})
+    assert [with_windows(choice, n, {}).train.epochs for n in (100, 4000, 8000, 10**6)] == [60, 60, 30, 15]
+    assert "8,000 training windows say" in with_windows(choice, 8000, {}).paragraph
+    fixed = choose([facts_of("a"), BACKGROUND], {"train": {"epochs": 7}})
+    assert with_windows(fixed, 8000, {"train": {"epochs": 7}}).train.epochs == 7
+
+
+def test_a_small_board_gets_a_smaller_detector_and_a_busy_day_too():
+    facts = [facts_of("a", above={4000: 0.5}, call_s=2.0), facts_of("b"), BACKGROUND]
+    small = choose(facts, {}, find_board("audiomoth"))
+    assert (small.train.model, small.features.n_mels) == ("sepconv_m", 36)
+    assert "bytes needed, 19456 free on audiomoth" in small.paragraph
+    weak = find_board("esp32s3").model_copy(update={"active_ma": 500.0, "name": "thirsty"})
+    busy = choose(facts, {}, weak, 86400.0)
+    assert busy.features.n_mels < 64 and "for the battery, with 86400 s of audio a day" in busy.paragraph
+    with pytest.raises(GateError, match="no network of the registry fits audiomoth with what you have set"):
+        choose(facts, {"features": small.features.to_dict(), "train": {"model": "sepconv_l"}}, find_board("audiomoth"))
+
+
+def test_what_the_user_sets_stands_and_the_rest_follows():
+    facts = [facts_of("a", above={4000: 0.9}, call_s=3.0), facts_of("b"), BACKGROUND]
+    given = {
+        "features": {"sample_rate_hz": 8000, "compression": "db"},
+        "windows": {"window_s": 1.5},
+        "train": {"model": "sepconv_s", "augment": {"tilt_db": 0.5}},
+        "qat": {"epochs": 2},
+    }
+    choice = choose(facts, given)
+    assert (choice.features.sample_rate_hz, choice.features.compression, choice.window_s) == (8000, "db", 1.5)
+    assert choice.features.window_frames == 59 and choice.features.fmax_hz == 4000
+    assert (choice.train.model, choice.train.augment.tilt_db, choice.qat.epochs) == ("sepconv_s", 0.5, 2)
+    assert choice.train.augment.gain_db == choose(facts, {}).train.augment.gain_db
+    assert "8 kHz: as you set it" in choice.paragraph
+
+
+# -- the commands -----------------------------------------------------------------------------
+
+
+def split(*options) -> int:
+    return cli.main("split-dataset", [str(option) for option in options])
+
+
+def test_split_writes_its_choice_into_the_run_and_train_takes_it(high_and_low, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    assert split(high_and_low) == 0
+    said = capsys.readouterr().out
+    assert "Chosen: 16 kHz:" in said and "windows of 2 s" in said
+    run = tmp_path / "runs" / "run-001"
+    settings, about = load_run_file(run / "run.yaml"), read_about(run / "dataset.csv")
+    assert settings.features.sample_rate_hz == about.sample_rate_hz == 16000
+    assert settings.data.windows.window_s == about.window_s == 2.0
+    assert about.labels == ("background", "high", "low")
+    assert "of high's energy lies above 4 kHz" in (run / "run.yaml").read_text()
+    assert any("high" in sentence for sentence in about.why)
+    assert max(load_manifest(run / "dataset.csv").duration_s) == 2.0
+    assert cli.main("train", ["--model", "sepconv_s", "--epochs", "1"]) == 0
+    training = json.loads((run / "training.json").read_text())
+    assert FeatureConfig.parse(training["features"]) == settings.features
+    assert training["train"]["model"] == "sepconv_s" and training["train"]["dropout"] == settings.train.dropout
+
+
+def test_a_manifest_that_the_features_contradict_is_refused(high_and_low, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    assert split(high_and_low, "--sample-rate", 16000, "--window", 2) == 0
+    run = tmp_path / "runs" / "run-001"
+    (run / "run.yaml").unlink()  # as before, when nothing was kept of what split had decided
+    assert cli.main("train", ["--epochs", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "sample_rate_hz=8000: the windows of" in said and "were cut for 16000 Hz" in said
+    assert "--sample-rate 8000" in said
+    second = FeatureConfig(sample_rate_hz=16000, hop_samples=400, window_frames=39)
+    with pytest.raises(CheepError, match=r"window_frames=39: .* hears only the first .* last 2 s; .* --window 1"):
+        load_windows(run, second, TrainConfig())
+    with pytest.raises(CheepError, match="window_frames=120"):
+        load_windows(run, second.model_copy(update={"window_frames": 120}), TrainConfig())
+    (run / "dataset.about.json").unlink()  # a manifest alone: its examples are longer than the window
+    with pytest.raises(CheepError, match="hears only the first"):
+        load_windows(run, second, TrainConfig())
+    assert len(load_windows(run, second.model_copy(update={"window_frames": 79}), TrainConfig()).splits["train"])
+
+
+def test_options_and_run_files_override_the_choice(high_and_low, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("features: {window_frames: 39}\ntrain: {model: sepconv_m, epochs: 3}\n")
+    assert split(high_and_low, "--config", recipe, "--no-selection", "--run", "one") == 0
+    settings = load_run_file(tmp_path / "runs" / "one" / "run.yaml")
+    assert settings.features == FeatureConfig()
+    assert (settings.train.model, settings.train.epochs) == ("sepconv_m", 3)
+    assert settings.data.windows.window_s == 1.0
+    assert split(high_and_low, "--config", recipe, "--sample-rate", 16000) == 2
+    assert "--sample-rate 16000: " in capsys.readouterr().err
+    assert split(high_and_low, "--seconds-of-audio-per-day", 3600) == 2
+    assert "needs --board" in capsys.readouterr().err
+
+
+def test_a_manifest_split_again_keeps_its_windows(high_and_low, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    first = tmp_path / "first.csv"
+    assert split(high_and_low, "--sample-rate", 16000, "--window", 1, "--hop", 0.25, "-o", first) == 0
+    assert split("--csv", first, "--seed", 4, "--run", "again") == 0
+    about = read_about(tmp_path / "runs" / "again" / "dataset.csv")
+    assert (about.sample_rate_hz, about.window_s, about.hop_s) == (16000, 1.0, 0.25)
+    assert split("--csv", first, "--window", 2) == 2
+    assert "window_s=2: the windows of" in capsys.readouterr().err
