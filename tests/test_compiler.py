@@ -363,6 +363,25 @@ def test_incremental_mode_refuses_other_strides():
         check_stride(compile_bytes(network("same")), DetectorConfig())
 
 
+@pytest.mark.parametrize(
+    "values, reason",
+    [
+        ({"groups": 4}, "grouped"),
+        ({"out_scale": 1e-3}, "64-bit rescaling"),
+        ({"dilation": (2, 2), "multiplier": 1}, "no 1x1 convolution follows"),
+    ],
+)
+def test_command_names_layers_off_the_fast_path(tmp_path, capsys, rng, values, reason):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(convolution(rng, (1, 8, 8, 8), 8, **values))
+    assert cli.main("compile", [str(path), "--output", str(tmp_path)]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "slow:" in line)
+    assert reason in line and "1x8x8x8" in line and "instructions" in line
+    path.write_bytes(convolution(rng, (1, 8, 8, 8), 8))
+    assert cli.main("compile", [str(path), "--output", str(tmp_path)]) == 0
+    assert "slow:" not in capsys.readouterr().out
+
+
 def test_grid_has_every_supported_operator():
     from cheep.compiler.intake import SUPPORTED
 

@@ -70,6 +70,11 @@ def run(args: argparse.Namespace) -> int:
             f"  incremental: only new columns, windows every {compiled.stream['stride_rows']} frames "
             f"or a multiple, {compiled.stream['memory_bytes']} bytes"
         )
+    for layer in compiled.slow:
+        print(
+            f"  slow: {layer.title}: {layer.reason}: about {layer.instructions:,} instructions on a Cortex-M4F, "
+            f"{layer.fast_instructions:,} on the fast path"
+        )
     for name in files:
         print(f"  {folder / name}")
     print(f"next: {NEXT}")

@@ -22,7 +22,8 @@ class Compiled:
     """The generated files and what is known about them.
 
     ``memory_bytes``: working memory of a whole window; ``constant_bytes``: weights and tables; ``macs``: multiply-
-    accumulates; ``stream``: None, or a dict with the incremental mode's ``stride_rows`` and ``memory_bytes``.
+    accumulates; ``stream``: None, or a dict with the incremental mode's ``stride_rows`` and ``memory_bytes``;
+    ``slow``: the layers that are not on the fast path.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Compiled:
     constant_bytes: int
     macs: int
     stream: dict[str, int] | None
+    slow: tuple[lower.SlowLayer, ...] = ()
 
 
 @functools.cache
@@ -117,7 +119,13 @@ class _Generator:
         plain = [item for item in rest if not isinstance(item, pipeline.Pipeline)]
         macs = sum(map(lower.macs, [*plain, *(n for p in (pipe, *regions) if p for n in p.nodes)]))
         header = self._header(words, size)
-        return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size))
+        slow = [s.slow for s in steps] + [
+            lower.slow_scales(node, channels)
+            for p in (pipe, *regions) if p for stage in p.stages
+            for node, channels in ((stage.depth, stage.depth_channels), (stage.point, stage.point_channels)) if node
+        ]  # fmt: skip
+        found = tuple(s for s in slow if s)
+        return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size), found)
 
     def _divide(self) -> tuple[list[Node | pipeline.Pipeline], list[pipeline.Pipeline]]:
         """Return what follows the first pipeline, in order: nodes, and pipelines that start inside the network."""

@@ -31,8 +31,9 @@ typedef struct {
     int32_t bias2, multiplier, round, shift;
 } cheep_channel;
 
-/* How a result is limited. FLOOR: the zero point is the least byte, so negative sums need no care. */
-enum { CHEEP_FULL = 0, CHEEP_RELU = 1, CHEEP_CLAMP = 2, CHEEP_FLOOR = 3 };
+/* How a result is limited. FLOOR: the zero point is the least byte, so negative sums need no care. ANY: a layer with
+ * scales outside of 2^-31 to 1/2: round is the zero point, shift the shift to the right (negative: to the left). */
+enum { CHEEP_FULL = 0, CHEEP_RELU = 1, CHEEP_CLAMP = 2, CHEEP_FLOOR = 3, CHEEP_ANY = 4 };
 
 typedef struct {
     int16_t lowest, highest; /* of the fused activation */
@@ -154,23 +155,6 @@ CHEEP_INLINE int32_t cheep_positive(int32_t v) { return v < 0 ? 0 : v; }
 CHEEP_INLINE int32_t cheep_saturate8(int32_t v) { return v < -128 ? -128 : v > 127 ? 127 : v; }
 #endif
 
-/* Accumulator -> output byte. Rounds like TFLM: half up at 2^-31, then half away from zero. */
-CHEEP_INLINE int32_t cheep_requantize(int32_t acc2, const cheep_channel *c, int limit, cheep_range range) {
-    if (limit == CHEEP_FLOOR) {
-        return cheep_saturate8(cheep_high_product(acc2, c->multiplier, c->round) >> c->shift);
-    }
-    if (limit == CHEEP_RELU) { /* below zero becomes the zero point, so the sign needs no care */
-        acc2 = cheep_positive(acc2);
-        return cheep_saturate8(cheep_high_product(acc2, c->multiplier, c->round) >> c->shift);
-    }
-    const int32_t v = cheep_high_product(acc2, c->multiplier, c->round + (acc2 >> 31)) >> c->shift;
-    if (limit == CHEEP_FULL) {
-        return cheep_saturate8(v);
-    }
-    return v < range.lowest ? range.lowest : v > range.highest ? range.highest : v;
-}
-
-/*@ scale: base */
 /* x / 2^right, rounded, halves away from zero. */
 CHEEP_INLINE int32_t cheep_round_shift(int32_t x, int right) {
     return right == 0 ? x : (int32_t)(((int64_t)x + (INT64_C(1) << (right - 1)) + (x >> 31)) >> right);
@@ -184,6 +168,28 @@ CHEEP_INLINE int32_t cheep_fixed(int32_t a, int32_t b) {
 /* x * 2^left * multiplier / 2^31 / 2^right for any operands, rounded after each division as above. */
 CHEEP_INLINE int32_t cheep_scale(int32_t x, int32_t multiplier, int left, int right) {
     return cheep_round_shift(cheep_fixed((int32_t)((uint32_t)x << left), multiplier), right);
+}
+
+/* Accumulator -> output byte. Rounds like TFLM: half up at 2^-31, then half away from zero. */
+CHEEP_INLINE int32_t cheep_requantize(int32_t acc2, const cheep_channel *c, int limit, cheep_range range) {
+    if (limit == CHEEP_ANY) {
+        const int left = c->shift < 0 ? -c->shift : 0, right = c->shift < 0 ? 0 : c->shift;
+        const int32_t v = cheep_scale(acc2 >> 1, c->multiplier, left, right);
+        const int32_t r = (int32_t)((uint32_t)v + (uint32_t)c->round);
+        return r < range.lowest ? range.lowest : r > range.highest ? range.highest : r;
+    }
+    if (limit == CHEEP_FLOOR) {
+        return cheep_saturate8(cheep_high_product(acc2, c->multiplier, c->round) >> c->shift);
+    }
+    if (limit == CHEEP_RELU) { /* below zero becomes the zero point, so the sign needs no care */
+        acc2 = cheep_positive(acc2);
+        return cheep_saturate8(cheep_high_product(acc2, c->multiplier, c->round) >> c->shift);
+    }
+    const int32_t v = cheep_high_product(acc2, c->multiplier, c->round + (acc2 >> 31)) >> c->shift;
+    if (limit == CHEEP_FULL) {
+        return cheep_saturate8(v);
+    }
+    return v < range.lowest ? range.lowest : v > range.highest ? range.highest : v;
 }
 
 /*@ limit: base */
@@ -1457,16 +1463,16 @@ CHEEP_INLINE void cheep_depthwise(const cheep_shape *s, const int8_t *in, const 
     }
 }
 
-/*@ conv_any: shape scale limit */
+/*@ conv_general: shape limit */
 /* One output channel of the general form: bias, and the exact rescaling with shifts both ways. */
 typedef struct {
     int32_t bias, multiplier;
     int8_t left, right;
-} cheep_channel_any;
+} cheep_channel_general;
 
 /* Any convolution (groups, dilation, padding) with any scale; weights [out_c][h][w][group_in]. */
-CHEEP_NOINLINE static void cheep_conv_any(const cheep_shape *s, const int8_t *in, const int8_t *weights,
-                                          const cheep_channel_any *channels, int8_t *out) {
+CHEEP_NOINLINE static void cheep_conv_general(const cheep_shape *s, const int8_t *in, const int8_t *weights,
+                                          const cheep_channel_general *channels, int8_t *out) {
     for (int out_y = 0; out_y < s->out_h; ++out_y) {
         for (int out_x = 0; out_x < s->out_w; ++out_x) {
             for (int c = 0; c < s->out_c; ++c) {
@@ -1587,7 +1593,7 @@ CHEEP_NOINLINE static void cheep_lookup(const int8_t *table, const int8_t *in, i
     }
 }
 
-/*@ softmax: scale limit */
+/*@ softmax: limit */
 /* round((a + b) / 2), half away from zero */
 CHEEP_INLINE int32_t cheep_half_sum(int32_t a, int32_t b) {
     const int64_t sum = (int64_t)a + b;

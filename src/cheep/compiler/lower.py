@@ -20,6 +20,36 @@ if TYPE_CHECKING:
 Pointers = Callable[[Tensor], str]
 
 
+# instructions per multiply-accumulate on a Cortex-M4F, measured on 16x16x16, 3x3 (docs/compiled-models.md)
+FAST, FAST_DEPTHWISE = 1.0, 2.0
+_GENERAL, _BY_PATCH, _DEPTHWISE = 12.0, 2.0, 7.0
+ANY_PER_OUTPUT = 25  # more where every output is rescaled with 64-bit products
+
+
+@dataclasses.dataclass(frozen=True)
+class SlowLayer:
+    """A layer that left the fast path: which, why, and what it costs."""
+
+    title: str
+    reason: str
+    instructions: int
+    fast_instructions: int
+
+
+def slow_layer(node: Node, reason: str, per_mac: float, more: int = 0) -> SlowLayer:
+    """Describe a slow layer; ``more``: instructions besides those of its multiply-accumulates."""
+    fast = FAST_DEPTHWISE if node.op == "DEPTHWISE" else FAST
+    return SlowLayer(title(node), reason, round(macs(node) * per_mac) + more, round(macs(node) * fast))
+
+
+def slow_scales(node: Node, c: requantize.Channels) -> SlowLayer | None:
+    """Describe a layer of the fast path whose scales need the general rescaling, or None."""
+    if c.limit != requantize.ANY:
+        return None
+    fast = FAST_DEPTHWISE if node.op == "DEPTHWISE" else FAST
+    return slow_layer(node, c.reason, fast, ANY_PER_OUTPUT * node.output.size)
+
+
 @dataclasses.dataclass
 class Step:
     """One operator's code. ``lines(pointer, scratch)`` gives C statements; ``kernels`` are the parts it calls."""
@@ -33,6 +63,7 @@ class Step:
     scratch: int = 0
     in_place: bool = False  # the first input's memory may become the first output's
     alias: bool = False  # no code: the output is the input
+    slow: SlowLayer | None = None
     rows: Pipeline | None = None  # many layers at once, row by row: its code is made when all has its place
 
 
@@ -114,15 +145,17 @@ def _conv(node: Node, name: str, constants: Constants) -> Step:
         return _dense(Node("CONV", [source], [out], flat), name, constants)
     shape = constants.struct("cheep_shape", f"{name}_shape", shape_text(node, filter_shape, c.range_), 42)
     if c.fast is None or (not depthwise and a["group_in"] != source.shape[3]):
-        return _conv_any(node, name, constants, c, shape)
+        return _conv_general(node, name, constants, c, shape)
     rows = constants.structs("cheep_channel", f"{name}_channels", c.fast, 16)
     kernel = "depthwise" if depthwise else "conv"
     call = wrapper_name(kernel, c.limit)
     if depthwise:
         w = constants.array("int8_t", f"{name}_weights", weights, f"[{']['.join(map(str, weights.shape))}]")
+        why = node.attributes.get("stage")
+        slow = slow_layer(node, why, _DEPTHWISE) if isinstance(why, str) else slow_scales(node, c)
         return Step(
             title(node), [source], [out], lambda p, s: [f"{call}({shape}, {p(source)}, {w}, {rows}, {p(out)});"],
-            {kernel}, {(kernel, c.limit)},
+            {kernel}, {(kernel, c.limit)}, slow=slow,
         )  # fmt: skip
     packed = pad_filters(weights)
     w = constants.array("int8_t", f"{name}_weights", packed, f"[{packed.shape[0]}][{packed.shape[1]}]")
@@ -130,18 +163,20 @@ def _conv(node: Node, name: str, constants: Constants) -> Step:
         title(node), [source], [out],
         lambda p, s: [f"{call}({shape}, {p(source)}, {w}, {rows}, {s}, {p(out)});"],
         {kernel}, {(kernel, c.limit)}, scratch=9 * packed.shape[1],
+        slow=slow_layer(node, str(node.attributes.get("stage", "a convolution of its own")), _BY_PATCH),
     )  # fmt: skip
 
 
-def _conv_any(node: Node, name: str, constants: Constants, c: requantize.Channels, shape: str) -> Step:
+def _conv_general(node: Node, name: str, constants: Constants, c: requantize.Channels, shape: str) -> Step:
     weights, source, out = node.attributes["weights"], node.inputs[0], node.output
     if node.op == "DEPTHWISE":
         weights = np.ascontiguousarray(weights.transpose(2, 0, 1))
     w = constants.array("int8_t", f"{name}_filters", weights, f"[{']['.join(map(str, weights.shape))}]")
-    rows = constants.structs("cheep_channel_any", f"{name}_general", c.general, 12)
+    rows = constants.structs("cheep_channel_general", f"{name}_general", c.general, 12)
     return Step(
         title(node), [source], [out],
-        lambda p, s: [f"cheep_conv_any({shape}, {p(source)}, {w}, {rows}, {p(out)});"], {"conv_any"},
+        lambda p, s: [f"cheep_conv_general({shape}, {p(source)}, {w}, {rows}, {p(out)});"], {"conv_general"},
+        slow=slow_layer(node, c.reason if c.fast is None else "its channels are grouped", _GENERAL),
     )  # fmt: skip
 
 
@@ -155,11 +190,17 @@ def _dense(node: Node, name: str, constants: Constants) -> Step:
         plain = {"stride_h": 1, "stride_w": 1, "pad_top": 0, "pad_left": 0, "group_in": depth, "group_out": n}
         node1 = Node("CONV", [view], [made], {**a, **plain, "weights": a["weights"].reshape(n, 1, 1, depth)})
         shape = constants.struct("cheep_shape", f"{name}_shape", shape_text(node1, (1, 1), c.range_), 42)
-        step = _conv_any(node1, name, constants, c, shape)
+        step = _conv_general(node1, name, constants, c, shape)
         lines = step.lines
         swap = {id(view): source, id(made): out}
+        why = c.reason if c.fast is None else matrix.UNPACKABLE
         return dataclasses.replace(
-            step, title=title(node), reads=[source], writes=[out], lines=lambda p, s: lines(lambda t: p(swap[id(t)]), s)
+            step,
+            title=title(node),
+            reads=[source],
+            writes=[out],
+            lines=lambda p, s: lines(lambda t: p(swap[id(t)]), s),
+            slow=slow_layer(node, why, _GENERAL),
         )
     packed = matrix.pack(np.pad(a["weights"], ((0, 0), (0, -depth % 8))), c, vector=True)
     w = constants.array("int8_t", f"{name}_weights", packed.weights, f"filters of {depth}, in pairs")
@@ -173,7 +214,8 @@ def _dense(node: Node, name: str, constants: Constants) -> Step:
         sums = f"(int32_t *)(void *)({scratch} + {x})" if totals else "NULL"
         return [f"{call}({vector}, {p(source)}, {scratch}, {sums}, {p(out)});"]
 
-    return Step(title(node), [source], [out], lines, {"dense"}, {("dense", c.limit)}, scratch=x + totals)
+    return Step(title(node), [source], [out], lines, {"dense"}, {("dense", c.limit)}, scratch=x + totals,
+                slow=slow_scales(node, c))  # fmt: skip
 
 
 def _pool(node: Node, name: str, constants: Constants) -> Step:
@@ -223,7 +265,7 @@ def _reduce(node: Node, name: str, constants: Constants) -> Step:
         ]
         return ["{", *code, "}" * len(kept), "}"]
 
-    return Step(title(node), [source], [out], lines, {"scale", "limit"})
+    return Step(title(node), [source], [out], lines, {"limit"})
 
 
 def _joined(dims: list[tuple[int, int]]) -> list[tuple[int, int]]:

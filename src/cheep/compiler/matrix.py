@@ -10,6 +10,7 @@ from cheep.compiler.requantize import Channels
 
 _OFFSET = 127  # the kernels take it from every second value
 _LARGEST_SUM = 1 << 23  # of products, before they are scaled back
+UNPACKABLE = "a weight of -128 follows a negative one"
 _MOST_VECTOR_FOURS = 128  # of a dense layer's input, expanded at a time
 
 

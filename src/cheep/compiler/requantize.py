@@ -9,7 +9,7 @@ import numpy as np
 from cheep.compiler import fixedpoint
 from cheep.tflite.graph import Node
 
-FULL, RELU, CLAMP, FLOOR = "CHEEP_FULL", "CHEEP_RELU", "CHEEP_CLAMP", "CHEEP_FLOOR"
+FULL, RELU, CLAMP, FLOOR, ANY = "CHEEP_FULL", "CHEEP_RELU", "CHEEP_CLAMP", "CHEEP_FLOOR", "CHEEP_ANY"
 _LARGEST = 1 << 30
 VARIES = 999  # no byte: the channel depends on the input
 
@@ -68,7 +68,25 @@ def channels(node: Node, fold: bool = True) -> Channels:
         if row is None and not reason:
             reason = f"the scales of channel {i} (ratio {ratio(node, i):.3g}, bias {bias}) need 64-bit rescaling"
         fast = None if row is None or fast is None else [*fast, row]
+    if fast is None:
+        limit = ANY
+        fast = _any(node, general, fold, sums, sizes, same)
     return Channels(fast, general, limit, (low, high), reason)
+
+
+def _any(node: Node, general, fold: bool, sums, sizes, same) -> list[tuple[int, int, int, int]] | None:
+    """Return rows (bias2, multiplier, zero point, shift) for scales of any size, or None where a sum could wrap."""
+    zero, rows = node.output.zero_point, []
+    for i, (bias, multiplier, left, right) in enumerate(general):
+        size = 384 * int(sizes[i])
+        if same[i] != VARIES and size < _LARGEST:
+            rows.append((0, 0, int(same[i]), 0))
+            continue
+        if (abs(bias) + size) << left >= _LARGEST:
+            return None
+        folded = int(sums[i]) * node.inputs[0].zero_point if fold else 0
+        rows.append((2 * (bias - folded), multiplier, zero, right - left))
+    return rows
 
 
 def constant_bytes(node: Node, values: np.ndarray | None = None) -> np.ndarray:

@@ -270,7 +270,7 @@ class Writer:
         packed, limit = self._packed[name], limit.removeprefix("CHEEP_")
         wide = packed.chunk < packed.fours
         self.kernels.add(f"pack{stage.pixels}")
-        if wide or kind == "MEAN" or limit == "CLAMP":  # not written by hand
+        if wide or kind == "MEAN" or limit in ("CLAMP", "ANY"):  # not written by hand
             self.kernels.add(f"block{stage.pixels}")
             self.wrappers.add((f"CHEEP_MATRIX_C({kind}, {stage.pixels}, {str(wide).lower()}, {limit})", ""))
             return f"cheep_{kind}{stage.pixels}_{limit}_{str(wide).lower()}"
@@ -399,7 +399,7 @@ class Writer:
                 f"({out})[c] = cheep_limit((sum > 0 ? sum + {n // 2} : sum - {n // 2}) / {n}, {low}, {high});",
                 "}",
             ]
-        self.kernels |= {"scale", "limit"}
+        self.kernels |= {"limit"}
         multiplier, shift, n = mean_constants(mean)
         zero = n * mean.inputs[0].zero_point
         return [

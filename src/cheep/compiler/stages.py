@@ -216,7 +216,7 @@ def make_stage(graph: Graph, node: Node) -> Stage | str:
 def _make_stage(graph: Graph, node: Node) -> Stage | str:
     source = node.inputs[0]
     if node.op not in ("CONV", "DEPTHWISE") or len(source.shape) != 4 or source.shape[0] != 1:
-        return "not a convolution of one batch"
+        return "not one image at a time"
     depth = None
     if node.op == "CONV" and _is_single_depthwise(node):
         follower = only_consumer(graph, node.output)
@@ -233,9 +233,9 @@ def _make_stage(graph: Graph, node: Node) -> Stage | str:
     if depth is not None and (stage.reach != stage.kernel or source.shape[1] == 1):
         return "a dilated depthwise convolution, or one over a single row"
     if a["pad_top"] >= stage.rows or stage.row_bytes > 32767:
-        return "a row of more than 32,767 bytes"
+        return "padding as high as its rows, or a row of more than 32,767 bytes"
     if stage.matrix and not matrix.packable(node.attributes["weights"]):
-        return "a weight of -128 after a negative one"
+        return matrix.UNPACKABLE
     stage.point_channels = requantize.channels(node)
     stage.depth_channels = requantize.channels(depth) if depth else None
     for channels in (stage.point_channels, stage.depth_channels):
