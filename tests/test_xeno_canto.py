@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import xeno_canto_server
 from cheep import cli
 from cheep.datasets import xeno_canto as xc
 from cheep.datasets.bands import share_above
@@ -346,6 +347,32 @@ def test_queries_are_quoted_and_combined():
         xc.XenoCantoQuery().searches()
 
 
+def test_placeholders_are_no_species(tmp_path, capsys, monkeypatch):
+    """Rows without a species (nobody knows it, a soundscape) make no class; asked for by name, they come."""
+    unknown = {"id": 5, "gen": "Mystery", "sp": "mystery", "en": "Identity unknown", "grp": "birds"}
+    scape = {"id": 6, "gen": "Sonus", "sp": "naturalis", "en": "Soundscape", "grp": "soundscape"}
+    bird = {"id": 7, "gen": "Turdus", "sp": "merula", "en": "Common Blackbird", "grp": "birds"}
+    rows = [xc.XcRecording.from_row(row) for row in (unknown, scape, bird)]
+    query = xc.XenoCantoQuery(country="Germany")
+    assert [query.refuses(row) for row in rows] == ["identity unknown", "a soundscape, no species", ""]
+    assert xc.XenoCantoQuery(group="soundscape").refuses(rows[1]) == ""
+    assert xc.XenoCantoQuery(species=("Mystery mystery",)).refuses(rows[0]) == ""
+    boxes = xc.annotation_boxes(
+        {"annotations": [{"start_time": 1, "end_time": 2, "scientific_name": "Sonus naturalis"}]}
+    )
+    assert [box.label for box in boxes] == ["?"]
+    real = xeno_canto_server.row
+
+    def row(number, base, index):
+        return {**real(number, base, index), **({"gen": "Mystery", "sp": "mystery"} if index == 1 else {})}
+
+    monkeypatch.setattr(xeno_canto_server, "row", row)
+    with Server(n=4) as server:
+        assert download(server, tmp_path / "set") in (0, 1)
+    assert "4 recordings, 3 wanted, 1 left out (identity unknown)" in capsys.readouterr().out
+    assert not list((tmp_path / "set").glob("mystery*"))
+
+
 def test_rows_in_all_their_shapes():
     read = xc.XcRecording.from_row
     assert read({"id": 5, "also": "Parus major", "lic": None, "rec": None}).also == ("Parus major",)
@@ -354,6 +381,13 @@ def test_rows_in_all_their_shapes():
         read({"id": "5", "lng": "3", "file": "//xeno-canto.org/5/download"}).file_url
         == "https://xeno-canto.org/5/download"
     )
+    for file in (
+        {"url": "//xeno-canto.org/5/download", "name": "a.WAV"},
+        [{"href": "https://xeno-canto.org/5/download"}],
+    ):
+        assert read({"id": 5, "file": file}).file_url == "https://xeno-canto.org/5/download"
+    assert read({"id": 5, "file": {"url": "//x.org/5", "filename": "a.WAV"}}).suffix == ".wav"
+    assert read({"id": 5, "file": {"size": 3}}).file_url == "" == read({"id": 5, "file": []}).file_url
     for wrong in (None, [], {"id": None}, {"id": "../../etc"}, {"id": "²"}, {"id": {}}):
         with pytest.raises(ValueError, match=r"id|row"):
             read(wrong)

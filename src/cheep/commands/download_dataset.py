@@ -7,6 +7,7 @@ command goes on where it stopped. Then: python src/split_dataset.py FOLDER
 from __future__ import annotations
 
 import argparse
+import collections
 import sys
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from cheep.datasets.credits import licence_hints
     from cheep.datasets.download import STATE, DownloadConfig, Downloader, choose
     from cheep.datasets.web import Fetcher, Politeness
-    from cheep.datasets.xeno_canto import XenoCantoQuery, read_key, search
+    from cheep.datasets.xeno_canto import PLACEHOLDERS, XenoCantoQuery, read_key, search
     from cheep.errors import CheepError
 
     query = XenoCantoQuery.parse(
@@ -115,11 +116,13 @@ def run(args: argparse.Namespace) -> int:
     found, refused, problems = {}, 0, []
     for text in searches:
         rows, wrong = search(text, fetcher, key, args.server.rstrip("/"), state, args.per_page)
+        reasons = collections.Counter(query.refuses(row) for row in rows)
         kept = {row.number: row for row in rows if not query.refuses(row)}
         refused += len(rows) - len(kept)
         problems += wrong
         found |= kept
-        print(f"{text}: {len(rows)} recordings, {len(kept)} wanted")
+        left = "".join(f", {reasons[reason]} left out ({reason})" for reason in PLACEHOLDERS if reasons[reason])
+        print(f"{text}: {len(rows)} recordings, {len(kept)} wanted{left}")
     for problem in problems:
         print(f"row left out: {problem}", file=sys.stderr)
     chosen = choose(found.values(), config.max_per_species)

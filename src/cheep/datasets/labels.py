@@ -71,6 +71,8 @@ _YES, _NO, _UNSURE = (
 )
 _BOTH_NAMES = re.compile(r"([A-Z][a-z]+(?: [a-z][a-z.-]+){1,2})_(\S.*)")  # BirdNET: scientific_common
 UNKNOWN = "?"
+#: What xeno-canto writes where a species would stand: nobody knows it, a soundscape.
+PLACEHOLDER_SPECIES = ("mystery mystery", "sonus naturalis")
 
 
 class NoAnnotationsError(CheepError):
@@ -290,6 +292,8 @@ def parse_xeno_canto_set(path: Path, text: str) -> dict[str, list[Box]]:
         digits = re.sub(r"^XC", "", str(item.get("xc_nr") or ""), flags=re.IGNORECASE).strip()
         label = item.get("scientific_name")
         names = [label.strip()] if isinstance(label, str) and label.strip() else []
+        if names and names[0].lower() in PLACEHOLDER_SPECIES:
+            names = [UNKNOWN]
         box = _checked(
             path, 1, values["start_time"], values["end_time"], names, values["frequency_low"], values["frequency_high"]
         )

@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from cheep.config import Settings, canonical_json
 from cheep.datasets.files import read_text
-from cheep.datasets.labels import Box
+from cheep.datasets.labels import PLACEHOLDER_SPECIES, UNKNOWN, Box
 from cheep.datasets.web import Fetcher, error_text, fix_url
 from cheep.errors import CheepError
 from cheep.files import write_text
@@ -33,6 +33,8 @@ _HOW_TO_GET_A_KEY = (
     f"{KEY_VARIABLE}=... in the environment, or write the key to a file and give --key-file FILE"
 )
 _QUALITIES = "ABCDE"
+_UNIDENTIFIED, _SOUNDSCAPE = PLACEHOLDER_SPECIES
+PLACEHOLDERS = ("identity unknown", "a soundscape, no species")
 
 
 class XenoCantoQuery(Settings):
@@ -111,6 +113,9 @@ class XenoCantoQuery(Settings):
 
     def refuses(self, row: XcRecording) -> str:
         """Return why ``row`` is not wanted although the server sent it, or an empty string."""
+        asked = self.group.lower().startswith("soundscape") or row.species.lower() in map(str.lower, self.species)
+        if row.placeholder and not asked:
+            return row.placeholder
         if self.quality and row.quality not in self.quality:
             return f"quality {row.quality or 'not rated'}"
         if self.licence and not any(licence_matches(row.licence, wanted) for wanted in self.licence):
@@ -160,6 +165,16 @@ class XcRecording:
         return f"{self.genus} {self.epithet}".strip()
 
     @property
+    def placeholder(self) -> str:
+        """What stands in the place of a species (nobody knows it, a soundscape), or an empty string."""
+        name = self.species.lower()
+        if self.group.lower() in ("soundscape", "soundscapes") or name == _SOUNDSCAPE:
+            return PLACEHOLDERS[1]
+        if not name or name == _UNIDENTIFIED or self.english.lower() in ("identity unknown", "unknown"):
+            return PLACEHOLDERS[0]
+        return ""
+
+    @property
     def suffix(self) -> str:
         """File name suffix of the original, lower case with the dot; ``.mp3`` where none is given."""
         found = re.search(r"\.(mp3|wav|flac|ogg|m4a|aif|aiff|opus)$", self.file_name.strip(), re.IGNORECASE)
@@ -185,7 +200,7 @@ class XcRecording:
         if not number.isascii() or not number.isdigit() or len(number) > 12:
             raise ValueError(f"id: {number[:40]!r} is no catalogue number")
         licence_url = _url(row.get("lic"), base_url)
-        file_url = _url(row.get("file"), base_url)
+        file_url = _url(_address(row.get("file")), base_url)
         return cls(
             number=int(number),
             genus=_plain(row.get("gen")),
@@ -198,7 +213,7 @@ class XcRecording:
             length_s=parse_length(row.get("length")),
             url=_url(row.get("url"), base_url) or f"{base_url}/{int(number)}",
             file_url=file_url,
-            file_name=_plain(row.get("file-name")),
+            file_name=_plain(row.get("file-name") or _named(row.get("file"))),
             country=_plain(row.get("cnt")),
             locality=_plain(row.get("loc")),
             latitude=_plain(row.get("lat")),
@@ -380,6 +395,7 @@ def _boxes(value: Any, depth: int) -> Iterable[Box]:
             start, end = _seconds(value["start_time"]), _seconds(value["end_time"])
             if start is not None and end is not None and 0 <= start < end:
                 name = _plain(value.get("scientific_name"))
+                name = UNKNOWN if name.lower() in PLACEHOLDER_SPECIES else name
                 yield Box(start, end, name, _seconds(value.get("frequency_low")), _seconds(value.get("frequency_high")))
         else:
             yield from _boxes(value.get("annotations"), depth + 1)
@@ -412,6 +428,24 @@ def _url(value: Any, base_url: str) -> str:
         return fix_url(text, base_url + "/") if text else ""
     except ValueError:
         raise ValueError(f"address {text[:80]!r}: malformed") from None
+
+
+def _address(value: Any) -> Any:
+    """The address of the audio, which some answers wrap in an object or a list."""
+    if isinstance(value, list):
+        value = next((item for item in value if item), None)
+    if isinstance(value, dict):
+        texts = [value.get(key) for key in ("url", "href", "file", "download", "src", "audio", "mp3", "original")]
+        value = next((text for text in texts if isinstance(text, str) and text.strip()), None)
+    return value
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, list):
+        value = next((item for item in value if item), None)
+    if not isinstance(value, dict):
+        return None
+    return next((value[key] for key in ("file-name", "filename", "file_name", "name") if value.get(key)), None)
 
 
 def _names(value: Any) -> tuple[str, ...]:
