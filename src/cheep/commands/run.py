@@ -1,6 +1,6 @@
 """Run a configured pipeline: training, quantization, evaluation, benchmarking, prediction, deployment, or a chain.
 
-  cheep run recipes/birds.yaml data.folder=my_birds       a run file, with settings in place of the file's
+  cheep run recipes/own_birds.yaml data.folder=my_birds       a run file, with settings in place of the file's
   cheep run recipes/esc10.yaml data.folder=ESC-10 --check  only look for errors
   cheep run zoo.yaml                                       a configuration of the STM32 model zoo, imported
   cheep run --schema > run-file.json                       JSON schema for editors

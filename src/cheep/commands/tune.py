@@ -1,7 +1,7 @@
 """Search settings of a pipeline (Optuna): accuracy against instructions per second, under a budget.
 
-  cheep tune recipes/birds.yaml --trials 30 --ram 10000
-  cheep tune recipes/birds.yaml --trials 30 --space space.yaml data.folder=my_birds
+  cheep tune recipes/own_birds.yaml --trials 30 --ram 10000
+  cheep tune recipes/own_birds.yaml --trials 30 --space space.yaml data.folder=my_birds
 
 The study is kept in a file: the same command goes on with it, and several processes may work on it at once. Accuracy
 is that of the int8 model on validation clips; the test set stays untouched. Needs requirements-pipelines.txt.

@@ -76,6 +76,7 @@ class WindowConfig(Settings):
     announcements: bool = Field(
         True, description="leave out speech-like windows at the head and tail of long recordings"
     )
+    keep_zeros: bool = Field(False, description="keep windows of exact zeros: clips that were padded to one length")
     background: str = Field("background", min_length=1, description="label of the negatives")
     max_per_recording: int = Field(0, ge=0, description="examples per recording and label, the loudest; 0: no limit")
     box_overlap: float = Field(0.5, gt=0, le=1, description="part of the shorter of window and box that must overlap")

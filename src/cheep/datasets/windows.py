@@ -83,7 +83,7 @@ def choose_windows(
         duration = min(config.window_s, end_s - start)
         snr = levels.window_db(start, duration, active_frames) if levels is not None else math.nan
         silent = sum(_overlap(start, start + duration, *run) for run in zeros) / max(duration, 1e-9)
-        if silent > NO_AUDIO:
+        if silent > NO_AUDIO and not config.keep_zeros:
             kept, reason = "", "no audio (exact zeros)"
         else:
             kept, reason = _fate(start, duration, snr, levels, label, config, strong, marks, speech, others, zeros)
