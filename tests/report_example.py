@@ -119,7 +119,7 @@ def example_run() -> RunResults:
         tables=(("Folds", ("fold", "accuracy"), (("1", "91.2 %"), ("2", "88.0 %"))),),
         limits=("Trained on 1.7 hours.",),
         settings={"features": {"sample_rate_hz": 8000, "n_mels": 40}},
-        reproduce=("python src/split_dataset.py --input birds", "python src/train.py", "python src/train_QAT.py"),
+        reproduce=("cheep split-dataset --input birds", "cheep train", "cheep train-qat"),
         next_command="cheep calibrate --max-false-alarms 0.5/h --recordings field/",
         model_sha256="0123456789abcdef" * 4,
         feature_hash="0x1234abcd",

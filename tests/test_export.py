@@ -208,7 +208,7 @@ def test_commands_write_check_and_show_the_difference(run, tmp_path, capsys):
     arguments = ["--model", str(run), "--output", str(tmp_path / "out")]
     assert main("model_convert", arguments) == 0
     assert main("mel_filter_bank", arguments) == 0
-    assert "next: python src/mel_filter_bank.py" in capsys.readouterr().out
+    assert "next: cheep mel-filter-bank" in capsys.readouterr().out
     assert main("model_convert", [*arguments, "--check"]) == 0
     assert main("mel_filter_bank", [*arguments, "--check"]) == 0
     header = tmp_path / "out" / "mel_filter_bank.h"
@@ -218,7 +218,7 @@ def test_commands_write_check_and_show_the_difference(run, tmp_path, capsys):
     assert main("mel_filter_bank", [*arguments, "--check"]) == 1
     words = capsys.readouterr().err
     assert "-#define CHEEP_MEL_HOP_SAMPLES 201" in words and "+#define CHEEP_MEL_HOP_SAMPLES 200" in words
-    assert "python src/mel_filter_bank.py" in words
+    assert "cheep mel-filter-bank" in words
     assert main("model_convert", [*arguments, "--check"]) == 1
     assert "model.h: missing" in capsys.readouterr().err
 

@@ -176,7 +176,7 @@ def test_mistakes_end_with_status_2_and_a_reason(home, trained, monkeypatch, cap
 def test_without_a_run_the_next_command_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "empty"))
     assert main("train", []) == 2
-    assert "src/split_dataset.py" in capsys.readouterr().err
+    assert "cheep split-dataset" in capsys.readouterr().err
 
 
 def test_missing_recordings_and_changed_labels_are_refused(home, trained, tmp_path):

@@ -191,7 +191,7 @@ def test_board_table_is_measured_else_computed(tmp_path, monkeypatch):
 
 
 def test_results_of_a_missing_run_name_the_command(tmp_path):
-    with pytest.raises(CheepError, match=r"training.json: missing; make it with python src/train.py"):
+    with pytest.raises(CheepError, match=r"training.json: missing; make it with cheep train"):
         results_of_run(tmp_path, "x")
 
 

@@ -79,7 +79,7 @@ def test_headers_of_another_model_are_refused(export, generated):
         upload.check_generated(export, target)
     header = generated / "detector_settings.h"
     header.write_text(header.read_text().replace("1", "2", 1))
-    with pytest.raises(GateError, match=r"detector_settings.h: differs(.|\n)*model_convert.py"):
+    with pytest.raises(GateError, match=r"detector_settings.h: differs(.|\n)*model-convert"):
         upload.check_generated(export, target)
 
 
@@ -154,7 +154,7 @@ def test_the_command_from_headers_to_self_check(run, export, boot_line, generate
 
 def test_failures_end_with_status_1_and_the_next_step(run, export, generated, tmp_path, monkeypatch, capsys):
     assert main("upload", ["esp32", "--model", str(run), "--port", "/dev/null"]) == 1  # no headers
-    assert "model_convert.py" in capsys.readouterr().err
+    assert "model-convert" in capsys.readouterr().err
     write_files(generated, upload.expected_files(export, upload.find_target("esp32")))
     fake_pio(tmp_path, monkeypatch, 3)
     assert main("upload", ["esp32", "--model", str(run), "--port", "/dev/null"]) == 1

@@ -29,9 +29,9 @@ LOCK = ".lock"
 COMMANDS = "commands.json"
 
 #: What makes the files of a run, for messages.
-SPLIT_COMMAND = "python src/split_dataset.py"
-TRAIN_COMMAND = "python src/train.py"
-QAT_COMMAND = "python src/train_QAT.py"
+SPLIT_COMMAND = "cheep split-dataset"
+TRAIN_COMMAND = "cheep train"
+QAT_COMMAND = "cheep train-qat"
 
 
 def runs_folder() -> Path:

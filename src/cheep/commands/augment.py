@@ -1,6 +1,6 @@
 """Add augmented copies of the training recordings: other microphones, distance, background.
 
-  cheep augment --output runs/augmented && python src/train.py --run runs/augmented
+  cheep augment --output runs/augmented && cheep train --run runs/augmented
   cheep augment --mic board.json --output runs/augmented      with the response that cheep mic probe measured
 
 Level, time shift, SpecAugment and mixup need no copies: training draws them in every epoch.
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     responses = {path.stem: read_profile(path).response for path in args.mic}
     settings = WaveformAugment(responses=responses, **{name: v for name, v in given.items() if v is not None})
     run_folder = runs.find_run(args.run)
-    manifest = load_manifest(needed(run_folder / runs.DATASET, "python src/split_dataset.py"))
+    manifest = load_manifest(needed(run_folder / runs.DATASET, "cheep split-dataset"))
     if args.output.resolve() == run_folder.resolve():
         raise CheepError(f"--output {args.output}: is the run that is read; give a new folder")
     result = add_copies(
@@ -61,5 +61,5 @@ def run(args: argparse.Namespace) -> int:
     result.write(args.output / runs.DATASET)
     note(args, args.output, "augment", before=run_folder)
     print(f"{args.output / runs.DATASET}: {len(result)} windows, {len(result) - len(manifest)} of them augmented")
-    print(f"next: python src/train.py --run {args.output}")
+    print(f"next: cheep train --run {args.output}")
     return 0

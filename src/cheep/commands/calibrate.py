@@ -186,7 +186,7 @@ def _write(args: argparse.Namespace, bundle, result) -> None:
     )
     print(f"wrote {path} (detector, calibration) and {_details(args, bundle)}")
     header = _rewrite_header(args.headers, bundle)
-    print(f"wrote {header}" if header else "python src/model_convert.py puts the thresholds into the headers")
+    print(f"wrote {header}" if header else "cheep model-convert puts the thresholds into the headers")
 
 
 def _write_temperature(args: argparse.Namespace, bundle, temperature) -> None:

@@ -169,5 +169,5 @@ def _voices(args: argparse.Namespace) -> int:
     )
     path = synthesize_words(args.words, args.output, config, Progress("files"))
     print(f"{path}: {len(set(args.words))} word(s), {config.per_word} times each")
-    print(f"next: python src/split_dataset.py FOLDER --train-only {args.output}")
+    print(f"next: cheep split-dataset FOLDER --train-only {args.output}")
     return 0

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-_NEXT = f"python src/test.py {FOLDER / 'soundscape.wav'}    (then your own recordings: README.md, 'Your own birds')"
+_NEXT = f"cheep test {FOLDER / 'soundscape.wav'}    (then your own recordings: README.md, 'Your own birds')"
 
 
 def _settings(args: argparse.Namespace) -> RunFile:

@@ -1,7 +1,7 @@
 """Download recordings from xeno-canto, convert them, and write who made them.
 
 Needs a free API key: XENO_CANTO_API_KEY in the environment, or --key-file. Interrupt it as you like: the same
-command goes on where it stopped. Then: python src/split_dataset.py FOLDER
+command goes on where it stopped. Then: cheep split-dataset FOLDER
 """
 
 from __future__ import annotations
@@ -147,5 +147,5 @@ def run(args: argparse.Namespace) -> int:
     )
     for text in [*bandwidth_warnings(rows, config.sample_rate_hz), *licence_hints([row["licence"] for row in rows])]:
         print(text)
-    print(f"next: python src/split_dataset.py {args.output}")
+    print(f"next: cheep split-dataset {args.output}")
     return 1 if any("restricted" not in reason for reason in result.failed.values()) else 0

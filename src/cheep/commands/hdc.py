@@ -6,7 +6,7 @@
   cheep hdc export --check                 render again, show what differs, exit 1
   cheep hdc report                         accuracy and bytes at each step, against H and the number of examples
 
-Needs a run with two or more labels, trained and quantized (python src/train.py, python src/train_QAT.py).
+Needs a run with two or more labels, trained and quantized (cheep train, cheep train-qat).
 Writes hdc/extractor_int8.tflite and hdc/hdc.json in the run folder.
 """
 
@@ -65,7 +65,7 @@ def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     test = study.splits["test"]
     stage(f"training a head: {study.extractor.n_dims} -> {config.hyper}, {config.projection}, {config.form}")
     model = train_head(study, config)
-    stride = read_json(folder / runs.MANIFEST, "python src/train_QAT.py")["detector"]["stride_frames"]
+    stride = read_json(folder / runs.MANIFEST, "cheep train-qat")["detector"]["stride_frames"]
     sha256 = write_extractor(folder / "hdc", EXTRACTOR, study.extractor, study.features, stride)
     model = dataclasses.replace(model, extractor_sha256=sha256)
     size = (folder / "hdc" / EXTRACTOR).stat().st_size
@@ -107,7 +107,7 @@ def _export(args: argparse.Namespace, folder: Path) -> int:
     for name in files:
         print(f"  {output / name}{'' if name in changed else ' (unchanged)'}")
     print(
-        f"next: python src/model_convert.py --model {folder / 'hdc'}, and the same for mel_filter_bank.py; docs/hdc.md"
+        f"next: cheep model-convert --model {folder / 'hdc'}, and cheep mel-filter-bank with it, too; docs/hdc.md"
     )
     return 0
 

@@ -137,4 +137,4 @@ def _print_summary(summary: dict, folder: Path | None) -> None:
         file=sys.stderr,
     )
     if folder:
-        print(f"recorded in {folder} (evaluate again: python src/test.py {folder / 'audio.wav'})", file=sys.stderr)
+        print(f"recorded in {folder} (evaluate again: cheep test {folder / 'audio.wav'})", file=sys.stderr)

@@ -1,8 +1,8 @@
 """Write the front end's tables (mel_filter_bank.h) from the model's own feature settings.
 
-python src/mel_filter_bank.py                    of the latest run
-python src/mel_filter_bank.py --model my.tflite  of another model
-python src/mel_filter_bank.py --check            render again, show what differs, exit 1
+  cheep mel-filter-bank                    of the latest run
+  cheep mel-filter-bank --model my.tflite  of another model
+  cheep mel-filter-bank --check            render again, show what differs, exit 1
 """
 
 from __future__ import annotations
@@ -30,4 +30,4 @@ def run(args: argparse.Namespace) -> int:
         f"every {features.hop_samples} samples, features 0x{features.hash32:08x}"
     )
     following = "cd firmware/esp32 && pio run -t upload   (or firmware/audiomoth; without a board: cheep simulate)"
-    return emit(args, files, about, "python src/mel_filter_bank.py", following)
+    return emit(args, files, about, "cheep mel-filter-bank", following)

@@ -1,8 +1,8 @@
 """Turn an int8 model into the C files that the firmware is built from.
 
-  python src/model_convert.py                    model of the latest run -> firmware/common/src/generated/
-  python src/model_convert.py --model my.tflite  another model
-  python src/model_convert.py --check            render again, show what differs, exit 1
+  cheep model-convert                    model of the latest run -> firmware/common/src/generated/
+  cheep model-convert --model my.tflite  another model
+  cheep model-convert --check            render again, show what differs, exit 1
 
 Writes model.h (what the firmware checks at boot), model.cc (the bytes), detector_settings.h (thresholds) and
 golden_window.h (the boot check). mel_filter_bank.py writes the front end's tables.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cheep.commands._shared import add_model
 
-NEXT = "python src/mel_filter_bank.py"
+NEXT = "cheep mel-filter-bank"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,4 +76,4 @@ def emit(args: argparse.Namespace, files: dict[str, str], about: str, command: s
 def run(args: argparse.Namespace) -> int:
     """Write the files, or check them."""
     files, about = render(args.model)
-    return emit(args, files, about, "python src/model_convert.py", NEXT)
+    return emit(args, files, about, "cheep model-convert", NEXT)

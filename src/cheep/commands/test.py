@@ -1,8 +1,8 @@
 """Run the detector over audio files as the board would, and print the events; without a file, listen.
 
-  python src/test.py FILE.wav ...          events of the latest run's int8 model
-  python src/test.py --model runs/demo *.flac --json
-  python src/test.py                       listen to the microphone (more: cheep listen --help)
+  cheep test FILE.wav ...          events of the latest run's int8 model
+  cheep test --model runs/demo *.flac --json
+  cheep test                       listen to the microphone (more: cheep listen --help)
 
 Front end, int8 columns and detector are the C core that the firmware links; the network runs in TensorFlow Lite
 Micro. Thresholds are the model's own (manifest.json); cheep calibrate measures them.

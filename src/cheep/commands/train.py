@@ -1,10 +1,10 @@
 """Train the float network on a run's windows: model.h5 and bird_detector.tflite.
 
-  python src/train.py                          the latest run, default settings
-  python src/train.py --model sepconv_s --epochs 30
-  python src/train.py --config recipes/bird.yaml       a run file: its sections features and train (with augment)
+  cheep train                              the latest run, default settings
+  cheep train --model sepconv_s --epochs 30
+  cheep train --config recipes/bird.yaml   a run file: its sections features and train (with augment)
 
-Needs dataset.csv in the run folder (python src/split_dataset.py makes it). An interrupted training goes on
+Needs dataset.csv in the run folder (cheep split-dataset makes it). An interrupted training goes on
 where it stopped when the same command is given again; Ctrl-C keeps the best network so far.
 """
 

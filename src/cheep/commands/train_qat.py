@@ -1,8 +1,8 @@
 """Fine-tune a run's network quantization-aware and write the int8 model that the device runs.
 
-  python src/train_QAT.py                      the latest run
+  cheep train-qat    the latest run
 
-Needs model.h5 (python src/train.py makes it). Writes bird_detector_int8.tflite, manifest.json and
+Needs model.h5 (cheep train makes it). Writes bird_detector_int8.tflite, manifest.json and
 evaluation.json, and shows float, quantization-aware and int8 (in TensorFlow Lite Micro) side by side.
 """
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     print(metrics_table(metrics))
     sizes = read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)["bytes"]
     print(f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM on 64 bits, a bound)")
-    print(f"wrote {folder / runs.INT8_TFLITE} and {folder / runs.MANIFEST}\nnext: python src/model_convert.py")
+    print(f"wrote {folder / runs.INT8_TFLITE} and {folder / runs.MANIFEST}\nnext: cheep model-convert")
     if args.board:
         from cheep.boards.budget import check_model
 

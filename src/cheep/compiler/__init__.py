@@ -24,7 +24,7 @@ def compile_model(path: str | os.PathLike, prefix: str = DEFAULT_PREFIX) -> Comp
     """Compile a ``.tflite`` file. See :func:`compile_bytes`."""
     path = Path(path)
     if not path.is_file():
-        raise CheepError(f"{path}: no such model file; train one first (python src/train.py) or check the path")
+        raise CheepError(f"{path}: no such model file; train one first (cheep train) or check the path")
     return compile_bytes(path.read_bytes(), prefix, str(path))
 
 

@@ -110,5 +110,5 @@ def compiled_scorer(data: bytes):
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise CheepError(f"{path}: no such model file; train one first (python src/train.py) or check the path")
+        raise CheepError(f"{path}: no such model file; train one first (cheep train) or check the path")
     return path.read_bytes()

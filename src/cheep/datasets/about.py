@@ -46,7 +46,7 @@ def read_about(manifest: Path) -> ManifestAbout | None:
     path = about_path(manifest)
     if not path.is_file():
         return None
-    return ManifestAbout.parse(read_json(path, "python src/split_dataset.py"), str(path))
+    return ManifestAbout.parse(read_json(path, "cheep split-dataset"), str(path))
 
 
 def refuse_contradiction(path: Path, manifest: Manifest, features: FeatureConfig) -> None:

@@ -67,7 +67,7 @@ def load_bundle(source: str | os.PathLike | None = None) -> ModelBundle:
         if values is None:
             raise CheepError(
                 f"{path}: the file carries no description of the sound and no {_MANIFEST} lies beside it; "
-                "convert it with Cheep (python src/train_QAT.py)"
+                "convert it with Cheep (cheep train-qat)"
             )
     else:
         values = manifest
@@ -115,17 +115,17 @@ def _locate(source: str | os.PathLike | None) -> tuple[Path, dict[str, Any] | No
         if len(files) == 1:
             return files[0], None
         found = f"{len(files)} .tflite files and" if files else "no .tflite file and"
-        raise CheepError(f"{path}: {found} no {_MANIFEST}; make the int8 model with python src/train_QAT.py")
-    raise CheepError(f"{path}: no such model; give a run folder or a .tflite file (python src/train_QAT.py makes one)")
+        raise CheepError(f"{path}: {found} no {_MANIFEST}; make the int8 model with cheep train-qat")
+    raise CheepError(f"{path}: no such model; give a run folder or a .tflite file (cheep train-qat makes one)")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheepError(f"{path}: damaged JSON ({error}); make it again with python src/train_QAT.py") from None
+        raise CheepError(f"{path}: damaged JSON ({error}); make it again with cheep train-qat") from None
     if not isinstance(values, dict):
-        raise CheepError(f"{path}: holds no object; make it again with python src/train_QAT.py")
+        raise CheepError(f"{path}: holds no object; make it again with cheep train-qat")
     return values
 
 
@@ -139,7 +139,7 @@ def _model_file(manifest: dict[str, Any], path: Path) -> str:
 def _section(values: dict[str, Any], name: str, where: str) -> dict[str, Any]:
     section = values.get(name)
     if not isinstance(section, dict):
-        raise CheepError(f"{where}: no {name!r} section; make the model again with python src/train_QAT.py")
+        raise CheepError(f"{where}: no {name!r} section; make the model again with cheep train-qat")
     return section
 
 
@@ -176,7 +176,7 @@ def _check_shapes(bundle: ModelBundle) -> None:
         kinds = ", ".join(tensor.dtype for tensor in (*bundle.model.inputs, *bundle.model.outputs))
         raise CheepError(
             f"{path}: tensors are {kinds}: an int8 input and an int8 output are needed, as on the board "
-            "(make the int8 model with python src/train_QAT.py)"
+            "(make the int8 model with cheep train-qat)"
         )
     size = features.window_frames * features.n_mels
     got = 1

@@ -97,7 +97,7 @@ def build_feature_cache(
     if missing:
         raise CheepError(
             f"{missing[0]}: no such recording ({len(missing)} of {len(paths)} are missing); "
-            "make the manifest again with python src/split_dataset.py"
+            "make the manifest again with cheep split-dataset"
         )
     key = hashlib.sha256(f"{code_digest(__name__)}\0{config.to_json()}".encode())
     digests = digests_of(paths, folder)

@@ -91,7 +91,7 @@ def cut_at_embedding(model: str | os.PathLike | bytes) -> Extractor:
     tensor = graph.tensors[embedding]
     n_dims = int(np.prod(tensor.shape[1:]))
     if tensor.type != schema().TensorType.INT8:
-        raise CheepError(f"{name}: its embedding is not int8; quantize the network first (python src/train_QAT.py)")
+        raise CheepError(f"{name}: its embedding is not int8; quantize the network first (cheep train-qat)")
     if n_dims > MAX_DIMS:
         raise CheepError(f"{name}: its embedding has {n_dims} values; at most {MAX_DIMS} (choose a narrower network)")
     head_bytes = sum(

@@ -21,7 +21,7 @@ from cheep.live.serial_lines import LineReader
 from cheep.resources import firmware_projects
 
 PROJECTS = ("esp32", "audiomoth")
-_MAKE = "python src/model_convert.py && python src/mel_filter_bank.py"
+_MAKE = "cheep model-convert && cheep mel-filter-bank"
 
 
 @dataclasses.dataclass(frozen=True)

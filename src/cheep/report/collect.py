@@ -29,7 +29,7 @@ _MISTAKES = 6
 def results_of_run(
     run: Path, title: str, soundscapes: Sequence[Soundscape] = (), reproduce: Sequence[str] = (), next_command: str = ""
 ) -> RunResults:
-    """Return what is known of a run after ``python src/train_QAT.py``: data, curves, metrics, mistakes.
+    """Return what is known of a run after ``cheep train-qat``: data, curves, metrics, mistakes.
 
     The test scores are computed anew by the int8 model in TFLM.
     """

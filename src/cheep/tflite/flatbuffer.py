@@ -50,7 +50,7 @@ def read_bytes(source: str | os.PathLike | bytes, name: str | None = None) -> tu
     else:
         path = Path(source)
         if not path.is_file():
-            raise CheepError(f"{path}: no such model file; train one first (python src/train.py) or check the path")
+            raise CheepError(f"{path}: no such model file; train one first (cheep train) or check the path")
         name, data = name or str(path), path.read_bytes()
     if len(data) < 64 or data[4:8] != _IDENTIFIER:
         raise CheepError(f"{name}: not a .tflite file (no '{_IDENTIFIER.decode()}' mark); give a TensorFlow Lite model")

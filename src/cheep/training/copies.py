@@ -61,7 +61,7 @@ def add_copies(
         raise CheepError(f"copies={copies}: must be at least 1")
     train = [row for row in manifest.rows() if row["split"] == "train"]
     if not train:
-        raise CheepError("no rows of split 'train'; split the data first (python src/split_dataset.py)")
+        raise CheepError("no rows of split 'train'; split the data first (cheep split-dataset)")
     settings = dataclasses.replace(settings, shift_s=0.0)
     paths = sorted({row["path"] for row in train})
     noises = _noise_bank(manifest, train, sample_rate_hz, settings, background)

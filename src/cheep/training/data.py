@@ -79,7 +79,7 @@ def _background_of(names: list[str], wanted: str) -> str | None:
     if len(found) > 1:
         raise CheepError(
             f"labels {', '.join(found)}: all of them mean that no target species is there: make them one (split again "
-            "with python src/split_dataset.py, which joins them)"
+            "with cheep split-dataset, which joins them)"
         )
     if found:
         log.warning("label %r is taken as the background", found[0])
@@ -172,7 +172,7 @@ def window_set(manifest: Manifest, cache: FeatureCache, plan: LabelPlan) -> Wind
         row = int(beyond[0])
         raise CheepError(
             f"{values[codes[row]]}: window at {manifest.start_s[row]:g} s starts behind the end of the recording; "
-            "make the manifest again with python src/split_dataset.py"
+            "make the manifest again with cheep split-dataset"
         )
     last = begin + count - config.window_frames
     first = np.minimum(begin + offset, last)

@@ -27,7 +27,7 @@ def quantization_aware(model: Any) -> Any:
     except (RuntimeError, ValueError) as error:
         raise CheepError(
             f"{model.name}: quantization-aware training cannot handle a layer: {str(error).splitlines()[0]}; "
-            "use post-training quantization (python src/convert.py --ptq) or another network"
+            "use post-training quantization (cheep convert --ptq) or another network"
         ) from None
 
 
