@@ -18,6 +18,7 @@ from cheep.datasets.manifest import load_manifest
 from cheep.datasets.sources import recordings_in_folder
 from cheep.errors import CheepError, GateError
 from cheep.job.choose import choose, with_windows
+from cheep.job.pace import Pace, plan_within, seconds_of
 from cheep.job.windows import load_windows
 
 RATE = 16000
@@ -161,6 +162,42 @@ def test_what_the_user_sets_stands_and_the_rest_follows():
     assert "8 kHz: as you set it" in choice.paragraph
 
 
+# -- a given time -----------------------------------------------------------------------------
+
+
+def pace_of(config: TrainConfig) -> Pace:
+    """Seconds an epoch: the large network takes four times what the middle one does."""
+    each = {"sepconv_l": 8.0, "sepconv_m": 2.0, "sepconv_s": 0.5}[config.model]
+    return Pace(each, each)
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "model", "epochs", "teachers", "said"),
+    [
+        (5000, "sepconv_l", 60, True, []),
+        (700, "sepconv_l", 60, False, ["no teachers"]),
+        (245, "sepconv_l", 30, False, ["no teachers", "30 epochs in place of 60"]),
+        (130, "sepconv_m", 60, False, ["no teachers", "sepconv_m in place of sepconv_l"]),
+        (15, "sepconv_s", 20, False, ["no teachers", "sepconv_s in place of sepconv_l", "20 epochs in place of 60"]),
+        (1, "sepconv_s", 3, False, ["no teachers", "sepconv_s in place of sepconv_l", "3 epochs in place of 60"]),
+    ],
+)
+def test_a_given_time_makes_the_plan_smaller(limit_s, model, epochs, teachers, said):
+    config = TrainConfig(model="sepconv_l", teacher_model="sepconv_l", epochs=60)
+    plan, given_up = plan_within(config, limit_s, pace_of)
+    assert (plan.model, plan.epochs, bool(plan.teacher_model), given_up) == (model, epochs, teachers, said)
+    assert plan.warmup_epochs < plan.epochs
+    if limit_s > 10:
+        assert pace_of(plan).seconds(plan) <= limit_s
+
+
+def test_times_as_people_write_them():
+    assert [seconds_of(text) for text in ("90s", "10m", "1.5h", "1h30m")] == [90, 600, 5400, 5400]
+    for wrong in ("10", "m", "0s", "10 minutes", "-5m"):
+        with pytest.raises(CheepError, match="--time"):
+            seconds_of(wrong)
+
+
 # -- the commands -----------------------------------------------------------------------------
 
 
@@ -181,10 +218,15 @@ def test_split_writes_its_choice_into_the_run_and_train_takes_it(high_and_low, t
     assert "of high's energy lies above 4 kHz" in (run / "run.yaml").read_text()
     assert any("high" in sentence for sentence in about.why)
     assert max(load_manifest(run / "dataset.csv").duration_s) == 2.0
-    assert cli.main("train", ["--model", "sepconv_s", "--epochs", "1"]) == 0
+    assert cli.main("train", ["--model", "sepconv_s", "--time", "1s"]) == 0
     training = json.loads((run / "training.json").read_text())
     assert FeatureConfig.parse(training["features"]) == settings.features
     assert training["train"]["model"] == "sepconv_s" and training["train"]["dropout"] == settings.train.dropout
+    said = capsys.readouterr().out
+    assert "3 epochs of sepconv_s: about 0:0" in said and "for --time 0:01: 3 epochs in place of 60" in said
+    kept = load_run_file(run / "run.yaml")
+    assert kept.train.epochs == 3 and kept.data == settings.data
+    assert "3 epochs in place of 60" in (run / "run.yaml").read_text()
 
 
 def test_a_manifest_that_the_features_contradict_is_refused(high_and_low, tmp_path, monkeypatch, capsys):

@@ -20,6 +20,7 @@ from cheep.convert.tflite import qat_to_int8
 from cheep.datasets.demo import make_demo_dataset
 from cheep.errors import CheepError
 from cheep.files import DiskError, write_bytes
+from cheep.job.pace import measure_pace
 from cheep.job.quantize import quantize_aware
 from cheep.job.scores import quantize_windows
 from cheep.job.train import train_network, train_teachers
@@ -103,6 +104,7 @@ def test_same_seed_and_data_give_the_same_bytes(home, trained):
     again = home / "runs" / "two"
     again.mkdir()
     shutil.copy(trained / "dataset.csv", again)
+    assert measure_pace(load_windows(again, FEATURES, TRAIN), TRAIN).student_s > 0  # leaves nothing behind
     train_network(again, FEATURES, TRAIN)
     quantize_aware(again, QAT)
     for name in ("bird_detector.tflite", "bird_detector_int8.tflite", "manifest.json", "training.json"):

@@ -1,9 +1,10 @@
 """Train the float network on a run's windows: model.h5 and bird_detector.tflite.
 
-  cheep train                              the latest run, default settings
+  cheep train                              the latest run, with what split-dataset chose for it
   cheep train --model sepconv_s --epochs 30
   cheep train --config recipes/bird.yaml   a run file: its sections features and train (with augment)
 
+Says before it starts how long it will take; --time 10m makes the plan smaller where that is too long, and says how.
 Needs dataset.csv in the run folder (cheep split-dataset makes it). An interrupted training goes on
 where it stopped when the same command is given again; Ctrl-C keeps the best network so far.
 """
@@ -11,12 +12,21 @@ where it stopped when the same command is given again; Ctrl-C keeps the best net
 from __future__ import annotations
 
 import argparse
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cheep import runs
-from cheep.commands._progress import Progress, epochs, stage
+from cheep.commands._progress import Progress, clock_text, epochs, stage
 from cheep.commands._settings import add_config, add_settings, run_file_of
 from cheep.commands._shared import add_run, metrics_table, note
-from cheep.config import AugmentConfig, FeatureConfig, TrainConfig
+from cheep.config import AugmentConfig, FeatureConfig, RunFile, TrainConfig, load_run_file, save_run_file
+
+if TYPE_CHECKING:
+    from cheep.job.pace import Pace
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_config(parser)
     parser.add_argument("--board", metavar="NAME", help="refuse a network that cannot fit this board")
+    parser.add_argument(
+        "--time",
+        metavar="TIME",
+        help="be done after so long (90s, 10m, 1h): fewer epochs, no teachers, a smaller network",
+    )
     add_settings(parser, TrainConfig, "training", "train")
     add_settings(parser, FeatureConfig, "features", "features")
     add_settings(parser, AugmentConfig, "augmentation", "train.augment")
@@ -31,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, save, print the metrics."""
+    from cheep.job.pace import seconds_of
     from cheep.job.train import train_network
     from cheep.job.windows import plan_of
 
@@ -43,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         from cheep.boards.budget import check_network
 
         check_network(args.board, config, features, plan_of(folder, config))
+    limit_s = seconds_of(args.time) if args.time else None
+    config = _plan(folder, settings, limit_s)
     stage(f"training {config.model} on {folder / runs.DATASET}")
     result, metrics = train_network(
         folder,
@@ -59,3 +77,38 @@ def run(args: argparse.Namespace) -> int:
     print(metrics_table({"float": metrics}))
     print(f"wrote {folder / runs.FLOAT_MODEL} and {folder / runs.FLOAT_TFLITE}\nnext: {runs.QAT_COMMAND}")
     return 130 if result.interrupted else 0
+
+
+def _plan(folder: Path, settings: RunFile, limit_s: float | None) -> TrainConfig:
+    """Say how long the training will take; return the plan that fits ``limit_s``, which the run keeps."""
+    from cheep.datasets.about import read_about
+    from cheep.job.pace import measure_pace, plan_within
+    from cheep.job.windows import load_windows
+
+    begin = time.monotonic()
+    config = settings.train
+    windows = load_windows(folder, settings.features, config, Progress("features"))
+    paces: dict[str, Pace] = {}
+
+    def pace_of(plan: TrainConfig) -> Pace:
+        if plan.model not in paces:
+            paces[plan.model] = measure_pace(windows, plan)
+        return paces[plan.model]
+
+    said: list[str] = []
+    if limit_s is not None:
+        config, said = plan_within(config, limit_s - (time.monotonic() - begin), pace_of)
+    seconds = pace_of(config).seconds(config)
+    teachers = f" and {len(config.teachers)} teachers" if config.teacher_model else ""
+    stage(f"{config.epochs} epochs of {config.model}{teachers}: about {clock_text(seconds)} (measured on a few steps)")
+    if limit_s is not None and seconds > limit_s:
+        log.warning("the smallest plan takes longer than --time: give fewer recordings, or more time")
+    if said:
+        stage(f"for --time {clock_text(limit_s)}: {', '.join(said)}; kept in {folder / runs.RUN_FILE}")
+        about = read_about(folder / runs.DATASET)
+        lines = [*(about.why if about else ()), f"for {clock_text(limit_s)} of training: {', '.join(said)}"]
+        comment = "\n".join(["What was chosen, and why (docs/defaults.md):", *(f"- {line}" for line in lines)])
+        kept = load_run_file(folder / runs.RUN_FILE) if (folder / runs.RUN_FILE).is_file() else settings
+        changed = kept.model_copy(update={"features": settings.features, "train": config})
+        save_run_file(folder / runs.RUN_FILE, changed, comment)
+    return config
