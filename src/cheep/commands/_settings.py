@@ -38,8 +38,10 @@ def add_settings(
             _add(group, option, kind, name, f"{section}.{name}".lstrip("."), off=off)
 
 
-def add_setting(parser: Any, option: str, place: str, kind: type[BaseModel] = RunFile, **more: Any) -> None:
-    """Declare ``option`` for one setting of the run file, such as ``data.windows.window_s``.
+def add_setting(
+    parser: Any, option: str | tuple[str, ...], place: str, kind: type[BaseModel] = RunFile, **more: Any
+) -> None:
+    """Declare ``option`` (or its forms) for one setting of the run file, such as ``data.windows.window_s``.
 
     ``more`` goes to ``add_argument``: a help text or a metavar of its own, or ``off=True`` for an option that switches
     a setting off (``--no-selection``).
@@ -77,7 +79,7 @@ def settings_from(args: argparse.Namespace, kind: type[Settings]) -> Any:
     return kind.parse({item.place: item.value for item in overrides_of(args)}, "options")
 
 
-def _add(parser: Any, option: str, kind: type[BaseModel], name: str, place: str, **more: Any) -> None:
+def _add(parser: Any, option: str | tuple[str, ...], kind: type[BaseModel], name: str, place: str, **more: Any) -> None:
     field = kind.model_fields[name]
     shape = _shape(field.annotation)
     if shape is None:
@@ -95,7 +97,7 @@ def _add(parser: Any, option: str, kind: type[BaseModel], name: str, place: str,
         kwargs |= {"nargs": 0, "const": not off}
     elif shape is tuple:
         kwargs["nargs"] = "+"
-    parser.add_argument(option, **kwargs)
+    parser.add_argument(*((option,) if isinstance(option, str) else option), **kwargs)
 
 
 class _Store(argparse.Action):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cheep.commands._progress import stage
+from cheep.commands._settings import add_settings, overrides_of
 from cheep.commands._shared import table
 from cheep.convert.config import SCHEMES, ConvertConfig
 from cheep.errors import CheepError
@@ -36,6 +37,7 @@ COMPARED: tuple[dict[str, Any], ...] = (
     {"scheme": "int8", "prune_channels": 0.3, "method": "qat"},
     {"scheme": "int8", "prune": 0.5, "cluster": 16, "method": "qat"},
 )
+_SHRINK = ("prune", "prune_channels", "cluster")  # what --compare varies by itself
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,23 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method = parser.add_mutually_exclusive_group()
     method.add_argument("--ptq", action="store_true", help="quantize after training (default)")
     method.add_argument("--qat", action="store_true", help="fine-tune quantization-aware")
-    parser.add_argument(
-        "--prune", type=float, default=0.0, metavar="SPARSITY", help="share of weights to zero, 0..0.99"
-    )
-    parser.add_argument(
-        "--prune-channels", type=float, default=0.0, metavar="FRACTION", help="share of channels to remove"
-    )
-    parser.add_argument("--cluster", type=int, default=0, metavar="N", help="distinct weights per layer")
     parser.add_argument("--compare", action="store_true", help="the usual variants in one table")
     parser.add_argument(
         "--streaming",
         action="store_true",
         help="recurrent network, model.h5 of a run or PyTorch with backbone, cell, head: int8 with its state",
     )
-    parser.add_argument("--epochs", type=int, default=10, help="of each fine-tuning (%(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="of each fine-tuning (%(default)s)")
-    parser.add_argument("--calibration-examples", type=int, default=256, help="(%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
     parser.add_argument("-e", "--export", action="store_true", help="write C array and Python/MicroPython module too")
     parser.add_argument("--plot-results", action="store_true", help="write results.svg: accuracy against bytes")
     parser.add_argument("--measure", action="store_true", help="instructions on the emulated Cortex-M4F")
@@ -88,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--board", metavar="NAME", help="exit 1 if the int8 model does not fit this board")
     parser.add_argument("--trust", action="store_true", help="run Python code that a Keras file carries (Lambda)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    add_settings(parser, ConvertConfig, "conversion", skip=("scheme", "method"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,22 +122,12 @@ def run(args: argparse.Namespace) -> int:
 
 def configurations(args: argparse.Namespace) -> list[ConvertConfig]:
     """Return what the options ask for, checked before anything is read."""
-    common = {
-        "epochs": args.epochs,
-        "learning_rate": args.learning_rate,
-        "seed": args.seed,
-        "calibration_examples": args.calibration_examples,
-    }
+    given = {item.place: item.value for item in overrides_of(args)}
     if args.compare:
-        return [ConvertConfig.parse({**values, **common}, "options") for values in COMPARED]
-    shrink = {
-        "prune": args.prune,
-        "prune_channels": args.prune_channels,
-        "cluster": args.cluster,
-        "method": "qat" if args.qat else "ptq",
-    }
-    schemes = args.quantize or ["int8"]
-    return [ConvertConfig.parse({"scheme": scheme, **shrink, **common}, "options") for scheme in schemes]
+        given = {name: value for name, value in given.items() if name not in _SHRINK}
+        return [ConvertConfig.parse({**values, **given}, "options") for values in COMPARED]
+    given["method"] = "qat" if args.qat else "ptq"
+    return [ConvertConfig.parse({"scheme": scheme, **given}, "options") for scheme in args.quantize or ["int8"]]
 
 
 def print_result(result: dict[str, Any], output: Path) -> None:

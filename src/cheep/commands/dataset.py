@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 from cheep.commands._progress import Progress
+from cheep.commands._settings import add_setting, settings_from
+from cheep.config import VoicesConfig
 from cheep.errors import CheepError, GateError
 
 
@@ -49,10 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     voices = sub.add_parser("voices", help="spoken words from synthetic speakers (espeak-ng, flite)")
     voices.add_argument("words", nargs="+", metavar="WORD", help="a label, and what is said")
     voices.add_argument("-o", "--output", type=Path, required=True, help="folder to fill")
-    voices.add_argument("-n", "--per-word", type=int, default=300, help="times each word is said (%(default)s)")
-    voices.add_argument("--language", default="en", help="as espeak-ng names it (%(default)s)")
-    voices.add_argument("--sample-rate", type=int, default=8000, help="Hz (%(default)s)")
-    voices.add_argument("--seed", type=int, default=1)
+    for options, name in ((("-n", "--per-word"), "per_word"), (("--language",), "language"),
+                          (("--sample-rate",), "sample_rate_hz"), (("--seed",), "seed")):  # fmt: skip
+        add_setting(voices, options, name, VoicesConfig)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -155,18 +156,9 @@ def _teacher(args: argparse.Namespace) -> int:
 
 
 def _voices(args: argparse.Namespace) -> int:
-    from cheep.config import VoicesConfig
     from cheep.datasets.voices import synthesize_words
 
-    config = VoicesConfig.parse(
-        {
-            "per_word": args.per_word,
-            "language": args.language,
-            "sample_rate_hz": args.sample_rate,
-            "seed": args.seed,
-        },
-        "options",
-    )
+    config = settings_from(args, VoicesConfig)
     path = synthesize_words(args.words, args.output, config, Progress("files"))
     print(f"{path}: {len(set(args.words))} word(s), {config.per_word} times each")
     print(f"next: cheep split-dataset FOLDER --train-only {args.output}")

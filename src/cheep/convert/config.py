@@ -30,10 +30,10 @@ class ConvertConfig(Settings):
     prune: float = Field(0.0, ge=0, lt=0.99, description="share of the weights to set to zero")
     cluster: int = Field(0, ge=0, le=256, description="distinct weights per layer, 0: as they are")
     epochs: int = Field(10, ge=1, le=1000, description="fine-tuning after each change of the network")
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-    batch_size: int = Field(64, ge=1, le=4096)
-    calibration_examples: int = Field(256, ge=16, le=100000)
-    seed: int = Field(1, ge=0)
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="of each fine-tuning")
+    batch_size: int = Field(64, ge=1, le=4096, description="examples a step")
+    calibration_examples: int = Field(256, ge=16, le=100000, description="real examples that ranges are of")
+    seed: int = Field(1, ge=0, description="of draws and weights")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
