@@ -20,7 +20,7 @@ from cheep import resources
 from cheep.cli import main
 from cheep.config import load_run_file
 from cheep.errors import CheepError
-from cheep.project import create_project
+from cheep.project import changed_core, create_project
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -191,7 +191,7 @@ def test_the_wheel_makes_the_demo_in_an_empty_folder_and_writes_nothing_into_its
 
 def test_a_project_of_ones_own_builds_its_firmware(installed, demo, tmp_path):
     folder = tmp_path / "Vögel im Wald"
-    assert "cheep split-dataset recordings" in installed.run("cheep new 'Vögel im Wald'", tmp_path)
+    assert "cheep split-dataset --config run.yaml" in installed.run("cheep new 'Vögel im Wald'", tmp_path)
     assert {"README.md", "run.yaml", "recordings", "firmware", ".gitignore"} == {p.name for p in folder.iterdir()}
     shutil.copytree(demo / "runs", folder / "runs", symlinks=True)
     for command in commands_of(folder / "README.md")[3:4]:
@@ -241,6 +241,18 @@ def test_a_project_is_laid_out_in_an_empty_folder_only(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main("new", [str(tmp_path / "empty")]) == 0
     assert load_run_file(tmp_path / "empty" / "run.yaml").data.folder == "recordings"
+
+
+def test_a_core_that_is_not_the_programs_is_named(tmp_path, monkeypatch):
+    assert changed_core() == []
+    create_project(tmp_path / "birds")
+    monkeypatch.chdir(tmp_path / "birds")
+    assert changed_core() == []
+    core = tmp_path / "birds" / "firmware" / "common"
+    (core / "include" / "cheep_ring.h").unlink()
+    with (core / "src" / "cheep_frontend.c").open("a") as stream:
+        stream.write("/* mine */\n")
+    assert changed_core() == ["cheep_frontend.c", "cheep_ring.h"]
 
 
 def test_a_project_that_could_not_be_finished_leaves_nothing(tmp_path, monkeypatch):

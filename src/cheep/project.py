@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cheep.errors import CheepError
 from cheep.files import write_text
-from cheep.resources import PROJECTS, firmware_root, package_file
+from cheep.resources import PROJECTS, firmware_projects, firmware_root, package_file
 
 _MADE = shutil.ignore_patterns("generated", "build", ".pio", "__pycache__", "sdkconfig", "sdkconfig.esp32*")
 FILES = {"README.md": "README.md", "run.yaml": "run.yaml", "gitignore": ".gitignore"}
@@ -44,3 +44,19 @@ def create_project(folder: Path) -> list[Path]:
             folder.rmdir()
         raise
     return sorted(folder.iterdir())
+
+
+def changed_core() -> list[str]:
+    """Return the files of the firmware's C core that are not those of the core that this program computes with.
+
+    None in a checkout. In a project of one's own: after an upgrade of Cheep, or where the user changed them.
+    """
+    ours, theirs = firmware_root() / "common", firmware_projects() / "common"
+    if ours == theirs:
+        return []
+    names = {path.relative_to(root) for root in (ours, theirs) for path in root.glob("*/cheep_*") if path.is_file()}
+    return sorted(name.name for name in names if not _same(ours / name, theirs / name))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()

@@ -25,6 +25,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {path}{'/' if path.is_dir() else ''}")
     print(
         f"next: recordings into {args.folder / 'recordings'}, a folder per species and one named background; then\n"
-        f"      cd {shlex.quote(str(args.folder))} && cheep split-dataset recordings   (then as README.md says)"
+        f"      cd {shlex.quote(str(args.folder))} && cheep split-dataset --config run.yaml   (then as README.md says)"
     )
     return 0

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from cheep.export import load_export
     from cheep.live.serial_port import find_port, open_serial
     from cheep.live.upload import check_generated, find_target, run_platformio, wait_for_boot
+    from cheep.project import changed_core
 
     target = find_target(args.board)
     export = load_export(args.model)
@@ -37,6 +38,11 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"generated files: those of {export.bundle.path} ({export.sha256[:8]}, features 0x{export.features.hash32:08x})"
     )
+    if changed := changed_core():
+        print(
+            f"note: {len(changed)} files of firmware/common differ from the installed Cheep's ({', '.join(changed[:3])}"
+            f"{', ...' if len(changed) > 3 else ''}): a board that computes other columns refuses to start"
+        )
     port = find_port(args.port) if target.serial else None
     if not args.only_check:
         run_platformio(target, port)
