@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 
 import numpy as np
 import pytest
 
-from cheep.boards.host import BootError, HostApplication, render_headers
+from cheep.boards.host import BootError, HostApplication
 from cheep.compiler import compile_bytes
 from cheep.config import DetectorConfig
 from cheep.convert.bundle import write_bundle
 from cheep.export import load_export
 from cheep.features import compute_features, quantize
 from cheep.tflite.model import read_model
+from compiled_application import compiled_application, heard
 
 RATE = 8000
-MODEL = """/* {digest}: the cache of builds looks at this file, and not at what it includes */
-#define CHEEP_BACKEND_COMPILED
-{define}
-#include "model_compiled.c"
-#include "model_callback.h"
-
-void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, cheep_callback_invoke invoke,
-                          cheep_callback_forget forget)
-{{
-    (void)forget;
-    (void)found;
-    (void)arena_bytes;
-    (void)invoke;
-}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -60,32 +45,6 @@ def export_at(tmp_path_factory, small_features, int8_model, recording):
         return load_export(folder)
 
     return make
-
-
-def compiled_application(export, folder, define="", change=None, **options):
-    compiled = compile_bytes(export.bundle.model.data)
-    headers = {**render_headers(export), "model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
-    if change:
-        headers = change(headers)
-    source = folder / "model.c"
-    digest = hashlib.sha256(headers["model_compiled.c"].encode()).hexdigest()
-    source.write_text(MODEL.format(define=define, digest=digest))
-    return HostApplication(export, headers=headers, model_sources=[source], **options)
-
-
-def heard(application, pcm, ring_samples):
-    """Lines without times of stages; the consumer sleeps twice, so that the ring overflows."""
-    application.lines()
-    at, lost, lines = 0, 0, []
-    for n in np.random.default_rng(3).integers(1, 900, 400):
-        block = pcm[at : at + n]
-        lost += len(block) - application.push(block)
-        at += n
-        if not (5.0 < at / RATE < 5.6 or 9.0 < at / RATE < 9.7):
-            application.poll()
-            lines += application.lines()
-    lines += application.finish()
-    return [line for line in lines if '"event"' in line], lost
 
 
 @pytest.mark.parametrize("stride", [8, 6], ids=["fed with columns", "a stride that wants whole windows"])

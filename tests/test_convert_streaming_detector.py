@@ -22,7 +22,7 @@ from cheep.export import load_export
 from cheep.features import compute_features
 from cheep.tflite.model import read_model
 from cheep.tflite.state import tflm_scorer
-from test_app_columns import compiled_application, heard
+from compiled_application import compiled_application, heard
 
 RATE = 8000
 FEATURES = FeatureConfig(window_frames=39)
