@@ -118,6 +118,7 @@ def example_run() -> RunResults:
         pictures=(("a picture made elsewhere", _png()),),
         tables=(("Folds", ("fold", "accuracy"), (("1", "91.2 %"), ("2", "88.0 %"))),),
         limits=("Trained on 1.7 hours.",),
+        choices=("16 kHz: 80% of <wren>'s energy lies above 4 kHz", "windows of 2 s: long calls"),
         settings={"features": {"sample_rate_hz": 8000, "n_mels": 40}},
         reproduce=("cheep split-dataset --input birds", "cheep train", "cheep train-qat"),
         next_command="cheep calibrate --max-false-alarms 0.5/h --recordings field/",

@@ -113,6 +113,9 @@ def test_json_and_markdown_hold_the_same_content(report):
         assert line in text
     figures = "0.990 | 0.980 | 15,832 | 30,244 | 9,112 | 23,900 | 1,003,121 |"
     assert f"| int8 | 95.1 % | 89.3–97.9 | 91.0 % | 88.4–93.1 | {figures}" in text
+    assert values["choices"] == list(example_run().choices)
+    assert "What was chosen for these recordings, and why:\n\n- 16 kHz: 80% of <wren>" in text
+    assert "80% of &lt;wren&gt;&#39;s energy lies above 4 kHz</li>" in report[0].read_text()
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):  # every table is rectangular
         assert len({line.count("|") - line.count("\\|") for line in block.splitlines()}) == 1, block
 

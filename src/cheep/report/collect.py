@@ -12,6 +12,7 @@ import numpy as np
 from cheep import __version__, runs
 from cheep.audio import iter_audio
 from cheep.config import FeatureConfig, TrainConfig
+from cheep.datasets.about import read_about
 from cheep.datasets.manifest import Manifest
 from cheep.device.engine import Engine
 from cheep.errors import CheepError
@@ -48,6 +49,7 @@ def results_of_run(
         variants=_variants(evaluation),
         test=test,
         data=_data(windows.manifest, manifest),
+        choices=about.why if (about := read_about(run / runs.DATASET)) else (),
         histories=(
             _history("float training", training["history"], training["best_epoch"]),
             _history("quantization-aware fine-tuning", evaluation["history_qat"], evaluation["best_epoch_qat"]),

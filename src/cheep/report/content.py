@@ -138,6 +138,7 @@ def to_dict(run: RunResults) -> dict[str, Any]:
     """Return the report's content as JSON-able values (no pictures, no sound)."""
     content = test_content(run)
     out: dict[str, Any] = {
+        **({"choices": list(run.choices)} if run.choices else {}),
         "title": run.title,
         "labels": list(run.labels),
         "summary": list(run.summary),

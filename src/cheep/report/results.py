@@ -193,6 +193,7 @@ class RunResults:
     tables: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]], ...] = ()  # caption, head, rows
     intended_use: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()  # what split chose for these recordings, and why
     settings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     reproduce: tuple[str, ...] = ()
     next_command: str = ""
