@@ -104,7 +104,7 @@ def test_the_lowest_rate_that_carries_every_target(above, rate):
 
 @pytest.mark.parametrize(("call_s", "recording_s", "window_s"), [(0.7, 5, 1), (0.8, 5, 2), (3, 5, 2), (3, 1.9, 1)])
 def test_long_calls_ask_for_longer_windows(call_s, recording_s, window_s):
-    choice = choose([facts_of("a", call_s=call_s, recording_s=recording_s), BACKGROUND], {})
+    choice = choose([facts_of("a", call_s=call_s, recording_s=recording_s), facts_of("b"), BACKGROUND], {})
     assert choice.window_s == window_s
     assert choice.features.window_s == pytest.approx(window_s, rel=0.02)
     assert choice.train.augment.shift_frames == round(window_s / 4 / choice.features.hop_s)
@@ -113,11 +113,20 @@ def test_long_calls_ask_for_longer_windows(call_s, recording_s, window_s):
 def test_pcen_where_targets_rise_and_levels_where_one_is_steady():
     rising = [facts_of("a"), facts_of("b"), BACKGROUND]
     assert choose(rising, {}).features.compression == "pcen"
+    assert not choose(rising, {}).train.teacher_model
     steady = choose([*rising, facts_of("rain", rise_db=9.0)], {})
     assert steady.features.compression == "db" and "rain rises only 9 dB" in steady.paragraph
     assert steady.train.augment.tilt_db < 2 < choose(rising, {}).train.augment.tilt_db
     short = choose([facts_of("a", recording_s=1.5), facts_of("b"), BACKGROUND], {})
     assert short.features.compression == "db" and "no time to settle" in short.paragraph
+
+
+def test_one_target_alone_has_teachers_unless_it_is_steady_or_the_user_chose():
+    alone = choose([facts_of("a"), BACKGROUND], {})
+    assert alone.features.compression == "db" and alone.train.teachers == ("db", "pcen")
+    assert alone.train.teacher_model == "sepconv_l" and "two teachers" in alone.paragraph
+    assert not choose([facts_of("a", rise_db=12.0), BACKGROUND], {}).train.teacher_model
+    assert not choose([facts_of("a"), BACKGROUND], {"train": {"model": "sepconv_m"}}).train.teacher_model
 
 
 def test_words_that_were_cut_out():

@@ -46,8 +46,13 @@ PCEN = {"compression": "pcen", "pcen_eps": 1e-8}  # below the noise of quiet rec
 #: Networks from the best to the smallest.
 NETWORKS = ("sepconv_l", "sepconv_m", "sepconv_s")
 WORD_NETWORK = "sepconv_time"
+TAUGHT = {
+    "dropout": 0.1, "label_smoothing": 0.0, "teacher_model": NETWORKS[0], "teachers": ("db", "pcen"),
+    "teacher_epochs": 40, "teacher_weight": 0.9,
+}  # fmt: skip
 QAT = {"epochs": 6, "learning_rate": 5e-5}  # further from the averaged weights costs accuracy
 RISING_AUGMENT = {"gain_db": 10.0, "tilt_db": 8.0, "mixup_alpha": 0.3}
+TAUGHT_AUGMENT = {"gain_db": 10.0, "tilt_db": 8.0, "mix_probability": 0.5, "mix_snr_db": (-5.0, 20.0)}
 STEADY_AUGMENT = {"gain_db": 3.0, "tilt_db": 1.0, "mixup_alpha": 0.3}  # the spectrum's slope tells rain from engines
 WORD_AUGMENT = {
     "gain_db": 8.0, "tilt_db": 12.0, "frequency_warp": 0.15, "local_frequency_warp": 0.1, "time_warp": 0.2,
@@ -116,6 +121,17 @@ class _Asked:
     @property
     def steadiest(self) -> LabelFacts:
         return min(self.targets, key=lambda item: item.rise_db)
+
+    @property
+    def taught(self) -> bool:
+        """One target that rises over its recordings is told from background: two teachers serve it."""
+        alone = len(self.targets) == 1 and any(item.background for item in self.facts)
+        free = self.value("train", "model") is None and self.value("features", "compression") is None
+        return alone and free and not self.words and self.steadiest.rise_db >= STEADY_RISE_DB
+
+    def shift_frames(self, window_s: float, features: FeatureConfig) -> int:
+        """How far the start of an example moves in training, columns."""
+        return 8 if self.taught else round(window_s / 4 / features.hop_s)
 
     def value(self, section: str, name: str) -> Any:
         return self.given.get(section, {}).get(name)
@@ -262,6 +278,8 @@ def _compression(asked: _Asked, window_s: float) -> tuple[dict[str, Any], Reason
     if steady.rise_db < STEADY_RISE_DB:
         why = f"{steady.label} rises only {steady.rise_db:.0f} dB over its recordings: PCEN would take part of it away"
         return {}, Reason("levels", why)
+    if asked.taught:
+        return {}, Reason("levels", "a teacher on PCEN says what can be learned from it")
     if shortest.recording_s < window_s + PCEN_ROOM_S:
         why = f"{shortest.label}'s recordings ({shortest.recording_s:.1f} s) leave PCEN no time to settle"
         return {}, Reason("levels", why)
@@ -275,8 +293,11 @@ def _network(asked: _Asked) -> tuple[dict[str, Any], Reason]:
         return {}, Reason(given, "as you set it")
     if asked.words:
         return {"model": WORD_NETWORK, "hears": "peak", "dropout": 0.3}, Reason(WORD_NETWORK, "made for words")
+    if asked.taught:
+        why = "one target alone is told from all other sounds: a teacher on levels and one on PCEN err in different places"
+        return {"model": NETWORKS[0], **TAUGHT}, Reason(f"{NETWORKS[0]}, two teachers", why)
     return {"model": NETWORKS[0], "dropout": 0.3}, Reason(
-        f"{NETWORKS[0]}, no teachers", "the most accurate of the small networks; teachers gained nothing measurable"
+        f"{NETWORKS[0]}, no teachers", "the most accurate of the small networks"
     )
 
 
@@ -289,6 +310,8 @@ def _augment(asked: _Asked) -> tuple[dict[str, Any], Reason]:
         return dict(STEADY_AUGMENT), Reason("little change of level and colour in training", why)
     spread = max(item.spread_db for item in asked.targets)
     why = f"recordings differ by {spread:.0f} dB (deviation of their levels)"
+    if asked.taught:
+        return dict(TAUGHT_AUGMENT), Reason("background mixed into half of the examples", why)
     return dict(RISING_AUGMENT), Reason("much change of level and colour in training", why)
 
 
@@ -324,7 +347,7 @@ def _settings(
 ) -> Choice:
     """Put what the user has set over what was chosen, and check both together."""
     features = FeatureConfig.parse({**sound, **asked.given.get("features", {})}, "features")
-    shift = {"shift_frames": round(window_s / 4 / features.hop_s)}
+    shift = {"shift_frames": asked.shift_frames(window_s, features)}
     said = dict(asked.given.get("train", {}))
     changes = {**shift, **augment, **said.pop("augment", {})}
     return Choice(
@@ -372,7 +395,7 @@ def _ever_smaller(asked: _Asked, choice: Choice) -> Iterator[Choice]:
                     features = FeatureConfig.parse({**sound, **asked.given.get("features", {})}, "features")
                 except CheepError:  # what the user has set does not go with this rate
                     continue
-                shift = {"shift_frames": round(window_s / 4 / features.hop_s)}
+                shift = {"shift_frames": asked.shift_frames(window_s, features)}
                 if "shift_frames" not in asked.given.get("train", {}).get("augment", {}):
                     train = train.model_copy(update={"augment": train.augment.model_copy(update=shift)})
                 key = (features.to_json(), network)
