@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cheep import cli
-from cheep.audio import float_to_int16, write_wav
+from cheep.audio import float_to_int16, probe, write_wav
 from cheep.boards.data import find_board
 from cheep.config import FeatureConfig, TrainConfig, load_run_file
 from cheep.datasets.about import read_about
@@ -271,6 +271,22 @@ def test_options_and_run_files_override_the_choice(high_and_low, tmp_path, monke
     assert "--sample-rate 16000: " in capsys.readouterr().err
     assert split(high_and_low, "--seconds-of-audio-per-day", 3600) == 2
     assert "needs --board" in capsys.readouterr().err
+
+
+def test_what_is_made_of_a_run_keeps_its_choice(high_and_low, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    assert split(high_and_low, "--run", "one") == 0
+    old, new = tmp_path / "runs" / "one", tmp_path / "runs" / "more"
+    assert cli.main("augment", ["--run", str(old), "--output", str(new)]) == 0
+    assert read_about(new / "dataset.csv") == read_about(old / "dataset.csv")
+    assert load_run_file(new / "run.yaml") == load_run_file(old / "run.yaml")
+    copies = list((new / "augmented").glob("*.wav"))
+    assert copies and {probe(path).sample_rate_hz for path in copies} == {16000}
+    capsys.readouterr()
+    assert cli.main("dataset", ["inspect", str(old / "dataset.csv")]) == 0
+    assert "use --sample-rate" not in capsys.readouterr().out  # 6 kHz fit into 16 kHz
+    assert cli.main("dataset", ["inspect", str(old / "dataset.csv"), "--sample-rate", "8000"]) == 0
+    assert "high: 100 % of the energy is above 4 kHz" in capsys.readouterr().out
 
 
 def test_a_manifest_split_again_keeps_its_windows(high_and_low, tmp_path, monkeypatch, capsys):

@@ -14,7 +14,7 @@ from pathlib import Path
 from cheep.commands._progress import Progress
 from cheep.commands._shared import add_run, note
 from cheep.errors import CheepError
-from cheep.files import needed
+from cheep.files import needed, write_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new run folder")
     parser.add_argument("--copies", type=int, default=1, help="per training recording (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
-    parser.add_argument("--rate", type=int, default=8000, metavar="HZ", help="of the copies (%(default)s)")
+    parser.add_argument("--rate", type=int, metavar="HZ", help="of the copies (default: the run's)")
     parser.add_argument("--mic", type=Path, action="append", default=[], metavar="JSON", help="profile; may repeat")
     for name in ("response", "distance", "mix"):
         parser.add_argument(f"--{name}", type=float, metavar="P", help=f"probability of {name}, 0..1")
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the copies and the new ``dataset.csv``."""
     from cheep import runs
     from cheep.audio.augment import WaveformAugment
+    from cheep.datasets.about import carry_about, rate_of
     from cheep.datasets.manifest import load_manifest
     from cheep.live.probe import read_profile
     from cheep.training.copies import add_copies
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     result = add_copies(
         manifest,
         args.output / "augmented",
-        args.rate,
+        rate_of(run_folder / runs.DATASET, args.rate),
         settings,
         args.copies,
         args.seed,
@@ -59,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
         Progress("recordings"),
     )
     result.write(args.output / runs.DATASET)
+    carry_about(run_folder / runs.DATASET, args.output / runs.DATASET)
+    if (run_folder / runs.RUN_FILE).is_file():  # the new run is trained as the old one
+        write_bytes(args.output / runs.RUN_FILE, (run_folder / runs.RUN_FILE).read_bytes())
     note(args, args.output, "augment", before=run_folder)
     print(f"{args.output / runs.DATASET}: {len(result)} windows, {len(result) - len(manifest)} of them augmented")
     print(f"next: cheep train --run {args.output}")

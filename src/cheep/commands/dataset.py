@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument("manifest", type=Path, nargs="?", help="default: dataset.csv of the latest run")
     inspect.add_argument("--listen", type=int, default=2000, help="audio files to open, 0: none (%(default)s)")
     inspect.add_argument("--html", type=Path, help="write a page, too")
-    inspect.add_argument("--sample-rate", type=int, default=8000, help="of the detector to be, Hz (%(default)s)")
+    inspect.add_argument(
+        "--sample-rate", type=int, help="of the detector to be, Hz (default: the manifest's, else 8000)"
+    )
     inspect.add_argument("--jobs", type=int)
     sample = sub.add_parser("sample", help="some examples of each label")
     sample.add_argument("manifest", type=Path)
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     teacher.add_argument("--drop", type=float, default=0.05, help="largest share of each label to drop (%(default)s)")
     teacher.add_argument("--below", type=float, default=0.2, help="plausibility that counts as doubtful (%(default)s)")
     teacher.add_argument("--keep", type=Path, help="text file of the numbers to keep, as the page gives it")
-    teacher.add_argument("--sample-rate", type=int, default=8000)
+    teacher.add_argument("--sample-rate", type=int, help="Hz (default: the manifest's, else 8000)")
     teacher.add_argument("--seed", type=int, default=1)
     teacher.add_argument("--jobs", type=int)
     voices = sub.add_parser("voices", help="spoken words from synthetic speakers (espeak-ng, flite)")
@@ -71,6 +73,7 @@ def _manifest_path(given: Path | None) -> Path:
 
 
 def _inspect(args: argparse.Namespace) -> int:
+    from cheep.datasets.about import rate_of
     from cheep.datasets.inspect import inspect_manifest
     from cheep.datasets.inspect_report import inspection_html, inspection_text
     from cheep.datasets.manifest import load_manifest
@@ -78,7 +81,11 @@ def _inspect(args: argparse.Namespace) -> int:
 
     path = _manifest_path(args.manifest)
     found = inspect_manifest(
-        load_manifest(path), args.listen, progress=Progress("files"), jobs=args.jobs, sample_rate_hz=args.sample_rate
+        load_manifest(path),
+        args.listen,
+        progress=Progress("files"),
+        jobs=args.jobs,
+        sample_rate_hz=rate_of(path, args.sample_rate),
     )
     print(inspection_text(found), end="")
     if args.html:
@@ -90,11 +97,13 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _sample(args: argparse.Namespace) -> int:
+    from cheep.datasets.about import carry_about
     from cheep.datasets.inspect import sample_manifest
     from cheep.datasets.manifest import load_manifest
 
     result = sample_manifest(load_manifest(args.manifest), args.per_label, args.seed)
     result.write(args.output)
+    carry_about(args.manifest, args.output)
     print(f"{args.output}: {len(result)} examples")
     return 0
 
@@ -131,23 +140,26 @@ def _card(args: argparse.Namespace) -> int:
 
 
 def _teacher(args: argparse.Namespace) -> int:
+    from cheep.datasets.about import carry_about, rate_of
     from cheep.datasets.contact_sheet import contact_sheet
     from cheep.datasets.manifest import load_manifest
     from cheep.datasets.teacher import TeacherConfig, read_kept, teach
     from cheep.files import write_text
 
     path = _manifest_path(args.manifest)
+    rate = rate_of(path, args.sample_rate)
     config = TeacherConfig.parse(
-        {"drop": args.drop, "below": args.below, "seed": args.seed, "sample_rate_hz": args.sample_rate}, "options"
+        {"drop": args.drop, "below": args.below, "seed": args.seed, "sample_rate_hz": rate}, "options"
     )
     manifest = load_manifest(path)
     result = teach(manifest, config, Progress("files"), args.jobs)
     kept = read_kept(args.keep, len(manifest)) if args.keep else frozenset()
     dropped = [row for row in result.doubtful if row not in kept]
     page = args.page or path.with_name("contact_sheet.html")
-    write_text(page, contact_sheet(manifest, result, args.sample_rate, kept))
+    write_text(page, contact_sheet(manifest, result, rate, kept))
     output = args.output or path.with_name(path.stem + ".taught.csv")
     result.without(manifest, dropped).write(output)
+    carry_about(path, output)
     print(f"cross-validated accuracy of the teacher: {result.accuracy:.3f} over {len(set(result.fold.tolist()))} folds")
     for label, (count, total) in result.counts(manifest, dropped).items():
         print(f"  {label}: {count} of {total} training windows dropped")

@@ -49,6 +49,19 @@ def read_about(manifest: Path) -> ManifestAbout | None:
     return ManifestAbout.parse(read_json(path, "cheep split-dataset"), str(path))
 
 
+def carry_about(manifest: Path, made: Path) -> None:
+    """Say of a manifest that was made from another one's rows what is known of that one."""
+    about = read_about(manifest)
+    if about is not None:
+        write_about(made, about)
+
+
+def rate_of(manifest: Path, given: int | None) -> int:
+    """Return the rate that a manifest was cut for, Hz, unless another one is given; 8000 where nothing is known."""
+    about = read_about(manifest)
+    return given or (about.sample_rate_hz if about is not None else 8000)
+
+
 def refuse_contradiction(path: Path, manifest: Manifest, features: FeatureConfig) -> None:
     """Refuse features that do not fit the windows of the manifest at ``path``.
 

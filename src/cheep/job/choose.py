@@ -294,7 +294,7 @@ def _network(asked: _Asked) -> tuple[dict[str, Any], Reason]:
     if asked.words:
         return {"model": WORD_NETWORK, "hears": "peak", "dropout": 0.3}, Reason(WORD_NETWORK, "made for words")
     if asked.taught:
-        why = "one target alone is told from all other sounds: a teacher on levels and one on PCEN err in different places"
+        why = "one target alone against all other sounds: a teacher on levels and one on PCEN err in different places"
         return {"model": NETWORKS[0], **TAUGHT}, Reason(f"{NETWORKS[0]}, two teachers", why)
     return {"model": NETWORKS[0], "dropout": 0.3}, Reason(
         f"{NETWORKS[0]}, no teachers", "the most accurate of the small networks"

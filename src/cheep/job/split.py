@@ -97,17 +97,21 @@ def write_examples(examples: Examples, output: Path, config: DataConfig, why: Se
         examples.left_out.write(output.with_name(output.stem + ".left_out.csv"))
     if examples.calibration is not None:
         examples.calibration.write(output.with_name(runs.CALIBRATION))
-    about = ManifestAbout(
+    write_about(output, about_examples(examples.manifest, config, why))
+    return digest
+
+
+def about_examples(manifest: Manifest, config: DataConfig, why: Sequence[str] = ()) -> ManifestAbout:
+    """Return what lies beside a manifest that was cut with ``config``."""
+    return ManifestAbout(
         sample_rate_hz=config.sample_rate_hz,
         window_s=config.windows.window_s,
         hop_s=config.windows.hop_s,
         group_by=config.group_by,
         background=config.windows.background,
-        labels=tuple(examples.manifest.labels),
+        labels=tuple(manifest.labels),
         why=tuple(why),
     )
-    write_about(output, about)
-    return digest
 
 
 def is_manifest(config: DataConfig) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from cheep import runs
 from cheep.config import DetectorConfig, FeatureConfig, RunFile, TrainConfig
+from cheep.datasets.about import refuse_contradiction, write_about
 from cheep.datasets.gather import gather
 from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.datasets.split import fold_splits
@@ -24,7 +25,7 @@ from cheep.features.digests import sha256_of
 from cheep.files import needed, read_json, write_bytes, write_json
 from cheep.job.quantize import FLOAT_IO_TFLITE, quantize_run
 from cheep.job.scores import int8_scores, keras_scores
-from cheep.job.split import is_manifest, make_examples
+from cheep.job.split import about_examples, is_manifest, make_examples
 from cheep.job.train import train_network
 from cheep.job.windows import load_windows, plan_of
 from cheep.models.saved import load_keras
@@ -75,6 +76,8 @@ def data_step(context: Context) -> None:
     """Make the examples; ``dataset.csv`` of the run refers to the recordings, or to what was made of them."""
     config = context.config
     listed = None if is_manifest(config.data) else gather(config.data)
+    if listed is None:
+        refuse_contradiction(Path(config.data.csv), load_manifest(config.data.csv), config.features)
     inputs: dict[str, Any] = {
         "data": config.data.to_dict(),
         "voices": config.voices.to_dict() if config.voices else None,
@@ -103,6 +106,7 @@ def data_step(context: Context) -> None:
 def use_examples(context: Context, manifest: Manifest) -> None:
     """Make ``manifest`` the examples of the run."""
     manifest.write(context.run / runs.DATASET)
+    write_about(context.run / runs.DATASET, about_examples(manifest, context.config.data))
     _share_features(context)
 
 
