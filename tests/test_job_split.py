@@ -132,3 +132,11 @@ def test_a_recipe_says_how_to_split_and_one_split_is_drawn(birds, tmp_path, caps
     assert main("split-dataset", [str(birds), "--config", str(recipe), "--labels", "a", "c", "-o", str(out)]) == 2
     assert "label 'c': not in" in capsys.readouterr().err
     assert load_run_file(recipe).data.split.fold_count == 3
+
+
+def test_a_label_of_another_set_must_be_one_of_the_data_sets(birds, tmp_path):
+    for name, place in (("train_only", "--train-only"), ("test", "data.test")):
+        other = folder_of(tmp_path / name, labels=("c",), count=1)
+        more = {"train_only": (str(other),)} if name == "train_only" else {"test": SourceConfig(folder=str(other))}
+        with pytest.raises(CheepError, match=rf"label 'c' \({place}\) is none of the data set's: a, b"):
+            make_examples(config_of(birds, **more), tmp_path / "made")

@@ -47,19 +47,32 @@ def gather(config: DataConfig) -> Gathered:
     found = _for_targets(config, found)
     for folder in config.noise:
         found += recordings_in_noise_folder(folder, config.windows.background)
-    for folder in config.train_only:
-        found += _in_split(recordings_in_folder(folder, config.labels), "train")
-    for name, source in (("val", config.validation), ("test", config.test)):
-        if source.folder or source.csv:
-            found += _in_split(_labelled(config, _of_source(config, source), rng), name)
     if config.split.folds:
-        found = [item for item in found if item.fold in config.split.folds or item.split]
+        found = [item for item in found if item.fold in config.split.folds]
     if not found:
         raise CheepError(f"data: no recordings are left (labels, folds {', '.join(config.split.folds)})")
+    others: list[Recording] = []
+    for folder in config.train_only:
+        others += _in_split(recordings_in_folder(folder, config.labels), "train")
+    for name, source in (("val", config.validation), ("test", config.test)):
+        if source.folder or source.csv:
+            others += _in_split(_labelled(config, _of_source(config, source), rng), name)
     calibration: list[Recording] = []
     if config.calibration.folder or config.calibration.csv:
         calibration = _in_split(_labelled(config, _of_source(config, config.calibration), rng), "train")
-    found = settled_labels(found, config.windows, config.multi_label)
+    settled = settled_labels([*found, *others], config.windows, config.multi_label)
+    found, others = settled[: len(found)], settled[len(found) :]
+    labels = sorted({item.label for item in found})
+    for item in others:
+        if item.label not in labels:
+            where = (
+                "--train-only" if item.split == "train" else "data.validation" if item.split == "val" else "data.test"
+            )
+            raise CheepError(
+                f"{item.path}: label {item.label!r} ({where}) is none of the data set's: {', '.join(labels)}"
+                f"{nearest_name(item.label, labels)}"
+            )
+    found += others
     boxes: dict[Path, list[Box]] = {}
     if config.annotations:
         audio = sorted({recording.path for recording in found})
