@@ -1,5 +1,6 @@
 """The xeno-canto client against a real HTTP server on loopback, with faults injected."""
 
+import argparse
 import csv
 import hashlib
 import json
@@ -19,9 +20,10 @@ import soundfile
 
 import xeno_canto_server
 from cheep import cli
+from cheep.commands import download_dataset
 from cheep.datasets import xeno_canto as xc
 from cheep.datasets.bands import share_above
-from cheep.datasets.download import STATE, choose, csv_text
+from cheep.datasets.download import STATE, DownloadConfig, choose, csv_text
 from cheep.datasets.web import Fetcher, Permanent, Politeness, Transient
 from cheep.errors import CheepError
 from xeno_canto_server import FAULTS, KEY, Server, audio
@@ -31,7 +33,7 @@ def download(server, folder, *more, key=KEY, monkeypatch=None):
     os.environ["XENO_CANTO_API_KEY"] = key
     try:
         arguments = ["--server", server.url, "--interval", "0", "--timeout", "5", "--group", "birds", "-o", str(folder)]
-        return cli.main("download-dataset", [*arguments, "--per-page", "50", *more])
+        return cli.main("download-dataset", [*arguments, "--per-page", "50", "--sample-rate", "8000", *more])
     finally:
         del os.environ["XENO_CANTO_API_KEY"]
 
@@ -415,6 +417,12 @@ def test_a_limit_takes_the_best_of_many_recordists():
     chosen = choose(rows, 5)
     assert len(chosen) == 5 and len({row.recordist for row in chosen}) == 5
     assert {row.recordist for row in chosen} >= {"p8", "p9", "p10", "p11"}
+
+
+def test_recordings_keep_what_a_detector_may_need():
+    parser = argparse.ArgumentParser()
+    download_dataset.add_arguments(parser)
+    assert parser.parse_args([]).sample_rate == DownloadConfig().sample_rate_hz == 16000
 
 
 def test_energy_above_half_the_rate():

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-recordings", type=int, default=0, help="per species: best quality, recordists in turn (default: all)")
     form = parser.add_argument_group("form")
     add = form.add_argument
-    add("--sample-rate", type=int, default=8000, help="Hz (%(default)s)")
+    add("--sample-rate", type=int, default=16000, help="Hz (%(default)s); split chooses the detector's")
     add("--channels", type=int, default=1, choices=(1, 2))
     add("--format", choices=("flac", "wav"), default="flac")
     add("--keep-originals", action="store_true", help="keep the downloaded files in originals/")

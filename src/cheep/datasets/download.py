@@ -55,7 +55,7 @@ _FACTS = frozenset({"length_s", "original_rate_hz", "original_sha256", "sha256",
 class DownloadConfig(Settings):
     """What is kept of a recording, and how many are fetched side by side."""
 
-    sample_rate_hz: int = Field(8000, ge=2000, le=96000)
+    sample_rate_hz: int = Field(16000, ge=2000, le=96000)  # what is thrown away here no choice brings back
     channels: int = Field(1, ge=1, le=2, description="1: mono; 2: the channels of the original")
     container: str = Field("flac", pattern="^(flac|wav)$")
     keep_originals: bool = False
