@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from cheep.commands._progress import Progress
 from cheep.commands._settings import add_config, add_setting, overrides_of, pairs_of
-from cheep.commands._shared import balance_table, note
+from cheep.commands._shared import balance_table, note, table
 from cheep.config import DataConfig, RunFile, load_run_file, save_run_file
 from cheep.config.reader import read_source, with_full_names
 from cheep.errors import CheepError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cheep.datasets.facts import LabelFacts
     from cheep.datasets.gather import Gathered
     from cheep.datasets.manifest import Manifest
     from cheep.job.choose import Choice
@@ -200,8 +203,18 @@ def _choose(args: argparse.Namespace, given: dict, config: DataConfig, gathered:
     board = find_board(args.board) if args.board else None
     recordings = [item for item in gathered.recordings if item.split != "train"]  # none that is borrowed or synthetic
     facts = gather_facts(recordings, config.windows.is_background, gathered.boxes, Progress("listening"))
+    print(_facts_table(facts))
     given = {**given, "train": {**given["train"], "background": config.windows.background}}
     return choose(facts, given, board, args.seconds_of_audio_per_day)
+
+
+def _facts_table(facts: Sequence[LabelFacts]) -> str:
+    rows = [["heard", "files", "groups", "about h", "above 4 kHz", "above 8 kHz", "calls, s", "rise, dB", "dBFS"]]
+    for item in facts:
+        above = [f"{item.above[limit]:.0%}" if limit in item.above else "-" for limit in (4000, 8000)]
+        numbers = [f"{item.call_s:.1f}", f"{item.rise_db:.0f}", f"{item.level_dbfs:.0f}"]
+        rows.append([item.label, str(item.recordings), str(item.groups), f"{item.hours:.2f}", *above, *numbers])
+    return table(rows) + "\n"
 
 
 def _only_data_set() -> Path:
