@@ -90,11 +90,11 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_what_is_not_python_and_nothing_that_was_made(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    command = ["git", "ls-files", "-z", "src/cheep", "firmware"]
+    command = ["git", "ls-files", "-z", "src/cheep", "firmware", "recipes"]
     tracked = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if tracked.returncode == 0:
         files = [name for name in tracked.stdout.decode().split("\0") if (ROOT / name).is_file()]
-        expected = {re.sub("^src/", "", re.sub("^firmware/", "cheep/firmware/", name)) for name in files}
+        expected = {re.sub("^src/", "", re.sub("^(firmware|recipes)/", r"cheep/\1/", name)) for name in files}
         held = {name for name in names if not name.startswith("cheep-")}
         assert expected <= held
         assert not {name for name in held if "/generated/" in name or "/build/" in name or ".pio" in name}
@@ -102,6 +102,7 @@ def test_the_wheel_holds_what_is_not_python_and_nothing_that_was_made(wheel):
         "cheep/firmware/common/src/cheep_frontend.c",
         "cheep/firmware/audiomoth/audiomoth.ld",
         "cheep/firmware/esp32/sdkconfig.defaults",
+        "cheep/recipes/own_birds.yaml",
         "cheep/compiler/kernels.c",
         "cheep/report/templates/report.html.j2",
         "cheep/web/page/index.html",
@@ -192,7 +193,8 @@ def test_the_wheel_makes_the_demo_in_an_empty_folder_and_writes_nothing_into_its
 def test_a_project_of_ones_own_builds_its_firmware(installed, demo, tmp_path):
     folder = tmp_path / "Vögel im Wald"
     assert "cheep split-dataset --config run.yaml" in installed.run("cheep new 'Vögel im Wald'", tmp_path)
-    assert {"README.md", "run.yaml", "recordings", "firmware", ".gitignore"} == {p.name for p in folder.iterdir()}
+    laid_out = {path.name for path in folder.iterdir()}
+    assert laid_out == {"README.md", "run.yaml", "recipes", "recordings", "firmware", ".gitignore"}
     shutil.copytree(demo / "runs", folder / "runs", symlinks=True)
     for command in commands_of(folder / "README.md")[3:4]:
         installed.run(command, folder)

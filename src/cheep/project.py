@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cheep.errors import CheepError
 from cheep.files import write_text
-from cheep.resources import PROJECTS, firmware_projects, firmware_root, package_file
+from cheep.resources import PROJECTS, firmware_projects, firmware_root, package_file, recipes_folder
 
 _MADE = shutil.ignore_patterns("generated", "build", ".pio", "__pycache__", "sdkconfig", "sdkconfig.esp32*")
 FILES = {"README.md": "README.md", "run.yaml": "run.yaml", "gitignore": ".gitignore"}
@@ -34,6 +34,7 @@ def create_project(folder: Path) -> list[Path]:
         (folder / "recordings").mkdir()
         for name in PROJECTS:
             shutil.copytree(firmware_root() / name, folder / "firmware" / name, ignore=_MADE)
+        shutil.copytree(recipes_folder(), folder / "recipes", ignore=_MADE)
         for source, name in FILES.items():
             text = package_file("templates", "project", source).read_text(encoding="utf-8")
             write_text(folder / name, text.replace("{name}", folder.resolve().name))

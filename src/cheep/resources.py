@@ -1,4 +1,4 @@
-"""The one place that finds what is not Python: C core, firmware projects, templates, page.
+"""The one place that finds what is not Python: C core, firmware projects, recipes, templates, page.
 
 In a checkout the firmware lies beside ``src``, in an installed package inside it; nothing but a checkout's generated
 headers is written there. What a build makes goes to the user's cache or to a project of the user's own: the current
@@ -40,6 +40,12 @@ def firmware_root() -> Path:
             "(install Cheep again, or set CHEEP_FIRMWARE to the firmware folder of a checkout)"
         )
     return root
+
+
+def recipes_folder() -> Path:
+    """Return the folder of run files to start from."""
+    beside = _PACKAGE / "recipes"
+    return beside if beside.is_dir() else _PACKAGE.parents[1] / "recipes"
 
 
 def include_dir() -> Path:
