@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from cheep.audio import int16_to_float, read_audio, write_wav
 from cheep.config import ClipConfig
 from cheep.datasets.sources import Recording
 from cheep.errors import CheepError
+from cheep.parallel import map_each
 
 
 def prepare_clips(
@@ -30,16 +32,20 @@ def prepare_clips(
         A recording is a marked stretch of a file: clips are prepared whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    out = []
+    tasks = []
     for number, item in enumerate(recordings):
         if item.strong:
             raise CheepError(f"{item.path}: a marked stretch; data.clips prepares whole files: leave it out")
-        path = folder / f"{number:05d}-{re.sub('[^A-Za-z0-9._-]', '_', item.path.stem)}.wav"
-        write_wav(path, prepared(read_audio(item.path, sample_rate_hz), config, sample_rate_hz), sample_rate_hz)
-        out.append(dataclasses.replace(item, path=path))
-        if progress is not None:
-            progress(number + 1, len(recordings))
-    return out
+        tasks.append((item.path, folder / f"{number:05d}-{re.sub('[^A-Za-z0-9._-]', '_', item.path.stem)}.wav"))
+    work = functools.partial(_prepare, config, sample_rate_hz)
+    made = [outcome.value for outcome in map_each(work, tasks, progress=progress)]
+    return [dataclasses.replace(item, path=path) for item, path in zip(recordings, made, strict=True)]
+
+
+def _prepare(config: ClipConfig, sample_rate_hz: int, task: tuple[Path, Path]) -> Path:
+    source, target = task
+    write_wav(target, prepared(read_audio(source, sample_rate_hz), config, sample_rate_hz), sample_rate_hz)
+    return target
 
 
 def prepared(pcm: np.ndarray, config: ClipConfig, sample_rate_hz: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from cheep.datasets.labels import Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
 from cheep.errors import CheepError
+from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 
@@ -108,20 +109,14 @@ def gather_facts(
     for item in recordings:
         by_label[item.label].append(item)
     chosen = {label: _spread(sorted(items, key=_place)) for label, items in sorted(by_label.items())}
-    total, done = sum(map(len, chosen.values())), 0
-    facts = []
-    for label, items in chosen.items():
-        heard = []
-        for item in items:
-            try:
-                heard.append(_hear(item, (boxes or {}).get(item.path, ())))
-            except CheepError as error:
-                log.debug("not heard: %s", error)
-            done += 1
-            if progress is not None:
-                progress(done, total)
-        facts.append(_facts(label, is_background(label), by_label[label], heard))
-    return facts
+    tasks = [(item, tuple((boxes or {}).get(item.path, ()))) for items in chosen.values() for item in items]
+    heard: dict[str, list[_Heard]] = {label: [] for label in chosen}
+    for (item, _), outcome in zip(tasks, map_each(_hear, tasks, progress=progress), strict=True):
+        if isinstance(outcome.error, CheepError):
+            log.debug("not heard: %s", outcome.error)
+        else:
+            heard[item.label].append(outcome.value)
+    return [_facts(label, is_background(label), by_label[label], heard[label]) for label in chosen]
 
 
 def recordings_of(manifest: Manifest) -> list[Recording]:
@@ -148,7 +143,8 @@ def _spread(items: list[Recording]) -> list[Recording]:
     return [items[round(i)] for i in np.linspace(0, len(items) - 1, HEARD_PER_LABEL)]
 
 
-def _hear(item: Recording, boxes: Sequence[Box]) -> _Heard:
+def _hear(task: tuple[Recording, Sequence[Box]]) -> _Heard:
+    item, boxes = task
     info = probe(item.path)
     rate = info.sample_rate_hz
     first = round(item.begin_s * rate)

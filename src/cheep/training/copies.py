@@ -7,6 +7,7 @@ files; level, shift, masks and mixup are drawn anew in every epoch from the colu
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import logging
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from cheep.audio import float_to_int16, int16_to_float, read_audio, write_wav
 from cheep.audio.augment import NoiseBank, WaveformAugment, augment
 from cheep.datasets.manifest import Manifest
 from cheep.errors import CheepError
+from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 
@@ -64,34 +66,50 @@ def add_copies(
         raise CheepError("no rows of split 'train'; split the data first (cheep split-dataset)")
     settings = dataclasses.replace(settings, shift_s=0.0)
     paths = sorted({row["path"] for row in train})
-    noises = _noise_bank(manifest, train, sample_rate_hz, settings, background)
+    noises = _noises(manifest, train, settings, background)
     folder.mkdir(parents=True, exist_ok=True)
-    made: dict[tuple[str, int], tuple[Path, str]] = {}
-    for done, name in enumerate(paths, 1):
-        source = manifest.folder / name
-        for copy in range(copies):
-            made[name, copy] = _make(source, folder, sample_rate_hz, settings, noises, (seed, copy))
-        if progress:
-            progress(done, len(paths))
+    keys = [(seed, copy) for copy in range(copies)]
+    work = functools.partial(_make_all, folder, sample_rate_hz, settings, noises, keys)
+    outcomes = map_each(work, [manifest.folder / name for name in paths], progress=progress)
+    made = {name: outcome.value for name, outcome in zip(paths, outcomes, strict=True)}
     rows = list(manifest.anchored().rows())
     for row in train:
         for copy in range(copies):
-            target, digest = made[row["path"], copy]
+            target, digest = made[row["path"]][copy]
             rows.append({**row, "path": str(target.resolve()), "sha256": digest, "reason": f"augmented {copy + 1}"})
     return Manifest.from_rows(rows)
 
 
-def _noise_bank(manifest, train, rate: int, settings: WaveformAugment, background: str) -> NoiseBank | None:
+def _noises(manifest, train, settings: WaveformAugment, background: str) -> tuple[tuple[Path, int], ...]:
+    """Return the recordings that are mixed in, with their times of change: none without mixing."""
     if settings.mix_probability <= 0:
-        return None
+        return ()
     names = sorted({row["path"] for row in train if row["label"] == background})
     if not names:
         raise CheepError(
             f"mixing needs recordings labelled {background!r} in split 'train'; add some or switch mixing off"
         )
     step = max(1, len(names) // _NOISE_RECORDINGS)
+    paths = [manifest.folder / name for name in names[::step]]
+    return tuple((path, path.stat().st_mtime_ns) for path in paths)
+
+
+@functools.lru_cache(maxsize=1)  # in each worker
+def _noise_bank(files: tuple[tuple[Path, int], ...], rate: int) -> NoiseBank | None:
     limit = int(_NOISE_S * rate)
-    return NoiseBank([int16_to_float(read_audio(manifest.folder / name, rate)[:limit]) for name in names[::step]])
+    return NoiseBank([int16_to_float(read_audio(path, rate)[:limit]) for path, _ in files]) if files else None
+
+
+def _make_all(
+    folder: Path,
+    rate: int,
+    settings: WaveformAugment,
+    noises: tuple[tuple[Path, int], ...],
+    keys: list[tuple[int, int]],
+    source: Path,
+) -> list[tuple[Path, str]]:
+    bank = _noise_bank(noises, rate)
+    return [_make(source, folder, rate, settings, bank, key) for key in keys]
 
 
 def _make(source: Path, folder: Path, rate: int, settings: WaveformAugment, noises, key: tuple[int, int]):
