@@ -196,6 +196,8 @@ def test_the_interval_of_an_accuracy_at_its_edges():
     assert grouped_proportion(np.ones(5, bool), np.zeros(5)).low is None
     all_right = grouped_proportion(np.ones(200, bool), np.repeat(np.arange(5), 40))
     assert all_right.value == all_right.high == 1 and 0.3 < all_right.low < 0.5  # five groups are not 200 trials
+    for n in range(2, 60):
+        assert grouped_proportion(np.ones(n, bool), np.arange(n)).high == 1
     apart = grouped_proportion(np.arange(200) < 150, np.arange(200))
     assert apart.low == pytest.approx(proportion_interval(150, 200).low, abs=0.003)
     values = WindowScores(

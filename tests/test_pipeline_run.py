@@ -162,6 +162,8 @@ def test_every_fold_is_the_test_set_once(sounds, trained):
     mean = outcome.rows[-1]
     per_fold = [row["clip_accuracy"] for row in outcome.rows[:4] if row["model"] == "int8"]
     assert mean["clip_accuracy"] == pytest.approx(np.mean(per_fold)) and mean["clips"] == 36
+    low, high = mean["clip_accuracy_interval"]  # of all folds together: narrower than one fold's
+    assert low < mean["clip_accuracy"] <= high
     text = (out / "report.md").read_text()
     assert "### Folds" in text and "36 clips" in text
     values = json.loads((out / "report.json").read_text())
@@ -301,6 +303,8 @@ def test_judge_counts_what_is_rejected():
         "threshold": 0.58, "clips_rejected": 1, "accuracy_of_accepted": 1.0, "errors_rejected": 1,
     }  # fmt: skip
     assert values["clip_accuracy"]["value"] == 0.75
+    low, high = values["clip_accuracy"]["interval"]
+    assert low < 0.5 and high > 0.9
 
 
 def test_trackers_that_are_not_installed_are_named(tmp_path, monkeypatch):

@@ -54,8 +54,6 @@ class EvaluateConfig(Settings):
     unknown_below: float | None = Field(
         None, gt=0, lt=1, description="clips whose best score is lower count as unknown (out of distribution)"
     )
-    bootstrap_draws: int = Field(1000, ge=0, le=100000, description="draws of the intervals; 0: none")
-    seed: int = Field(1, ge=0, lt=2**31, description="of those draws")
 
 
 class PredictConfig(Settings):

@@ -93,7 +93,6 @@ TAKEN = {
     "quantization.learning_rate": "quantize.qat.learning_rate",
     "quantization.batch_size": "quantize.qat.batch_size",
     "evaluation.unknown_class_threshold": "evaluate.unknown_below",
-    "evaluation.bootstrap_draws": "evaluate.bootstrap_draws",
     "prediction.test_files_path": "predict.files",
     "prediction.unknown_class_threshold": "predict.unknown_below",
     "deployment.output_dir": "deploy.folder",
@@ -299,7 +298,7 @@ class _Import:
     def _seeds(self) -> None:
         seed = self.get("general.global_seed")
         if seed is not None:
-            for name in ("train.seed", "quantize.qat.seed", "data.split.seed", "evaluate.seed"):
+            for name in ("train.seed", "quantize.qat.seed", "data.split.seed"):
                 self.put(name, seed, "general.global_seed")
         if self.get("dataset.seed") is not None:
             self.put("data.split.seed", self.get("dataset.seed"), "dataset.seed")

@@ -226,4 +226,5 @@ def grouped_proportion(
 def _wilson(share: float, n: float, z: float, confidence: float) -> Estimate:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Estimate(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)), confidence)
+    low, high = max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return Estimate(share, min(low, share), max(high, share), confidence)  # at 0 and 1 rounding leaves the share out

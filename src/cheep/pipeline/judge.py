@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from cheep.config import EvaluateConfig
-from cheep.evaluate.intervals import bootstrap
 from cheep.evaluate.metrics import mean_of, per_class, predicted_classes
-from cheep.evaluate.windows import WindowScores, accuracy, roc_auc, summarize
+from cheep.evaluate.windows import WindowScores, accuracy, accuracy_interval, roc_auc, summarize
 from cheep.report.content import clip_confusion
 
 
@@ -23,8 +20,8 @@ def judge(scores: dict[str, WindowScores], config: EvaluateConfig) -> dict[str, 
     out: dict[str, Any] = {
         "split": split,
         "metrics": {name: summarize(values) for name, values in scores.items()},
-        "clip_accuracy": _interval(clips, config),
-        "patch_accuracy": _interval(part, config),
+        "clip_accuracy": {"value": accuracy(clips), "interval": accuracy_interval(clips)},
+        "patch_accuracy": {"value": accuracy(part), "interval": accuracy_interval(part)},
         "confusion": {"labels": list(labels), "clips": table.tolist()},
         "per_class": [row.to_dict() for row in per_class(clips.labels, clips.targets, clips.scores, clips.activation)],
         "patch_roc_auc": roc_auc(part),
@@ -42,17 +39,3 @@ def judge(scores: dict[str, WindowScores], config: EvaluateConfig) -> dict[str, 
             "errors_rejected": int((~known & ~right).sum()),
         }
     return out
-
-
-def _interval(values: WindowScores, config: EvaluateConfig) -> dict[str, Any]:
-    if values.activation == "softmax":
-        right = values.scores.argmax(axis=1) == values.targets.argmax(axis=1)
-    else:
-        right = np.all((values.scores >= 0.5) == (values.targets >= 0.5), axis=1)
-    found = bootstrap(
-        lambda w: float((w * right).sum() / w.sum()) if w.sum() else None,
-        values.clip,
-        np.random.default_rng(config.seed),
-        config.bootstrap_draws,
-    )
-    return found.to_dict() if found else {"value": accuracy(values), "low": None, "high": None}

@@ -13,7 +13,7 @@ import numpy as np
 from cheep import runs
 from cheep.config import RunFile, save_run_file
 from cheep.datasets.manifest import Manifest
-from cheep.evaluate.windows import WindowScores
+from cheep.evaluate.windows import WindowScores, accuracy_interval
 from cheep.files import write_json
 from cheep.job.train import OnEpoch
 from cheep.pipeline import steps
@@ -153,8 +153,9 @@ def _cross_validated(config: RunFile, folder: Path, say, progress, tracker: Trac
         if (target / runs.INT8_TFLITE).is_file():
             context = steps.Context(config, target, whole.cache)
             pooled.setdefault("int8", []).append(steps.model_scores(context, True)["test"])
-    rows += _means(rows)
-    files = _fold_report(config, folder, rows, pooled.get("int8", []), reports)
+    together = {name: _pooled(parts) for name, parts in pooled.items()}
+    rows += _means(rows, together)
+    files = _fold_report(config, folder, rows, together.get("int8"), reports)
     return Outcome(folder, rows, executed, cached, files)
 
 
@@ -165,8 +166,9 @@ def _row(name: str, values: dict[str, Any], folder: Path) -> dict[str, Any]:
         metrics = evaluation["metrics"][evaluation["split"]]
         row.update(
             split=evaluation["split"], clips=metrics["clips"], clip_accuracy=evaluation["clip_accuracy"]["value"],
-            clip_accuracy_interval=[evaluation["clip_accuracy"]["low"], evaluation["clip_accuracy"]["high"]],
-            patch_accuracy=evaluation["patch_accuracy"]["value"], patch_roc_auc=evaluation["patch_roc_auc"],
+            clip_accuracy_interval=evaluation["clip_accuracy"]["interval"],
+            patch_accuracy=evaluation["patch_accuracy"]["value"],
+            patch_accuracy_interval=evaluation["patch_accuracy"]["interval"], patch_roc_auc=evaluation["patch_roc_auc"],
         )  # fmt: skip
     model = folder / (runs.INT8_TFLITE if name == "int8" else runs.FLOAT_TFLITE)
     row["model_bytes"] = model.stat().st_size if model.is_file() else benchmark.get("model_bytes")
@@ -175,7 +177,8 @@ def _row(name: str, values: dict[str, Any], folder: Path) -> dict[str, Any]:
     return row
 
 
-def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _means(rows: list[dict[str, Any]], pooled: dict[str, WindowScores]) -> list[dict[str, Any]]:
+    """Means over folds by model; intervals of what the folds give together."""
     out = []
     for name in dict.fromkeys(row["model"] for row in rows):
         mine = [row for row in rows if row["model"] == name]
@@ -183,6 +186,9 @@ def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for key in ("clip_accuracy", "patch_accuracy", "patch_roc_auc"):
             present = [row[key] for row in mine if row.get(key) is not None]
             mean[key] = float(np.mean(present)) if present else None
+        if name in pooled:
+            mean["clip_accuracy_interval"] = accuracy_interval(pooled[name].clips())
+            mean["patch_accuracy_interval"] = accuracy_interval(pooled[name])
         mean["clips"] = sum(row.get("clips") or 0 for row in mine)
         for key in ("model_bytes", "ram_bytes", "flash_bytes", "instructions"):
             present = [row[key] for row in mine if row.get(key) is not None]
@@ -195,15 +201,18 @@ def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
     """Return the rows of an outcome as texts, header first."""
     folds = any("fold" in row for row in rows)
     out = [
-        [*(["fold"] if folds else []), "model", "clips", "clip accuracy", "patch accuracy", "patch ROC AUC", "bytes",
-         "RAM", "flash", "instructions"]
+        [*(["fold"] if folds else []), "model", "clips", "clip accuracy", "95 %", "patch accuracy", "95 %",
+         "patch ROC AUC", "bytes", "RAM", "flash", "instructions"]
     ]  # fmt: skip
     for row in rows:
         cells = [
             row["model"],
             _whole(row.get("clips")),
-            _share(row.get("clip_accuracy")),
-            _share(row.get("patch_accuracy")),
+            *(
+                text
+                for kind in ("clip", "patch")
+                for text in (_share(row.get(f"{kind}_accuracy")), _between(row.get(f"{kind}_accuracy_interval")))
+            ),
             "-" if row.get("patch_roc_auc") is None else f"{row['patch_roc_auc']:.3f}",
             *(_whole(row.get(key)) for key in ("model_bytes", "ram_bytes", "flash_bytes", "instructions")),
         ]
@@ -242,32 +251,28 @@ def _fold_report(
     config: RunFile,
     folder: Path,
     rows: list[dict[str, Any]],
-    scores: list[WindowScores],
+    test: WindowScores | None,
     reports: dict[str, RunResults],
 ) -> list[Path]:
     """One page for all folds: the pooled confusion matrix, and of the folds' own pages what can be put together."""
     table = table_of(rows)
+    folds = {row["fold"] for row in rows} - {"mean"}
     first = next(iter(reports.values()), RunResults("", ()))
     variants = tuple(
         Variant(
             row["model"], window_accuracy=row.get("patch_accuracy"), window_auc=row.get("patch_roc_auc"),
             clip_accuracy=row.get("clip_accuracy"), model_bytes=row.get("model_bytes"), ram_bytes=row.get("ram_bytes"),
             flash_bytes=row.get("flash_bytes"), instructions=row.get("instructions"),
+            window_accuracy_interval=row.get("patch_accuracy_interval"),
+            clip_accuracy_interval=row.get("clip_accuracy_interval"),
         )
         for row in rows
         if row.get("fold") == "mean"
     )  # fmt: skip
-    test = None
-    if scores:
-        test = WindowScores(
-            scores[0].labels, scores[0].activation, np.concatenate([part.targets for part in scores]),
-            np.concatenate([part.scores for part in scores]),
-            _apart([part.clip for part in scores]), _apart([part.groups for part in scores]),
-        )  # fmt: skip
     results = RunResults(
         title=config.run.name,
         labels=test.labels if test else config.data.labels,
-        summary=(f"Cross-validated: each of {len(scores)} folds was the test set once.",),
+        summary=(f"Cross-validated: each of {len(folds)} folds was the test set once.",),
         variants=variants,
         variants_on="every fold once (means over folds; bytes and instructions: the largest)",
         test=test,
@@ -291,6 +296,14 @@ def _fold_report(
     return write_report(results, folder / runs.REPORT)
 
 
+def _pooled(scores: list[WindowScores]) -> WindowScores:
+    return WindowScores(
+        scores[0].labels, scores[0].activation, np.concatenate([part.targets for part in scores]),
+        np.concatenate([part.scores for part in scores]),
+        _apart([part.clip for part in scores]), _apart([part.groups for part in scores]),
+    )  # fmt: skip
+
+
 def _apart(ids: list[np.ndarray]) -> np.ndarray:
     """Return the ids of several parts in one array, none of them shared."""
     offsets = np.cumsum([0] + [int(part.max()) + 1 for part in ids])
@@ -299,6 +312,10 @@ def _apart(ids: list[np.ndarray]) -> np.ndarray:
 
 def _whole(value: float | None) -> str:
     return "-" if value is None else f"{round(value):,}"
+
+
+def _between(interval: list[float] | None) -> str:
+    return "-" if interval is None else f"{100 * interval[0]:.0f}–{100 * interval[1]:.0f}"
 
 
 def _share(value: float | None) -> str:
