@@ -10,12 +10,12 @@ import subprocess
 import numpy as np
 import pytest
 
-from cheep.boards.host import BootError, HostApplication, application_sources, render_headers
+from cheep.boards.host import BootError, HostApplication, application_sources
 from cheep.ccore import find_compiler
 from cheep.cli import main
 from cheep.detector import Detector
 from cheep.errors import CheepError
-from cheep.export import load_export
+from cheep.export import load_export, render_headers
 from cheep.features import compute_features, quantize
 from cheep.resources import firmware_root, include_dir
 from cheep.tflite.tflm import TflmModel

@@ -332,7 +332,7 @@ def test_a_temperature_that_makes_probabilities_worse_is_not_kept(field, monkeyp
     def worse(scores, rng):
         return dataclasses.replace(real(scores, rng), error_before=0.088, error_after=0.112)
 
-    monkeypatch.setattr(temperature, "calibrate_scores", worse)
+    monkeypatch.setattr("cheep.job.calibrate.calibrate_scores", worse)
     assert main("calibrate", ["--model", str(run), "--recordings", str(events), "--max-false-alarms", "100/h"]) == 0
     out = capsys.readouterr().out
     assert "of 6 groups" in out and "is off by 0.112 on average (scores as they are: 0.088)" in out

@@ -16,11 +16,11 @@ import pytest
 import soundfile
 
 from cheep import cli
-from cheep.boards.host import HostApplication, render_headers
+from cheep.boards.host import HostApplication
 from cheep.ccore import compile_shared
 from cheep.detector.engine import MAX_CLASSES, MAX_SCORES, MAX_SMOOTHING
 from cheep.errors import CheepError
-from cheep.export import load_export, render_model_source
+from cheep.export import load_export, render_headers, render_model_source
 from cheep.resources import firmware_root, include_dir
 from tone_model import DETECTOR, LABELS, tones, write_tone_run
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cheep.boards.host import BootError, application_sources, render_headers
+from cheep.boards.host import BootError, application_sources
 from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.errors import CheepError
-from cheep.export import ExportModel
+from cheep.export import ExportModel, render_headers
 
 _COSTS = ("frontend_instructions", "model_instructions", "detector_instructions", "stack_bytes")
 

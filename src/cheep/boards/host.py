@@ -17,10 +17,7 @@ from cheep.ccore import compile_shared
 from cheep.errors import CheepError
 from cheep.export import (
     ExportModel,
-    render_detector_settings,
-    render_golden_window,
-    render_mel_filter_bank,
-    render_model_header,
+    render_headers,
 )
 from cheep.files import atomic_folder
 from cheep.resources import cache_dir, firmware_root, include_dir, source_dir
@@ -60,16 +57,6 @@ class BootError(CheepError):
     def __init__(self, stage: str, reason: str):
         super().__init__(f"the firmware refuses to start at stage '{stage}': {reason}")
         self.stage, self.reason = stage, reason
-
-
-def render_headers(export: ExportModel) -> dict[str, str]:
-    """Return the headers of ``generated/`` that an application needs, by file name."""
-    return {
-        "model.h": render_model_header(export),
-        "detector_settings.h": render_detector_settings(export),
-        "golden_window.h": render_golden_window(export),
-        "mel_filter_bank.h": render_mel_filter_bank(export.features, export.sha256),
-    }
 
 
 def application_sources() -> list[Path]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cheep.commands._progress import Progress, stage
 from cheep.commands._shared import add_model
-from cheep.errors import CheepError
 
 
 def add_recordings(parser: argparse.ArgumentParser) -> None:
@@ -54,49 +53,16 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
 
 def load(args: argparse.Namespace):
     """Return (bundle, scored recordings); CheepError where nothing is named."""
-    from cheep.audio import list_audio
-    from cheep.datasets.labels import boxes_for, groups_for
     from cheep.device.bundle import load_bundle
-    from cheep.evaluate.field import load_recordings
-    from cheep.evaluate.matching import truth_of
     from cheep.evaluate.streaming import best_scorer
+    from cheep.job.evaluate import HeldOut, score_held_out
 
-    if args.recordings is None and not args.background:
-        raise CheepError(
-            "no held-out recordings: give --recordings EVENTS.csv (file,label,start_s,end_s) and/or --background FOLDER"
-        )
     bundle = load_bundle(args.model)
-    annotations, groups = {}, {}
-    if args.recordings is not None:
-        audio = list_audio(_folder(args)).audio
-        boxes = boxes_for([args.recordings], audio, args.min_confidence, every=True)
-        annotations = {str(path): events for path, events in truth_of(boxes, bundle.labels).items()}
-        groups = {str(path): group for path, group in groups_for(args.recordings, audio).items()}
-    _, backend = best_scorer(bundle)
-    stage(f"scoring held-out recordings through the device path ({backend})")
+    held_out = HeldOut(args.recordings, args.audio, args.background, args.background_group, args.min_confidence)
     microphone = None
     if args.mic is not None:
         from cheep.live.probe import read_profile
 
         microphone = partial(read_profile(args.mic).path, bundle.features.sample_rate_hz, args.seed)
-    recordings = load_recordings(
-        bundle, annotations, Path(), args.background, groups, Progress("recordings"), microphone,
-        args.background_group,
-    )  # fmt: skip
-    return bundle, recordings
-
-
-def annotated_paths(args: argparse.Namespace, recordings) -> list:
-    """Return (path, annotations) of what was scored, for scoring it again under other conditions."""
-    return [(Path(item.name), item.annotations) for item in recordings]
-
-
-def _folder(args: argparse.Namespace) -> Path:
-    """Where the annotated recordings are."""
-    given = args.recordings
-    if not given.exists():
-        raise CheepError(f"{given}: no such file or folder (--recordings: annotations of held-out recordings)")
-    folder = args.audio or (given if given.is_dir() else given.parent)
-    if not folder.is_dir():
-        raise CheepError(f"{folder}: no such folder (--audio: where the recordings of {given.name} are)")
-    return folder
+    stage(f"scoring held-out recordings through the device path ({best_scorer(bundle)[1]})")
+    return bundle, score_held_out(bundle, held_out, microphone=microphone, on_file=Progress("recordings"))

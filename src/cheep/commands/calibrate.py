@@ -14,12 +14,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cheep import runs
 from cheep.commands import _field
 from cheep.commands._progress import Progress, stage
 from cheep.commands._shared import note, table
-from cheep.errors import CheepError, GateError
-from cheep.files import read_json, write_json
+from cheep.errors import CheepError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,10 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, print, write."""
-    import numpy as np
-
-    from cheep.evaluate.calibration import calibrate, parse_rate
-    from cheep.evaluate.streaming import Output, ScoreTiming
+    from cheep.evaluate.calibration import parse_rate
+    from cheep.job.calibrate import check_promise, find_thresholds, keep_thresholds
+    from cheep.job.export import renew_thresholds
 
     target = parse_rate(args.max_false_alarms)
     smoothing, hold_off = (
@@ -68,22 +65,11 @@ def run(args: argparse.Namespace) -> int:
         _numbers(args.hold_off, "--hold-off", 0, 65535),
     )
     bundle, recordings = _field.load(args)
-    silent = _silent(args.silent, bundle)
-    output = Output(bundle.labels, bundle.output.scale, bundle.output.zero_point, ScoreTiming.of(bundle))
     stage("looking for thresholds, smoothing and hold-off")
-    result = calibrate(
-        recordings,
-        output,
-        bundle.detector,
-        target,
-        smoothing=smoothing,
-        hold_off=hold_off,
-        silent=silent,
-        rng=np.random.default_rng(args.seed),
-        collar_s=args.collar_s,
-        promise=args.promise,
-        new_hours=args.new_hours,
-    )
+    result = find_thresholds(
+        bundle, recordings, target, smoothing=smoothing, hold_off=hold_off, silent=args.silent, collar_s=args.collar_s,
+        promise=args.promise, new_hours=args.new_hours, seed=args.seed,
+    )  # fmt: skip
     detector = result.detector
     print(
         f"target: at most {target:.3g} false alarms per hour and label; smoothing {detector.smoothing_windows} "
@@ -111,55 +97,29 @@ def run(args: argparse.Namespace) -> int:
                 f"{item.label}: WARNING: almost nothing is found at this threshold; allow more false alarms "
                 "or train better"
             )
-    broken = [item for item in result.labels if args.promise and not item.promised]
-    if broken:
-        raise GateError(f"nothing written: {broken[0].label}: {broken[0].note()}")
+    if args.promise:
+        check_promise(result)
     if not args.dry_run:
-        _write(args, bundle, result)
+        manifest, details = keep_thresholds(bundle, result, args.json)
+        print(f"wrote {manifest} (detector, calibration) and {details}")
+        header = renew_thresholds(bundle, args.headers)
+        print(f"wrote {header}" if header else "cheep model-convert puts the thresholds into the headers")
         note(args, bundle.path.parent, "calibrate")
-    try:
-        temperature = _temperature(bundle, args.seed)
-    except CheepError as error:
-        print(f"no temperature, scores stay scores: {error}")
-        temperature = None
-    if temperature is not None and not args.dry_run:
-        _write_temperature(args, bundle, temperature)
+    _temperature(args, bundle)
     if not args.dry_run:
         print("next: cheep report (shows these thresholds and their false alarms)")
     return 0
 
 
-def _temperature(bundle, seed: int):
-    """Fit the temperature on the run's validation windows; None (and said) where there are none, or it does not help.
+def _temperature(args: argparse.Namespace, bundle) -> None:
+    from cheep.job.calibrate import fit_temperature, keep_temperature
 
-    Raises
-    ------
-    CheepError
-        The validation recordings are not there, or their list is damaged.
-    """
-    import numpy as np
-
-    from cheep.config import TrainConfig
-    from cheep.evaluate.temperature import calibrate_scores
-    from cheep.job.scores import int8_scores
-    from cheep.job.windows import load_windows
-    from cheep.tflite.tflm import TflmModel
-
-    run = bundle.path.parent
-    if not ((run / runs.DATASET).is_file() and (run / runs.TRAINING).is_file()):
-        print(f"scores stay scores: {run} holds no data set whose validation windows could tell probabilities")
-        return None
     stage("fitting a temperature to the validation windows")
-    config = TrainConfig.parse(read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)["train"], "training.json")
-    windows = load_windows(run, bundle.features, config, Progress("features"), only="val")
-    if tuple(windows.plan.labels) != bundle.labels:
-        print(f"scores stay scores: {run / runs.DATASET} has other labels than the model")
-        return None
-    scores = int8_scores(TflmModel(bundle.path), windows).get("val")
-    if scores is None:
-        print(f"scores stay scores: {run / runs.DATASET} has no validation windows")
-        return None
-    found = calibrate_scores(scores, np.random.default_rng(seed))
+    try:
+        found = fit_temperature(bundle, seed=args.seed, on_file=Progress("features"))
+    except CheepError as error:
+        print(f"no temperature, scores stay scores: {error}")
+        return
     print(
         f"temperature {found.value:.2f}: fitted on {found.windows} validation windows of {found.groups} groups; on "
         f"groups that it was not fitted on a stated probability is off by {found.error_after:.3f} on average (scores "
@@ -167,64 +127,8 @@ def _temperature(bundle, seed: int):
     )
     if not found.helps:
         print("it does not help there, and is not kept: scores stay scores")
-        return None
-    return found
-
-
-def _write(args: argparse.Namespace, bundle, result) -> None:
-    from cheep.report.content import plain
-
-    path = bundle.path.parent / runs.MANIFEST
-    manifest = read_json(path, runs.QAT_COMMAND)
-    manifest["detector"] = result.detector.to_dict()
-    manifest["calibration"] = plain({**result.to_dict(), "temperature": None})
-    write_json(path, manifest)
-    labels = [{**item.to_dict(), "curve": item.curve} for item in result.labels]
-    write_json(
-        _details(args, bundle),
-        plain({"labels": labels, "temperature": None, "model_sha256": bundle.model.sha256}),
-    )
-    print(f"wrote {path} (detector, calibration) and {_details(args, bundle)}")
-    header = _rewrite_header(args.headers, bundle)
-    print(f"wrote {header}" if header else "cheep model-convert puts the thresholds into the headers")
-
-
-def _write_temperature(args: argparse.Namespace, bundle, temperature) -> None:
-    path = bundle.path.parent / runs.MANIFEST
-    manifest = read_json(path, runs.QAT_COMMAND)
-    manifest["calibration"]["temperature"] = temperature.to_dict()
-    write_json(path, manifest)
-    details = read_json(_details(args, bundle), "cheep calibrate")
-    write_json(_details(args, bundle), {**details, "temperature": temperature.to_dict()})
-    print(f"wrote {path} (temperature)")
-
-
-def _details(args: argparse.Namespace, bundle) -> Path:
-    return args.json or bundle.path.parent / "calibration.json"
-
-
-def _rewrite_header(folder: Path | None, bundle) -> Path | None:
-    """Render ``detector_settings.h`` again where the headers are of this very model."""
-    from cheep.export import generated_folder, load_export, render_detector_settings, write_files
-
-    folder = folder or generated_folder()
-    model = folder / "model.h"
-    if not model.is_file() or bundle.model.sha256[:16] not in model.read_text(encoding="utf-8").splitlines()[0]:
-        return None
-    write_files(folder, {"detector_settings.h": render_detector_settings(load_export(bundle.path))})
-    return folder / "detector_settings.h"
-
-
-def _silent(given: list[str] | None, bundle) -> tuple[str, ...]:
-    if given is None:
-        thresholds = bundle.detector.threshold
-        if len(thresholds) == len(bundle.labels):
-            return tuple(label for label, t in zip(bundle.labels, thresholds, strict=True) if t is None)
-        return tuple(label for label in bundle.labels if label == "background")
-    for label in given:
-        if label not in bundle.labels:
-            raise CheepError(f"--silent {label}: not a label of the model ({', '.join(bundle.labels)})")
-    return tuple(given)
+    elif not args.dry_run:
+        print(f"wrote {keep_temperature(bundle, found, args.json)} (temperature)")
 
 
 def _numbers(text: str, option: str, low: int, high: int) -> tuple[int, ...]:

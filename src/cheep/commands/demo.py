@@ -8,7 +8,6 @@ No network, no key. Everything it makes lies in datasets/demo and runs/demo.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -35,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do everything, print the table and the next command."""
     from cheep.datasets.demo import make_demo_dataset
+    from cheep.export import generated_folder
+    from cheep.job.export import deploy
     from cheep.job.quantize import quantize_aware
     from cheep.job.train import train_network
 
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     stage("4/6 quantization-aware fine-tuning, int8 conversion, scores in TensorFlow Lite Micro")
     _, metrics = quantize_aware(folder, settings.quantize.qat, on_epoch=epochs())
     stage("5/6 headers for the firmware")
-    headers = _export(folder, args.headers)
+    headers = deploy(folder, args.headers or generated_folder(), compiled=True)
     stage("6/6 ten minutes of soundscape through the device path, and the report")
     scape, counts = _soundscape(folder)
     report = _report(folder, scape)
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n" + metrics_table(metrics))
     _print_sizes(read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)["bytes"])
     print("\nsoundscape, calls against detections:\n" + counts)
-    print(f"\nheaders:  {', '.join(str(path) for path in headers)}")
+    print(f"\nheaders:  {', '.join(str(path) for path in headers if path.suffix == '.h')}")
     print(f"report:   {report}")
     stage("done")
     print(f"\nnext: {_NEXT}")
@@ -93,27 +94,16 @@ def _split(settings: RunFile) -> Path:
     return folder
 
 
-def _export(folder: Path, target: Path | None) -> list[Path]:
-    from cheep.commands import compile as compile_command
-    from cheep.commands import mel_filter_bank, model_convert
-    from cheep.export import generated_folder
-
-    target = target or generated_folder()
-    for module, model in ((model_convert, ["--model"]), (mel_filter_bank, ["--model"]), (compile_command, [])):
-        parser = argparse.ArgumentParser()
-        module.add_arguments(parser)
-        module.run(parser.parse_args([*model, str(folder), "--output", str(target)]))
-    return sorted(target.glob("*.h"))
-
-
 def _soundscape(folder: Path):
+    from cheep.datasets.labels import boxes_for
     from cheep.device.engine import Engine
-    from cheep.evaluate.matching import Annotation, Detection, count_events, match_events
+    from cheep.evaluate.matching import Detection, count_events, match_events, truth_of
     from cheep.report.collect import stream_soundscape
 
-    with (FOLDER / "soundscape_events.csv").open(newline="", encoding="utf-8") as stream:
-        truth = [Annotation(row["label"], float(row["start_s"]), float(row["end_s"])) for row in csv.DictReader(stream)]
-    scape = stream_soundscape(Engine(folder), FOLDER / "soundscape.wav", truth, "demo soundscape")
+    sound = FOLDER / "soundscape.wav"
+    engine = Engine(folder)
+    truth = list(truth_of(boxes_for([FOLDER / "soundscape_events.csv"], [sound]), engine.bundle.labels)[sound])
+    scape = stream_soundscape(engine, sound, truth, "demo soundscape")
     matching = match_events((Detection(d.label, d.start_s, d.end_s, d.score) for d in scape.detections), truth)
     rows = [["species", "calls", "found", "detections", "false alarms", "per hour"]]
     for label in sorted(Counter(item.label for item in truth)):

@@ -30,22 +30,10 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     if args.recordings is None and not args.background:
         return _windows(args)
-    import numpy as np
-
-    from cheep.evaluate.field import evaluate_field, robustness_table
-    from cheep.evaluate.streaming import ScoreTiming
+    from cheep.job.evaluate import evaluate_recordings, keep_evaluation, spoil_recordings
 
     bundle, recordings = _field.load(args)
-    result = evaluate_field(
-        recordings,
-        bundle.labels,
-        bundle.detector,
-        ScoreTiming.of(bundle),
-        bundle.output.scale,
-        bundle.output.zero_point,
-        rng=np.random.default_rng(args.seed),
-        collar_s=args.collar_s,
-    )
+    result = evaluate_recordings(bundle, recordings, collar_s=args.collar_s, seed=args.seed)
     rows = [["label", "events", "found", "recall", "precision", "F1", "AP", "false alarms", "per hour"]]
     for row in result.rows:
         rows.append(
@@ -61,29 +49,22 @@ def run(args: argparse.Namespace) -> int:
         )
     print(f"{len(recordings)} recordings, {result.hours:.2f} h; in brackets: 95 % intervals by recording")
     print(table(rows))
-    out = {"hours": result.hours, "rows": [row.to_dict() for row in result.rows]}
+    spoilt = None
     if args.robustness:
         stage("spoiling the recordings")
-        spoilt = robustness_table(
-            bundle,
-            _field.annotated_paths(args, recordings),
-            bundle.detector,
-            args.seed,
-            progress=Progress("recordings"),
-        )
-        out["robustness"] = spoilt
+        spoilt = spoil_recordings(bundle, recordings, seed=args.seed, on_file=Progress("recordings"))
         shown = [["condition", "recall", "precision", "false alarms per hour"]]
         shown += [
             [row["condition"], *("-" if row[key] is None else f"{row[key]:.2f}" for key in list(row)[1:])]
             for row in spoilt
         ]
         print("\n" + table(shown))
-    _save(args, bundle, out)
+    target = keep_evaluation(bundle, result, spoilt, args.json)
+    print(f"\nwrote {target}\nnext: cheep calibrate --max-false-alarms 1/h ... (thresholds), cheep report")
     return 0
 
 
 def _windows(args: argparse.Namespace) -> int:
-
     folder = runs.find_run(args.model)
     values = read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)
     print(f"{folder}: windows and clips of the test split")
@@ -92,12 +73,3 @@ def _windows(args: argparse.Namespace) -> int:
         write_json(args.json, values["metrics"])
     print("next: cheep evaluate --recordings EVENTS.csv (long recordings, false alarms per hour)")
     return 0
-
-
-def _save(args: argparse.Namespace, bundle, out: dict) -> None:
-    from cheep.report.content import plain
-
-    out = plain({**out, "model_sha256": bundle.model.sha256, "detector": bundle.detector.to_dict()})
-    target = args.json or bundle.path.parent / "field.json"
-    write_json(target, out)
-    print(f"\nwrote {target}\nnext: cheep calibrate --max-false-alarms 1/h ... (thresholds), cheep report")

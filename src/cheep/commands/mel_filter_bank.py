@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from cheep.commands.model_convert import add_export_arguments, emit
+from cheep.commands.model_convert import add_export_arguments, print_exported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,15 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the header, or check it."""
-    from cheep.device.bundle import load_bundle
-    from cheep.export import render_mel_filter_bank
+    from cheep.job.export import export_front_end
 
-    bundle = load_bundle(args.model)
+    bundle, exported = export_front_end(args.model, args.output, args.check)
     features = bundle.features
-    files = {"mel_filter_bank.h": render_mel_filter_bank(features, bundle.model.sha256)}
     about = (
         f"{bundle.path}: {features.sample_rate_hz} Hz, {features.n_mels} bands, frames of {features.frame_samples} "
         f"every {features.hop_samples} samples, features 0x{features.hash32:08x}"
     )
     following = "cd firmware/esp32 && pio run -t upload   (or firmware/audiomoth; without a board: cheep simulate)"
-    return emit(args, files, about, "cheep mel-filter-bank", following)
+    print_exported(args, exported, about, following)
+    return 0

@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cheep.commands._shared import add_model
+
+if TYPE_CHECKING:
+    from cheep.job.export import Exported
 
 NEXT = "cheep mel-filter-bank"
 
@@ -32,48 +36,25 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="compare instead of writing; exit 1 on a difference")
 
 
-def render(model: Path | None) -> tuple[dict[str, str], str]:
-    """Return the texts by file name, and one line about the model."""
-    from cheep.export import (
-        load_export,
-        render_detector_settings,
-        render_golden_window,
-        render_model_header,
-        render_model_source,
-    )
+def run(args: argparse.Namespace) -> int:
+    """Write the files, or check them."""
+    from cheep.job.export import export_model
 
-    export = load_export(model)
-    files = {
-        "model.h": render_model_header(export),
-        "model.cc": render_model_source(export),
-        "detector_settings.h": render_detector_settings(export),
-        "golden_window.h": render_golden_window(export),
-    }
+    export, exported = export_model(args.model, args.output, args.check)
     about = (
         f"{export.bundle.path}: {len(export.bundle.model.data)} bytes, arena {export.arena_bytes} bytes, "
         f"{len(export.bundle.labels)} labels, features 0x{export.features.hash32:08x}"
     )
-    return files, about
-
-
-def emit(args: argparse.Namespace, files: dict[str, str], about: str, command: str, following: str) -> int:
-    """Write or check the files and say so."""
-    from cheep.export import check_files, generated_folder, write_files
-
-    folder = args.output or generated_folder()
-    if args.check:
-        check_files(folder, files, command)
-        print(f"{folder}: {', '.join(files)} are those of the model")
-        return 0
-    changed = {path.name for path in write_files(folder, files)}
-    print(about)
-    for name in files:
-        print(f"  {folder / name}{'' if name in changed else ' (unchanged)'}")
-    print(f"next: {following}")
+    print_exported(args, exported, about, NEXT)
     return 0
 
 
-def run(args: argparse.Namespace) -> int:
-    """Write the files, or check them."""
-    files, about = render(args.model)
-    return emit(args, files, about, "cheep model-convert", NEXT)
+def print_exported(args: argparse.Namespace, exported: Exported, about: str, following: str) -> None:
+    """Say what was written, or that it is as it must be."""
+    if args.check:
+        print(f"{exported.folder}: {', '.join(exported.files)} are those of the model")
+        return
+    print(about)
+    for name in exported.files:
+        print(f"  {exported.folder / name}{'' if name in exported.changed else ' (unchanged)'}")
+    print(f"next: {following}")

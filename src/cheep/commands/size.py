@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from cheep.commands._shared import table
@@ -24,7 +23,7 @@ TFLM_SLOWER = (3.5, 5.7)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
-        "model", type=Path, nargs="?", metavar="MODEL", help="run folder or .tflite file (default: the latest run)"
+        "model", nargs="?", metavar="MODEL", help="run, by name or folder, or .tflite file (default: the latest run)"
     )
     parser.add_argument("--board", default="audiomoth", metavar="NAME", help="see cheep boards (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -91,6 +91,11 @@ def load_bundle(source: str | os.PathLike | None = None) -> ModelBundle:
     return bundle
 
 
+def find_model(source: str | os.PathLike | None = None) -> Path:
+    """Return the ``.tflite`` file that :func:`load_bundle` would load: of a run, of the latest run, or the file."""
+    return _locate(source)[0]
+
+
 def _locate(source: str | os.PathLike | None) -> tuple[Path, dict[str, Any] | None]:
     from cheep import runs
 

@@ -6,6 +6,7 @@ from cheep.export.mel_header import render_mel_filter_bank
 from cheep.export.model_header import (
     render_detector_settings,
     render_golden_window,
+    render_headers,
     render_model_header,
     render_model_source,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "load_export",
     "render_detector_settings",
     "render_golden_window",
+    "render_headers",
     "render_mel_filter_bank",
     "render_model_header",
     "render_model_source",

@@ -9,11 +9,22 @@ import numpy as np
 from cheep.detector import threshold_sums
 from cheep.export.bundle import ExportModel
 from cheep.export.ctext import float32, guard, int8_items, mark, string, table
+from cheep.export.mel_header import render_mel_filter_bank
 from cheep.export.operators import resolver_entries
 from cheep.export.selfcheck import frontend_crc
 from cheep.features import inverse_scale
 
 TOOL = "model_convert.py"
+
+
+def render_headers(export: ExportModel) -> dict[str, str]:
+    """Return the headers of ``generated/`` that an application needs, by file name."""
+    return {
+        "model.h": render_model_header(export),
+        "detector_settings.h": render_detector_settings(export),
+        "golden_window.h": render_golden_window(export),
+        "mel_filter_bank.h": render_mel_filter_bank(export.features, export.sha256),
+    }
 
 
 def _first(export: ExportModel) -> str:

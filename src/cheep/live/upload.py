@@ -59,9 +59,8 @@ def find_target(name: str) -> Target:
 
 def expected_files(export: ExportModel, target: Target) -> dict[str, str]:
     """Return the generated files that this target is built from, as they must be for the model."""
-    from cheep.boards.host import render_headers
     from cheep.compiler import compile_bytes
-    from cheep.export import render_model_source
+    from cheep.export import render_headers, render_model_source
 
     files = dict(render_headers(export))
     if target.compiled:

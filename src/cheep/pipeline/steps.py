@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cheep import runs
-from cheep.config import DetectorConfig, FeatureConfig, RunFile, TrainConfig
+from cheep.config import FeatureConfig, RunFile, TrainConfig
 from cheep.datasets.about import refuse_contradiction, write_about
 from cheep.datasets.gather import gather
 from cheep.datasets.manifest import Manifest, load_manifest
@@ -23,6 +23,7 @@ from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
 from cheep.features.digests import sha256_of
 from cheep.files import needed, read_json, write_bytes, write_json
+from cheep.job.export import deploy
 from cheep.job.quantize import FLOAT_IO_TFLITE, quantize_run
 from cheep.job.scores import int8_scores, keras_scores
 from cheep.job.split import about_examples, is_manifest, make_examples
@@ -245,39 +246,13 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
 
 def deployment_step(context: Context) -> list[Path]:
     """Write the firmware's headers (and the compiled network) of the int8 model."""
-    from cheep import export
-
-    limit = context.config.deploy.threshold
-    board = context.config.deploy.board
-    if board:
-        from cheep.boards.budget import check_model
-
-        check_model(board, context.run / runs.INT8_TFLITE)
-    manifest_path = context.run / runs.MANIFEST
-    if limit is not None:
-        manifest = read_json(manifest_path, "cheep run")
-        detector = manifest["detector"]
-        detector["threshold"] = [None if t is None else limit for t in detector["threshold"]]
-        manifest["detector"] = DetectorConfig.parse(detector, "deploy.threshold").to_dict()
-        write_json(manifest_path, manifest)
-    target = Path(context.config.deploy.folder or context.run / "generated")
-    target.mkdir(parents=True, exist_ok=True)
-    model = export.load_export(context.run)
-    files = {
-        "model.h": export.render_model_header(model),
-        "model.cc": export.render_model_source(model),
-        "detector_settings.h": export.render_detector_settings(model),
-        "golden_window.h": export.render_golden_window(model),
-        "mel_filter_bank.h": export.render_mel_filter_bank(model.features, model.bundle.model.sha256),
-    }
-    if context.config.deploy.backend == "compiled":
-        from cheep.compiler import DEFAULT_PREFIX, compile_bytes
-
-        compiled = compile_bytes((context.run / runs.INT8_TFLITE).read_bytes(), DEFAULT_PREFIX, runs.INT8_TFLITE, True)
-        files.update({f"{compiled.prefix}.c": compiled.source, f"{compiled.prefix}.h": compiled.header})
-    export.write_files(target, files)
+    settings = context.config.deploy
+    folder = Path(settings.folder or context.run / "generated")
+    files = deploy(
+        context.run, folder, compiled=settings.backend == "compiled", threshold=settings.threshold, board=settings.board
+    )
     context.note("deployment", False)
-    return [target / name for name in sorted(files)]
+    return files
 
 
 def use_model(context: Context) -> None:

@@ -12,6 +12,7 @@ from cheep.evaluate.matching import IGNORE, add_counts, count_events, match_even
 from cheep.evaluate.metrics import Curve, confusion_matrix, mean_of, per_class, predicted_classes, score_curve
 from cheep.evaluate.temperature import Reliability, apply_temperature, reliability
 from cheep.evaluate.windows import WindowScores
+from cheep.files import plain
 from cheep.report.results import RunResults, Soundscape
 from cheep.report.words import Words, most_confused, plain_words
 
@@ -193,21 +194,6 @@ def to_dict(run: RunResults) -> dict[str, Any]:
             ],
         }
     return plain(out)
-
-
-def plain(value: Any) -> Any:
-    """Return ``value`` with numpy numbers and arrays as plain ones, and what is no number as None."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
 
 
 def _operating(curve: Any) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 
 from cheep import __version__
-from cheep.files import write_bytes
+from cheep.files import plain, write_bytes
 from cheep.report import figures
-from cheep.report.content import TestContent, plain, soundscape_content, test_content, to_dict, words_of
+from cheep.report.content import TestContent, soundscape_content, test_content, to_dict, words_of
 from cheep.report.results import RunResults
 from cheep.resources import package_file
 

@@ -66,8 +66,9 @@ def build_wasm(export: ExportModel) -> bytes:
     CheepError
         No compiler, or a model that the compiler of models refuses.
     """
-    from cheep.boards.host import application_sources, render_headers
+    from cheep.boards.host import application_sources
     from cheep.compiler import compile_bytes
+    from cheep.export import render_headers
 
     compiled = compile_bytes(export.bundle.model.data, "model_compiled", str(export.bundle.path))
     command = find_wasm_compiler()

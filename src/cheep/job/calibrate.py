@@ -1,0 +1,116 @@
+"""Thresholds for a promised number of false alarms, and probabilities, kept beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cheep import runs
+from cheep.config import TrainConfig
+from cheep.device.bundle import ModelBundle
+from cheep.errors import CheepError, GateError
+from cheep.evaluate.calibration import Calibration, calibrate
+from cheep.evaluate.streaming import ScoredRecording
+from cheep.evaluate.temperature import TemperatureFit, calibrate_scores
+from cheep.files import plain, read_json, write_json
+from cheep.job.evaluate import output_of
+from cheep.job.scores import int8_scores
+from cheep.job.windows import OnFile, load_windows
+from cheep.tflite.tflm import TflmModel
+
+
+def find_thresholds(
+    bundle: ModelBundle,
+    recordings: Sequence[ScoredRecording],
+    max_per_hour: float,
+    *,
+    smoothing: Sequence[int],
+    hold_off: Sequence[int],
+    silent: Sequence[str] | None = None,
+    collar_s: float = 0.0,
+    promise: bool = False,
+    new_hours: float | None = None,
+    seed: int = 0,
+) -> Calibration:
+    """Return the calibration of a model on held-out recordings; parameters as :func:`calibrate` has them.
+
+    Raises
+    ------
+    CheepError
+        ``silent`` names a label that the model does not have.
+    """
+    return calibrate(
+        recordings, output_of(bundle), bundle.detector, max_per_hour, smoothing=smoothing, hold_off=hold_off,
+        silent=_silent(silent, bundle), rng=np.random.default_rng(seed), collar_s=collar_s, promise=promise,
+        new_hours=new_hours,
+    )  # fmt: skip
+
+
+def check_promise(result: Calibration) -> None:
+    """Raise GateError where the recordings cannot promise a label's rate."""
+    for item in result.labels:
+        if not item.promised:
+            raise GateError(f"nothing written: {item.label}: {item.note()}")
+
+
+def keep_thresholds(bundle: ModelBundle, result: Calibration, details: Path | None = None) -> tuple[Path, Path]:
+    """Write thresholds and settings into ``manifest.json``, the curves into ``calibration.json``; return both."""
+    path = bundle.path.parent / runs.MANIFEST
+    manifest = read_json(path, runs.QAT_COMMAND)
+    manifest["detector"] = result.detector.to_dict()
+    manifest["calibration"] = plain({**result.to_dict(), "temperature": None})
+    write_json(path, manifest)
+    labels = [{**item.to_dict(), "curve": item.curve} for item in result.labels]
+    details = _details(bundle, details)
+    write_json(details, plain({"labels": labels, "temperature": None, "model_sha256": bundle.model.sha256}))
+    return path, details
+
+
+def fit_temperature(bundle: ModelBundle, *, seed: int = 0, on_file: OnFile | None = None) -> TemperatureFit:
+    """Return the temperature that turns scores into probabilities, fitted on the run's validation windows.
+
+    Raises
+    ------
+    CheepError
+        There are none, or not of this model: the message says why.
+    """
+    run = bundle.path.parent
+    if not ((run / runs.DATASET).is_file() and (run / runs.TRAINING).is_file()):
+        raise CheepError(f"{run} holds no data set whose validation windows could tell probabilities")
+    config = TrainConfig.parse(read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)["train"], "training.json")
+    windows = load_windows(run, bundle.features, config, on_file, only="val")
+    if tuple(windows.plan.labels) != bundle.labels:
+        raise CheepError(f"{run / runs.DATASET} has other labels than the model")
+    scores = int8_scores(TflmModel(bundle.path), windows).get("val")
+    if scores is None:
+        raise CheepError(f"{run / runs.DATASET} has no validation windows")
+    return calibrate_scores(scores, np.random.default_rng(seed))
+
+
+def keep_temperature(bundle: ModelBundle, fit: TemperatureFit, details: Path | None = None) -> Path:
+    """Add a temperature to what :func:`keep_thresholds` wrote; return the manifest."""
+    path = bundle.path.parent / runs.MANIFEST
+    manifest = read_json(path, runs.QAT_COMMAND)
+    manifest["calibration"]["temperature"] = fit.to_dict()
+    write_json(path, manifest)
+    details = _details(bundle, details)
+    write_json(details, {**read_json(details, "cheep calibrate"), "temperature": fit.to_dict()})
+    return path
+
+
+def _details(bundle: ModelBundle, given: Path | None) -> Path:
+    return given or bundle.path.parent / "calibration.json"
+
+
+def _silent(given: Sequence[str] | None, bundle: ModelBundle) -> tuple[str, ...]:
+    if given is None:
+        thresholds = bundle.detector.threshold
+        if len(thresholds) == len(bundle.labels):
+            return tuple(label for label, t in zip(bundle.labels, thresholds, strict=True) if t is None)
+        return tuple(label for label in bundle.labels if label == "background")
+    for label in given:
+        if label not in bundle.labels:
+            raise CheepError(f"--silent {label}: not a label of the model ({', '.join(bundle.labels)})")
+    return tuple(given)

@@ -1,0 +1,142 @@
+"""From an int8 model to the C files that a firmware is built from: written, or compared with what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from cheep import runs
+from cheep.boards.budget import check_compiled, check_model
+from cheep.boards.data import find_board
+from cheep.compiler import DEFAULT_PREFIX, Compiled, compile_model
+from cheep.config import DetectorConfig
+from cheep.device.bundle import ModelBundle, find_model, load_bundle
+from cheep.export import (
+    ExportModel,
+    check_files,
+    generated_folder,
+    load_export,
+    render_detector_settings,
+    render_headers,
+    render_mel_filter_bank,
+    render_model_source,
+    write_files,
+)
+from cheep.files import read_json, write_json
+
+CONVERT_COMMAND = "cheep model-convert"
+FRONT_END_COMMAND = "cheep mel-filter-bank"
+FRONT_END = "mel_filter_bank.h"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """Files that are now (or were already) those of a model; ``changed`` are those that had to be written."""
+
+    folder: Path
+    files: tuple[str, ...]
+    changed: frozenset[str]
+
+
+def export_model(
+    model: str | Path | None, folder: Path | None = None, check: bool = False
+) -> tuple[ExportModel, Exported]:
+    """Write what the firmware knows of a model: its facts, bytes, thresholds and the window of the boot check.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        Run or ``.tflite`` file; default: the latest run.
+    folder : Path, optional
+        Default: the generated files of the firmware.
+    check : bool
+        Compare instead of writing.
+
+    Raises
+    ------
+    GateError
+        ``check``, and a file is missing or differs.
+    """
+    export = load_export(model)
+    files = {**render_headers(export), "model.cc": render_model_source(export)}
+    del files[FRONT_END]
+    return export, _bring(files, folder, CONVERT_COMMAND if check else "")
+
+
+def export_front_end(
+    model: str | Path | None, folder: Path | None = None, check: bool = False
+) -> tuple[ModelBundle, Exported]:
+    """Write the front end's tables of a model's feature settings; parameters and errors as :func:`export_model`."""
+    bundle = load_bundle(model)
+    files = {FRONT_END: render_mel_filter_bank(bundle.features, bundle.model.sha256)}
+    return bundle, _bring(files, folder, FRONT_END_COMMAND if check else "")
+
+
+def compile_network(
+    model: str | Path | None,
+    folder: Path | None = None,
+    *,
+    prefix: str = DEFAULT_PREFIX,
+    board: str | None = None,
+    check: bool = False,
+) -> tuple[Path, Compiled, Exported]:
+    """Compile a model to C; return its path, what the compiler knows of it, and the files.
+
+    Raises
+    ------
+    GateError
+        It does not fit the ``board``; or ``check``, and a file is missing or differs.
+    """
+    path = find_model(model)
+    compiled = compile_model(path, prefix)
+    if board:
+        check_compiled(compiled, find_board(board))
+    files = {f"{prefix}.c": compiled.source, f"{prefix}.h": compiled.header}
+    return path, compiled, _bring(files, folder, "cheep compile" if check else "")
+
+
+def deploy(
+    run: Path, folder: Path, *, compiled: bool = False, threshold: float | None = None, board: str | None = None
+) -> list[Path]:
+    """Write all that a firmware needs of a run's model into ``folder``; return the files.
+
+    Parameters
+    ----------
+    compiled : bool
+        The network as C, too.
+    threshold : float, optional
+        Of every label that makes events; default: the model's own.
+    board : str, optional
+        Refuse a model that does not fit it.
+    """
+    if board:
+        check_model(board, run / runs.INT8_TFLITE)
+    if threshold is not None:
+        manifest = read_json(run / runs.MANIFEST, runs.QAT_COMMAND)
+        thresholds = [None if t is None else threshold for t in manifest["detector"]["threshold"]]
+        detector = DetectorConfig.parse({**manifest["detector"], "threshold": thresholds}, "deploy.threshold")
+        write_json(run / runs.MANIFEST, {**manifest, "detector": detector.to_dict()})
+    made = [export_model(run, folder)[1], export_front_end(run, folder)[1]]
+    if compiled:
+        made.append(compile_network(run / runs.INT8_TFLITE, folder)[2])
+    return sorted(folder / name for part in made for name in part.files)
+
+
+def renew_thresholds(bundle: ModelBundle, folder: Path | None = None) -> Path | None:
+    """Render ``detector_settings.h`` again where the generated headers are of this very model; return its path."""
+    folder = folder or generated_folder()
+    model = folder / "model.h"
+    if not model.is_file() or bundle.model.sha256[:16] not in model.read_text(encoding="utf-8").splitlines()[0]:
+        return None
+    write_files(folder, {"detector_settings.h": render_detector_settings(load_export(bundle.path))})
+    return folder / "detector_settings.h"
+
+
+def _bring(files: Mapping[str, str], folder: Path | None, made_by: str) -> Exported:
+    """Write the files; or, with the command that makes them, compare them."""
+    folder = folder or generated_folder()
+    if made_by:
+        check_files(folder, files, made_by)
+        return Exported(folder, tuple(files), frozenset())
+    return Exported(folder, tuple(files), frozenset(path.name for path in write_files(folder, files)))
