@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -386,3 +390,37 @@ def test_runs_are_listed_with_what_they_reached(home, trained, monkeypatch, caps
     assert two.startswith("* two ") and " trained " in two
     assert "two: training.json: damaged JSON" in out
     shutil.rmtree(run)
+
+
+def test_a_second_training_in_the_run_is_told_of_the_first(home, trained, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
+    before = (trained / "model.h5").read_bytes()
+    source = str(Path(runs.__file__).resolve().parents[1])
+    code = "import sys, cheep.runs as r, pathlib as p\nwith r.working_in(p.Path(sys.argv[1])): print('held', flush=1), input()"
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(trained)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": source},
+    )  # fmt: skip
+    assert first.stdout.readline() == "held\n"
+    for command in ("train", "train-qat"):
+        assert main(command, ["--run", "one", "--epochs", "1"]) == 2
+        assert f"one: is being worked on by process {first.pid} on " in capsys.readouterr().err
+    first.communicate("\n")
+    assert (trained / "model.h5").read_bytes() == before
+    assert not (trained / runs.LOCK).exists()
+
+
+def test_a_split_onto_a_full_disk_leaves_no_run_and_the_latest_as_it_was(home, trained, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
+    with runs.start_run("one"):
+        pass
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("os.fsync", full)
+        assert main("split-dataset", [str(home / "demo"), "--run", "new"]) == 2
+    assert "dataset.csv: cannot write: No space left on device" in capsys.readouterr().err
+    assert not (home / "runs" / "new").exists()
+    assert runs.find_run().name == "one"

@@ -50,18 +50,21 @@ def run_pipeline(
     """
     folder = output_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
-    save_run_file(folder / runs.RUN_FILE, config, "Every setting of this run, defaults included.")
-    limit_gpu(config.run.gpu_memory_gib)
-    tracker = Tracker(config, folder, on_epoch)
-    try:
-        outcome = _cross_validated(config, folder, say, progress, tracker) if config.data.split.cross_validate else None
-        if outcome is None:
-            outcome = _one(config, folder, say, progress, tracker)
-        write_json(folder / steps.RESULTS, {"rows": outcome.rows, "config_sha256": config.sha256})
-        tracker.finish(outcome.rows, folder)
-    except BaseException:
-        tracker.abort()
-        raise
+    with runs.working_in(folder):
+        save_run_file(folder / runs.RUN_FILE, config, "Every setting of this run, defaults included.")
+        limit_gpu(config.run.gpu_memory_gib)
+        tracker = Tracker(config, folder, on_epoch)
+        try:
+            outcome = (
+                _cross_validated(config, folder, say, progress, tracker) if config.data.split.cross_validate else None
+            )
+            if outcome is None:
+                outcome = _one(config, folder, say, progress, tracker)
+            write_json(folder / steps.RESULTS, {"rows": outcome.rows, "config_sha256": config.sha256})
+            tracker.finish(outcome.rows, folder)
+        except BaseException:
+            tracker.abort()
+            raise
     return outcome
 
 

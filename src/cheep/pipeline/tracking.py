@@ -9,6 +9,7 @@ from typing import Any
 from cheep.config import RunFile
 from cheep.errors import CheepError
 from cheep.job.train import OnEpoch
+from cheep.runs import LOCK
 
 
 class Tracker:
@@ -53,7 +54,7 @@ class Tracker:
                 }
                 self._mlflow.log_metrics(numbers)
             for path in sorted(folder.iterdir()):
-                if path.is_file():
+                if path.is_file() and path.name != LOCK:
                     self._mlflow.log_artifact(str(path))
             self._mlflow.end_run()
         if self._writer is not None:
