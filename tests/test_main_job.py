@@ -396,7 +396,8 @@ def test_a_second_training_in_the_run_is_told_of_the_first(home, trained, monkey
     monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
     before = (trained / "model.h5").read_bytes()
     source = str(Path(runs.__file__).resolve().parents[1])
-    code = "import sys, cheep.runs as r, pathlib as p\nwith r.working_in(p.Path(sys.argv[1])): print('held', flush=1), input()"
+    hold = "with r.working_in(p.Path(sys.argv[1])): print('held', flush=1), input()"
+    code = "import sys, pathlib as p, cheep.runs as r\n" + hold
     first = subprocess.Popen(
         [sys.executable, "-c", code, str(trained)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": source},
