@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cheep.files import read_json
-from cheep.report.content import plain
+from cheep.files import plain, read_json
 from cheep.report.results import OperatingCurve, RobustnessRow, RunResults
 
 CALIBRATION, FIELD = "calibration.json", "field.json"
