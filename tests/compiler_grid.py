@@ -309,14 +309,15 @@ class Network:
         """Add a depthwise and a pointwise convolution."""
         return self.conv(0, kernel, stride, padding, "NONE", depthwise=True).conv(out, activation=activation, dead=dead)
 
-    def pool(self, size=(2, 2), kind="MAX", padding="VALID") -> Network:
-        """Add pooling with stride = size."""
+    def pool(self, size=(2, 2), kind="MAX", padding="VALID", stride=None) -> Network:
+        """Add pooling (stride = size where it is not given)."""
+        stride = stride or size
         shape = (
             1,
-            *(same_size(n, k, k, 1, padding) for n, k in zip(self.shape[1:3], size, strict=True)),
+            *(same_size(n, k, s, 1, padding) for n, k, s in zip(self.shape[1:3], size, stride, strict=True)),
             self.shape[3],
         )
-        window = {"padding": _PADDING[padding], "strideH": size[0], "strideW": size[1], "filterHeight": size[0],
+        window = {"padding": _PADDING[padding], "strideH": stride[0], "strideW": stride[1], "filterHeight": size[0],
                   "filterWidth": size[1]}  # fmt: skip
         return self._add(f"{kind}_POOL_2D" if kind == "MAX" else "AVERAGE_POOL_2D", [], shape, self._scale, self._zero,
                          "Pool2DOptions", **window)  # fmt: skip
@@ -421,6 +422,11 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
         side = net.here()
         return net.back(start).separable(6).mean().add(side)
 
+    def deep(net: Network) -> Network:
+        for k in range(9):
+            net.conv(12, (3, 3), (2, 2) if k == 1 else (1, 1))
+        return net
+
     v = {"padding": "VALID"}
     return [
         ("same", new().separable(8).pool().separable(12).pool().separable(16).mean().dense(3).build()),
@@ -470,6 +476,24 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
         ("residual in the middle", residual(new().separable(5).pool((2, 2), padding="SAME")).build()),
         ("projection", projection(new()).pool((5, 3), "AVERAGE").build()),
         ("inverted", inverted(new(24, 16, 2)).mean().build()),
+        (
+            "pooled stem",
+            residual(new(26, 19, 2).conv(7, (5, 5), (2, 2)).pad(1, 1).pool((3, 3), stride=(2, 2))).mean().build(),
+        ),
+        (
+            "pools alone",
+            new(24, 17, 3)
+            .conv(8, (3, 3))
+            .pool((3, 2), padding="SAME", stride=(2, 1))
+            .separable(9)
+            .pool((3, 3), "AVERAGE", stride=(2, 2))
+            .conv(5, (3, 3))
+            .pool((3, 3), stride=(1, 1))
+            .mean()
+            .build(),
+        ),
+        ("pool in time", new(30).conv(6, (3, 3), **v).pool((3, 3), stride=(2, 2)).conv(5, (2, 2), **v).mean().build()),
+        ("deep", deep(new(12, 8, 4)).mean().build()),
         ("gated", gated(new()).pool((20, 12), "AVERAGE").build()),
         ("two heads", outside(new()).build()),
         ("skipped rows", new(21, 13).conv(6, (1, 1), (3, 2)).conv(5, (2, 2), (3, 3)).mean().build()),

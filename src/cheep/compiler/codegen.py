@@ -14,6 +14,7 @@ from cheep.resources import package_file
 from cheep.tflite.graph import Graph, Node, Tensor
 
 _CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
+_FEWER_STAGES = (12, 8, 6, 4, 3, 2, 1)
 _KERNELS = package_file("compiler", "kernels.c")
 
 
@@ -74,16 +75,46 @@ def generate(
     row_pipeline : bool
         False: one operator at a time, whole tensors (for tests).
     """
-    return _Generator(graph, prefix, mark, sha256, feature_hash, row_pipeline).run()
+
+    def made(most: int, narrow: bool = False) -> Compiled:
+        return _Generator(graph, prefix, mark, sha256, feature_hash, row_pipeline, most, narrow).run()
+
+    best = made(pipeline.ALL if row_pipeline else 1)
+    inputs, layers = sum(t.n_bytes for t in graph.inputs), sum(n.op in ("CONV", "DEPTHWISE") for n in graph.nodes)
+    peak = _peak(graph) - inputs
+    for narrow in (False, True):
+        if not row_pipeline or best.stream or layers == 0 or best.memory_bytes <= peak:
+            break
+        # Rows of very many stages can take more than whole tensors do: shorter pipelines, one after the other.
+        best = min((best, *(made(most, narrow) for most in _FEWER_STAGES)), key=lambda c: c.memory_bytes)
+    return best
+
+
+def _peak(graph: Graph) -> int:
+    """Return the bytes of the tensors that an interpreter holds at once, at the most."""
+    last = {id(t): i for i, n in enumerate(graph.nodes) for t in n.variable_inputs}
+    last |= {id(t): len(graph.nodes) for t in graph.outputs}
+    first = {id(t): -1 for t in graph.inputs} | {id(t): i for i, n in enumerate(graph.nodes) for t in n.outputs}
+    tensors = [*graph.inputs, *(t for n in graph.nodes for t in n.outputs if n.op != "ALIAS")]
+
+    def held(i: int) -> int:
+        return sum(t.n_bytes for t in tensors if first[id(t)] <= i <= last.get(id(t), -2))
+
+    return max(map(held, range(len(graph.nodes))), default=0)
 
 
 class _Generator:
-    def __init__(self, graph: Graph, prefix: str, mark: str, sha256: str, feature_hash: str, row_pipeline: bool):
+    def __init__(
+        self, graph: Graph, prefix: str, mark: str, sha256: str, feature_hash: str, row_pipeline: bool,
+        most: int, narrow: bool,
+    ):  # fmt: skip
         self._graph, self._prefix, self._mark = graph, prefix, mark
         self._sha256, self._hash = sha256, feature_hash
         self._constants = Constants()
-        self._rows = row_pipeline
-        self._pipe = pipeline.find(graph) if row_pipeline else None
+        self._most, self._narrow = most, narrow
+        pipe = pipeline.find(graph, most, narrow) if row_pipeline else None
+        # What neither streams nor hears the whole window first shares its memory with what follows.
+        self._pipe = pipe if pipe and (pipe.streams or pipe.head) else None
         for tensor in graph.outputs:
             if tensor.data is not None:
                 raise CheepError(f"output {tensor.label} is a constant: nothing to compute; fix the model")
@@ -122,7 +153,7 @@ class _Generator:
         slow = [s.slow for s in steps] + [
             lower.slow_scales(node, channels)
             for p in (pipe, *regions) if p for stage in p.stages
-            for node, channels in ((stage.depth, stage.depth_channels), (stage.point, stage.point_channels)) if node
+            for node, channels in ((stage.depth, stage.depth_channels), (stage.point, stage.point_channels)) if channels
         ]  # fmt: skip
         found = tuple(s for s in slow if s)
         return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size), found)
@@ -132,7 +163,7 @@ class _Generator:
         graph, pipe = self._graph, self._pipe
         made = {id(t) for n in pipe.nodes for t in n.outputs} if pipe else set()
         taken = {id(n) for n in graph.nodes if any(id(t) in made for t in n.outputs)}
-        regions = pipeline.find_more(graph, taken, alone=not self._rows)
+        regions = pipeline.find_more(graph, taken, self._most, self._narrow)
         by_result = {id(p.result): p for p in regions}
         items = [by_result.get(id(n.output), n) for n in graph.nodes if id(n) not in taken or id(n.output) in by_result]
         needed = {id(t) for t in graph.outputs}

@@ -1008,6 +1008,11 @@ _Static_assert(offsetof(cheep_matrix, step) == 36 && offsetof(cheep_matrix, pixe
     CHEEP_GROUP(KIND, PIXELS, LIMIT) \
     CHEEP_MATRIX_ROW(KIND, PIXELS, cheep_##KIND##PIXELS##_##LIMIT, cheep_group_##KIND##PIXELS##_##LIMIT)
 
+/*@ pack1: matrix */
+CHEEP_NOINLINE static void cheep_pack1(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid) {
+    cheep_pack_group(m, rows, x, valid, 1);
+}
+
 /*@ pack3: matrix */
 CHEEP_NOINLINE static void cheep_pack3(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid) {
     cheep_pack_group(m, rows, x, valid, 3);
@@ -1059,6 +1064,53 @@ CHEEP_NOINLINE static void cheep_add_up(const int8_t *row, int columns, int chan
     for (int x = 0; x < columns; ++x, row += channels) {
         for (int c = 0; c < channels; ++c) {
             sums[c] += row[c];
+        }
+    }
+}
+
+/*@ pool_row: base */
+/* The larger of each of four bytes. */
+CHEEP_INLINE uint32_t cheep_larger4(uint32_t a, uint32_t b) {
+#if CHEEP_DSP
+    uint32_t r;
+    __asm__("ssub8 %0, %1, %2\n sel %0, %1, %2" : "=&r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+#else
+    uint32_t r = 0;
+    for (int i = 0; i < 32; i += 8) {
+        const int8_t x = (int8_t)(uint8_t)(a >> i), y = (int8_t)(uint8_t)(b >> i);
+        r |= (uint32_t)(uint8_t)(x > y ? x : y) << i;
+    }
+    return r;
+#endif
+}
+
+/* One row of a pooling: the maximum or the rounded mean of height x width pixels; stride: bytes between columns. */
+CHEEP_NOINLINE static void cheep_pool_row(const int8_t *rows, int row_step, int height, int width, int stride,
+                                          int channels, int columns, int8_t *out, bool mean) {
+    const int n = height * width;
+    for (int x = 0; x < columns; ++x, rows += stride) {
+        int c = 0;
+        for (; !mean && c + 4 <= channels; c += 4, out += 4) {
+            uint32_t best = UINT32_C(0x80808080);
+            for (int y = 0; y < height; ++y) {
+                const int8_t *p = rows + y * row_step + c;
+                for (int k = 0; k < width; ++k, p += channels) {
+                    best = cheep_larger4(best, cheep_load32(p));
+                }
+            }
+            memcpy(out, &best, sizeof best);
+        }
+        for (; c < channels; ++c) {
+            int32_t sum = 0, best = -128;
+            for (int y = 0; y < height; ++y) {
+                const int8_t *p = rows + y * row_step + c;
+                for (int k = 0; k < width; ++k, p += channels) {
+                    sum += *p;
+                    best = *p > best ? *p : best;
+                }
+            }
+            *out++ = (int8_t)(!mean ? best : sum > 0 ? (sum + n / 2) / n : (sum - n / 2) / n);
         }
     }
 }

@@ -15,6 +15,8 @@ import math
 from cheep.compiler.stages import Fifo, Post, Stage, Target, is_elementwise, make_stage, only_consumer
 from cheep.tflite.graph import Graph, Node, Tensor
 
+ALL = 1 << 30  # stages of a pipeline
+
 
 @dataclasses.dataclass
 class Head:
@@ -243,8 +245,11 @@ def _schedule(pipeline: Pipeline) -> bool:
     return made[0] == pipeline.result.shape[1] and not any(waiting)
 
 
-def find(graph: Graph) -> Pipeline | None:
-    """Return the pipeline at the start of the network, or None."""
+def find(graph: Graph, most: int = ALL, narrow: bool = False) -> Pipeline | None:
+    """Return the pipeline at the start of the network, of ``most`` stages, or None.
+
+    ``narrow``: with less scratch memory, slower.
+    """
     if len(graph.inputs) != 1 or graph.inputs[0].dtype != "int8":
         return None
     tensor = _through_aliases(graph, graph.inputs[0])
@@ -257,34 +262,38 @@ def find(graph: Graph) -> Pipeline | None:
     if graph.is_output(tensor) or not readers:
         return None
     tensor = _through_aliases(graph, tensor)
-    pipeline = _grown(graph, tensor, set(), head)
+    pipeline = _grown(graph, tensor, set(), head, most, narrow)
     if pipeline is not None and pipeline.mean is None:
         pipeline.final = pipeline.n_bytes
         pipeline.n_bytes += _round8(pipeline.result.n_bytes)
     return pipeline
 
 
-def find_more(graph: Graph, taken: set[int], alone: bool = False) -> list[Pipeline]:
-    """Return the pipelines that start inside the network, for nodes not in ``taken`` (ids; changed in place).
+def find_more(graph: Graph, taken: set[int], most: int = ALL, narrow: bool = False) -> list[Pipeline]:
+    """Return the pipelines inside the network, of ``most`` stages.
 
-    ``alone``: every convolution by itself (for tests).
+    ``taken``: ids of the nodes that have their code already; changed in place.
     """
     found = []
     for node in graph.nodes:
         if id(node) in taken or node.op not in ("CONV", "DEPTHWISE") or isinstance(make_stage(graph, node), str):
             continue
-        pipeline = _grown(graph, node.inputs[0], taken, None, 1 if alone else 1 << 30)
+        pipeline = _grown(graph, node.inputs[0], taken, None, most, narrow)
         if pipeline is not None:
             found.append(pipeline)
             taken |= {id(n) for n in graph.nodes if any(n.output is m.output for m in pipeline.nodes)}
     return found
 
 
-def _grown(graph: Graph, source: Tensor, taken: set[int], head: Head | None, most: int = 1 << 30) -> Pipeline | None:
+def _grown(
+    graph: Graph, source: Tensor, taken: set[int], head: Head | None, most: int, narrow: bool
+) -> Pipeline | None:
     pipeline = _Finder(graph, source, taken, most).grow()
     if pipeline is None:
         return None
     pipeline.head = head
+    for stage in pipeline.stages:
+        stage.narrow = narrow
     last = pipeline.result
     stage = next(s for s in pipeline.stages if s.out is last)
     mean = only_consumer(graph, last)
@@ -357,7 +366,9 @@ def _gathers(stage: Stage, stages: list[Stage]) -> bool:
     kinds = {t.kind for t in stage.targets}
     if any(t.kind == "stage" and not stages[t.index].depth for t in stage.targets) or "final" in kinds:
         return False
-    return bool(stage.posts) or len(stage.targets) > 1 or (kinds == {"sums"} and (bool(stage.pool) or not stage.matrix))
+    if stage.posts or stage.pooling or len(stage.targets) > 1:
+        return True
+    return kinds == {"sums"} and (bool(stage.pool) or not stage.matrix)
 
 
 def _round8(n: int) -> int:

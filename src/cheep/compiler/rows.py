@@ -95,7 +95,7 @@ class Writer:
         ]
         body, where, place = self._target(stage)
         body += self._depth(k) if stage.depth and not stage.block else []
-        body += self._point(k, *place)
+        body += self._pool(stage, place[0]) if stage.pooling else self._point(k, *place)
         body += self._posts(k, place[0])
         columns, channels = out.shape[2:]
         body += self._give(stage.targets, place[0], columns, channels, where) if where else []
@@ -129,7 +129,7 @@ class Writer:
         columns, channels = stage.out.shape[2:]
         plain = ("out", 1, channels)
         first = next((t for t in stage.targets if t.kind == "stage" and not self._p.stages[t.index].depth), None)
-        if len(stage.targets) == 1 and not stage.posts:
+        if len(stage.targets) == 1 and not stage.posts and not stage.pooling:
             target = stage.targets[0]
             if target.kind == "sums":
                 return [], "", ("sums", 1, channels)
@@ -270,7 +270,7 @@ class Writer:
         packed, limit = self._packed[name], limit.removeprefix("CHEEP_")
         wide = packed.chunk < packed.fours
         self.kernels.add(f"pack{stage.pixels}")
-        if wide or kind == "MEAN" or limit in ("CLAMP", "ANY"):  # not written by hand
+        if wide or stage.pixels == 1 or kind == "MEAN" or limit in ("CLAMP", "ANY"):  # not written by hand
             self.kernels.add(f"block{stage.pixels}")
             self.wrappers.add((f"CHEEP_MATRIX_C({kind}, {stage.pixels}, {str(wide).lower()}, {limit})", ""))
             return f"cheep_{kind}{stage.pixels}_{limit}_{str(wide).lower()}"
@@ -282,6 +282,7 @@ class Writer:
         """Define the ``cheep_matrix`` of a stage; returns it and the first row under the filter."""
         point, channels = stage.point, stage.point_channels
         filters = matrix.filter_rows(point.attributes["weights"], stage.pieces)
+        filters = np.pad(filters, ((0, 0), (0, 4 * stage.fours - filters.shape[1])))
         packed = self._packed[name] = matrix.pack(filters, channels)
         n, columns, pixels = len(channels.fast), point.output.shape[2], stage.pixels
         w = self._constants.array("int8_t", f"{name}_weights", packed.weights, f"{n} filters of {4 * packed.fours}")
@@ -307,6 +308,12 @@ class Writer:
         text += ", ".join(map(str, [step, pixel_step, *numbers]))
         text += f", {{{channels.range_[0]}, {channels.range_[1]}}}"
         return self._constants.struct("cheep_matrix", f"{name}_matrix", text, 64), base
+
+    def _pool(self, stage: Stage, out: str) -> list[str]:
+        self.kernels.add("pool_row")
+        a, channels = stage.point.attributes, stage.source.shape[3]
+        sizes = f"{a['filter_h']}, {a['filter_w']}, {a['stride_w'] * channels}, {channels}, {stage.out.shape[2]}"
+        return [f"cheep_pool_row(rows, {stage.row_bytes}, {sizes}, {out}, {str(a['mean']).lower()});"]
 
     def _image(self, stage, name, rows, channels, n, made, out, step, pixel_step) -> list[str]:
         self.kernels.add("image_max")
@@ -355,7 +362,7 @@ class Writer:
         code = []
         for k, stage in enumerate(self._p.stages):
             size = stage.rows * stage.row_bytes
-            code.append(f"memset(bytes + {self._base + stage.ring}, {stage.source.zero_point & 255}, {size});")
+            code.append(f"memset(bytes + {self._base + stage.ring}, {stage.fill & 255}, {size});")
             code.append(f"{self._held(k)} = {stage.front.attributes['pad_top']};")
         code += [f"{self._waiting(j)} = 0;" for j in range(len(self._p.fifos))]
         code.append(f"{self.made} = 0;")
@@ -377,7 +384,7 @@ class Writer:
                 ring = f"bytes + {self._base + stage.ring} + {self._held(k)} * {stage.row_bytes}"
                 code += [
                     f"for (int i = 0; i < {stage.pad_bottom}; ++i) {{",
-                    f"memset({ring}, {stage.source.zero_point & 255}, {stage.row_bytes});",
+                    f"memset({ring}, {stage.fill & 255}, {stage.row_bytes});",
                     f"{self._prefix}_advance{k + 1}(memory);",
                     "}",
                 ]

@@ -6,11 +6,12 @@ import dataclasses
 
 import numpy as np
 
-from cheep.compiler import matrix, requantize
+from cheep.compiler import fixedpoint, matrix, requantize
 from cheep.compiler.requantize import Channels
 from cheep.tflite.graph import Graph, Node, Tensor
 
 _MAX_POOL_AREA = 4
+_POOLS = ("MAX_POOL_2D", "AVERAGE_POOL_2D")
 _ELEMENTWISE = ("ADD", "SUB", "MUL", "LOOKUP")
 
 
@@ -49,16 +50,19 @@ class Target:
 class Stage:
     """One stage. ``depth``: the depthwise node or None; ``point``: the convolution after it; ``pool`` or None.
 
+    A pooling that no convolution takes is a stage too: a ``point`` with operator POOL. ``covers``: its nodes.
     ``posts``: what is done to each row of the result, in place; ``targets``: who receives it.
     """
 
     depth: Node | None
     point: Node
     pool: Node | None
+    covers: list[Node] = dataclasses.field(default_factory=list)
     posts: list[Post] = dataclasses.field(default_factory=list)
     targets: list[Target] = dataclasses.field(default_factory=list)
     depth_channels: Channels | None = None
     point_channels: Channels | None = None
+    narrow: bool = False  # one pixel at a time: slower, with less scratch
     ring: int = 0  # offset of the rows in the memory
     scratch: int = 0  # bytes of scratch
     values: int = 0  # of them for the depthwise layer's rows
@@ -72,13 +76,26 @@ class Stage:
     @property
     def nodes(self) -> list[Node]:
         """All nodes of the stage."""
-        return [n for n in (self.depth, self.point, self.pool) if n is not None] + [p.node for p in self.posts]
+        own = self.covers or [n for n in (self.depth, self.point, self.pool) if n is not None]
+        return own + [p.node for p in self.posts]
+
+    @property
+    def pooling(self) -> bool:
+        """Whether this is a pooling by itself."""
+        return self.point.op == "POOL"
+
+    @property
+    def fill(self) -> int:
+        """The byte of cells outside the input."""
+        return self.point.attributes["fill"] if self.pooling else self.source.zero_point
 
     @property
     def kernel(self) -> tuple[int, int]:
         """Height and width of the front's kernel."""
-        weights = self.front.attributes["weights"]
-        return weights.shape[:2] if self.depth else weights.shape[1:3]
+        a = self.front.attributes
+        if self.pooling:
+            return a["filter_h"], a["filter_w"]
+        return a["weights"].shape[:2] if self.depth else a["weights"].shape[1:3]
 
     @property
     def pool_size(self) -> tuple[int, int]:
@@ -149,13 +166,16 @@ class Stage:
 
     @property
     def fours(self) -> int:
-        """Words of one filter of the matrix."""
-        return self.row_fours * (1 if self.depth else self.kernel[0])
+        """Words of one filter of the matrix (an even number where it meets one pixel)."""
+        words = self.row_fours * (1 if self.depth else self.kernel[0])
+        return words + words % 2 if self.pixels == 1 else words
 
     @property
     def pixels(self) -> int:
         """Pixels that the matrix takes at a time: those under the pooling, else what wastes least."""
         columns = self.point.output.shape[2]
+        if self.narrow and not self.pool:
+            return 1
         return 4 if self.pool or 23 * -(-columns // 4) < 17 * -(-columns // 3) else 3
 
     @property
@@ -185,7 +205,7 @@ class Stage:
     @property
     def matrix(self) -> bool:
         """Whether the matrix kernel computes the point (not a kernel for a single channel)."""
-        return not self.single and not self.image
+        return not self.single and not self.image and not self.pooling
 
     @property
     def pool_kind(self) -> str:
@@ -215,6 +235,8 @@ def make_stage(graph: Graph, node: Node) -> Stage | str:
 
 def _make_stage(graph: Graph, node: Node) -> Stage | str:
     source = node.inputs[0]
+    if node.op in ("PAD", *_POOLS):
+        return _pooling(graph, node)
     if node.op not in ("CONV", "DEPTHWISE") or len(source.shape) != 4 or source.shape[0] != 1:
         return "not one image at a time"
     depth = None
@@ -241,6 +263,35 @@ def _make_stage(graph: Graph, node: Node) -> Stage | str:
     for channels in (stage.point_channels, stage.depth_channels):
         if channels is not None and channels.fast is None:
             return channels.reason
+    return stage
+
+
+def _pooling(graph: Graph, node: Node) -> Stage | str:
+    """Return the stage of a pooling, with the zero padding before it, or why there is none."""
+    covers, source, fill, before = [node], node.inputs[0], -128, None
+    if node.op == "PAD":
+        pool = only_consumer(graph, node.output)
+        if pool is None or pool.op != "MAX_POOL_2D" or len(source.shape) != 4:
+            return "padding before something else than a maximum"
+        before, fill = node.inputs[1].data.reshape(-1, 2).tolist(), source.zero_point
+        covers, node = [node, pool], pool
+    a, own, out = node.attributes, node.inputs[0], node.output
+    pads = []
+    for axis, i in (("h", 1), ("w", 2)):
+        total = (out.shape[i] - 1) * a[f"stride_{axis}"] + a[f"filter_{axis}"] - own.shape[i]
+        pads.append(max(total, 0) // 2)
+        if (total > 0 and (before or node.op == "AVERAGE_POOL_2D")) or a[f"filter_{axis}"] >= own.shape[i]:
+            return "a pooling over all, or a mean whose cells do not all count"
+    if before:
+        if before[0] != [0, 0] or before[3] != [0, 0]:
+            return "padding of the batch or the channels"
+        pads = [before[1][0], before[2][0]]
+    if fixedpoint.activation_range(a["activation"], out.scale, out.zero_point) != (-128, 127):
+        return "a pooling with a limit"
+    values = {"pad_top": pads[0], "pad_left": pads[1], "dilation_h": 1, "dilation_w": 1, "fill": fill}
+    stage = Stage(None, Node("POOL", [source], [out], {**a, **values, "mean": node.op != "MAX_POOL_2D"}), None, covers)
+    if pads[0] >= stage.rows or stage.row_bytes > 32767:
+        return "padding as high as its rows, or a row of more than 32,767 bytes"
     return stage
 
 
@@ -281,7 +332,7 @@ def _as_depthwise(node: Node) -> Node:
 
 def _fusable_pool(graph: Graph, point: Node) -> Node | None:
     pool = only_consumer(graph, point.output)
-    if pool is None or pool.op not in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+    if pool is None or pool.op not in _POOLS:
         return None
     a, source, out = pool.attributes, pool.inputs[0], pool.output
     h, w = a["filter_h"], a["filter_w"]
