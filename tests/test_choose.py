@@ -270,6 +270,9 @@ def test_options_and_run_files_override_the_choice(high_and_low, tmp_path, monke
     assert settings.data.windows.window_s == 1.0
     assert split(high_and_low, "--config", recipe, "--sample-rate", 16000) == 2
     assert "--sample-rate 16000: " in capsys.readouterr().err
+    recipe.write_text("deploy: {board: audiomot}\n")
+    assert split(high_and_low, "--config", recipe, "--run", "two") == 2
+    assert "did you mean 'audiomoth'" in capsys.readouterr().err
     assert split(high_and_low, "--seconds-of-audio-per-day", 3600) == 2
     assert "needs --board" in capsys.readouterr().err
 

@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", type=Path, help="the same as the folder")
     add_config(parser)
     choice = parser.add_argument_group("choices", "what is left open is chosen by listening to the recordings")
-    choice.add_argument("--board", metavar="NAME", help="choose a network that fits this board (see cheep boards)")
+    choice.add_argument(
+        "--board", metavar="NAME", help="choose a network that fits this board (default: deploy.board of --config)"
+    )
     choice.add_argument(
         "--seconds-of-audio-per-day",
         type=float,
@@ -88,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     from cheep.job.split import is_manifest, make_examples, write_examples
     from cheep.runs import DATASET, RUN_FILE, runs_folder, start_run
 
+    base = load_run_file(args.config) if args.config else RunFile()
+    args.board = args.board or base.deploy.board or None
     config, given = settings(args), _given(args)
     if is_manifest(config):
         manifest = load_manifest(config.csv)
@@ -100,7 +104,6 @@ def run(args: argparse.Namespace) -> int:
     made = runs_folder() / "cache" / f"prepared-{config.sha256[:16]}"
     examples = make_examples(config, made, gathered=gathered, on_file=Progress("files"), jobs=args.jobs)
     choice = with_windows(choice, len(examples.manifest.of_split("train")), given)
-    base = load_run_file(args.config) if args.config else RunFile()
     with contextlib.nullcontext() if args.output else start_run(args.run) as folder:
         output = args.output or folder / DATASET
         digest = write_examples(examples, output, config, tuple(map(str, choice.reasons)))
