@@ -74,7 +74,7 @@ def roc_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
                 curve.false_positive_rate,
                 curve.true_positive_rate,
                 where="post",
-                color=colour,
+                **_line(curves, colour),
                 label=f"{_short(label)}  {curve.roc_auc:.3f}",
             )
         axes.plot([0, 1], [0, 1], color="#aab", linewidth=1, linestyle=":")
@@ -91,7 +91,7 @@ def precision_recall_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
                 curve.true_positive_rate,
                 curve.precision,
                 where="pre",
-                color=colour,
+                **_line(curves, colour),
                 label=f"{_short(label)}  {curve.average_precision:.3f}",
             )
         axes.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
@@ -109,7 +109,13 @@ def det_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
         for (label, curve), colour in zip(curves, _colours(len(curves)), strict=True):
             x = norm.ppf(np.clip(curve.false_positive_rate, low, high))
             y = norm.ppf(np.clip(curve.miss_rate, low, high))
-            axes.step(x, y, where="post", color=colour, label=f"{_short(label)}  {100 * curve.equal_error_rate:.1f} %")
+            axes.step(
+                x,
+                y,
+                where="post",
+                **_line(curves, colour),
+                label=f"{_short(label)}  {100 * curve.equal_error_rate:.1f} %",
+            )
         axes.set_xticks(norm.ppf(ticks), [f"{100 * t:g}" for t in ticks])
         axes.set_yticks(norm.ppf(ticks), [f"{100 * t:g}" for t in ticks])
         axes.set(
@@ -286,8 +292,13 @@ def _colours(n: int) -> list[str]:
     return [matplotlib.colors.to_hex(table(i % 20)) for i in range(n)]
 
 
+def _line(curves: Sequence[object], colour: str) -> dict[str, object]:
+    """Return how a curve is drawn: many without a legend are one cloud, not twenty colours twice over."""
+    return {"color": COLOURS[0], "alpha": 0.3, "linewidth": 1} if len(curves) > MANY_LABELS else {"color": colour}
+
+
 def _legend(axes, n: int, where: str, title: str) -> None:
-    if n <= 10:
+    if n <= MANY_LABELS:
         axes.legend(loc=where, title=title, title_fontsize=9, alignment="left")
 
 
