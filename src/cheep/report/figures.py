@@ -153,7 +153,7 @@ def reliability_figure(before: Reliability, after: Reliability | None, temperatu
         axes.set(
             xlabel="stated probability (score)", ylabel="observed frequency", xlim=(-0.02, 1.02), ylim=(-0.02, 1.05)
         )
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
         return _svg(figure)
 
 
