@@ -23,9 +23,10 @@ from cheep import cli
 from cheep.commands import download_dataset
 from cheep.datasets import xeno_canto as xc
 from cheep.datasets.bands import share_above
-from cheep.datasets.download import STATE, DownloadConfig, choose, csv_text
+from cheep.datasets.download import STATE, DownloadConfig, choose
 from cheep.datasets.web import Fetcher, Permanent, Politeness, Transient
 from cheep.errors import CheepError
+from cheep.files import csv_text
 from xeno_canto_server import FAULTS, KEY, Server, audio
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import math
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from cheep.errors import CheepError
 
+Row = Sequence[Any] | Mapping[str, Any]
 _SHOWN_CHARS = 40  # of a file's name in its temporary name, which must stay within 255 bytes
 
 
@@ -96,6 +99,20 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, values: Any) -> None:
     """Write indented JSON with sorted keys, whole or not at all."""
     write_text(path, json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write a table, whole or not at all; see :func:`csv_text`."""
+    write_text(path, csv_text(header, rows))
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Row]) -> str:
+    """Return ``header`` and ``rows`` as CSV; rows are in its order, or by its names; ``None`` is an empty field."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([row[name] for name in header] if isinstance(row, Mapping) else row for row in rows)
+    return out.getvalue()
 
 
 def plain(value: Any) -> Any:

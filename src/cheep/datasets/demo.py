@@ -7,7 +7,6 @@ Every recordist has an own microphone and own individuals, so that a split by re
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -29,7 +28,7 @@ from cheep.datasets.demo_sounds import (
     sing,
 )
 from cheep.errors import CheepError
-from cheep.files import atomic_folder
+from cheep.files import atomic_folder, write_csv
 
 log = logging.getLogger(__name__)
 
@@ -192,9 +191,9 @@ def _write(folder: Path, seed: int, size: str) -> dict[str, object]:
             duration_s += len(samples) / SAMPLE_RATE_HZ
     samples, soundscape = _soundscape(plan.soundscape_s, np.random.default_rng([seed, 3]))
     digest.update(_write_wav(folder / "soundscape.wav", samples))
-    _write_csv(folder / "metadata.csv", METADATA_COLUMNS, rows)
-    _write_csv(folder / "events.csv", EVENT_COLUMNS, event_rows)
-    _write_csv(
+    write_csv(folder / "metadata.csv", METADATA_COLUMNS, rows)
+    write_csv(folder / "events.csv", EVENT_COLUMNS, event_rows)
+    write_csv(
         folder / "soundscape_events.csv",
         EVENT_COLUMNS,
         [("soundscape.wav", *_call_row(call)) for call in soundscape],
@@ -362,13 +361,6 @@ def _write_wav(path: Path, samples: np.ndarray) -> bytes:
         file.setparams((1, 2, SAMPLE_RATE_HZ, len(samples), "NONE", "not compressed"))
         file.writeframes(data)
     return data
-
-
-def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def summary_dict(summary: DemoSummary) -> dict[str, object]:

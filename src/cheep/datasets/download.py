@@ -8,9 +8,7 @@ is made again from the notes.
 from __future__ import annotations
 
 import concurrent.futures
-import csv
 import dataclasses
-import io
 import json
 import logging
 import os
@@ -34,7 +32,7 @@ from cheep.datasets.web import Fetcher, Permanent, Transient, blocks
 from cheep.datasets.xeno_canto import XcRecording
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
-from cheep.files import DiskError, atomic_path, write_text
+from cheep.files import DiskError, atomic_path, write_csv, write_text
 from cheep.locks import lock
 
 log = logging.getLogger(__name__)
@@ -396,12 +394,11 @@ class Downloader:
     def write_lists(self, recordings: Sequence[XcRecording], failed: dict[str, str]) -> None:
         """Write metadata.csv, annotations.csv, attribution.csv, NOTICE.txt and problems.csv, each whole."""
         rows = self.rows(recordings)
-        write_text(self.folder / "metadata.csv", csv_text(METADATA, ([row[name] for name in METADATA] for row in rows)))
+        write_csv(self.folder / "metadata.csv", METADATA, rows)
         credit = ("file", "recording", "recordist", "licence", "url", "attribution")
-        write_text(self.folder / "attribution.csv", csv_text(credit, ([row[name] for name in credit] for row in rows)))
+        write_csv(self.folder / "attribution.csv", credit, rows)
         write_text(self.folder / "NOTICE.txt", notice_text(rows))
-        problems = csv_text(("recording", "reason"), sorted(failed.items()))
-        write_text(self.folder / "problems.csv", problems)
+        write_csv(self.folder / "problems.csv", ("recording", "reason"), sorted(failed.items()))
         files = {row["recording"]: row["file"] for row in rows}
         boxes = [
             (files[row.name], box.start_s, box.end_s, slug(box.label) if box.label else "", box.low_hz, box.high_hz)
@@ -411,7 +408,7 @@ class Downloader:
         ]
         if boxes:
             header = ("file", "start_s", "end_s", "label", "low_hz", "high_hz")
-            write_text(self.folder / "annotations.csv", csv_text(header, sorted(boxes, key=lambda box: box[:4])))
+            write_csv(self.folder / "annotations.csv", header, sorted(boxes, key=lambda box: box[:4]))
 
 
 def _blocks(source: Path, from_hz: int, to_hz: int, channels: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
@@ -450,12 +447,3 @@ def _sync_and_rename(part: Path, target: Path) -> None:
 def _disk_error(error: Exception, path: Path) -> DiskError:
     text = getattr(error, "strerror", None) or error
     return DiskError(f"{path}: cannot write: {text} (free space, then run again: it resumes)")
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a CSV of ``header`` and ``rows``; ``None`` is an empty field."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue()

@@ -7,7 +7,6 @@ ways. Training with synthesized speech beside little recorded speech: Lin et al.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import hashlib
@@ -23,6 +22,7 @@ import numpy as np
 from cheep.audio import float_to_int16, int16_to_float, read_audio, write_wav
 from cheep.config.data import VoicesConfig
 from cheep.errors import CheepError
+from cheep.files import write_csv
 from cheep.parallel import map_each
 
 PROGRAMS = ("espeak-ng", "flite")
@@ -123,10 +123,7 @@ def synthesize_words(
     work = functools.partial(_one, voices=voices, folder=folder, config=config)
     rows = [outcome.value for outcome in map_each(work, jobs, progress=progress)]
     path = folder / "metadata.csv"
-    with path.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, METADATA_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, METADATA_COLUMNS, rows)
     return path
 
 

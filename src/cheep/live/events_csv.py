@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from cheep.device.engine import LiveEvent
-from cheep.files import write_bytes
+from cheep.files import write_csv
 
 COLUMNS = ("file", "start_s", "end_s", "label", "score")
 
@@ -21,8 +18,4 @@ def event_row(path: str | os.PathLike, event: LiveEvent) -> tuple[str, str, str,
 
 def write_events(path: str | os.PathLike, rows: Sequence[Sequence[str]]) -> None:
     """Write rows of :func:`event_row` with a header line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    write_bytes(Path(path), text.getvalue().encode())
+    write_csv(path, COLUMNS, rows)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 import shutil
 from collections.abc import Callable
@@ -22,7 +20,7 @@ from cheep.datasets.split import fold_splits
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
 from cheep.features.digests import sha256_of
-from cheep.files import needed, read_json, write_bytes, write_json
+from cheep.files import needed, read_json, write_csv, write_json
 from cheep.job.export import deploy
 from cheep.job.quantize import FLOAT_IO_TFLITE, quantize_run
 from cheep.job.scores import int8_scores, keras_scores
@@ -239,7 +237,7 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
         )
         listed = "; ".join(f"{e.label} {e.start_s:.2f}-{e.end_s:.2f}" for e in events)
         rows.append({"file": str(path), "label": label, "score": f"{score:.4f}", "events": listed})
-    _write_csv(context.run / PREDICTIONS, rows)
+    write_csv(context.run / PREDICTIONS, ("file", "label", "score", "events"), rows)
     context.note("prediction", False)
     return rows
 
@@ -310,11 +308,3 @@ def _file_key(path: Path) -> str:
 
 def _files(path: Path) -> list[Path]:
     return sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, ["file", "label", "score", "events"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, out.getvalue().encode())
