@@ -84,7 +84,7 @@ download-kills:
 
 ## make check-package    the wheel in an environment of its own: demo, a project, every command of its README
 check-package:
-	$(PYTHON) -m pytest tests/test_package.py -m ""
+	$(PYTHON) -m pytest tests/house/test_package.py -m ""
 
 ## make soak             24 hours of compressed time through the application, gaps and clock wrap included
 soak:
@@ -100,7 +100,7 @@ bench-hdc:
 
 ## make convert-matrix   every cell of the conversion matrix
 convert-matrix:
-	$(PYTHON) -m pytest tests/test_convert_matrix.py
+	$(PYTHON) -m pytest tests/convert/test_convert_matrix.py
 
 ## make simulate-day     24 hours of audio through front end and detector
 simulate-day:

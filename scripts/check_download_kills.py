@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("src", "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("src", "tests/helpers", "tests/datasets")]
 
 
 def main() -> int:
-    """Run the campaign of tests/test_xeno_canto.py with more kills."""
+    """Run the campaign of tests/datasets/test_xeno_canto.py with more kills."""
     import test_xeno_canto as campaign
 
     parser = argparse.ArgumentParser(description=__doc__)

@@ -1,6 +1,6 @@
 """Mistakes that people make in run files and in configurations of the model zoo, each with the message it gets.
 
-``python tests/pipeline_mistakes.py`` prints the table of docs/pipelines.md; test_pipeline_config.py checks both.
+``python tests/helpers/pipeline_mistakes.py`` prints the table of docs/pipelines.md; its test checks both.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from cheep.errors import CheepError
 from cheep.pipeline.checks import parse_config

@@ -15,7 +15,7 @@ from cheep.pipeline.checks import load_config, parse_config
 from cheep.pipeline.runner import output_folder
 from pipeline_mistakes import BASE, MISTAKES, markdown, message_of
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 

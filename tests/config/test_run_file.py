@@ -10,7 +10,7 @@ from cheep.config import FeatureConfig, RunFile, TrainConfig, load_run_file, par
 from cheep.config.reader import section_of
 from cheep.errors import CheepError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 

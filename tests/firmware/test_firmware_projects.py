@@ -25,7 +25,7 @@ from cheep.resources import firmware_root, include_dir
 from tone_model import DETECTOR, LABELS, tones, write_tone_run
 
 ROOT = firmware_root()
-SCHEMA = Path(__file__).parents[1] / "docs" / "serial-lines.schema.json"
+SCHEMA = Path(__file__).parents[2] / "docs" / "serial-lines.schema.json"
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off")
 

@@ -96,7 +96,7 @@ def test_an_event_that_runs_at_the_end_is_closed(run):
 def test_script_prints_events_of_files(run, pcm, tmp_path):
     wav, out = tmp_path / "a.wav", tmp_path / "events.csv"
     write_wav(wav, pcm, 8000)
-    script = Path(__file__).parents[1] / "src" / "test.py"
+    script = Path(__file__).parents[2] / "src" / "test.py"
     command = [sys.executable, str(script), "--model", str(run), str(wav), str(wav), "--json", "--csv", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

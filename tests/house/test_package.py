@@ -29,7 +29,7 @@ else:
 
 pytestmark = pytest.mark.xdist_group("package")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LISTS = {
     "requirements.txt": DECLARED["project"]["dependencies"],

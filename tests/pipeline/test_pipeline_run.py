@@ -180,7 +180,7 @@ def test_an_example_runs_shortened(sounds, tmp_path):
         "qat.epochs": 1, "train.epochs": 1, "train.examples_per_epoch": 64, "train.model": "sepconv_s",
         "run.folder": tmp_path / "out", "run.cache": tmp_path / "cache",
     }  # fmt: skip
-    recipe = Path(__file__).parents[1] / "recipes" / "garbage.yaml"
+    recipe = Path(__file__).parents[2] / "recipes" / "garbage.yaml"
     outcome = run_pipeline(load_config(recipe, [f"{key}={value}" for key, value in more.items()]))
     evaluation = json.loads((tmp_path / "out" / "evaluation_int8.json").read_text())
     assert evaluation["confusion"]["labels"][:3] == ["garbage", "high", "low"]

@@ -14,7 +14,7 @@ import pytest
 from cheep.errors import CheepError
 from cheep.parallel import map_each
 
-SRC = Path(__file__).parents[1] / "src"
+SRC = Path(__file__).parents[2] / "src"
 
 
 def values(work, items, **more):

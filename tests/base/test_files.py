@@ -15,7 +15,7 @@ from cheep.errors import CheepError
 from cheep.files import DiskError, atomic_folder, atomic_path, atomic_write, read_json, write_bytes, write_json
 from cheep.locks import lock
 
-SOURCE = str(Path(__file__).resolve().parents[1] / "src")
+SOURCE = str(Path(__file__).resolve().parents[2] / "src")
 SPAWN = multiprocessing.get_context("spawn")
 
 

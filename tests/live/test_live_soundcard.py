@@ -11,7 +11,7 @@ from cheep.audio import read_audio
 from cheep.device import Engine
 from tone_model import DETECTOR, FEATURES, overloaded, tones, write_tone_run
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from soundcard import Listener, NoSound, locate, play, sound_card
 

@@ -13,7 +13,7 @@ from cheep.audio import write_wav
 from cheep.datasets.demo import make_demo_dataset
 from tone_model import tones, write_tone_run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Read by every Python process that is started with this folder in PYTHONPATH, the workers included.
 SPAWN = """
 import multiprocessing, os

@@ -20,7 +20,7 @@ from cheep.datasets.windows import choose_windows, window_starts
 from cheep.errors import CheepError
 
 RATE = 8000
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def write(folder, name, text):

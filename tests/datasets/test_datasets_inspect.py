@@ -260,7 +260,7 @@ print(time.process_time() - begin, peak_megabytes())
 
 def test_a_hundred_thousand_recordings(tmp_path):
     """300,000 windows of 100,000 recordings: load, split, write, inspect and sample."""
-    src = str(Path(__file__).parents[1] / "src")
+    src = str(Path(__file__).parents[2] / "src")
     done = subprocess.run(
         [sys.executable, "-c", PEAK + BIG, src, str(tmp_path / "big.csv"), "100000"],
         capture_output=True,
@@ -296,7 +296,7 @@ def test_splitting_two_hours_of_audio_is_bounded(tmp_path):
         "status = cli.main('split-dataset', [sys.argv[2], '-o', sys.argv[3], '--jobs', '1'])\n"
         "print(status, peak_megabytes())"
     )
-    src = str(Path(__file__).parents[1] / "src")
+    src = str(Path(__file__).parents[2] / "src")
     arguments = [sys.executable, "-c", PEAK + code, src, str(tmp_path / "set"), str(tmp_path / "m.csv")]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     status, megabytes = done.stdout.split()[-2:]

@@ -24,7 +24,7 @@ LINE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
 
 def check_schema(message: dict) -> None:
     """Names and types of a line's members are those of the published schema."""
-    schema = json.loads((Path(__file__).parents[1] / "docs" / "serial-lines.schema.json").read_text())
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "serial-lines.schema.json").read_text())
     kind = next(k for k in schema["oneOf"] if k["properties"]["type"]["const"] == message["type"])
     assert list(message) == list(kind["properties"]) == kind["required"]
     types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list}

@@ -157,7 +157,7 @@ def test_the_command_reads_a_port_and_reconnects(tmp_path):
     board = FakeBoard(tmp_path / "ttyUSB0")
     log = tmp_path / "log.jsonl"
     command = [sys.executable, "-m", "cheep", "monitor", str(board.link), "--jsonl", str(log)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines = []
     said = []
@@ -201,7 +201,7 @@ def test_the_command_reads_a_port_and_reconnects(tmp_path):
 def test_standard_input_serves_too(tmp_path):
     data = b"".join(with_checksum(item) for item in stream(3)) + b"nonsense\n"
     command = [sys.executable, "-m", "cheep", "monitor", "-", "--json-lines"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     done = subprocess.run(command, input=data, env=environment, capture_output=True, check=False)
     assert done.returncode == 0
     assert [json.loads(line) for line in done.stdout.splitlines()] == stream(3)

@@ -12,7 +12,7 @@ from pathlib import Path
 from cheep.config import RunFile, Settings
 from cheep.config.reader import section_of
 
-SRC = Path(__file__).resolve().parents[1] / "src" / "cheep"
+SRC = Path(__file__).resolve().parents[2] / "src" / "cheep"
 
 
 def settings_of(kind: type[Settings] = RunFile, prefix: str = "") -> dict[str, type[Settings]]:

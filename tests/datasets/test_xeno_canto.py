@@ -133,7 +133,7 @@ def test_a_server_that_restarts_is_waited_for(clean, tmp_path):
 
 def run_and_kill(server, folder, after_s):
     """Run the script in a process of its own; kill -9 after ``after_s``; True if it had ended by itself."""
-    script = Path(__file__).parents[1] / "src" / "download_dataset.py"
+    script = Path(__file__).parents[2] / "src" / "download_dataset.py"
     arguments = ["--server", server.url, "--interval", "0", "--group", "birds", "-o", str(folder), "--per-page", "50"]
     child = subprocess.Popen(
         [sys.executable, str(script), *arguments],
@@ -479,7 +479,7 @@ def test_a_full_disk_stops_with_the_reason(clean, tmp_path, capsys, monkeypatch)
 def test_a_second_download_into_a_folder_is_told_of_the_first(tmp_path, capsys):
     folder = tmp_path / "set"
     code = "import sys; from cheep.locks import lock\nwith lock(sys.argv[1],'',''): print('held', flush=1), input()"
-    source = str(Path(__file__).resolve().parents[1] / "src")
+    source = str(Path(__file__).resolve().parents[2] / "src")
     (folder / STATE).mkdir(parents=True)
     first = subprocess.Popen(
         [sys.executable, "-c", code, str(folder / STATE / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
