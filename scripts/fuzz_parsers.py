@@ -9,6 +9,8 @@ and leaves the input beside the script's working folder.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import logging
 import math
@@ -19,10 +21,15 @@ import struct
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+import soundfile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
+from cheep.audio import iter_audio, probe, scan
 from cheep.datasets import audiomoth, labels, load_manifest, sources
 from cheep.datasets.xeno_canto import XcRecording, annotation_boxes
 from cheep.errors import CheepError
@@ -48,20 +55,44 @@ ROW = json.dumps(
      "lic": "//creativecommons.org/licenses/by/4.0/", "also": ["", "a"], "rec": "&amp;amp;", "file-name": "XC12.mp3",
      "annotations": [{"start_time": "1", "end_time": "2"}]}
 )  # fmt: skip
+BIRDNET = (
+    "Start (s),End (s),Scientific name,Common name,Confidence,File\n0.0,3.0,Turdus merula,Blackbird,0.91,/data/a.wav\n"
+    '3.0,6.0,Turdus merula,"Blackbird",0.1203,/data/a.wav\n'
+)
+KALEIDOSCOPE = (
+    "INDIR,FOLDER,IN FILE,OFFSET,DURATION,AUTO ID*,MATCH RATIO,MANUAL ID\nD:\\card,x,a.wav,0.0,3.0,EPTSER,0.8,\n"
+    "D:\\card,x,a.wav,3,0.5,EPTSER,0.7,Noise\n"
+)
+PACKAGE = "\ufeffinput;start_time;end_time;species_name;confidence\r\n" + (
+    "a.flac;00:00:00,00;00:00:03,00;Turdus merula_Blackbird;0,97\r\n"
+)
+ONE_HOT = "file,start_time,end_time,robin,wren\na.wav,0.0,1.0,0,1\na.wav,1.0,2.0,0,0\nb.wav,0,1,1,\n"
+STRETCHES = "file,start_s,end_s,label,score\na.wav,0.5,1.25,robin,0.91\na.wav,1.5,2.5,robin,0.4\na.wav,3,4,noise,0.7\n"
 COMMENT = (
     "Recorded at 19:17:30 25/09/2020 (UTC+5:30) by AudioMoth 24F3190261F38D1F at medium gain while battery was 4.2V "
     "and temperature was 23.1C."
 )
 
 
-def wav(comment: str) -> bytes:
-    """Return the start of an AudioMoth WAV."""
+def wav(comment: str, samples: int = 2, block: Sequence[int] = ()) -> bytes:
+    """Return an AudioMoth WAV, or its start."""
     text = comment.encode() + b"\0"
     text += b"\0" * (len(text) % 2)
     info = b"INFOICMT" + struct.pack("<I", len(text)) + text + b"IART" + struct.pack("<I", 10) + b"AudioMoth\0"
     form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
-    body = b"WAVE" + form + b"LIST" + struct.pack("<I", len(info)) + info + b"data" + struct.pack("<I", 4) + b"\0" * 4
+    pcm = [*([37] * samples if block or samples > 2 else [0] * samples), *block]
+    data = struct.pack(f"<{len(pcm)}h", *pcm)
+    body = (
+        b"WAVE" + form + b"LIST" + struct.pack("<I", len(info)) + info + b"data" + struct.pack("<I", len(data)) + data
+    )
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def coded(container: str) -> bytes:
+    """Return half a second of noise in a container of libsndfile's."""
+    out = io.BytesIO()
+    soundfile.write(out, np.random.default_rng(1).normal(0, 0.1, 4000), 8000, format=container)
+    return out.getvalue()
 
 
 def _rows(path: Path) -> None:
@@ -86,8 +117,23 @@ def _boxes(path: Path) -> None:
             assert 0 <= box.start_s < box.end_s and (box.end_s < 1e13 or box.end_s == math.inf)
 
 
+def _scored(path: Path) -> None:
+    audio = path.with_name("a.wav")
+    with contextlib.suppress(labels.NoAnnotationsError):
+        for boxes in labels.boxes_for([path.parent], [audio], 0.5).values():
+            assert all(box.score is None or 0.5 <= box.score <= 1 for box in boxes)
+    _boxes(path)
+
+
+def _audio(path: Path) -> None:
+    told = probe(path).duration_s
+    heard = sum(len(block) for block in iter_audio(path, None, notes=[])) / probe(path).sample_rate_hz
+    assert abs(told - heard) < 0.5 + 0.05 * heard, (told, heard)
+    scan(path)
+
+
 def _list(path: Path) -> None:
-    for recording in sources.recordings_in_csv(path):
+    for recording in sources.recordings_in_csv(path, min_confidence=0.5):
         assert recording.label and recording.path.is_file()
 
 
@@ -109,6 +155,15 @@ TARGETS = {
     "xc-set": ("a.json", SET.encode(), _boxes),
     "xc-row": ("a.json", ROW.encode(), _rows),
     "manifest": ("a.csv", MANIFEST.encode(), _manifest),
+    "birdnet": ("a.csv", BIRDNET.encode(), _scored),
+    "kaleidoscope": ("a.csv", KALEIDOSCOPE.encode(), _scored),
+    "package": ("a.csv", PACKAGE.encode("utf-16-le"), _scored),
+    "one-hot": ("a.csv", ONE_HOT.encode(), _boxes),
+    "stretches": ("list.csv", STRETCHES.encode(), _list),
+    "wav": ("b.wav", wav(COMMENT, 700), _audio),
+    "triggered": ("20240601_050000T.WAV", wav(COMMENT, 300, [1, 1] + [-1] * 30 + [0] * 224), _audio),
+    "flac": ("b.flac", coded("FLAC"), _audio),
+    "mp3": ("b.mp3", coded("MP3"), _audio),
     "list": ("list.csv", LIST.encode(), _list),
     "audiomoth": ("a.wav", wav(COMMENT), _moth),
 }

@@ -188,7 +188,8 @@ def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
         with opened() as source:
             yield from _read_blocks(path, source, max(1, int(block_s * rate)))
 
-    return _Source(info, frames / rate, blocks)
+    # an MP3 without an index gives a guess, a damaged one less than its index says
+    return _Source(info, None if container == "MP3" else frames / rate, blocks)
 
 
 def _wrong_length(path: Path) -> _Source | None:

@@ -414,6 +414,11 @@ def _stretches(table: Table, files: _Files, background: str, min_confidence: flo
                 continue
             notes["row(s) say again what another says: counted once"] += len(together) - 1
             line, value = about[name]
+            if "" in labels:
+                raise CheepError(
+                    f"{table.path}:{line}: a stretch at {start_s:g} s of {name!r} has no label: every one needs one "
+                    "(a column 'label', or --columns label=NAME)"
+                )
             whole = not math.isfinite(end_s)
             stretch = {} if whole else {"begin_s": repr(start_s), "end_s": repr(end_s)}
             value = {**value, "label": labels.pop(), "begin_s": "", "end_s": "", **stretch}
