@@ -238,7 +238,9 @@ def _known_labels(
 
     Any of a box's names may be that of a label or of its species: scientific, common, a code.
     """
-    names = {plain_name(name): item.label for item in recordings for name in (item.label, item.species) if name}
+    names = {
+        plain_name(name): item.label for item in recordings for name in (item.english, item.species, item.label) if name
+    }
 
     def known(box: Box) -> str:
         found = (names.get(plain_name(name)) for name in (box.label, *box.names))

@@ -35,6 +35,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("common name", "common_name", "species_name"),
     ),
     "species": ("species", "scientific_name"),
+    "english": ("english", "common_name", "common name", "vernacular_name", "vernacular name"),
     "recording": ("recording", "recording_id", "source_id", "original", "src_file", "fsid"),
     "recordist": ("recordist", "author", "rec", "recorder"),
     "licence": ("licence", "license", "lic"),
@@ -80,6 +81,7 @@ class Recording:
     date: str = ""
     also: tuple[str, ...] = ()
     species: str = ""
+    english: str = ""
     begin_s: float = 0.0
     end_s: float | None = None
     strong: bool = False  # the stretch was marked by a person: every window in it is an example
@@ -529,6 +531,7 @@ def _recording(files: _Files, line: int, value: dict[str, str]) -> Recording:
         site=site,
         date=value.get("date", "") or date,
         species=value.get("species", ""),
+        english=value.get("english", ""),
         also=tuple(name.strip() for name in value.get("also", "").split(";") if name.strip()),
         begin_s=begin_s,
         end_s=end_s,
