@@ -169,8 +169,11 @@ def _hear(task: tuple[Recording, Sequence[Box]]) -> _Heard:
     carried = [limit for limit in LIMITS_HZ if rate > 2 * limit]
     above = {limit: share_above(edges, energy, limit) for limit in carried} if energy.sum() > 0 else {}
     levels = calls.levels()
-    marked = [box for box in boxes if box.label in ("", item.label) and not box.nothing]
+    # a person's boxes are calls; a model's, and rows of one length each, are the pieces that were judged
+    marked = [box for box in boxes if box.label in ("", item.label) and not box.nothing and box.score is None]
     named = [box.end_s - box.start_s for box in marked if math.isfinite(box.end_s)]
+    if len(named) > 2 and max(named) - min(named) < 1e-3:
+        named = []
     found = named or [end - start for start, end in active_stretches(levels, ActivityConfig(), _JOIN_S)]
     length = info.duration_s if item.end_s is None else min(item.end_s, info.duration_s)
     return _Heard(
