@@ -211,9 +211,9 @@ def test_a_project_of_ones_own_builds_its_firmware(installed, demo, tmp_path):
 
 
 def commands_of(readme: Path) -> list[str]:
-    """The lines of a README's bash blocks."""
+    """The commands of a README's bash blocks."""
     blocks = re.findall(r"^```bash\n(.*?)^```", readme.read_text(encoding="utf-8"), re.M | re.S)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
 @pytest.mark.slow
