@@ -85,6 +85,15 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; only for who alone writes there (:mod:`cheep.locks`)."""
+    for path in folder.glob(".*.part"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
     """Write a whole file or nothing."""
     with atomic_write(path) as stream:

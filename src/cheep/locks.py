@@ -22,8 +22,10 @@ _guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def lock(path: str | os.PathLike, subject: str, otherwise: str) -> Iterator[None]:
+def lock(path: str | os.PathLike, subject: str, otherwise: str) -> Iterator[bool]:
     """Hold the lock file ``path`` for the duration of the block; a process may hold it several times over.
+
+    Yields whether this is the first time (an inner block yields False).
 
     The operating system frees the lock of a process that dies, however it dies: its file, left behind, is taken over.
 
@@ -47,7 +49,7 @@ def lock(path: str | os.PathLike, subject: str, otherwise: str) -> Iterator[None
             stream = _take(path, subject, otherwise)
             _held[key] = 1
     try:
-        yield
+        yield stream is not None
     finally:
         with _guard:
             _held[key] -= 1

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cheep.errors import CheepError
-from cheep.files import read_json, write_json, write_text
+from cheep.files import read_json, sweep, write_json, write_text
 from cheep.locks import lock
 
 RUN_FILE = "run.yaml"
@@ -65,15 +65,19 @@ def start_run(run: str | os.PathLike | None = None) -> Iterator[Path]:
                 path.rmdir()
 
 
-def working_in(run: Path) -> contextlib.AbstractContextManager[None]:
-    """Hold the lock of a run.
+@contextlib.contextmanager
+def working_in(run: Path) -> Iterator[None]:
+    """Hold the lock of a run; what a process that was killed left half written in it goes.
 
     Raises
     ------
     CheepError
         Another process works in it; the message names it.
     """
-    return lock(run / LOCK, str(run), "work in another run (--run NAME)")
+    with lock(run / LOCK, str(run), "work in another run (--run NAME)") as first:
+        if first:
+            sweep(run)
+        yield
 
 
 def find_run(run: str | os.PathLike | None = None) -> Path:

@@ -142,6 +142,8 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(holder, caplog):
     run, process = holder
     process.kill()
     process.wait(60)
+    (run / ".model.h5.0123456789ab.part").write_text("what it was writing")
+    (run / ".step.part").mkdir()
     assert (run / runs.LOCK).exists()
     with caplog.at_level("INFO"), runs.working_in(run), runs.working_in(run):
         pass

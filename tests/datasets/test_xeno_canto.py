@@ -124,7 +124,7 @@ def test_a_server_that_restarts_is_waited_for(clean, tmp_path):
     thread.start()
     os.environ["XENO_CANTO_API_KEY"] = KEY
     common = ["--server", server.url, "--interval", "0.02", "--group", "birds", "-o", str(tmp_path / "set")]
-    status = cli.main("download-dataset", [*common, "--tries", "12", "--per-page", "50"])
+    status = cli.main("download-dataset", [*common, "--tries", "12", "--per-page", "50", "--sample-rate", "8000"])
     thread.join()
     server.stop()
     assert status == 0
@@ -135,6 +135,7 @@ def run_and_kill(server, folder, after_s):
     """Run the script in a process of its own; kill -9 after ``after_s``; True if it had ended by itself."""
     script = Path(__file__).parents[2] / "src" / "download_dataset.py"
     arguments = ["--server", server.url, "--interval", "0", "--group", "birds", "-o", str(folder), "--per-page", "50"]
+    arguments += ["--sample-rate", "8000"]
     child = subprocess.Popen(
         [sys.executable, str(script), *arguments],
         env={**os.environ, "XENO_CANTO_API_KEY": KEY},

@@ -32,7 +32,7 @@ from cheep.datasets.web import Fetcher, Permanent, Transient, blocks
 from cheep.datasets.xeno_canto import XcRecording
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
-from cheep.files import DiskError, atomic_path, write_csv, write_text
+from cheep.files import DiskError, atomic_path, sweep, write_csv, write_text
 from cheep.locks import lock
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,8 @@ class Downloader:
         """
         (self.folder / STATE).mkdir(parents=True, exist_ok=True)
         with lock(self.folder / STATE / "lock", str(self.folder), "choose another folder (--output DIR)"):
+            for folder in (self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())):
+                sweep(folder)
             return self._run(recordings)
 
     def _run(self, recordings: Sequence[XcRecording]) -> DownloadResult:
