@@ -218,7 +218,7 @@ def _torch(
             if said:
                 raise CheepError(said)
             if "No module named 'torch'" in child.stderr:
-                raise CheepError("PyTorch models need the package torch: pip install -r requirements-convert.txt")
+                raise CheepError("PyTorch models need torch: pip install torch (tested: requirements-convert.txt)")
             reason = lines[-1][:300] if lines else f"the process ended with status {child.returncode}"
             raise CheepError(f"{file}:{factory}: {reason}")
         return np.load(outputs) if outputs else np.empty(0)

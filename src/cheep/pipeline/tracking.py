@@ -11,6 +11,8 @@ from cheep.errors import CheepError
 from cheep.job.train import OnEpoch
 from cheep.runs import LOCK
 
+_PACKAGES = {"mlflow": "mlflow-skinny", "tensorboard": "tensorboard"}  # what pip calls them
+
 
 class Tracker:
     """Sends parameters, metrics, artefacts and the model of a pipeline to the trackers that the settings name."""
@@ -90,7 +92,8 @@ def _import(name: str, setting: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise CheepError(
-            f"{setting}: needs {name}, which is not installed; run: pip install -r requirements-pipelines.txt"
+            f"{setting}: needs {name}, which is not installed: pip install {_PACKAGES[name]} "
+            "(tested: requirements-pipelines.txt)"
         ) from None
 
 

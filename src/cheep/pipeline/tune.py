@@ -239,7 +239,7 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise CheepError("cheep tune needs optuna; run: pip install -r requirements-pipelines.txt") from None
+        raise CheepError("cheep tune needs optuna: pip install optuna (tested: requirements-pipelines.txt)") from None
     return optuna
 
 

@@ -54,7 +54,9 @@ def _import_onnx() -> Any:
     try:
         import onnx
     except ImportError:
-        raise CheepError("reading .onnx needs the package onnx: pip install -r requirements-convert.txt") from None
+        raise CheepError(
+            "reading .onnx needs onnx: pip install onnx onnxruntime (tested: requirements-convert.txt)"
+        ) from None
     return onnx
 
 
