@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
 
 from cheep.compiler import ctext, lower, pipeline, rows
@@ -14,6 +15,7 @@ from cheep.resources import package_file
 from cheep.tflite.graph import Graph, Node, Tensor
 
 _CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
+_INTERPRETER, _PER_NODE = 1024, 128  # bytes of an interpreter's arena besides its tensors, at the least
 _FEWER_STAGES = (12, 8, 6, 4, 3, 2, 1)
 _KERNELS = package_file("compiler", "kernels.c")
 
@@ -81,19 +83,28 @@ def generate(
 
     best = made(pipeline.ALL if row_pipeline else 1)
     inputs, layers = sum(t.n_bytes for t in graph.inputs), sum(n.op in ("CONV", "DEPTHWISE") for n in graph.nodes)
-    peak = _peak(graph) - inputs
-    for narrow in (False, True):
-        if not row_pipeline or best.stream or layers == 0 or best.memory_bytes <= peak:
+    bound = _peak(graph) + _INTERPRETER + _PER_NODE * len(graph.nodes) - inputs
+    if not row_pipeline or best.stream or layers == 0 or best.memory_bytes <= bound:
+        return best
+    # Rows of very many stages can take more than whole tensors do: shorter pipelines, one after the other; then less
+    # scratch memory at the price of speed.
+    for narrow, most in itertools.product((False, True), (pipeline.ALL, *_FEWER_STAGES)):
+        other = made(most, narrow)
+        best = min(best, other, key=lambda c: c.memory_bytes)
+        if best.memory_bytes <= bound:
             break
-        # Rows of very many stages can take more than whole tensors do: shorter pipelines, one after the other.
-        best = min((best, *(made(most, narrow) for most in _FEWER_STAGES)), key=lambda c: c.memory_bytes)
     return best
 
 
 def _peak(graph: Graph) -> int:
     """Return the bytes of the tensors that an interpreter holds at once, at the most."""
-    last = {id(t): i for i, n in enumerate(graph.nodes) for t in n.variable_inputs}
-    last |= {id(t): len(graph.nodes) for t in graph.outputs}
+    root = {id(t): id(t) for t in graph.inputs}
+    for node in graph.nodes:
+        root |= {id(t): root.get(id(node.inputs[0]), 0) if node.op == "ALIAS" else id(t) for t in node.outputs}
+    last: dict[int, int] = {}
+    for i, node in enumerate(graph.nodes):
+        last |= {root[id(t)]: i for t in node.variable_inputs}
+    last |= {root[id(t)]: len(graph.nodes) for t in graph.outputs}
     first = {id(t): -1 for t in graph.inputs} | {id(t): i for i, n in enumerate(graph.nodes) for t in n.outputs}
     tensors = [*graph.inputs, *(t for n in graph.nodes for t in n.outputs if n.op != "ALIAS")]
 
