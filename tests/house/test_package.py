@@ -135,10 +135,10 @@ class Installed:
     def __init__(self, wheel: Path, folder: Path):
         self.venv = folder / "venv"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.venv], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", self.venv / "bin" / "python", "install", "-q", "--no-deps"]
-        subprocess.run([*pip, "--disable-pip-version-check", wheel], check=True)
         self.packages = next((self.venv / "lib").glob("python*/site-packages"))
         (self.packages / "heavy.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+        pip = [self.venv / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", "--ignore-installed", wheel], check=True)  # a checkout's is no wheel
 
     def run(self, command: str, folder: Path) -> str:
         """Type ``command`` in ``folder``, in a shell that knows nothing of this checkout; return what it printed."""
