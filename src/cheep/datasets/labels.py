@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cheep.audio.folders import AudioIndex, files_below, is_hidden
 from cheep.config.data import means_background, plain_name
@@ -199,50 +199,76 @@ def parse_times(table: Table) -> dict[str, list[Box]]:
     Without a column of labels, a column per species with 0 and 1 (or confidences): a row of zeros says that nothing is
     there. Without times but with files, such a row speaks of the whole recording.
     """
-    path, place = table.path, table.places()
-    start_name, end_name, duration_name = (first_of(place, names) for names in (START, END, DURATION))
-    offset = first_of(place, _OFFSET)
-    if offset and not start_name and duration_name:
-        start_name = offset
-    elif offset and start_name and not end_name and not duration_name:
-        end_name = offset
-    label_name, file_name = first_of(place, LABEL), first_of(place, FILE)
-    times = bool(start_name and (end_name or duration_name))
-    species = {} if label_name else species_columns(table, (start_name, end_name, duration_name, file_name))
-    if not times and not (species and file_name):
+    place = table.places()
+    times, file_name = _times_of(place), first_of(place, FILE)
+    species = {} if first_of(place, LABEL) else species_columns(table, (*times, file_name))
+    if not times.given and not (species and file_name):
         raise NoAnnotationsError(
-            f"{path}:{table.header_line}: no columns for start and end: name them start_s and end_s (it has "
+            f"{table.path}:{table.header_line}: no columns for start and end: name them start_s and end_s (it has "
             f"{', '.join(table.header)[:200]})"
         )
     boxes: dict[str, list[Box]] = {}
     scored = _score_column(table, place)
     for line, row in table.rows:
         name = _file_of(row, place, file_name)
-        told = [_cell(row, place, column) for column in (start_name, end_name, duration_name, label_name)]
-        if times and not any(told) and file_name and not species:  # listed, with nothing in it
+        told = [_cell(row, place, column) for column in (*times, first_of(place, LABEL))]
+        if times.given and not any(told) and file_name and not species:  # listed, with nothing in it
             _add(boxes, name, NOTHING)
             continue
-        start, end = 0.0, math.inf
-        if times:
-            start = seconds_field(told[0], path, line, start_name)
-            if end_name:
-                end = seconds_field(told[1], path, line, end_name)
-            else:
-                end = start + seconds_field(told[2], path, line, duration_name)
+        start, end = times.read(row, place, table.path, line)
         if not species:
-            _add(boxes, name, _box(path, line, start, end, row, place, scored))
+            _add(boxes, name, _box(table.path, line, start, end, row, place, scored))
             continue
-        marked = [(column, row[at].lower()) for column, at in species.items() if row[at]]
-        for column, mark in marked:
-            if mark in _YES or mark not in (*_NO, *_UNSURE):
-                score = None if mark in _YES else _score(mark)
-                _add(boxes, name, _checked(path, line, start, end, [column], None, None, score))
-        if marked and all(mark in _NO for _, mark in marked):
-            _add(boxes, name, dataclasses.replace(_checked(path, line, start, end, [], None, None), nothing=True))
+        marked = {column: row[at].lower() for column, at in species.items() if row[at]}
+        for box in _marked_boxes(marked, table.path, line, start, end):
+            _add(boxes, name, box)
         boxes.setdefault(name, [])
     if not table.rows:
         boxes[""] = [] if scored or first_of(place, SCORE) else [NOTHING]
     return boxes
+
+
+class _Times(NamedTuple):
+    """The names of the columns that say when: a start, and an end or a duration ("": there is none)."""
+
+    start: str
+    end: str
+    duration: str
+
+    @property
+    def given(self) -> bool:
+        """Whether a row says when."""
+        return bool(self.start and (self.end or self.duration))
+
+    def read(self, row: Sequence[str], place: dict[str, int], path: Path, line: int) -> tuple[float, float]:
+        """Return start and end of a row, s; the whole recording where the table has no times."""
+        if not self.given:
+            return 0.0, math.inf
+        start = seconds_field(_cell(row, place, self.start), path, line, self.start)
+        if self.end:
+            return start, seconds_field(_cell(row, place, self.end), path, line, self.end)
+        return start, start + seconds_field(_cell(row, place, self.duration), path, line, self.duration)
+
+
+def _times_of(place: dict[str, int]) -> _Times:
+    """Return the columns of times; an ``offset`` is a start beside a duration, an end beside a start."""
+    start, end, duration = (first_of(place, names) for names in (START, END, DURATION))
+    offset = first_of(place, _OFFSET)
+    if offset and not start and duration:
+        start = offset
+    elif offset and start and not end and not duration:
+        end = offset
+    return _Times(start, end, duration)
+
+
+def _marked_boxes(marked: dict[str, str], path: Path, line: int, start: float, end: float) -> Iterator[Box]:
+    """Yield a box for each species that a row marks; where it marks all with 0, that nothing is there."""
+    for column, mark in marked.items():
+        if mark in _YES or mark not in (*_NO, *_UNSURE):
+            score = None if mark in _YES else _score(mark)
+            yield _checked(path, line, start, end, [column], None, None, score)
+    if marked and all(mark in _NO for mark in marked.values()):
+        yield dataclasses.replace(_checked(path, line, start, end, [], None, None), nothing=True)
 
 
 def species_columns(table: Table, known: Sequence[str] = ()) -> dict[str, int]:

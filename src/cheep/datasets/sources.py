@@ -9,7 +9,7 @@ import logging
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
 from cheep.audio import AUDIO_SUFFIXES, AudioIndex, list_audio
@@ -174,12 +174,12 @@ def _split_already(folder: Path, labels: Sequence[str], passed: Listing) -> list
     if "" in places or not places:
         return []
     named = ", ".join(f"{item.name} ({split})" for split, items in places.items() for item in items)
-    for item in (item for items in places.values() for item in items):
-        if not _subfolders(item):
-            raise CheepError(
-                f"{folder}: looks like a set that is split already ({named}), but {item} holds no label folders "
-                f"(expected {item}/LABEL/*.wav; a label of such a name must be called otherwise)"
-            )
+    empty = next((item for items in places.values() for item in items if not _subfolders(item)), None)
+    if empty:
+        raise CheepError(
+            f"{folder}: looks like a set that is split already ({named}), but {empty} holds no label folders "
+            f"(expected {empty}/LABEL/*.wav; a label of such a name must be called otherwise)"
+        )
     if len(places) == 1:  # nothing is parted from anything
         (items,) = places.values()
         log.warning("%s: the labels are taken from %s", folder, " and ".join(item.name for item in items))
@@ -195,14 +195,17 @@ def _split_already(folder: Path, labels: Sequence[str], passed: Listing) -> list
     found = []
     for split, items in places.items():
         settled = "" if split == "train" and "val" not in places else split
-        for item in items:
-            part = _by_label(item, [name for name in labels if (item / name).is_dir()], passed, folder.name)
-            for recording in part:  # whoever split the set may have numbered the files of each part anew
-                own = recording.recording == recording.path.stem
-                name = f"{item.name}/{recording.recording}" if own else recording.recording
-                found.append(dataclasses.replace(recording, split=settled, recording=name))
+        found += [recording for item in items for recording in _of_part(item, settled, labels, passed, folder.name)]
     _check_labels(labels, {recording.label for recording in found}, folder)
     return [recording for recording in found if not labels or recording.label in labels]
+
+
+def _of_part(item: Path, split: str, labels: Sequence[str], passed: Listing, source: str) -> Iterator[Recording]:
+    """Yield the recordings of one part of a split set; whoever split it may have numbered the files of each anew."""
+    for recording in _by_label(item, [name for name in labels if (item / name).is_dir()], passed, source):
+        own = recording.recording == recording.path.stem
+        name = f"{item.name}/{recording.recording}" if own else recording.recording
+        yield dataclasses.replace(recording, split=split, recording=name)
 
 
 def recordings_in_noise_folder(folder: Path | str, label: str) -> list[Recording]:
