@@ -202,47 +202,57 @@ class _Finder:
         return made if _schedule(made) else None
 
 
-def _schedule(pipeline: Pipeline) -> bool:
-    """Run the pipeline with counters alone: False where a queue would be read empty; sets the queues' lengths."""
-    stages, fifos = pipeline.stages, pipeline.fifos
-    held = [s.front.attributes["pad_top"] for s in stages]
-    waiting, made = [0] * len(fifos), [0]
+class _Empty(Exception):
+    """A queue is read before a row is in it."""
 
-    class Empty(Exception):
-        pass
 
-    def deliver(targets: list[Target]) -> None:
+class _DryRun:
+    """The pipeline run with counters in place of rows; sets the queues' lengths."""
+
+    def __init__(self, pipeline: Pipeline):
+        self._stages, self._fifos = pipeline.stages, pipeline.fifos
+        self._held = [s.front.attributes["pad_top"] for s in self._stages]
+        self.waiting, self.made = [0] * len(self._fifos), 0
+
+    def deliver(self, targets: list[Target]) -> None:
+        """Give a row to queues and result, then to the stages that read it."""
         for t in targets:
             if t.kind == "fifo":
-                waiting[t.index] += 1
-                fifos[t.index].rows = max(fifos[t.index].rows, waiting[t.index])
+                self.waiting[t.index] += 1
+                self._fifos[t.index].rows = max(self._fifos[t.index].rows, self.waiting[t.index])
             elif t.kind == "final":
-                made[0] += 1
+                self.made += 1
         for t in targets:
             if t.kind == "stage":
-                advance(t.index)
+                self.advance(t.index)
 
-    def advance(k: int) -> None:
-        held[k] += 1
-        if held[k] < stages[k].rows:
+    def advance(self, k: int) -> None:
+        """Give a row to a stage, which makes one where it holds enough."""
+        stage = self._stages[k]
+        self._held[k] += 1
+        if self._held[k] < stage.rows:
             return
-        held[k] = stages[k].rows - stages[k].advance
-        for post in stages[k].posts:
+        self._held[k] = stage.rows - stage.advance
+        for post in stage.posts:
             if post.fifo is not None:
-                if waiting[post.fifo] == 0:
-                    raise Empty
-                waiting[post.fifo] -= 1
-        deliver(stages[k].targets)
+                if self.waiting[post.fifo] == 0:
+                    raise _Empty
+                self.waiting[post.fifo] -= 1
+        self.deliver(stage.targets)
 
+
+def _schedule(pipeline: Pipeline) -> bool:
+    """Run the pipeline with counters alone: False where a queue would be read empty; sets the queues' lengths."""
+    run = _DryRun(pipeline)
     try:
         for _ in range(pipeline.source.shape[1]):
-            deliver(pipeline.targets)
-        for k, stage in enumerate(stages):
+            run.deliver(pipeline.targets)
+        for k, stage in enumerate(pipeline.stages):
             for _ in range(stage.pad_bottom):
-                advance(k)
-    except Empty:
+                run.advance(k)
+    except _Empty:
         return False
-    return made[0] == pipeline.result.shape[1] and not any(waiting)
+    return run.made == pipeline.result.shape[1] and not any(run.waiting)
 
 
 def find(graph: Graph, most: int = ALL, narrow: bool = False) -> Pipeline | None:
