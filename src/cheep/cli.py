@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cheep import __version__
-from cheep.commands import end_progress
+from cheep.commands import begin_progress, end_progress
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
 
 _FOLDER = Path(__file__).parent / "commands"
+_INTERACTIVE = ("listen", "mic", "monitor", "test", "upload")  # they say all the time what they do
 
 
 def command_names() -> dict[str, str]:
@@ -64,6 +65,8 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cheep").setLevel(logging.INFO)  # libraries' chatter is no news to a user
     try:
+        if name not in _INTERACTIVE:
+            begin_progress(program)
         try:
             return int(module.run(args) or 0)
         finally:

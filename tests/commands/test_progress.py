@@ -113,6 +113,16 @@ def test_a_finished_task_does_not_beat_and_a_closed_reporter_is_silent(talk):
     assert not talk.lines()
 
 
+def test_a_command_that_says_nothing_of_itself_says_after_half_a_minute_that_it_works(talk):
+    talk.reporter.working("cheep verify")
+    talk.wait(27)
+    assert not talk.lines()
+    talk.wait(30)
+    assert [line.split("] ")[1] for line in talk.lines()] == [
+        "cheep verify … still working, for 0:28", "cheep verify … still working, for 0:56",
+    ]  # fmt: skip
+
+
 def test_on_a_terminal_a_bar_stands_in_place_of_lines(capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -95,6 +95,12 @@ class Reporter:
             self._said()
             print(f"[{self.now() - self._start:6.1f} s] {text}", flush=True)
 
+    def working(self, text: str) -> None:
+        """Note what begins, without a word: it is said where it takes long."""
+        with self._lock:
+            self._stage, self._stage_s, self._last_s = text, self.now(), self.now()
+            self._watch()
+
     def step(self, task: Progress) -> None:
         """Take note of a step of a task."""
         with self._lock:
@@ -194,4 +200,5 @@ def epochs(text: str = "epoch") -> Callable[[int, int, dict[str, float]], None]:
 
 _REPORTER = Reporter()
 stage = _REPORTER.stage
+working = _REPORTER.working
 close = _REPORTER.close

@@ -82,7 +82,7 @@ def quantize_aware(
                 f"{run / runs.DATASET}: labels {list(windows.plan.labels)} are not those of {runs.FLOAT_MODEL} "
                 f"{training['labels']}; train again with {runs.TRAIN_COMMAND}"
             )
-        teacher = train_teachers(run, windows, base) if base.teacher_model else None
+        teacher = train_teachers(run, windows, base, on_epoch) if base.teacher_model else None
         seed_everything(config.seed)
         model = load_keras(run / runs.FLOAT_MODEL)
         qat = quantization_aware(model)
