@@ -356,10 +356,12 @@ def test_a_network_that_cannot_fit_the_board_is_refused_before_training(home, tr
     with runs.start_run("one"):
         pass
     before = (trained / "model.h5").read_bytes()
-    wide = ["--sample-rate-hz", "16000", "--fmax-hz", "8000", "--n-mels", "128", "--window-frames", "120"]
+    wide = ["--n-mels", "128", "--hop-samples", "62", "--window-frames", "120"]  # as long as the examples
     assert main("train", ["--board", "audiomoth", *wide, "--frame-samples", "512", "--fft-size", "512"]) == 1
-    assert "too many; largest is columns" in capsys.readouterr().err
+    assert "too many; largest is " in capsys.readouterr().err
     assert (trained / "model.h5").read_bytes() == before
+    assert main("train", ["--sample-rate-hz", "16000"]) == 2  # the examples were cut for another rate
+    assert "data.sample_rate_hz=8000: contradicts features.sample_rate_hz=16000" in capsys.readouterr().err
 
 
 def test_the_emulated_board_prints_the_host_s_events_on_the_soundscape(home, trained, capsys):

@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
     choice = _choose(args, given, config, gathered)
     config = choice.applied_to(config)
     made = runs_folder() / "cache" / f"prepared-{config.sha256[:16]}"
-    examples = make_examples(config, made, gathered=gathered, on_file=Progress("files"), jobs=args.jobs)
+    voices = None if is_manifest(config) else base.voices
+    examples = make_examples(config, made, voices, gathered=gathered, on_file=Progress("files"), jobs=args.jobs)
     choice = with_windows(choice, len(examples.manifest.of_split("train")), given)
     with contextlib.nullcontext() if args.output else start_run(args.run) as folder:
         output = args.output or folder / DATASET

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from cheep import runs
 from cheep.commands._progress import Progress, clock_text, epochs, stage
-from cheep.commands._settings import add_config, add_settings, run_file_of
+from cheep.commands._settings import add_config, add_setting, add_settings, run_file_of
 from cheep.commands._shared import add_run, metrics_table, note
 from cheep.config import AugmentConfig, FeatureConfig, RunFile, TrainConfig, load_run_file, save_run_file
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_run(parser)
     add_config(parser)
-    parser.add_argument("--board", metavar="NAME", help="refuse a network that cannot fit this board")
+    add_setting(parser, "--board", "deploy.board", metavar="NAME", help="refuse a network that cannot fit this board")
     parser.add_argument(
         "--time",
         metavar="TIME",
@@ -53,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
     folder = runs.find_run(args.run)
     settings = run_file_of(args, folder / runs.RUN_FILE)
     features, config = settings.features, settings.train
-    if settings.voices:
-        stage("the recipe's synthetic speakers come with the data: cheep dataset voices, split_dataset.py --train-only")
-    if args.board:
+    if settings.voices and args.config:
+        stage("synthetic speakers are data: cheep split-dataset --config makes those of a recipe")
+    if settings.deploy.board:
         from cheep.boards.budget import check_network
 
-        check_network(args.board, config, features, plan_of(folder, config))
+        check_network(settings.deploy.board, config, features, plan_of(folder, config))
     limit_s = seconds_of(args.time) if args.time else None
     config = _plan(folder, settings, limit_s)
     stage(f"training {config.model} on {folder / runs.DATASET}")

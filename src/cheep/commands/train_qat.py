@@ -12,7 +12,7 @@ import argparse
 
 from cheep import runs
 from cheep.commands._progress import Progress, epochs, stage
-from cheep.commands._settings import add_config, add_settings, run_file_of
+from cheep.commands._settings import add_config, add_setting, add_settings, run_file_of
 from cheep.commands._shared import add_run, metrics_table, note
 from cheep.config import QatConfig
 from cheep.errors import GateError
@@ -26,36 +26,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-loss", type=float, metavar="POINTS", help="exit 1 if int8 loses more clip accuracy than this (points)"
     )
-    parser.add_argument("--board", metavar="NAME", help="exit 1 if the model does not fit this board")
+    add_setting(parser, "--board", "deploy.board", metavar="NAME", help="exit 1 if the model does not fit this board")
     add_settings(parser, QatConfig, "fine-tuning", "quantize.qat")
 
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune, convert, evaluate in TFLM, print."""
-    from cheep.job.quantize import quantize_aware
+    from cheep.job.quantize import quantize_run
 
     folder = runs.find_run(args.run)
-    config = run_file_of(args, folder / runs.RUN_FILE).quantize.qat
-    stage(f"quantization-aware fine-tuning of {folder / runs.FLOAT_MODEL}")
-    result, metrics = quantize_aware(
-        folder,
-        config,
-        Progress("features"),
-        epochs(),
-    )
+    settings = run_file_of(args, folder / runs.RUN_FILE)
+    config = settings.quantize
+    way = "quantization-aware fine-tuning" if config.method == "qat" else "calibration (the run file's method is ptq)"
+    stage(f"{way} of {folder / runs.FLOAT_MODEL}")
+    result, metrics = quantize_run(folder, config, Progress("features"), epochs())
     note(args, folder, "train-qat")
-    state = "interrupted, " if result.interrupted else ""
-    stage(f"{state}kept {result.kept} of {len(result.history)}; int8 scores are TFLM's")
+    if result is not None:
+        state = "interrupted, " if result.interrupted else ""
+        stage(f"{state}kept {result.kept} of {len(result.history)}; int8 scores are TFLM's")
     print(metrics_table(metrics))
     sizes = read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)["bytes"]
     print(f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM on 64 bits, a bound)")
     print(f"wrote {folder / runs.INT8_TFLITE} and {folder / runs.MANIFEST}\nnext: cheep model-convert")
-    if args.board:
+    if settings.deploy.board:
         from cheep.boards.budget import check_model
 
-        check_model(args.board, folder / runs.INT8_TFLITE)
+        check_model(settings.deploy.board, folder / runs.INT8_TFLITE)
     _gate(metrics, args.max_loss)
-    return 130 if result.interrupted else 0
+    return 130 if result is not None and result.interrupted else 0
 
 
 def _gate(metrics: dict, max_loss: float | None) -> None:
