@@ -13,7 +13,6 @@ Writes hdc/extractor_int8.tflite and hdc/hdc.json in the run folder.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from cheep import runs
@@ -21,12 +20,7 @@ from cheep.commands._progress import stage
 from cheep.commands._settings import add_settings, settings_from
 from cheep.commands._shared import add_run, table
 from cheep.errors import CheepError
-from cheep.files import read_json, write_json
 from cheep.hdc.config import HdcConfig
-
-EXTRACTOR = "extractor_int8.tflite"
-HYPER = (256, 512, 1024, 2048, 4096, 8192)
-EXAMPLES = (1, 5, 10, 20)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,23 +49,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
-    from cheep.hdc.export import METADATA, metadata
-    from cheep.hdc.extractor import write_extractor
-    from cheep.job.hdc_study import accuracies, load_study, train_head
+    from cheep.job.hdc_head import train_run_head
+    from cheep.job.hdc_study import accuracies, load_study
 
     slots = 4 if args.slots is None else args.slots
     stage(f"embedding the windows of {folder}")
     study = load_study(folder)
     test = study.splits["test"]
     stage(f"training a head: {study.extractor.n_dims} -> {config.hyper}, {config.projection}, {config.form}")
-    model = train_head(study, config)
-    stride = read_json(folder / runs.MANIFEST, "cheep train-qat")["detector"]["stride_frames"]
-    sha256 = write_extractor(folder / "hdc", EXTRACTOR, study.extractor, study.features, stride)
-    model = dataclasses.replace(model, extractor_sha256=sha256)
-    size = (folder / "hdc" / EXTRACTOR).stat().st_size
-    described = {"file": EXTRACTOR, "bytes": size, "sha256": sha256}
-    values = metadata(model, described, study.features.hash32, slots, args.table)
-    write_json(folder / "hdc" / METADATA, values)
+    model, values = train_run_head(folder, study, config, slots, args.table)
     rows = [["test split", "window accuracy", "clip accuracy"]]
     for name, scores in (
         ("float softmax", test.float_scores),
@@ -84,68 +70,36 @@ def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
     size = values["bytes"]
     parts = ", ".join(f"{part} {size[part]}" for part in ("extractor", "matrix", "prototypes", "scaling", "reminders"))
     print(f"{size['total']} bytes of flash ({parts}); {size['ram']} bytes of RAM with {slots} learnable classes")
-    print(f"wrote {folder / 'hdc' / METADATA}\nnext: cheep hdc export")
+    print(f"wrote {folder / 'hdc' / 'hdc.json'}\nnext: cheep hdc export")
     return 0
 
 
 def _export(args: argparse.Namespace, folder: Path) -> int:
-    from cheep.export import check_files, generated_folder, write_files
-    from cheep.hdc.export import load_head, render_headers
+    from cheep.job.hdc_head import export_head
 
-    model, values = load_head(folder / "hdc")
-    slots = values["learning"]["slots"] if args.slots is None else args.slots
-    if not 0 <= slots <= 64 - len(model.labels):
-        raise CheepError(f"--slots {slots}: must be 0..{64 - len(model.labels)} (64 classes in all)")
-    with_table = args.table or values["learning"]["with_table"]
-    files = render_headers(model, int(values["feature_hash"], 16), slots, with_table)
-    output = args.output or generated_folder()
+    exported = export_head(folder, args.output, slots=args.slots, with_table=args.table, check=args.check)
     if args.check:
-        check_files(output, files, "cheep hdc export")
-        print(f"{output}: {', '.join(files)} are those of the head")
+        print(f"{exported.folder}: {', '.join(exported.files)} are those of the head")
         return 0
-    changed = {path.name for path in write_files(output, files)}
-    for name in files:
-        print(f"  {output / name}{'' if name in changed else ' (unchanged)'}")
-    print(
-        f"next: cheep model-convert --model {folder / 'hdc'}, and cheep mel-filter-bank with it, too; docs/hdc.md"
-    )
+    for name in exported.files:
+        print(f"  {exported.folder / name}{'' if name in exported.changed else ' (unchanged)'}")
+    print(f"next: cheep model-convert --model {folder / 'hdc'}, and cheep mel-filter-bank with it, too; docs/hdc.md")
     return 0
 
 
-def _counter(study):
-    """Return what counts the instructions of one classification, or None (said in the log) without the emulator."""
-    import tempfile
-
-    from cheep.bench.hdc import measure
-    from cheep.emulator import compiler, qemu
-
-    try:
-        compiler()
-        qemu()
-    except CheepError as error:
-        print(f"instructions are not counted: {error}")
-        return None
-    example = study.splits["test"].embedding[:1]
-
-    def count(model, with_table: bool) -> int:
-        with tempfile.TemporaryDirectory(prefix="cheep-") as folder:
-            return measure(Path(folder), model, example, with_table=with_table)["classify"]
-
-    return count
-
-
 def _report(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:
-    from cheep.job.hdc_study import against_examples, against_hyper, join, load_study, steps
+    from cheep.job.hdc_head import HYPER, instruction_counter, study_head
+    from cheep.job.hdc_study import load_study
 
     stage(f"embedding the windows of {folder}")
     study = load_study(folder)
+    try:
+        count = instruction_counter(study)
+    except CheepError as error:
+        print(f"instructions are not counted: {error}")
+        count = None
     stage("training heads, counting their instructions on the emulated Cortex-M4F")
-    found = {"steps": steps(study, config, _counter(study)), "hyper": against_hyper(study, config, HYPER)}
-    drawn = join(study.splits["train"], study.splits["val"])
-    fewest = min(len(set(drawn.clip[drawn.target == c].tolist())) for c in range(len(study.labels)))
-    usable = [n for n in EXAMPLES if n <= fewest]
-    found["examples"] = against_examples(study, config, usable, args.draws) if usable else []
-    write_json(folder / "hdc" / "report.json", found)
+    found, fewest = study_head(folder, study, config, args.draws, count)
     rows = [["step", "window accuracy", "clip accuracy", "bytes", "instructions"]]
     for row in found["steps"]:
         scores = (f"{row['window_accuracy']:.4f}", f"{row['clip_accuracy']:.4f}")

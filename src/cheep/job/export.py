@@ -61,7 +61,7 @@ def export_model(
     export = load_export(model)
     files = {**render_headers(export), "model.cc": render_model_source(export)}
     del files[FRONT_END]
-    return export, _bring(files, folder, CONVERT_COMMAND if check else "")
+    return export, bring(files, folder, CONVERT_COMMAND if check else "")
 
 
 def export_front_end(
@@ -70,7 +70,7 @@ def export_front_end(
     """Write the front end's tables of a model's feature settings; parameters and errors as :func:`export_model`."""
     bundle = load_bundle(model)
     files = {FRONT_END: render_mel_filter_bank(bundle.features, bundle.model.sha256)}
-    return bundle, _bring(files, folder, FRONT_END_COMMAND if check else "")
+    return bundle, bring(files, folder, FRONT_END_COMMAND if check else "")
 
 
 def compile_network(
@@ -93,7 +93,7 @@ def compile_network(
     if board:
         check_compiled(compiled, find_board(board))
     files = {f"{prefix}.c": compiled.source, f"{prefix}.h": compiled.header}
-    return path, compiled, _bring(files, folder, "cheep compile" if check else "")
+    return path, compiled, bring(files, folder, "cheep compile" if check else "")
 
 
 def deploy(
@@ -133,8 +133,8 @@ def renew_thresholds(bundle: ModelBundle, folder: Path | None = None) -> Path | 
     return folder / "detector_settings.h"
 
 
-def _bring(files: Mapping[str, str], folder: Path | None, made_by: str) -> Exported:
-    """Write the files; or, with the command that makes them, compare them."""
+def bring(files: Mapping[str, str], folder: Path | None, made_by: str) -> Exported:
+    """Write generated files; or, with the command that makes them (``made_by``), compare them."""
     folder = folder or generated_folder()
     if made_by:
         check_files(folder, files, made_by)
