@@ -193,7 +193,7 @@ def pace_of(config: TrainConfig) -> Pace:
 )
 def test_a_given_time_makes_the_plan_smaller(limit_s, model, epochs, teachers, said):
     config = TrainConfig(model="sepconv_l", teacher_model="sepconv_l", epochs=60)
-    plan, given_up = plan_within(config, limit_s, pace_of)
+    plan, given_up = plan_within(config, lambda: limit_s, pace_of)
     assert (plan.model, plan.epochs, bool(plan.teacher_model), given_up) == (model, epochs, teachers, said)
     assert plan.warmup_epochs < plan.epochs
     if limit_s > 10:

@@ -92,12 +92,13 @@ def _plan(folder: Path, settings: RunFile, limit_s: float | None) -> TrainConfig
 
     def pace_of(plan: TrainConfig) -> Pace:
         if plan.model not in paces:
+            stage(f"trying {plan.model} for a few steps")
             paces[plan.model] = measure_pace(windows, plan)
         return paces[plan.model]
 
     said: list[str] = []
     if limit_s is not None:
-        config, said = plan_within(config, limit_s - (time.monotonic() - begin), pace_of)
+        config, said = plan_within(config, lambda: limit_s - (time.monotonic() - begin), pace_of)
     seconds = pace_of(config).seconds(config)
     teachers = f" and {len(config.teachers)} teachers" if config.teacher_model else ""
     stage(f"{config.epochs} epochs of {config.model}{teachers}: about {clock_text(seconds)} (measured on a few steps)")

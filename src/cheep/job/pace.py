@@ -65,28 +65,30 @@ def _epoch_s(windows: Windows, config: TrainConfig) -> float:
 
 
 def plan_within(
-    config: TrainConfig, limit_s: float, pace_of: Callable[[TrainConfig], Pace]
+    config: TrainConfig, left_s: Callable[[], float], pace_of: Callable[[TrainConfig], Pace]
 ) -> tuple[TrainConfig, list[str]]:
-    """Return the plan for a training of at most ``limit_s`` seconds, and what was given up for it.
+    """Return the plan for a training that ends in time, and what was given up for it.
 
     Teachers go first, then epochs down to a third, then the network becomes a smaller one of the registry, with as
     many epochs as the time allows (:data:`LEAST_EPOCHS` at least).
 
     Parameters
     ----------
+    left_s
+        Returns the seconds that are left (measuring takes some, too).
     pace_of
         Measures the pace of a plan.
     """
     wanted, network, said = config.epochs, config.model, []
     pace = pace_of(config)
-    if pace.seconds(config) <= limit_s:
+    if pace.seconds(config) <= left_s():
         return config, said
     if config.teacher_model:
         config = config.model_copy(update={"teacher_model": ""})
         said.append("no teachers")
     smaller = list(NETWORKS[NETWORKS.index(config.model) + 1 :]) if config.model in NETWORKS else []
     while True:
-        epochs = min(wanted, int((limit_s - _START_S) / pace.student_s))
+        epochs = min(wanted, int((left_s() - _START_S) / pace.student_s))
         if epochs >= LEAST_SHARE * wanted or not smaller:
             break
         config = config.model_copy(update={"model": smaller.pop(0)})
