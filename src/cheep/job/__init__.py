@@ -2,3 +2,10 @@
 
 Commands, the demo and the pipelines call these; nothing here prints. What takes long reports through a callback.
 """
+
+from collections.abc import Callable
+
+#: Called with (files done, files).
+OnFile = Callable[[int, int], None]
+#: Called with (epoch from 1, epochs, numbers) after each epoch, and at the start of a training without numbers.
+OnEpoch = Callable[[int, int, dict[str, float]], None]

@@ -15,9 +15,10 @@ from cheep.evaluate.calibration import Calibration, calibrate
 from cheep.evaluate.streaming import ScoredRecording
 from cheep.evaluate.temperature import TemperatureFit, calibrate_scores
 from cheep.files import plain, read_json, write_json
+from cheep.job import OnFile
 from cheep.job.evaluate import output_of
 from cheep.job.scores import int8_scores
-from cheep.job.windows import OnFile, load_windows
+from cheep.job.windows import load_windows
 from cheep.tflite.tflm import TflmModel
 
 

@@ -17,7 +17,7 @@ from cheep.evaluate.field import FieldResult, evaluate_field, load_recordings, r
 from cheep.evaluate.matching import truth_of
 from cheep.evaluate.streaming import Output, ScoredRecording, ScoreTiming
 from cheep.files import plain, write_json
-from cheep.job.windows import OnFile
+from cheep.job import OnFile
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,9 +15,10 @@ from cheep.datasets.manifest import load_manifest
 from cheep.errors import CheepError
 from cheep.evaluate.windows import summarize
 from cheep.files import read_json, write_bytes, write_json
+from cheep.job import OnEpoch, OnFile
 from cheep.job.scores import evaluate_keras, first_detector, golden_window, int8_scores
-from cheep.job.train import OnEpoch, train_teachers
-from cheep.job.windows import OnFile, Windows, describe_data, load_windows
+from cheep.job.train import train_teachers
+from cheep.job.windows import Windows, describe_data, load_windows
 from cheep.models.saved import load_keras
 from cheep.tf_runtime import seed_everything
 from cheep.tflite.tflm import TflmModel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cheep import runs
@@ -17,8 +17,7 @@ from cheep.datasets.manifest import REQUIRED, Manifest, load_manifest
 from cheep.datasets.sources import Recording, recordings_in_csv
 from cheep.datasets.split import assign_splits
 from cheep.errors import CheepError
-
-OnFile = Callable[[int, int], None]
+from cheep.job import OnFile
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from cheep import runs
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.convert.tflite import to_tflite
 from cheep.files import read_json, write_bytes, write_json
+from cheep.job import OnEpoch, OnFile
 from cheep.job.scores import evaluate_keras
-from cheep.job.windows import OnFile, Windows, describe_data, load_windows, with_levels
+from cheep.job.windows import Windows, describe_data, load_windows, with_levels
 from cheep.models import build_model
 from cheep.models.saved import load_keras, save_keras
 from cheep.tf_runtime import seed_everything
@@ -22,8 +22,6 @@ from cheep.training.loop import TrainResult, fit
 log = logging.getLogger(__name__)
 
 TEACHER_PCEN_EPS = 1e-8  # below the noise of quiet recordings, so that PCEN follows them too
-
-OnEpoch = Callable[[int, int, dict[str, float]], None]
 
 
 def train_network(

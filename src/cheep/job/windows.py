@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from cheep.datasets.about import refuse_contradiction
 from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.errors import CheepError
 from cheep.files import needed
+from cheep.job import OnFile
 from cheep.training.data import LabelPlan, WindowSet, load_cache, window_set
-
-OnFile = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)

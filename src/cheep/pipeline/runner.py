@@ -15,7 +15,7 @@ from cheep.config import RunFile, save_run_file
 from cheep.datasets.manifest import Manifest
 from cheep.evaluate.windows import WindowScores, accuracy_interval
 from cheep.files import write_json
-from cheep.job.train import OnEpoch
+from cheep.job import OnEpoch
 from cheep.pipeline import steps
 from cheep.pipeline.cache import StepCache
 from cheep.pipeline.checks import NEED_DATA

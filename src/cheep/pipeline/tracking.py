@@ -8,7 +8,7 @@ from typing import Any
 
 from cheep.config import RunFile
 from cheep.errors import CheepError
-from cheep.job.train import OnEpoch
+from cheep.job import OnEpoch
 from cheep.runs import LOCK
 
 _PACKAGES = {"mlflow": "mlflow-skinny", "tensorboard": "tensorboard"}  # what pip calls them
