@@ -89,6 +89,8 @@ def compile_network(
         It does not fit the ``board``; or ``check``, and a file is missing or differs.
     """
     path = find_model(model)
+    if model is None or Path(model) != path:  # a run: a detector, which no board takes with too many labels
+        load_bundle(path)
     compiled = compile_model(path, prefix)
     if board:
         check_compiled(compiled, find_board(board))
