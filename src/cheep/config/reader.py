@@ -23,7 +23,7 @@ from cheep.files import write_text
 log = logging.getLogger(__name__)
 
 #: Names that recipes have for parts of a section: theirs -> ours.
-SHORT_FORMS: dict[str, Loc] = {"augment": ("train", "augment"), "qat": ("quantize", "qat")}
+SHORT_FORMS: dict[str, tuple[str, str]] = {"augment": ("train", "augment"), "qat": ("quantize", "qat")}
 
 Check = Callable[[RunFile], Iterable[tuple[Loc, str]]]
 Problem = tuple[tuple[int, int], str]  # (where it stands, what is said)
@@ -228,13 +228,10 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
 def _present(loc: Loc, values: Any) -> Loc:
     """Cut what pydantic adds to a location (union members) where the file has no such key."""
     out: list[str | int] = []
-    place = values
+    place: Any = values
     for part in loc:
-        if isinstance(place, dict) and part not in place:
-            break
-        if isinstance(place, list) and not (isinstance(part, int) and part < len(place)):
-            break
-        if not isinstance(place, dict | list):
+        numbered = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        if not (numbered or (isinstance(place, dict) and part in place)):
             break
         out.append(part)
         place = place[part]

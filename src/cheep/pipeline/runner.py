@@ -93,7 +93,6 @@ def _one(
     """Run the steps once: on examples made here, or on those of one ``fold`` (its name, the key of all, its split)."""
     cache = StepCache(Path(config.run.cache).resolve())
     context = steps.Context(config, folder, cache, say, progress, tracker.on_epoch)
-    plan = config.run.steps
     files: list[Path] = []
     results: dict[str, dict[str, Any]] = {}
     if config.run.model:
@@ -102,34 +101,39 @@ def _one(
         name, key, manifest = fold
         context.keys["data"] = f"{key}, fold {name}"
         steps.use_examples(context, manifest)
-    elif any(step in NEED_DATA for step in plan):
+    elif any(step in NEED_DATA for step in config.run.steps):
         steps.data_step(context)
-    for step in plan:
-        if step == "train":
-            steps.training_step(context)
-        elif step == "quantize":
-            steps.quantization_step(context)
-        elif step in ("evaluate", "evaluate_float"):
-            has_float = (folder / runs.FLOAT_MODEL).is_file()
-            has_int8 = step == "evaluate" and (folder / runs.INT8_TFLITE).is_file()
-            for int8 in ([False] if has_float else []) + ([True] if has_int8 else []):
-                name = "int8" if int8 else "float"
-                results.setdefault(name, {})["evaluation"] = steps.evaluation_step(context, int8)
-        elif step in ("benchmark", "benchmark_float"):
-            int8 = step == "benchmark" and (folder / runs.INT8_TFLITE).is_file()
-            for name, values in steps.benchmarking_step(context, int8).items():
-                results.setdefault(name, {})["benchmark"] = values
-        elif step == "predict":
-            steps.prediction_step(context)
-            files.append(folder / steps.PREDICTIONS)
-        elif step == "deploy":
-            files += steps.deployment_step(context)
+    for step in config.run.steps:
+        files += _step(step, context, results)
     rows = [_row(name, values, folder) for name, values in results.items()]
     report = None
     if (folder / runs.EVALUATION).is_file() and (folder / runs.TRAINING).is_file() and "data" in context.keys:
         report = _report(config, folder, rows, fold[0] if fold else "")
         files += write_report(report, folder / runs.REPORT)
     return Outcome(folder, rows, context.executed, context.cached, files, report)
+
+
+def _step(step: str, context: steps.Context, results: dict[str, dict[str, Any]]) -> list[Path]:
+    """Run one step; its figures go into ``results`` (by model variant), its files are returned."""
+    if step == "train":
+        steps.training_step(context)
+    elif step == "quantize":
+        steps.quantization_step(context)
+    elif step.startswith("evaluate"):
+        kinds = {"float": runs.FLOAT_MODEL} | ({"int8": runs.INT8_TFLITE} if step == "evaluate" else {})
+        for name, file in kinds.items():
+            if (context.run / file).is_file():
+                results.setdefault(name, {})["evaluation"] = steps.evaluation_step(context, name == "int8")
+    elif step.startswith("benchmark"):
+        int8 = step == "benchmark" and (context.run / runs.INT8_TFLITE).is_file()
+        for name, values in steps.benchmarking_step(context, int8).items():
+            results.setdefault(name, {})["benchmark"] = values
+    elif step == "predict":
+        steps.prediction_step(context)
+        return [context.run / steps.PREDICTIONS]
+    elif step == "deploy":
+        return steps.deployment_step(context)
+    return []
 
 
 def _cross_validated(config: RunFile, folder: Path, say, progress, tracker: Tracker) -> Outcome:
