@@ -18,7 +18,7 @@ from xeno_canto_server import KEY, Server
 pytestmark = pytest.mark.xdist_group("readme")
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("src", "scripts", "firmware")
+COPIED = ("src", "scripts", "firmware", "recipes")
 MADE = shutil.ignore_patterns("__pycache__", "generated", ".pio", "cheep-host")
 # What is typed with more behind it, so that it is quick or needs no board; and what is typed in another form.
 MORE = {
