@@ -253,24 +253,50 @@ CHEEP_INLINE uint32_t *cheep_pack(const int8_t *from, int fours, uint32_t *to, i
 }
 
 #if !CHEEP_DSP
-/* Two filters, any number of pixels: acc[filter * pixels + pixel]. */
+/* One half of a word of x: 0 low, 1 high. */
+CHEEP_INLINE int32_t cheep_half(const uint32_t *word, int which) {
+    int16_t v;
+#if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    which = 1 - which;
+#endif
+    memcpy(&v, (const char *)word + 2 * which, sizeof v);
+    return v;
+}
+
+CHEEP_INLINE int32_t cheep_four(int32_t k0, int32_t k1, int32_t k2, int32_t k3, const uint32_t *v, const uint32_t *even,
+                                int32_t sum) {
+    sum += k0 * cheep_half(even, 0);
+    sum += k1 * cheep_half(v, 0);
+    sum += k2 * cheep_half(even, 1);
+    return sum + k3 * cheep_half(v, 1);
+}
+
+/* Two filters, one to four pixels: acc[filter * pixels + pixel]. */
 CHEEP_INLINE void cheep_block(const uint32_t *x, const int8_t *w, int fours, int32_t *acc, int pixels) {
-    int32_t sum[8] = {0};
-    for (int i = 0; i < fours; ++i, x += 2 * pixels, w += 8) {
-        for (int f = 0; f < 2; ++f) {
-            int32_t k[4];
-            for (int j = 0; j < 4; j += 2) {
-                k[j] = w[4 * f + j];
-                k[j + 1] = w[4 * f + j + 1] + (k[j] < 0);
+    for (int f = 0; f < 2; ++f, acc += pixels) {
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        const uint32_t *v = x;
+        const int8_t *k = w + 4 * f;
+        for (int i = 0; i < fours; ++i, v += 2 * pixels, k += 8) {
+            const int32_t k0 = k[0], k2 = k[2], k1 = k[1] + (k0 < 0), k3 = k[3] + (k2 < 0);
+            const uint32_t *const e = v + pixels;
+            s0 = cheep_four(k0, k1, k2, k3, v, e, s0);
+            if (pixels > 1) {
+                s1 = cheep_four(k0, k1, k2, k3, v + 1, e + 1, s1);
+                s2 = cheep_four(k0, k1, k2, k3, v + 2, e + 2, s2);
             }
-            for (int i1 = 0; i1 < pixels; ++i1) {
-                const uint32_t v = x[i1], even = x[pixels + i1];
-                sum[f * pixels + i1] +=
-                    k[0] * cheep_low(even) + k[1] * cheep_low(v) + k[2] * cheep_high(even) + k[3] * cheep_high(v);
+            if (pixels > 3) {
+                s3 = cheep_four(k0, k1, k2, k3, v + 3, e + 3, s3);
             }
         }
+        acc[0] = s0;
+        if (pixels > 1) {
+            acc[1] = s1, acc[2] = s2;
+        }
+        if (pixels > 3) {
+            acc[3] = s3;
+        }
     }
-    memcpy(acc, sum, (size_t)(2 * pixels) * sizeof *acc);
 }
 #endif
 
