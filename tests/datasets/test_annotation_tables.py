@@ -190,10 +190,35 @@ def test_birdnet_tables_in_every_form(tmp_path, name, capsys):
     assert "every window was left out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("label", "name"), [("erithacus_rubecula", "European Robin"), ("Rotkehlchen", "Erithacus rubecula")]
+)
+def test_a_bird_is_known_by_its_other_names(tmp_path, label, name, caplog):
+    """Kaleidoscope tables give one name only: a list of common birds knows the others."""
+    folder = data_set(tmp_path / "set", labels=(label, "background"))
+    text = "INDIR,FOLDER,IN FILE,OFFSET,DURATION,TOP1MATCH,confidence\n"
+    text += "".join(f"/data,{label},{label}{i}.wav,0.0,3.0,{name},0.91\n" for i in range(4))
+    table = put(tmp_path / "BirdNET_Kaleidoscope.csv", text)
+    common = [
+        folder,
+        "--annotations",
+        table,
+        "--min-confidence",
+        "0.5",
+        "-o",
+        tmp_path / "m.csv",
+        "--group-by",
+        "recording",
+    ]
+    assert split(*common) == 0
+    assert len(examples(tmp_path / "m.csv", label)) == 24
+    assert f"by Cheep's list of birds: {name} = {label}" in caplog.text
+
+
 def test_a_name_without_its_scientific_one_is_joined_by_hand(tmp_path, caplog):
     folder = data_set(tmp_path / "set", labels=("erithacus_rubecula", "background"))
     text = "INDIR,FOLDER,IN FILE,OFFSET,DURATION,TOP1MATCH,confidence\n"
-    text += "".join(f"D:\\\\card,x,erithacus_rubecula{i}.wav,0.0,3.0,Rotkehlchen,0.91\n" for i in range(4))
+    text += "".join(f"D:\\\\card,x,erithacus_rubecula{i}.wav,0.0,3.0,Roodborst,0.91\n" for i in range(4))
     table = put(tmp_path / "k.csv", text)
     common = [
         folder,
@@ -207,8 +232,8 @@ def test_a_name_without_its_scientific_one_is_joined_by_hand(tmp_path, caplog):
         "recording",
     ]
     assert split(*common) == 2
-    assert "annotations name 1 label(s) that no recording has; their windows are left out: Rotkehlchen 4" in caplog.text
-    assert split(*common, "--rename", "rotkehlchen=erithacus_rubecula") == 0
+    assert "annotations name 1 label(s) that no recording has; their windows are left out: Roodborst 4" in caplog.text
+    assert split(*common, "--rename", "roodborst=erithacus_rubecula") == 0
     assert len(examples(tmp_path / "m.csv", "erithacus_rubecula")) == 24
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from cheep.audio import iter_audio, scan
 from cheep.config.data import GROUPINGS, ActivityConfig, BuildConfig, SplitConfig, plain_name
 from cheep.datasets.activity import LevelMeter, Levels
+from cheep.datasets.bird_names import scientific_of
 from cheep.datasets.labels import UNKNOWN, Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
@@ -242,11 +243,23 @@ def _known_labels(
         plain_name(name): item.label for item in recordings for name in (item.english, item.species, item.label) if name
     }
 
+    by_list = {scientific_of(name): label for name, label in names.items() if scientific_of(name)}
+    listed: dict[str, str] = {}
+
     def known(box: Box) -> str:
-        found = (names.get(plain_name(name)) for name in (box.label, *box.names))
-        return next((label for label in found if label), box.label)
+        for name in (box.label, *box.names):
+            if label := names.get(plain_name(name)):
+                return label
+        for name in (box.label, *box.names):
+            if label := by_list.get(scientific_of(name)):
+                listed[name] = label
+                return label
+        return box.label
 
     result = {path: [dataclasses.replace(box, label=known(box)) for box in items] for path, items in boxes.items()}
+    if listed:
+        same = ", ".join(f"{name} = {label}" for name, label in sorted(listed.items()))
+        log.warning("names in annotations that mean a label by Cheep's list of birds: %s", same)
     met = {box.label for items in result.values() for box in items if box.label}
     return result, frozenset(met & {UNKNOWN} if config.box_labels else met - set(names.values()))
 
