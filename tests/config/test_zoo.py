@@ -76,6 +76,21 @@ def test_what_means_nothing_is_listed_once_with_its_line(caplog):
     assert caplog.text.count("zoo.yaml") == 1
 
 
+def test_the_zoos_own_ways_to_write_and_to_switch_off():
+    run_file = taken(
+        "training.model.input_shape=(40, 39, 1)", "deployment.unknown_class_threshold=0.0",
+        "training.resume_training_from=null", "training.model.pretrained_weights=false", "general.batch_size=16",
+    )  # fmt: skip
+    assert run_file.deploy.threshold is None
+    for override, message in (
+        ("training.model.input_shape=(64, 96, 1)", r"must be \[n_mels, patch_length, 1\] = \[40, 39, 1\]"),
+        ("training.model.pretrained_weights=true", "pretrained_weights=true: no pretrained networks are offered"),
+        ("training.resume_training_from=a.h5", "resume_training_from: training starts anew"),
+    ):
+        with pytest.raises(CheepError, match=message):
+            taken(override)
+
+
 def test_every_setting_that_is_taken_is_one_of_ours():
     def exists(kind, parts):
         from cheep.config.reader import section_of

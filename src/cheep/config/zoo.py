@@ -109,6 +109,7 @@ LISTED = {
     "general.display_figures": "figures are in the report",
     "general.deterministic_ops": "runs are always seeded",
     "general.num_threads_tflite": "a number of threads changes no score",
+    "general.batch_size": "how many windows are judged at once changes no score",
     "dataset.name": "only a name; labels and files come from class_names and the CSV",
     "dataset.expand_last_dim": "the networks' inputs have one form",
     "dataset.to_cache": "features are always kept",
@@ -126,6 +127,11 @@ LISTED = {
     "deployment.IDE": "firmware is built with PlatformIO",
     "deployment.verbosity": "nothing is built here",
     "deployment.hardware_setup": "the board is chosen when the firmware is built",
+    "deployment.build_conf": "firmware is built with PlatformIO",
+    "hydra.verbose": "only hydra.run.dir is used",
+    "hydra.job_logging": "only hydra.run.dir is used",
+    "hydra.output_subdir": "only hydra.run.dir is used",
+    "training.model.embedding_size": "of the zoo's YAMNet",
 }
 
 #: What is translated by the functions below.
@@ -139,7 +145,8 @@ _HANDLED = (
     *(f"data_augmentation.VolumeAugment.{name}" for name in ("enable", "min_scale", "max_scale")),
     *(f"data_augmentation.SpecAug.{name}" for name in (
         "enable", "freq_mask_param", "time_mask_param", "n_freq_mask", "n_time_mask", "mask_value")),
-    "training.model.input_shape", "training.optimizer", "training.fine_tune",
+    "training.model.input_shape", "training.model.pretrained_weights", "training.optimizer", "training.fine_tune",
+    "training.resume_training_from",
     "quantization.quantization_type", "quantization.quantization_input_type",
     "quantization.quantization_output_type", "quantization.granularity",
 )  # fmt: skip
@@ -290,6 +297,8 @@ class _Import:
     def _taken(self) -> None:
         for zoo, ours in TAKEN.items():
             value = self.get(zoo)
+            if zoo.endswith("unknown_class_threshold") and value == 0:
+                continue  # the zoo's way to switch it off
             if ours == "data.clips.silence_db" and "top_db" in (self._values.get("preprocessing") or {}):
                 self.put(ours, value)
             elif value is not None and not (zoo == "hydra.run.dir" and self.get("general.output_dir") is not None):
@@ -376,9 +385,9 @@ class _Import:
         self.put("data.windows.hop_s", min(step * features.hop_s, features.window_s), "feature_extraction.overlap")
         if self.flag("feature_extraction.center"):
             self.put("data.clips.pad_samples", features.fft_size // 2, "feature_extraction.center")
-        shape = self.get("training.model.input_shape")
+        shape = _tuple(self.get("training.model.input_shape"))
         wanted = [features.n_mels, features.window_frames, 1]
-        if shape is not None and list(_words(shape)) != wanted:
+        if shape is not None and shape != wanted:
             self.refuse("training.model.input_shape",
                         f"={shape}: must be [n_mels, patch_length, 1] = {wanted} (or leave it out)")  # fmt: skip
 
@@ -420,8 +429,12 @@ class _Import:
             self.refuse("training.model.name", f"={name!r}: is none of the registry's networks (cheep registry lists "
                         f"them); take {_FOREIGN_MODELS[name.lower()]}")  # fmt: skip
             self._to.values["train"].pop("model", None)
-        if self.flag("training.fine_tune"):
-            self.refuse("training.fine_tune", "=true: no pretrained networks are offered; set it to false")
+        for name in ("training.fine_tune", "training.model.pretrained_weights"):
+            if self.flag(name):
+                self.refuse(name, "=true: no pretrained networks are offered; set it to false")
+        if self.get("training.resume_training_from"):
+            self.refuse("training.resume_training_from", ": training starts anew (an interrupted cheep run goes on by "
+                        "itself); remove it")  # fmt: skip
         optimizer = self.get("training.optimizer", {})
         if isinstance(optimizer, str):
             optimizer = {optimizer: {}}
@@ -464,7 +477,16 @@ class _Import:
 
 _WORD_LISTS = ("data.labels", "data.split.folds", "data.split.test_folds", "data.split.val_folds")
 _INNER = {name.rpartition(".")[0] for name in _KNOWN if name.count(".") > 1}
-_OPEN = ("training.optimizer", "training.callbacks", "tools.stedgeai", "deployment.hardware_setup")
+_OPEN = (
+    "training.optimizer", "training.callbacks", "tools.stedgeai", "deployment.hardware_setup", "hydra.job_logging",
+)  # fmt: skip
+
+
+def _tuple(value: Any) -> Any:
+    """Return a list that is written as Python's tuple as a list; anything else as it is."""
+    if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
+        return [int(part) if part.strip().isdigit() else part.strip() for part in value[1:-1].split(",")]
+    return value
 
 
 def _words(value: Any) -> list[Any]:
