@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cheep.commands._progress import Progress
 from cheep.commands._settings import add_config, add_setting, overrides_of, pairs_of
 from cheep.commands._shared import balance_table, note, table
-from cheep.config import DataConfig, RunFile, load_run_file, save_run_file
+from cheep.config import ActivityConfig, DataConfig, RunFile, load_run_file, save_run_file
 from cheep.config.reader import read_source, with_full_names
 from cheep.errors import CheepError
 
@@ -133,7 +133,7 @@ def settings(args: argparse.Namespace) -> DataConfig:
             base[name] = {key: v.split(",") for key, v in pairs.items()} if name in ("include", "exclude") else pairs
     activity = base.get("windows", {}).get("activity", {})
     if not args.config and isinstance(level := activity.get("threshold_db"), int | float):
-        activity["quiet_db"] = min(6.0, level)
+        activity["quiet_db"] = min(ActivityConfig().quiet_db, level)
     if base.get("group_column") and not base.get("group_by"):
         base["group_by"] = "group"
     folder = args.folder or args.input
