@@ -25,7 +25,7 @@ _MAKE = "cheep model-convert && cheep mel-filter-bank"
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
+class UploadTarget:
     """A PlatformIO environment of one of the firmware projects."""
 
     name: str
@@ -34,7 +34,7 @@ class Target:
     compiled: bool
 
 
-def targets() -> dict[str, Target]:
+def targets() -> dict[str, UploadTarget]:
     """Return every environment of the firmware projects by name."""
     found = {}
     for project in PROJECTS:
@@ -45,11 +45,11 @@ def targets() -> dict[str, Target]:
             if section.startswith("env:"):
                 name = section[4:]
                 compiled = "COMPILED" in " ".join(parser[section].values())
-                found[name] = Target(name, folder, serial=project != "audiomoth", compiled=compiled)
+                found[name] = UploadTarget(name, folder, serial=project != "audiomoth", compiled=compiled)
     return found
 
 
-def find_target(name: str) -> Target:
+def find_target(name: str) -> UploadTarget:
     """Return the environment ``name``; raises CheepError with the nearest one."""
     known = targets()
     if name not in known:
@@ -57,7 +57,7 @@ def find_target(name: str) -> Target:
     return known[name]
 
 
-def expected_files(export: ExportModel, target: Target) -> dict[str, str]:
+def expected_files(export: ExportModel, target: UploadTarget) -> dict[str, str]:
     """Return the generated files that this target is built from, as they must be for the model."""
     from cheep.compiler import compile_bytes
     from cheep.export import render_headers, render_model_source
@@ -71,7 +71,7 @@ def expected_files(export: ExportModel, target: Target) -> dict[str, str]:
     return files
 
 
-def check_generated(export: ExportModel, target: Target) -> None:
+def check_generated(export: ExportModel, target: UploadTarget) -> None:
     """Compare the generated files with the model; raises GateError with the command that makes them again."""
     check_files(generated_folder(), expected_files(export, target), _MAKE + (" && cheep compile" * target.compiled))
 
@@ -88,7 +88,7 @@ def find_pio() -> list[str]:
     return [found]
 
 
-def run_platformio(target: Target, port: str | None) -> None:
+def run_platformio(target: UploadTarget, port: str | None) -> None:
     """Build and upload; PlatformIO's own output goes to the terminal.
 
     Raises

@@ -26,7 +26,7 @@ _MISTAKES = 6  # shown of all folds together
 
 
 @dataclasses.dataclass
-class Outcome:
+class PipelineResult:
     """What a pipeline left: its folder, one table row per model variant, steps run and steps taken from the cache."""
 
     folder: Path
@@ -43,7 +43,7 @@ def run_pipeline(
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
     on_epoch: OnEpoch | None = None,
-) -> Outcome:
+) -> PipelineResult:
     """Run all steps of a checked configuration.
 
     Results are written to the output folder: the resolved configuration, models, ``results.json``, ``report.html``.
@@ -89,7 +89,7 @@ def limit_gpu(gib: float | None) -> None:
 
 def _one(
     config: RunFile, folder: Path, say, progress, tracker: Tracker, fold: tuple[str, str, Manifest] | None = None
-) -> Outcome:
+) -> PipelineResult:
     """Run the steps once: on examples made here, or on those of one ``fold`` (its name, the key of all, its split)."""
     cache = StepCache(Path(config.run.cache).resolve())
     context = steps.Context(config, folder, cache, say, progress, tracker.on_epoch)
@@ -110,7 +110,7 @@ def _one(
     if (folder / runs.EVALUATION).is_file() and (folder / runs.TRAINING).is_file() and "data" in context.keys:
         report = _report(config, folder, rows, fold[0] if fold else "")
         files += write_report(report, folder / runs.REPORT)
-    return Outcome(folder, rows, context.executed, context.cached, files, report)
+    return PipelineResult(folder, rows, context.executed, context.cached, files, report)
 
 
 def _step(step: str, context: steps.Context, results: dict[str, dict[str, Any]]) -> list[Path]:
@@ -136,7 +136,7 @@ def _step(step: str, context: steps.Context, results: dict[str, dict[str, Any]])
     return []
 
 
-def _cross_validated(config: RunFile, folder: Path, say, progress, tracker: Tracker) -> Outcome:
+def _cross_validated(config: RunFile, folder: Path, say, progress, tracker: Tracker) -> PipelineResult:
     """Run the chain once per fold; the table has a row per fold and variant, and their mean."""
     whole = steps.Context(config, folder, StepCache(Path(config.run.cache).resolve()), say, progress)
     steps.data_step(whole)
@@ -163,7 +163,7 @@ def _cross_validated(config: RunFile, folder: Path, say, progress, tracker: Trac
     together = {name: _pooled(parts) for name, parts in pooled.items()}
     rows += _means(rows, together)
     files = _fold_report(config, folder, rows, together.get("int8"), reports)
-    return Outcome(folder, rows, executed, cached, files)
+    return PipelineResult(folder, rows, executed, cached, files)
 
 
 def _row(name: str, values: dict[str, Any], folder: Path) -> dict[str, Any]:
