@@ -142,6 +142,25 @@ def reductions(rng) -> Iterator[tuple[str, bytes]]:
             yield f"{name} {axes} {keep} {scale}", data
 
 
+def resizes(rng) -> Iterator[tuple[str, bytes]]:
+    """REDUCE_MAX over every set of axes; RESIZE_NEAREST_NEIGHBOR."""
+    shape = (2, 5, 4, 3)
+    for axes, keep in itertools.product(([1, 2], [1], [3], [-1], [0, 2], [0, 1, 2, 3]), (True, False)):
+        gone = {a % 4 for a in axes}
+        out = tuple(1 if i in gone else n for i, n in enumerate(shape) if keep or i not in gone)
+        tensors = [T(shape, 0.05, -30), constant(axes, dtype="int32")]
+        data = one("REDUCE_MAX", tensors, [T(out, 0.05, -30)], "ReducerOptions", keepDims=keep)
+        yield f"REDUCE_MAX {axes} {keep}", data
+    for size, (corners, half) in itertools.product(
+        ((10, 8), (3, 9), (1, 1), (7, 5)), ((False, False), (True, False), (False, True))
+    ):
+        tensors = [T((1, 5, 4, 3), 0.04, 7), constant(size, dtype="int32")]
+        yield f"RESIZE_NEAREST {size} {corners} {half}", one(
+            "RESIZE_NEAREST_NEIGHBOR", tensors, [T((1, *size, 3), 0.04, 7)], "ResizeNearestNeighborOptions",
+            alignCorners=corners, halfPixelCenters=half,
+        )  # fmt: skip
+
+
 def binaries(rng) -> Iterator[tuple[str, bytes]]:
     """ADD, SUB, MUL: broadcasts, constants, scales, zero points, activations."""
     shapes = (
@@ -180,6 +199,15 @@ def unaries(rng) -> Iterator[tuple[str, bytes]]:
             yield f"QUANTIZE {scale} {zero} {out_scale}", one("QUANTIZE", [x], [y], "QuantizeOptions")
             if scale / 128 / out_scale < 1:
                 yield f"HARD_SWISH {scale} {zero} {out_scale}", one("HARD_SWISH", [x], [y], "HardSwishOptions")
+        for out_scale, out_zero in ((scale, zero), (scale * 0.7, -128), (scale * 2.9, 12)):
+            y = T(shape, out_scale, out_zero)
+            for alpha in (0.0, 0.01, 0.3, 1.0, 2.5):
+                data = one("LEAKY_RELU", [x], [y], "LeakyReluOptions", alpha=alpha)
+                yield f"LEAKY_RELU {scale} {zero} {out_scale} {alpha}", data
+            yield f"ELU {scale} {zero} {out_scale}", one("ELU", [x], [y])
+            slopes = constant(rng.integers(-128, 128, 8), 0.011, -20)
+            wide = T((1, 4, 8, 8), scale, zero), T((1, 4, 8, 8), out_scale, out_zero)
+            yield f"PRELU {scale} {zero} {out_scale}", one("PRELU", [wide[0], slopes], [wide[1]])
         yield f"RELU6 {scale} {zero}", one("RELU6", [x], [x])
         for name, limit in itertools.product(("MINIMUM", "MAXIMUM"), (-128, -3, 127)):
             operands = [x, constant(limit, scale, zero)]
@@ -244,7 +272,7 @@ def movements(rng) -> Iterator[tuple[str, bytes]]:
 def grid(seed: int = 0) -> list[tuple[str, bytes]]:
     """Return all models."""
     rng = np.random.default_rng(seed)
-    makers = (convolutions, dense, pools, reductions, binaries, unaries, movements)
+    makers = (convolutions, dense, pools, reductions, resizes, binaries, unaries, movements)
     return [pair for maker in makers for pair in maker(rng)]
 
 

@@ -11,7 +11,7 @@ from cheep.tflite.graph import Graph, Node, Tensor
 
 _MOVING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CONCATENATION", "SPLIT", "SPLIT_V", "STRIDED_SLICE")
 _MOVING += ("PACK", "UNPACK", "PAD", "PADV2")
-_UNARY = ("RELU", "RELU6", "LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX")
+_UNARY = ("RELU", "RELU6", "LEAKY_RELU", "ELU", "LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX")
 _MAX_DIMENSION = 32767
 # number of inputs: least, most (None: any)
 _ARITY = {
@@ -25,6 +25,9 @@ _ARITY = {
     "MAXIMUM": (2, 2),
     "MEAN": (2, 2),
     "SUM": (2, 2),
+    "REDUCE_MAX": (2, 2),
+    "PRELU": (2, 2),
+    "RESIZE_NEAREST_NEIGHBOR": (2, 2),
     "RESHAPE": (1, 2),
     "EXPAND_DIMS": (2, 2),
     "TRANSPOSE": (2, 2),
@@ -43,6 +46,9 @@ _CONSTANT = {
     "FULLY_CONNECTED": (1, 2),
     "MEAN": (1,),
     "SUM": (1,),
+    "REDUCE_MAX": (1,),
+    "PRELU": (1,),
+    "RESIZE_NEAREST_NEIGHBOR": (1,),
     "TRANSPOSE": (1,),
     "SPLIT": (0,),
     "SPLIT_V": (1, 2),
@@ -231,6 +237,36 @@ def _reduce(node: Node) -> None:
     _need(source.scale / out.scale < 2**15, "the output's scale is too small")
 
 
+def _largest(node: Node) -> None:
+    """REDUCE_MAX: the bytes as they are."""
+    source, out = node.inputs[0], node.output
+    _reduce(node)
+    _need(source.scale == out.scale and source.zero_point == out.zero_point, "input and output must be quantized alike")
+
+
+def _prelu(node: Node) -> None:
+    source, slopes, out = node.inputs[0], node.inputs[1], node.output
+    _int8(source, slopes, out)
+    _need(source.shape == out.shape, "shapes differ")
+    _need(
+        len(source.shape) >= 1 and slopes.size == slopes.shape[-1] == source.shape[-1],
+        "one slope per channel is needed",
+    )
+    _need(source.scale / out.scale < 2**15, "the output's scale is too small")
+    _need(source.scale * slopes.scale / out.scale < 2**12, "the output's scale is too small")
+
+
+def _resize(node: Node) -> None:
+    source, size, out = node.inputs[0], node.inputs[1], node.output
+    _int8(source, out)
+    _need(len(source.shape) == len(out.shape) == 4, "four dimensions are needed")
+    _need(size.dtype == "int32" and size.size == 2, "the size must be two numbers")
+    wanted = (source.shape[0], *(int(n) for n in size.data.reshape(-1)), source.shape[3])
+    _need(out.shape == wanted, "the output's shape does not fit")
+    a = node.attributes
+    _need(not (a["align_corners"] and a["half_pixels"]), "corners and half pixels at once")
+
+
 def _quantize(node: Node) -> None:
     source, out = node.inputs[0], node.output
     _int8(out)
@@ -254,6 +290,12 @@ def _unary(node: Node) -> None:
     _need(source.size == out.size and source.data is None, "shapes differ")
     if node.op == "RELU":
         _need(source.scale / out.scale < 2**22, "the output's scale is too small")
+    if node.op == "LEAKY_RELU":
+        alpha = node.attributes["alpha"]
+        _need(math.isfinite(alpha) and 0 <= alpha < 2**10, "its slope must lie between 0 and 1024")
+        _need(max(1.0, alpha) * source.scale / out.scale < 2**22, "the output's scale is too small")
+    if node.op == "ELU":
+        _need(2**-20 < source.scale < 2**20 and 2**-20 < out.scale < 2**20, "scales must lie between 2^-20 and 2^20")
     if node.op == "LOGISTIC":
         _need(out.zero_point == -128, "the output's zero point must be -128")
     if node.op in ("LOGISTIC", "TANH"):
@@ -297,6 +339,9 @@ _CHECKS = {
     "MAXIMUM": _extreme,
     "MEAN": _reduce,
     "SUM": _reduce,
+    "REDUCE_MAX": _largest,
+    "PRELU": _prelu,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
     "QUANTIZE": _quantize,
     "DEQUANTIZE": _dequantize,
 }

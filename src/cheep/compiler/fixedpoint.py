@@ -88,6 +88,23 @@ def relu_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int) -
     return table(lambda q: clamp(wrap32(scale(q - in_zero, multiplier, shift) + out_zero), low))
 
 
+def leaky_relu_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int, alpha: float) -> np.ndarray:
+    """Table of LEAKY_RELU (and of a PRELU with one ``alpha``: its scale goes into ``alpha``)."""
+    whole = quantize_multiplier(in_scale / out_scale)
+    part = quantize_multiplier(in_scale * alpha / out_scale)
+    return table(lambda q: clamp(wrap32(scale(q - in_zero, *(whole if q >= in_zero else part)) + out_zero)))
+
+
+def elu_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int) -> np.ndarray:
+    """Table of ELU, computed in single precision as the kernel does."""
+    q = np.arange(INT8_MIN, INT8_MAX + 1)
+    real = np.float32(in_scale) * (q - in_zero).astype(np.float32)
+    made = np.where(real < 0, np.exp(np.minimum(real, np.float32(0))) - np.float32(1), real).astype(np.float32)
+    scaled = made * (np.float32(1) / np.float32(out_scale))
+    whole = np.trunc(np.clip(scaled, -1e6, 1e6) + np.copysign(np.float32(0.5), scaled)).astype(np.int64)
+    return np.clip(whole + out_zero, INT8_MIN, INT8_MAX).astype(np.int8)
+
+
 def relu6_table(in_scale: float, in_zero: int) -> np.ndarray:
     """Table of RELU6 (input and output share one scale)."""
     six = clamp(_round(float(np.float32(6.0) / np.float32(in_scale))) + in_zero)

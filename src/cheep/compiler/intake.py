@@ -37,6 +37,12 @@ _OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
     "AVERAGE_POOL_2D": ("Pool2DOptions", _POOL),
     "MEAN": ("ReducerOptions", {"keep_dims": "keepDims"}),
     "SUM": ("ReducerOptions", {"keep_dims": "keepDims"}),
+    "REDUCE_MAX": ("ReducerOptions", {"keep_dims": "keepDims"}),
+    "LEAKY_RELU": ("LeakyReluOptions", {"alpha": "alpha"}),
+    "RESIZE_NEAREST_NEIGHBOR": (
+        "ResizeNearestNeighborOptions",
+        {"align_corners": "alignCorners", "half_pixels": "halfPixelCenters"},
+    ),
     "ADD": ("AddOptions", _ACTIVATION),
     "SUB": ("SubOptions", _ACTIVATION),
     "MUL": ("MulOptions", _ACTIVATION),
@@ -58,7 +64,7 @@ _OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
     "PACK": ("PackOptions", {"n": "valuesCount", "axis": "axis"}),
     "UNPACK": ("UnpackOptions", {"n": "num", "axis": "axis"}),
 }
-_MAY_LACK_OPTIONS = ("ADD", "SUB", "MUL", "MEAN", "SUM", "FULLY_CONNECTED", "STRIDED_SLICE")
+_MAY_LACK_OPTIONS = ("ADD", "SUB", "MUL", "MEAN", "SUM", "REDUCE_MAX", "FULLY_CONNECTED", "STRIDED_SLICE")
 _PLAIN = {
     "PAD",
     "PADV2",
@@ -67,6 +73,8 @@ _PLAIN = {
     "LOGISTIC",
     "TANH",
     "HARD_SWISH",
+    "ELU",
+    "PRELU",
     "MINIMUM",
     "MAXIMUM",
     "RESHAPE",
@@ -76,6 +84,17 @@ _PLAIN = {
     "QUANTIZE",
     "DEQUANTIZE",
 }
+_REFUSED = (
+    (
+        ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
+        "it keeps a state in variables: convert the model with its state as an input and an output, or use TFLM",
+    ),
+    (("WHILE", "IF"), "it runs another subgraph: unroll the loop (unroll=True in Keras), or use TFLM"),
+    (
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", "SVDF"),
+        "it keeps a state in a variable: convert the layer unrolled (unroll=True in Keras), or use TFLM",
+    ),
+)
 SUPPORTED = frozenset(_OPTIONS) | _PLAIN
 _ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 _PADDINGS = {"SAME": 0, "VALID": 1}
@@ -87,18 +106,16 @@ def read_network(data: bytes, name: str = "model") -> Graph:
     Raises
     ------
     CheepError
-        Damaged file, more than one subgraph, or an operator, type or quantization that is not supported.
+        Damaged file, or an operator, type or quantization that is not supported.
     """
     graph = read_graph(data, name)
-    if graph.subgraphs != 1:
-        raise CheepError(
-            f"{name}: it has {graph.subgraphs} subgraphs; the compiler takes one (no WHILE, no IF): "
-            "unroll the model or use TFLM"
-        )
     if len(graph.tensors) > MAX_TENSORS or len(graph.nodes) > MAX_OPERATORS:
         raise CheepError(f"{name}: more than {MAX_TENSORS} tensors or {MAX_OPERATORS} operators; use a smaller model")
     for tensor in graph.tensors:
         tensor.name = _printable(tensor.name)
+    for i, node in enumerate(graph.nodes):  # an operator that is not supported explains the odd tensors that it brings
+        _check_supported(node, i, name)
+    for tensor in graph.tensors:
         _take_tensor(tensor, f"{name}: tensor {tensor.index} '{tensor.name}'")
     for i, node in enumerate(graph.nodes):
         _take_node(node, i, name)
@@ -124,7 +141,7 @@ def _take_tensor(tensor: Tensor, where: str) -> None:
     if tensor.size * 4 > MAX_TENSOR_BYTES:
         raise CheepError(f"{where} has shape {list(tensor.shape)}: larger than {MAX_TENSOR_BYTES} bytes")
     if tensor.is_special:
-        raise CheepError(f"{where} is sparse or a variable: not supported; use TFLM")
+        raise CheepError(f"{where} is sparse, or keeps its value from run to run: not supported; use TFLM")
     scales, zeros = tensor.scales, tensor.zero_points
     if len(scales) > max(tensor.shape, default=1):
         raise CheepError(f"{where} has {len(scales)} scales for shape {list(tensor.shape)}; the file is damaged")
@@ -139,13 +156,15 @@ def _take_tensor(tensor: Tensor, where: str) -> None:
         tensor.zero_points = np.zeros(len(scales), np.int64)
 
 
+def _check_supported(node: Node, index: int, name: str) -> None:
+    if node.op in SUPPORTED:
+        return
+    where = node.output.label if node.outputs else next((t.label for t in node.inputs if t), f"operator {index}")
+    reason = next((why for names, why in _REFUSED if node.op in names), "run the model with TFLM or replace the layer")
+    raise CheepError(f"{name}: operator {_printable(node.op)} ({where}) is not supported by the compiler; {reason}")
+
+
 def _take_node(node: Node, index: int, name: str) -> None:
-    if node.op not in SUPPORTED:
-        where = node.output.label if node.outputs else f"operator {index}"
-        raise CheepError(
-            f"{name}: operator {_printable(node.op)} ({where}) is not supported by the compiler; "
-            "run the model with TFLM or replace the layer"
-        )
     if not node.outputs:
         raise CheepError(f"{name}: operator {index} ({node.op}) has no output; the file is damaged")
     node.attributes = _attributes(node, name)

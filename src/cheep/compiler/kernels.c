@@ -1663,6 +1663,26 @@ CHEEP_INLINE void cheep_mul(const cheep_mul_spec s, const int8_t *a, int a_step,
     } while (out != end);
 }
 
+/*@ prelu: limit */
+/* Negative values times the slope of their channel: multiplier, left and right shift of both kinds, zero points. */
+typedef struct {
+    int32_t multiplier, left, right, slope_multiplier, slope_left, slope_right;
+    int32_t zero, slope_zero, out_zero;
+} cheep_prelu_spec;
+
+CHEEP_NOINLINE static void cheep_prelu(const cheep_prelu_spec *s, const int8_t *in, const int8_t *slopes, int rows,
+                                       int channels, int8_t *out) {
+    for (int row = 0; row < rows; ++row) {
+        for (int c = 0; c < channels; ++c) {
+            const int32_t x = *in++ - s->zero;
+            const int32_t v = x >= 0 ? cheep_scale(x, s->multiplier, s->left, s->right)
+                                     : cheep_scale(x * (slopes[c] - s->slope_zero), s->slope_multiplier, s->slope_left,
+                                                   s->slope_right);
+            *out++ = cheep_limit(v + s->out_zero, -128, 127);
+        }
+    }
+}
+
 /*@ lookup: base */
 /* One-byte activation: out[i] = table[in[i] + 128]. */
 CHEEP_NOINLINE static void cheep_lookup(const int8_t *table, const int8_t *in, int8_t *out, int n) {

@@ -249,7 +249,8 @@ def mean_constants(node: Node) -> tuple[int, int, int]:
 def _reduce(node: Node, name: str, constants: Constants) -> Step:
     source, out = node.inputs[0], node.output
     axes = {int(i) % len(source.shape) for i in node.inputs[1].data.reshape(-1)}
-    multiplier, shift, n = mean_constants(node)
+    largest = node.op == "REDUCE_MAX"
+    multiplier, shift, n = (0, 0, 0) if largest else mean_constants(node)
     steps = movement.strides(source.shape)
     kept = _joined([(m, s) for i, (m, s) in enumerate(zip(source.shape, steps, strict=True)) if i not in axes])
     gone = _joined([(m, s) for i, (m, s) in enumerate(zip(source.shape, steps, strict=True)) if i in axes])
@@ -257,6 +258,11 @@ def _reduce(node: Node, name: str, constants: Constants) -> Step:
     def lines(p: Pointers, scratch: str) -> list[str]:
         outer, index = _loops("i", kept)
         inner, offset = _loops("k", gone)
+        if largest:
+            value = f"({p(source)})[{index} + {offset}]"
+            code = [f"int8_t *to = {p(out)};", *outer, "int8_t best = -128;", *inner]
+            code += [f"best = {value} > best ? {value} : best;", "}" * len(gone), "*to++ = best;"]
+            return ["{", *code, "}" * len(kept), "}"]
         code = [f"int8_t *to = {p(out)};", *outer, "int32_t sum = 0;", *inner]
         code += [f"sum += ({p(source)})[{index} + {offset}];", "}" * len(gone)]
         code += [
@@ -357,6 +363,52 @@ def _lookup(node: Node, name: str, constants: Constants) -> Step:
     )  # fmt: skip
 
 
+def _prelu(node: Node, name: str, constants: Constants) -> Step:
+    source, slopes, out = node.inputs[0], node.inputs[1], node.output
+    ref = constants.array("int8_t", f"{name}_slopes", slopes.data)
+    whole, part = (
+        fixedpoint.quantize_multiplier(ratio)
+        for ratio in (source.scale / out.scale, source.scale * slopes.scale / out.scale)
+    )
+    numbers = [whole[0], max(whole[1], 0), max(-whole[1], 0), part[0], max(part[1], 0), max(-part[1], 0)]
+    zeros = f"{source.zero_point}, {slopes.zero_point}, {out.zero_point}"
+    spec = f"const cheep_prelu_spec spec = {{{', '.join(map(str, numbers))}, {zeros}}};"
+    n = source.shape[-1]
+    return Step(
+        title(node), [source], [out],
+        lambda p, s: ["{", spec, f"cheep_prelu(&spec, {p(source)}, {ref}, {out.size // n}, {n}, {p(out)});", "}"],
+        {"prelu"}, in_place=True,
+    )  # fmt: skip
+
+
+def _resize(node: Node, name: str, constants: Constants) -> Step:
+    source, out, a = node.inputs[0], node.output, node.attributes
+
+    def nearest(size_in: int, size_out: int) -> list[int]:
+        corners = a["align_corners"] and size_out > 1
+        scale = (
+            np.float32(size_in - 1) / np.float32(size_out - 1)
+            if corners
+            else np.float32(size_in) / np.float32(size_out)
+        )
+        at = (np.arange(size_out, dtype=np.float32) + np.float32(0.5 if a["half_pixels"] else 0)) * scale
+        at = np.floor(at + np.float32(0.5)) if a["align_corners"] else np.floor(at)
+        return np.clip(at.astype(np.int64), 0, size_in - 1).tolist()
+
+    rows = constants.array("int16_t", f"{name}_rows", nearest(source.shape[1], out.shape[1]))
+    columns = constants.array("int16_t", f"{name}_columns", nearest(source.shape[2], out.shape[2]))
+    batch, height, width, depth = out.shape
+    image = source.shape[1] * source.shape[2] * depth
+
+    def lines(p: Pointers, scratch: str) -> list[str]:
+        pixel = f"b * {image} + ({rows}[y] * {source.shape[2]} + {columns}[x]) * {depth}"
+        loops = [f"for (int {v} = 0; {v} < {n}; ++{v}) {{" for v, n in (("b", batch), ("y", height), ("x", width))]
+        copy = [f"memcpy(to, {p(source)} + {pixel}, {depth});", f"to += {depth};"]
+        return ["{", f"int8_t *to = {p(out)};", *loops, *copy, "}}}", "}"]
+
+    return Step(title(node), [source], [out], lines, set())
+
+
 def _softmax(node: Node, name: str, constants: Constants) -> Step:
     source, out = node.inputs[0], node.output
     values = fixedpoint.softmax_exponents(node.attributes["beta"], source.scale)
@@ -421,6 +473,9 @@ _LOWER: dict[str, Callable[[Node, str, Constants], Step]] = {
     "AVERAGE_POOL_2D": _pool,
     "MEAN": _reduce,
     "SUM": _reduce,
+    "REDUCE_MAX": _reduce,
+    "PRELU": _prelu,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
     "ADD": _binary,
     "SUB": _binary,
     "MUL": _binary,

@@ -227,6 +227,11 @@ def tabulate(graph: Graph) -> None:
             values = fixedpoint.relu_table(source.scale, source.zero_point, out.scale, out.zero_point)
         elif node.op == "RELU6":
             values = fixedpoint.relu6_table(source.scale, source.zero_point)
+        elif node.op == "LEAKY_RELU":
+            alpha = node.attributes["alpha"]
+            values = fixedpoint.leaky_relu_table(source.scale, source.zero_point, out.scale, out.zero_point, alpha)
+        elif node.op == "ELU":
+            values = fixedpoint.elu_table(source.scale, source.zero_point, out.scale, out.zero_point)
         elif node.op == "HARD_SWISH":
             values = fixedpoint.hard_swish_table(source.scale, source.zero_point, out.scale, out.zero_point)
         elif node.op == "QUANTIZE":
