@@ -178,7 +178,7 @@ def test_the_command_reads_a_port_and_reconnects(tmp_path):
         wait_until(lambda: len(log.read_text().splitlines()) >= count)
 
     try:
-        wait_until(log.exists)  # listening
+        wait_until(lambda: "listening" in "".join(said))
         board.say(BOOT, event(1))
         wait_for(2)
         board.unplug()

@@ -104,12 +104,13 @@ def read_port(
 ) -> Iterator[bytes]:
     """Yield bytes as they come, empty ones while there are none; open the port again when it goes away.
 
-    ``on_state`` is told when the connection is lost and back. Only the first opening raises; after a loss, None for
-    ``give_up_s`` means to wait for ever.
+    ``on_state`` is told when the port is open (what a board says before that is dropped), lost and back. Only the
+    first opening raises; after a loss, None for ``give_up_s`` means to wait for ever.
     """
     import serial
 
     connection = open_serial(port, baud)
+    on_state(f"{port}: listening")
     lost_at: float | None = None
     while True:
         if connection is None:
