@@ -60,16 +60,11 @@ def run(args: argparse.Namespace) -> int:
 
         check_network(settings.deploy.board, config, features, plan_of(folder, config))
     limit_s = seconds_of(args.time) if args.time else None
-    config = _plan(folder, settings, limit_s)
-    stage(f"training {config.model} on {folder / runs.DATASET}")
-    result, metrics = train_network(
-        folder,
-        features,
-        config,
-        Progress("features"),
-        epochs(),
-    )
-    note(args, folder, "train")
+    with runs.working_in(folder):  # from here on: the plan is kept in the run, too
+        config = _plan(folder, settings, limit_s)
+        stage(f"training {config.model} on {folder / runs.DATASET}")
+        result, metrics = train_network(folder, features, config, Progress("features"), epochs())
+        note(args, folder, "train")
     if result.interrupted:
         stage(f"interrupted: kept the best network so far ({result.kept}): {folder / runs.FLOAT_MODEL}")
     else:
