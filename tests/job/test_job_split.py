@@ -1,13 +1,16 @@
 """From the settings of a run to examples: sources, sets of their own, folds, validation, clips."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from cheep.audio import write_wav
 from cheep.cli import main
-from cheep.config import ClipConfig, DataConfig, SourceConfig, SplitConfig, WindowConfig, load_run_file
+from cheep.config import ClipConfig, DataConfig, SourceConfig, SplitConfig, VoicesConfig, WindowConfig, load_run_file
 from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.datasets.split import assign_splits, fold_splits
+from cheep.datasets.voices import PROGRAMS
 from cheep.errors import CheepError, GateError
 from cheep.job.split import make_examples
 
@@ -140,3 +143,12 @@ def test_a_label_of_another_set_must_be_one_of_the_data_sets(birds, tmp_path):
         more = {"train_only": (str(other),)} if name == "train_only" else {"test": SourceConfig(folder=str(other))}
         with pytest.raises(CheepError, match=rf"label 'c' \({place}\) is none of the data set's: a, b"):
             make_examples(config_of(birds, **more), tmp_path / "made")
+
+
+def test_synthetic_speakers_say_the_labels_and_train_only(birds, tmp_path):
+    if not any(map(shutil.which, PROGRAMS)):
+        pytest.skip("no speech synthesizer here: apt install espeak-ng flite")
+    made = make_examples(config_of(birds), tmp_path / "made", VoicesConfig(per_word=3))
+    said = [row for row in made.manifest.rows() if "/voices/" in row["path"]]
+    assert {(row["label"], row["split"]) for row in said} == {("a", "train"), ("b", "train")}
+    assert len(said) == 6 and len(made.manifest) == 24 + 6
