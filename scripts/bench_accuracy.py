@@ -68,11 +68,11 @@ def bird_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
         for second in range(max(1, int(float(row["duration_s"])))):
             start = _around(second, window_s, row)
             if row["binary"] != BIRD:
-                out.append(_window(row["file"], "background", start, row))
+                out.append(_window(row["file"], "background", start, row, window_s))
             elif second < len(low) and low[second] >= BIRD_SNR_DB:
-                out.append(_window(row["file"], BIRD, start, row))
+                out.append(_window(row["file"], BIRD, start, row, window_s))
             elif second < len(loud) and max(loud[int(start) : int(np.ceil(start + window_s))]) <= GAP_SNR_DB:
-                out.append(_window(row["file"], "background", start, row) | {"reason": "gap"})
+                out.append(_window(row["file"], "background", start, row, window_s) | {"reason": "gap"})
     return out
 
 
@@ -80,7 +80,7 @@ def jura_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
     """Return every second of the labelled soundscapes: the field test, never trained on."""
     names = {"bird": BIRD, "no_bird": "background"}
     return [
-        _window(f"soundscapes/{row['file']}", names[row["label"]], _around(second, window_s, row), row)
+        _window(f"soundscapes/{row['file']}", names[row["label"]], _around(second, window_s, row), row, window_s)
         for row in _table(root / "soundscapes" / "metadata.csv")
         if row["label"] in names
         for second in range(int(float(row["duration_s"])))
@@ -399,12 +399,12 @@ def _around(second: int, window_s: float, row: dict[str, str]) -> float:
     return round(max(0.0, min(second + 0.5 - window_s / 2, float(row["duration_s"]) - window_s)), 3)
 
 
-def _window(path: str, label: str, start_s: float, row: dict[str, str]) -> dict[str, Any]:
+def _window(path: str, label: str, start_s: float, row: dict[str, str], window_s: float) -> dict[str, Any]:
     return {
         "path": path,
         "label": label,
         "start_s": float(start_s),
-        "duration_s": 1.0,
+        "duration_s": round(window_s, 3),
         "recording": path,
         "group": row["split_group"],
         "fold": row.get("fold", ""),

@@ -128,8 +128,8 @@ def test_the_bird_task_knows_its_seconds_and_reports_alarms_and_the_field(tmp_pa
 
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     options = ["--task", "bird", "--recipe", tmp_path / "recipe.yaml", "--train", root, "--test", root, "--json"]
-    status, out, _ = run(monkeypatch, capsys, *options)
-    assert status == 0
+    status, out, err = run(monkeypatch, capsys, *options)
+    assert status == 0, err
     values = {value["name"].removeprefix("bird."): value["value"] for value in json.loads(out)}
     assert values["window_auc"] > 0.9
     assert 0.8 < values["full_band.window_auc"] <= 1
