@@ -104,7 +104,10 @@ def _clips(rows: list, confusions: list, good: list[str], weak: list[str], follo
     weak += _some([f"Recognizes only {_recall(row)}." for row in poor], "labels")
     unsure = [row["label"] for row in known if row not in strong and row not in poor]
     if unsure:
-        weak.append(f"Neither clearly good nor poor on the test clips (more of them would tell): {_names(unsure)}.")
+        weak.append(
+            "Neither clearly good nor poor on the test clips (more of them, by more people and from more places, would "
+            f"tell): {_names(unsure)}."
+        )
     often = [item for item in confusions if item[2] >= 2 and item[2] >= 0.1 * item[3]]
     weak += _some([f"{true} is taken for {other} in {n} of {of} clips." for true, other, n, of in often], "pairs")
     names = [row["label"] for row in poor] + [true for true, *_ in often]
