@@ -382,9 +382,18 @@ def test_command_names_layers_off_the_fast_path(tmp_path, capsys, rng, values, r
     assert "slow:" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "operator, way_out", [("VAR_HANDLE", "state as an input"), ("WHILE", "unroll"), ("SVDF", "keeps a state")]
+)
+def test_refusals_name_the_operator_and_the_way_out(operator, way_out):
+    data = one(operator, [T((1, 4), 0.1, 0)], [T((1, 4), 0.1, 0)])
+    with pytest.raises(CheepError, match=rf"operator {operator} \(tensor 1 't1'.*{way_out}"):
+        compile_bytes(data)
+
+
 def test_grid_has_every_supported_operator():
     from cheep.compiler.intake import SUPPORTED
 
     seen = {n.op for _, data in grid() for n in _graph(data).nodes}
-    assert SUPPORTED - seen <= {"SQUEEZE", "EXPAND_DIMS"}, "relabellings, like RESHAPE"
+    assert SUPPORTED - seen <= {"SQUEEZE", "EXPAND_DIMS", "SHAPE"}, "relabellings, like RESHAPE; computed on reading"
     assert json.dumps(FeatureConfig().to_dict())

@@ -37,10 +37,12 @@ def _random(rng, tensor, round_: int) -> np.ndarray:
         halves = np.float32(0.0371) * (np.arange(tensor.size) - 100.5).astype(np.float32)
         return halves.reshape(tensor.shape) if round_ == 0 else values
     if round_ == 0:
-        return (np.arange(tensor.size) % 256 - 128).astype(np.int8).reshape(tensor.shape)
-    if round_ in (1, 2):
-        return np.full(tensor.shape, (-128, 127)[round_ - 1], np.int8)
-    return rng.integers(-128, 128, tensor.shape).astype(np.int8)
+        made = (np.arange(tensor.size) % 256 - 128).astype(np.int8).reshape(tensor.shape)
+    elif round_ in (1, 2):
+        made = np.full(tensor.shape, (-128, 127)[round_ - 1], np.int8)
+    else:
+        made = rng.integers(-128, 128, tensor.shape).astype(np.int8)
+    return made.view(tensor.dtype)
 
 
 def test_same_bytes_as_tflm(models):

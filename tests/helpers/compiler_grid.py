@@ -142,6 +142,28 @@ def reductions(rng) -> Iterator[tuple[str, bytes]]:
             yield f"{name} {axes} {keep} {scale}", data
 
 
+def edges(rng) -> Iterator[tuple[str, bytes]]:
+    """uint8 at the edges; a Flatten that takes the batch from its input's shape."""
+    for scale, zero in ((0.05, 128), (0.05, 0), (0.031, 255), (0.2, 77)):
+        byte, own = T((1, 256), scale, zero, dtype="uint8"), T((1, 256), 0.05, 0)
+        yield f"QUANTIZE uint8 {scale} {zero}", one("QUANTIZE", [byte], [own], "QuantizeOptions")
+        yield f"QUANTIZE to uint8 {scale} {zero}", one("QUANTIZE", [own], [byte], "QuantizeOptions")
+    b = Builder()
+    x, shape, batch, whole = (
+        b.tensor(t)
+        for t in (T((1, 4, 3, 2), 0.05, 3), T((4,), dtype="int32"), T((), dtype="int32"), T((2,), dtype="int32"))
+    )
+    begin, end, step, rest = (b.tensor(constant(np.array(v), dtype="int32")) for v in ([0], [1], [1], -1))
+    flat, out = b.tensor(T((1, 24), 0.05, 3)), b.tensor(T((1, 5), 0.6, -4))
+    w = b.tensor(constant(rng.integers(-127, 128, (5, 24)), 0.01))
+    b.op("SHAPE", [x], [shape], "ShapeOptions", outType=2)
+    b.op("STRIDED_SLICE", [shape, begin, end, step], [batch], "StridedSliceOptions", shrinkAxisMask=1)
+    b.op("PACK", [batch, rest], [whole], "PackOptions", valuesCount=2)
+    b.op("RESHAPE", [x, whole], [flat])
+    b.op("FULLY_CONNECTED", [flat, w, -1], [out], "FullyConnectedOptions")
+    yield "SHAPE of a Flatten", b.build([x], [out])
+
+
 def resizes(rng) -> Iterator[tuple[str, bytes]]:
     """REDUCE_MAX over every set of axes; RESIZE_NEAREST_NEIGHBOR."""
     shape = (2, 5, 4, 3)
@@ -272,7 +294,7 @@ def movements(rng) -> Iterator[tuple[str, bytes]]:
 def grid(seed: int = 0) -> list[tuple[str, bytes]]:
     """Return all models."""
     rng = np.random.default_rng(seed)
-    makers = (convolutions, dense, pools, reductions, resizes, binaries, unaries, movements)
+    makers = (convolutions, dense, pools, reductions, edges, resizes, binaries, unaries, movements)
     return [pair for maker in makers for pair in maker(rng)]
 
 

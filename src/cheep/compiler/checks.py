@@ -269,13 +269,14 @@ def _resize(node: Node) -> None:
 
 def _quantize(node: Node) -> None:
     source, out = node.inputs[0], node.output
-    _int8(out)
+    bytes_ = ("int8", "uint8")
     _need(source.size == out.size, "shapes differ")
-    if source.dtype == "int8":
-        _int8(source)
+    if source.dtype in bytes_ and out.dtype in bytes_:  # uint8 at the edges, as converters write it
+        _need(len(source.scales) == len(out.scales) == 1, "input and output must have one scale and zero point")
         _need(source.scale / out.scale < 2**22, "the output's scale is too small")
-    else:
-        _need(source.dtype == "float32", "its input must be float32 or int8")
+        return
+    _int8(out)
+    _need(source.dtype == "float32", "its input must be float32, int8 or uint8")
 
 
 def _dequantize(node: Node) -> None:

@@ -14,7 +14,7 @@ from cheep.errors import CheepError
 from cheep.resources import package_file
 from cheep.tflite.graph import Graph, Node, Tensor
 
-_CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
+_CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "float32": "float", "int32": "int32_t"}
 _INTERPRETER, _PER_NODE = 1024, 128  # bytes of an interpreter's arena besides its tensors, at the least
 _FEWER_STAGES = (12, 8, 6, 4, 3, 2, 1)
 _KERNELS = package_file("compiler", "kernels.c")

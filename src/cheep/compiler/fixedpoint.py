@@ -81,6 +81,19 @@ def requantize_table(in_scale: float, in_zero: int, out_scale: float, out_zero: 
     return table(lambda q: clamp(wrap32(scale(q - in_zero, multiplier, shift) + out_zero)))
 
 
+def byte_table(source, out) -> np.ndarray:
+    """Table of QUANTIZE between int8 and uint8 tensors; bytes of both are taken as int8."""
+    multiplier, shift = quantize_multiplier(source.scale / out.scale)
+    low, high = (0, 255) if out.dtype == "uint8" else (INT8_MIN, INT8_MAX)
+
+    def value(q: int) -> int:
+        own = q & 255 if source.dtype == "uint8" else q
+        made = clamp(wrap32(scale(own - source.zero_point, multiplier, shift) + out.zero_point), low, high)
+        return made - 256 if made > INT8_MAX else made
+
+    return table(value)
+
+
 def relu_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int) -> np.ndarray:
     """Table of RELU."""
     multiplier, shift = quantize_multiplier(float(np.float32(in_scale) / np.float32(out_scale)))

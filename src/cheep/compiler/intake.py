@@ -17,7 +17,7 @@ from cheep.tflite.reader import read_graph
 MAX_TENSOR_BYTES = 1 << 24
 MAX_TENSORS, MAX_OPERATORS = 16384, 4096
 _MAX_DIMENSIONS = 6
-_DTYPES = ("int8", "float32", "int32")
+_DTYPES = ("int8", "uint8", "float32", "int32")
 
 _WINDOW = {
     "padding": "padding",
@@ -61,10 +61,11 @@ _OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "offset": "offset",
         },
     ),
+    "SHAPE": ("ShapeOptions", {"type": "outType"}),
     "PACK": ("PackOptions", {"n": "valuesCount", "axis": "axis"}),
     "UNPACK": ("UnpackOptions", {"n": "num", "axis": "axis"}),
 }
-_MAY_LACK_OPTIONS = ("ADD", "SUB", "MUL", "MEAN", "SUM", "REDUCE_MAX", "FULLY_CONNECTED", "STRIDED_SLICE")
+_MAY_LACK_OPTIONS = ("ADD", "SUB", "MUL", "MEAN", "SUM", "REDUCE_MAX", "FULLY_CONNECTED", "STRIDED_SLICE", "SHAPE")
 _PLAIN = {
     "PAD",
     "PADV2",
@@ -120,7 +121,38 @@ def read_network(data: bytes, name: str = "model") -> Graph:
     for i, node in enumerate(graph.nodes):
         _take_node(node, i, name)
     _check_order(graph, name)
+    _fold_shapes(graph)
     return graph
+
+
+def _fold_shapes(graph: Graph) -> None:
+    """Compute what is made of shapes: a Keras Flatten with an open batch makes its own from its input's."""
+    kept = []
+    for node in graph.nodes:
+        value = _of_shapes(node)
+        if value is None or value.size != node.output.size:
+            kept.append(node)
+        else:
+            node.output.data = value.reshape(node.output.shape).astype(np.int32)
+    graph.nodes = kept
+
+
+def _of_shapes(node: Node) -> np.ndarray | None:
+    if node.op == "SHAPE" and node.inputs and node.inputs[0] is not None:
+        return np.array(node.inputs[0].shape, np.int32)
+    values = [t.data if t is not None and t.dtype == "int32" else None for t in node.inputs]
+    if not values or any(v is None for v in values) or node.output.dtype != "int32":
+        return None
+    if node.op == "PACK":
+        return np.concatenate([v.reshape(-1) for v in values])
+    if node.op != "STRIDED_SLICE" or len(values) != 4 or any(v.size != 1 for v in values[1:]) or values[0].ndim != 1:
+        return None
+    a, (begin, end, step) = node.attributes, (int(v.reshape(-1)[0]) for v in values[1:])
+    if step == 0 or a["ellipsis_mask"] or a["new_axis_mask"] or a["offset"]:
+        return None
+    if a["shrink_mask"]:
+        return values[0][begin : begin + 1] if begin != -1 else values[0][-1:]
+    return values[0][None if a["begin_mask"] else begin : None if a["end_mask"] else end : step]
 
 
 def _printable(text: str) -> str:
@@ -145,12 +177,14 @@ def _take_tensor(tensor: Tensor, where: str) -> None:
     scales, zeros = tensor.scales, tensor.zero_points
     if len(scales) > max(tensor.shape, default=1):
         raise CheepError(f"{where} has {len(scales)} scales for shape {list(tensor.shape)}; the file is damaged")
-    if tensor.dtype == "int8" and len(scales):
+    if tensor.dtype == "uint8" and (len(scales) != 1 or len(zeros) != 1 or not 0 <= zeros[0] <= 255):
+        raise CheepError(f"{where} is uint8 without one scale and a zero point of 0 to 255; convert the model again")
+    if tensor.dtype in ("int8", "uint8") and len(scales):
         if len(zeros) != len(scales):
             raise CheepError(f"{where} has {len(scales)} scales and {len(zeros)} zero points; convert the model again")
         if not (scales.min() >= 1e-18 and scales.max() <= 1e18):
             raise CheepError(f"{where} has a scale outside 1e-18 to 1e18; convert the model again")
-        if zeros.min() < -128 or zeros.max() > 127:
+        if tensor.dtype == "int8" and (zeros.min() < -128 or zeros.max() > 127):
             raise CheepError(f"{where} has zero point {int(zeros[0])} outside int8; convert the model again")
     if len(zeros) != len(scales):
         tensor.zero_points = np.zeros(len(scales), np.int64)

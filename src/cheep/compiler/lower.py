@@ -357,10 +357,14 @@ def _broadcast(a: Tensor, b: Tensor, out: Tensor) -> list[tuple[int, int, int, i
 def _lookup(node: Node, name: str, constants: Constants) -> Step:
     source, out = node.inputs[0], node.output
     table = constants.array("int8_t", f"{name}_table", node.attributes["table"], node.attributes["from"])
-    return Step(
-        title(node), [source], [out],
-        lambda p, s: [f"cheep_lookup({table}, {p(source)}, {p(out)}, {out.size});"], {"lookup"}, in_place=True,
-    )  # fmt: skip
+    read, write = ("(const int8_t *)" if t.dtype != "int8" else "" for t in (source, out))
+
+    def lines(p: Pointers, scratch: str) -> list[str]:
+        to = f"(int8_t *)({p(out)})" if write else p(out)
+        given = f"{read}({p(source)})" if read else p(source)
+        return [f"cheep_lookup({table}, {given}, {to}, {out.size});"]
+
+    return Step(title(node), [source], [out], lines, {"lookup"}, in_place=True)
 
 
 def _prelu(node: Node, name: str, constants: Constants) -> Step:

@@ -12,8 +12,8 @@ import numpy as np
 from cheep.compiler import Compiled
 from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf
 
-_CTYPES = {"int8": "int8_t", "float32": "float", "int32": "int32_t"}
-_BYTES = {"int8": 1, "float32": 4, "int32": 4}
+_CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "float32": "float", "int32": "int32_t"}
+_BYTES = {"int8": 1, "uint8": 1, "float32": 4, "int32": 4}
 _ALIGNMENT = 4  # of every member of the bench's structs
 
 

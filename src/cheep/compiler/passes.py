@@ -212,6 +212,15 @@ def tabulate(graph: Graph) -> None:
     for node in graph.nodes:
         out = node.output
         source = node.inputs[0] if node.inputs else None
+        if (
+            source is not None
+            and node.op == "QUANTIZE"
+            and "uint8" in (source.dtype, out.dtype)
+            and source.data is None
+        ):
+            node.attributes = {"table": fixedpoint.byte_table(source, out), "from": node.op}
+            node.op, node.inputs = "LOOKUP", [source]
+            continue
         if source is None or out.dtype != "int8":
             continue
         values = None
@@ -307,7 +316,8 @@ def merge_tables(graph: Graph) -> None:
 def drop_identities(graph: Graph) -> None:
     """Turn a LOOKUP that changes no byte (a limit at the end of the range) into an ALIAS."""
     for node in graph.nodes:
-        if node.op == "LOOKUP" and np.array_equal(node.attributes["table"], np.arange(-128, 128)):
+        alike = node.output.dtype == node.inputs[0].dtype if node.op == "LOOKUP" else False
+        if alike and np.array_equal(node.attributes["table"], np.arange(-128, 128)):
             node.op, node.attributes = "ALIAS", {}
 
 
