@@ -136,6 +136,19 @@ def test_a_name_that_may_be_two_recordings_is_refused(tmp_path):
         boxes_for([table], audio)
 
 
+def test_boxes_of_another_recorders_file_are_not_taken(tmp_path, caplog):
+    """A combined table names files of two sites; the set has one of them."""
+    audio = [tmp_path / "set" / "B2" / "20240601_050000.WAV"]
+    rows = ["/card/A1/20240601_050000.WAV,1,2,robin", "/card/B2/20240601_050000.WAV,3,4,robin"]
+    table = put(tmp_path / "all.csv", "file,start_s,end_s,label\n" + "\n".join(rows) + "\n")
+    assert boxes_for([table], audio) == {audio[0]: [Box(3, 4, "robin")]}
+    assert "1 recording(s) named that are not in the set (e.g. '/card/A1/" in caplog.text
+    with pytest.raises(CheepError, match="may both be"):
+        boxes_for([table], [tmp_path / "set" / "20240601_050000.WAV"])
+    plain = put(tmp_path / "plain.csv", "file,start_s,end_s,label\n/data/20240601_050000.WAV,1,2,robin\n")
+    assert len(boxes_for([plain], audio)[audio[0]]) == 1  # one folder of another computer: taken at its word
+
+
 P = "/data/card7/erithacus_rubecula"
 BIRDNET = {
     "BirdNET_SelectionTable.txt": "Selection\tBegin Time (s)\tEnd Time (s)\tCommon Name\tScientific Name\t"

@@ -164,8 +164,9 @@ def test_a_short_fuzz_of_every_parser(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # a busy disk is not the parsers' fault
     module = fuzz_module()
     for name in module.TARGETS:
-        _, inputs, refused = module.campaign(name, 60, 7, most=80)
-        assert inputs == 80
+        most = 8 if name in ("wav", "triggered", "flac", "mp3") else 80  # what is no audio starts ffprobe
+        _, inputs, refused = module.campaign(name, 60, 7, most=most)
+        assert inputs == most
         assert refused or name == "xc-row"
 
 

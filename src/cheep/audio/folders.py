@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
 from cheep.errors import CheepError
@@ -132,10 +132,10 @@ class AudioIndex:
         if len(found) < 2:
             return list(found)
         folders = [plain_path(part) for part in wanted.parts[:-1]]
-        found = _best(found, [_common_tail(folders, self._parts[path][:-1]) for path in found])
+        found = _best(found, [common_tail(folders, self._parts[path][:-1]) for path in found])
         if near is not None and len(found) > 1:
             home = [plain_path(part) for part in near.absolute().parts[:-1]]
-            found = _best(found, [_common_tail(home, self._parts[path][:-1]) for path in found])
+            found = _best(found, [common_tail(home, self._parts[path][:-1]) for path in found])
             found = _best(found, [_common_head(home, self._parts[path][:-1]) for path in found])
         return found
 
@@ -145,8 +145,9 @@ def _best(paths: list[Path], scores: list[int]) -> list[Path]:
     return [path for path, score in zip(paths, scores, strict=True) if score == most]
 
 
-def _common_tail(one: list[str], other: list[str]) -> int:
-    return _common_head(one[::-1], other[::-1])
+def common_tail(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many of the last folders of two paths are the same, in whatever spelling."""
+    return _common_head([plain_path(part) for part in reversed(one)], [plain_path(part) for part in reversed(other)])
 
 
 def _common_head(one: list[str], other: list[str]) -> int:

@@ -17,10 +17,10 @@ import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple, TypeVar
 
-from cheep.audio.folders import AudioIndex, files_below, is_hidden
+from cheep.audio.folders import AudioIndex, common_tail, files_below, is_hidden, plain_path
 from cheep.config.data import means_background, plain_name
 from cheep.datasets.numbers import number_field, seconds_field
 from cheep.datasets.tables import Table, fields, first_of, parse_table, read_table_text, separator_of, split_lines
@@ -200,6 +200,8 @@ def parse_times(table: Table) -> dict[str, list[Box]]:
     there. Without times but with files, such a row speaks of the whole recording.
     """
     place = table.places()
+    if {"path", "sha256", "split", "duration_s"} <= set(place):
+        raise NoAnnotationsError(f"{table.path}:{table.header_line}: a manifest of examples, no annotations")
     times, file_name = _times_of(place), first_of(place, FILE)
     species = {} if first_of(place, LABEL) else species_columns(table, (*times, file_name))
     if not times.given and not (species and file_name):
@@ -354,9 +356,10 @@ def boxes_for(
         recordings; boxes have scores, and no threshold is given.
     """
     index = AudioIndex(audio)
-    result: dict[Path, list[Box]] = {}
+    hits: dict[Path, dict[str, list[Box]]] = {}
     notes: collections.Counter[str] = collections.Counter()
     strangers: dict[str, Path] = {}
+    named_in: dict[str, Path] = {}
     for source, given in _files(sources, notes):
         try:
             tables = read_annotations(source)
@@ -376,13 +379,15 @@ def boxes_for(
                     "its recording, or write the folder into its column file"
                 )
             if found:
-                result.setdefault(found[0], []).extend(boxes)
+                hits.setdefault(found[0], {}).setdefault(name, []).extend(boxes)
+                named_in[name] = source
                 matched = True
             elif name:
                 strangers[name] = source
         if not matched and given:
             raise CheepError(f"{source}: speaks of no audio in the set (its name, or its column file, must match one)")
         notes["file(s) that speak of no audio in the set"] += not matched
+    result = {path: _of_one_recording(path, by_name, named_in, strangers) for path, by_name in hits.items()}
     if strangers:
         name, source = next(iter(strangers.items()))
         if every:
@@ -395,6 +400,28 @@ def boxes_for(
     if notes := +notes:
         log.warning("annotations: %s", "; ".join(f"{count} {text}" for text, count in notes.items()))
     return {path: sorted(set(boxes), key=_order) for path, boxes in result.items()}
+
+
+def _of_one_recording(
+    path: Path, by_name: dict[str, list[Box]], sources: Mapping[str, Path], strangers: dict[str, Path]
+) -> list[Box]:
+    """Return the boxes of the names that agree best with the folders of ``path``: other sites have files of its name.
+
+    ``sources`` are the tables by name. The other names join ``strangers``. Raises :class:`CheepError` where names of
+    different folders agree equally.
+    """
+    folders = {name: PureWindowsPath(name).parent for name in by_name}
+    named = {name: folder for name, folder in folders.items() if folder.parts}
+    if len({plain_path(folder.as_posix()) for folder in named.values()}) > 1:
+        agreement = {name: common_tail(folder.parts, path.parent.absolute().parts) for name, folder in named.items()}
+        best = [name for name, count in agreement.items() if count == max(agreement.values())]
+        if len({plain_path(named[name].as_posix()) for name in best}) > 1:
+            raise CheepError(
+                f"{sources[best[0]]}: {best[0]!r} and {best[1]!r} may both be {path}: give those of its folder only"
+            )
+        strangers.update({name: sources[name] for name in named if name not in best})
+        by_name = {name: boxes for name, boxes in by_name.items() if name in best or name not in named}
+    return [box for boxes in by_name.values() for box in boxes]
 
 
 def renamed_boxes(boxes: dict[Path, list[Box]], names: Mapping[str, str]) -> dict[Path, list[Box]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,8 @@ from cheep.evaluate.streaming import (
 from cheep.parallel import map_each
 
 _LEVELS = tuple(1 - np.geomspace(0.004, 0.98, 64))  # denser towards 1, where good detectors work
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +157,10 @@ def load_recordings(
     ]
     for path in (path for item in background for path in audio_files(item)):
         plan.append((path, str(path.parent if background_group == "folder" else path), ()))
-    return list(score_recordings(bundle, plan, microphone=microphone, progress=progress))
+    scored = list(score_recordings(bundle, plan, microphone=microphone, progress=progress))
+    if silent := [item.silent_s for item in scored if item.silent_s]:
+        log.warning("%d recording(s) hold %.1f s of exact zeros, which count as no hours", len(silent), sum(silent))
+    return scored
 
 
 def robustness_table(

@@ -216,7 +216,7 @@ def truth_of(boxes: Mapping[Path, Sequence[Box]], labels: Sequence[str]) -> dict
         events = truth.setdefault(path, [])
         for box in items:
             where = f"{path}: annotation at {box.start_s:g}-{box.end_s:g} s"
-            if box.nothing:
+            if box.nothing or means_background(box.label):
                 continue
             if not box.label:
                 raise CheepError(f"{where}: the label is empty; name what is heard, or {IGNORE!r} for unknown")

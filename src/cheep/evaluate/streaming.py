@@ -61,7 +61,7 @@ class Output:
 class ScoredRecording:
     """Scores of one recording.
 
-    ``duration_s`` is the time that was listened to, without runs of exact zeros (a triggered recorder's pauses).
+    ``duration_s`` is the time that was listened to, without ``silent_s`` of exact zeros (a recorder's pauses).
     ``scores`` is (windows, classes) int8, ``group`` what is drawn together in a bootstrap (recordist, site, or the
     recording itself), ``annotations`` what is truly there (empty: background).
     """
@@ -71,6 +71,7 @@ class ScoredRecording:
     duration_s: float
     scores: np.ndarray
     annotations: tuple[Annotation, ...] = ()
+    silent_s: float = 0.0
 
 
 def best_scorer(bundle: ModelBundle) -> tuple[Scorer, str]:
@@ -166,8 +167,9 @@ def score_recording(
     blocks = heard() if microphone is None else map(microphone().push, heard())
     scores, samples = score_blocks(bundle, scorer, blocks)
     name = str(path)
-    duration_s = max(0.0, samples / rate_hz - zeros.seconds())
-    return ScoredRecording(name, name if group is None else group, duration_s, scores, tuple(annotations))
+    silent_s = zeros.seconds()
+    duration_s = max(0.0, samples / rate_hz - silent_s)
+    return ScoredRecording(name, name if group is None else group, duration_s, scores, tuple(annotations), silent_s)
 
 
 def detect(

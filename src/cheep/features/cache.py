@@ -47,7 +47,7 @@ def recording_columns(path: str | os.PathLike, config: FeatureConfig) -> np.ndar
     stream = FrontendStream(config)
     parts: list[np.ndarray] = []
     held, n_held = [], 0  # what came before the first window was full
-    for block in iter_audio(path, config.sample_rate_hz):
+    for block in iter_audio(path, config.sample_rate_hz, notes=[]):  # split and inspect have told of its header
         if n_held < config.window_samples:
             held.append(block)
             n_held += len(block)
