@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Accuracy of the committed recipes on real recordings, through the int8 device path.
 
   python scripts/bench_accuracy.py --task bird --train DIR              cross-validated by split_group (ESC-10: by fold)

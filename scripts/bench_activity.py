@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The activity detector judged: known calls of the synthesized recordings at falling SNR, and labelled soundscapes.
 
     python scripts/bench_activity.py [--demo DIR] [--field DIR] [--json]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What each augmentation is worth on field recordings: bird against background with each one alone, and without each.
 
   python scripts/bench_augmentation.py --data DIR [--folds 0,1] [--epochs 20] [--json]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Costs on the emulated Cortex-M4F (QEMU, exact instruction counts, GCC): front end, compiled networks, detector.
 
   python scripts/bench_device.py                       the front end at its default settings

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Speed of the front end on this machine against librosa, on one core, as ratios measured in one run.
 
   python scripts/bench_features.py          a table

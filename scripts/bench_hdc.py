@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The hyperdimensional head on real recordings: accuracy at each step, against H and the number of examples, few-shot.
 
   python scripts/bench_hdc.py --data DIR --work DIR [--tasks esc10 xc_species3] [--json FILE]

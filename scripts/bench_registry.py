@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every network of the registry and what it costs: parameters, MACs, flash, RAM, instructions (Cortex-M4F).
 
   python scripts/bench_registry.py                      a table (Markdown)

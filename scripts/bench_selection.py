@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What window selection, background gaps and the teacher pass are worth, on held-out recordists.
 
     python scripts/bench_selection.py DIR/xc_species3/metadata.csv --field DIR/soundscapes --out table.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The same bytes on this machine and on the emulated Cortex-M4F: int8 columns and detector events.
 
 Reads recordings below the given folders (in a fixed order) until ``--minutes`` of audio are collected, computes

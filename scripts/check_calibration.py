@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Does calibration keep its promise on real recordings? Calibrate on some groups, count on others.
 
   python scripts/check_calibration.py --model runs/fold-0 runs/fold-1 ... --data DIR    each fold's own held-out groups

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Kill a download many times at random moments, resume each time, and compare the result byte for byte.
 
 python scripts/check_download_kills.py --kills 100

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compare the int8 scores of a run in TFLM, in the TFLite reference interpreter and compiled to C, on its real windows.
 
 python scripts/check_reference.py [RUN]      exit 1 where a byte differs

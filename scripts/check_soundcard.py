@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Play recordings through a virtual sound card into the real program and compare with the offline run.
 
   python scripts/check_soundcard.py RECORDING... [--model RUN] [--rate HZ]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fuzz the compiler with damaged and hostile .tflite files: an error message, never a crash, a hang or wrong code.
 
   python scripts/fuzz_compiler.py --seconds 600            mutants of the test grid

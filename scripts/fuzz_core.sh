@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Fuzz front end, quantizer, columns and detector under ASan and UBSan: scripts/fuzz_core.sh [SECONDS]
 # Needs clang with its compiler-rt (Debian: clang). A crashing input is left in build/fuzz_core.
 set -eu

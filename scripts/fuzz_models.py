@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fuzz convert, inspect and verify with damaged and hostile model files: an error message, never a crash or a hang.
 
   python scripts/fuzz_models.py --seconds 600 --json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Feed mutated files to every parser of other people's data: only clear errors may come back.
 
     python scripts/fuzz_parsers.py --seconds 600 [--only raven audacity ...]

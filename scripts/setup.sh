@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Prepare this machine: system packages and .venv. Safe to run again; does nothing when all is there.
 #   scripts/setup.sh main    what the main job needs
 #   scripts/setup.sh all     that, and what the tests and the emulated boards need

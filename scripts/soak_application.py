@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hours of simulated time through the firmware's application: no drift, no lost or doubled event, gaps counted.
 
     python scripts/soak_application.py --hours 24

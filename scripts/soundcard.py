@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A virtual sound card for tests and measurements: a PulseAudio null sink whose monitor is the microphone.
 
 The listener on it is the real program (``python src/test.py``), and what is played reaches it in real time.

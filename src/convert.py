@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Convert a model: python src/convert.py --help."""
 
 from cheep.cli import main

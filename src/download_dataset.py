@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Download recordings from xeno-canto: ``python src/download_dataset.py --help``."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Cut recordings into labelled windows and split them: ``python src/split_dataset.py --help``."""
 
 import sys

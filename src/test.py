@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run the detector over WAV files, or listen to the microphone: python src/test.py --help."""
 
 from cheep.cli import main

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Train the float network of the latest run: python src/train.py --help."""
 
 from cheep.cli import main

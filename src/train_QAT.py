@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fine-tune quantization-aware and write the int8 model: python src/train_QAT.py --help."""
 
 from cheep.cli import main

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Shared fixtures: small real models and audio files, made by code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Start-up, semihosting and counters of the emulated Cortex-M4F. */
 #include "emulator.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The emulated Cortex-M4F (QEMU mps2-an386): files and text on the host through semihosting, an exact
  * instruction counter, and the stack's high-water mark. */
 #ifndef CHEEP_EMULATOR_H

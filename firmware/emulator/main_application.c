@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The application on the emulated core: the lines that a board writes, and what each stage costs.
  *
  * Argument: IN, int16 little-endian mono PCM at the model's rate. The model is the compiled one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A compiled network on the emulated core.
  *
  * Arguments: IN OUT COUNT. IN: COUNT times the bytes of all inputs, one after another; OUT: the same for the

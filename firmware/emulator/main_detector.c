@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The whole detector over a PCM file on the emulated core: front end, compiled network, detector; instructions of each.
  *
  * Arguments: IN OUT. IN: int16 little-endian mono PCM; OUT: the scores of every window, one after another.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Front end and detector over a PCM file on the emulated core.
  *
  * Arguments: IN OUT CHUNK. IN: int16 little-endian mono PCM. OUT: the int8 columns, then the events.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The hyperdimensional head on the emulated core: instructions per step, and everything that the host compares.
  *
  * Arguments: IN OUT. IN: embeddings, int8 [n][CHEEP_HDC_DIMS]. OUT: for each its hypervector (int8 [H]) and scores

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``python -m cheep`` is the ``cheep`` command."""
 
 from cheep.cli import main

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C core of ``firmware/common`` as a shared library: compiled on first use, cached by content."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ``cheep`` command: one module of :mod:`cheep.commands` per subcommand."""
 
 from __future__ import annotations

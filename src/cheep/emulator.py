@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The emulated Cortex-M4F: build a program, run it in QEMU, read exact instruction counts.
 
 Code runs at address 0 in regions as large as the AudioMoth's (240 KB of flash for the application,

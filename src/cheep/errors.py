@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Errors that a user can cause, and gates that a result can fail.
 
 ``CheepError`` carries a message of the form *value, rule, fix* and ends a

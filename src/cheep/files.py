@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Files that are whole or absent: whatever Cheep writes gets a temporary name of its own first, then its name."""
 
 from __future__ import annotations

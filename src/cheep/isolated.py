@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Work in a process of its own: native code that crashes on a damaged file takes nothing of the user's with it."""
 
 from __future__ import annotations

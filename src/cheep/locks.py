@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Locks: two processes that would write the same folder at once are told of each other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One way to do the same to many recordings: on every core, in order, whatever happens to one of them.
 
 The workers are joblib's (loky): fresh processes on every system, so that no script needs a guard, and kept for the

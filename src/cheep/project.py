@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A project of the user's own: recordings, a run file, and the firmware projects that are built from its model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which code makes a result: a digest of all sources that it uses, so that a cache serves nothing of older code."""
 
 from __future__ import annotations

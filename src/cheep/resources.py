@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The one place that finds what is not Python: C core, firmware projects, recipes, templates, page.
 
 In a checkout the firmware lies beside ``src``, in an installed package inside it; nothing but a checkout's generated

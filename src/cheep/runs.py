@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run folders: each stage of the main job finds its input, and leaves its output, in ``runs/NAME``.
 
 ``runs/latest`` points to the run that a command without ``--run`` goes on with. One process at a time works in a run.

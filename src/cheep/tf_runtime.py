@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TensorFlow, imported in one way: legacy Keras (tfmot needs it), and quiet."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Audio in: the int16 rule, every kind of file, and the messages for bad ones."""
 
 import shutil

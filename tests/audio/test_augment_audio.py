@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Waveform augmentation: each change does to level and spectrum what it says."""
 
 import numpy as np

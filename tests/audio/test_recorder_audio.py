@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Audio as recorders leave it: wrong sizes, lost power, lying lengths, triggered files, things that are no audio."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compiling the core: sanitizers and warnings, the mirrored structs, the cache, and what goes wrong."""
 
 import ctypes

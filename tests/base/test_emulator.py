@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The emulated Cortex-M4F: the same bytes as this machine, the instruction budget, and what goes wrong."""
 
 import numpy as np

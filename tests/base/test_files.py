@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Files are whole or absent, also where two processes write the same one; locks name who holds them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One helper for loops over recordings: order, errors, dead workers, Ctrl-C, spawn, threads."""
 
 import functools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A cache's key covers the code that makes what is cached, and no other."""
 
 import ast

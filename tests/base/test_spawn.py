@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The parallel parts of the job where every process is spawned, as on macOS and Windows: same results, no fork."""
 
 from __future__ import annotations

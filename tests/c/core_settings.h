@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Front-end settings with tables made in C, for the C tests and the fuzzer: any block of settings, valid or not. */
 #ifndef CORE_SETTINGS_H
 #define CORE_SETTINGS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libFuzzer: any PCM, any chunking, any settings block through front end, quantizer, columns and detector.
  *
  * The bytes choose settings (valid ones, and blocks with members overwritten), the detector's numbers, chunk sizes

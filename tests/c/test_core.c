@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Front end, quantizer, columns and detector in C, run by pytest under ASan and UBSan. Exit status 0: all passed. */
 #include <stdio.h>
 #include <stdlib.h>

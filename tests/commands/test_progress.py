@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a command says of its progress: on a terminal a bar, elsewhere a line at least every half minute."""
 
 import pytest

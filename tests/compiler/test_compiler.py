@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The compiler's parts: reader and its errors, passes, memory plan, generated text, command, budgets, boards."""
 
 from __future__ import annotations

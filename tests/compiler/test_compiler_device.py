@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The same C on an emulated Cortex-M4F, through the DSP instructions: the same bytes as on this machine."""
 
 from __future__ import annotations

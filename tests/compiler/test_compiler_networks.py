@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Whole networks: row pipeline, whole tensors and incremental mode all give TFLM's bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compiled C against TFLM's reference kernels: the same bytes for every operator of the grid."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Settings: strict, hashable, with errors that name value, rule and fix."""
 
 import pytest

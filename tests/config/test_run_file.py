@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run files: one reader, every error with its line and the nearest name; what is saved is read back."""
 
 import argparse

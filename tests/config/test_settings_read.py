@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every setting that is accepted is read by something that is no setting itself."""
 
 from cheep.config import RunFile

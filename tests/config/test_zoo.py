@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Model zoo configurations as run files: what is taken, listed and refused."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Readers of examples and models: what they take, and the words for what they refuse."""
 
 import json

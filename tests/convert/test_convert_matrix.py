@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Input kind x scheme x method: a cell works, runs in TFLM within its stated loss, or is refused for a true reason."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ONNX and PyTorch come in as networks of layers. Optional packages: see requirements-convert.txt."""
 
 import textwrap

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every ONNX operator that is imported, in the forms that exporters write, against onnx's own evaluator."""
 
 import numpy as np

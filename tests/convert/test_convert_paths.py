@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Paths through ``cheep convert`` that end in a firmware: board, sensitivity, manifest; and models of Keras 3."""
 
 import json

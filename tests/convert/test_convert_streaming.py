@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The recurrent step in int8: no loop, no drift, the same bytes compiled; exports that check themselves."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A recurrent detector as one int8 model with its state: the same events in TFLM, compiled, and emulated."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tables as people have them: every program's, any separator and encoding, and what split makes of them."""
 
 import math

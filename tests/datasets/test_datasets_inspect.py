@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Inspection, sampling, duplicates by sound, the teacher, and a hundred thousand recordings."""
 
 import io

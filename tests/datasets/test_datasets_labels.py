@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Annotations, AudioMoth headers, window choice, and what the splits make of them."""
 
 import datetime

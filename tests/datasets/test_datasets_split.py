@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Manifests and splits: no leak, the same bytes, clear errors."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The demo data set: complete, reproducible, at the SNR that it states, and inside its band."""
 
 import csv

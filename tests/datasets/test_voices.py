@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Synthetic speakers: the same words, the same files; an example for training only."""
 
 import csv

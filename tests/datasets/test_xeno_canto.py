@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The xeno-canto client against a real HTTP server on loopback, with faults injected."""
 
 import argparse

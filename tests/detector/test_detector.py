@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C detector against plain Python, and the rule that turns thresholds into sums."""
 
 import math

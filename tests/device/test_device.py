@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The device path in Python: chunking, agreement with the batch functions, and every refusal of a model."""
 
 import json

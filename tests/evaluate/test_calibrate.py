@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Calibration keeps its promises on recordings that it never saw, and says what it cannot promise."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Events against annotations, and long recordings through the device path."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Metrics against scikit-learn, intervals against known values and their own coverage, temperature against truth."""
 
 import numpy as np

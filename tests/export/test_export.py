@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Generated headers: bit-exact, reproducible, checked, refused when they disagree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Contents of recordings are read once, and again wherever they may have changed."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The front end against librosa, and against itself: streams, chunks, lanes, reset."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The firmware's application on this machine: same events as in Python, gaps, wrap-arounds, refusals at boot."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The application with a network that is fed with columns: the lines and scores of whole windows in TFLM."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """AudioMoth's field logic on this machine: settings, schedule, rows, WAV header, the store of waiting rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The board projects without their vendors' headers: configuration, what compiles everywhere, the C around it."""
 
 from __future__ import annotations

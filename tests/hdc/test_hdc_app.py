@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a board does with the head: learning by command and button, events, what it keeps over a restart."""
 
 from __future__ import annotations

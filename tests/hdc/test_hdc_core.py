@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C core of the hyperdimensional head gives the bits of its numpy twin."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The head on the emulated Cortex-M4F: numpy's bits with the DSP instructions, and the instructions it may take."""
 
 from __future__ import annotations

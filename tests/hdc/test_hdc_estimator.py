@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The scikit-learn estimator: what it learns, and that scikit-learn's tools accept it."""
 
 from __future__ import annotations

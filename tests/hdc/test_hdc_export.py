@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The head as files, the cut network, and the command."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Cutting an int8 network at its embedding keeps the embedding's bits."""
 
 from __future__ import annotations

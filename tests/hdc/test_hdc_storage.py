@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a device has learned survives power cuts: the old classes or the new ones, never a mixture."""
 
 from __future__ import annotations

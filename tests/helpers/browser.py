@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Headless Chromium over its debugging pipe: load a page, collect console errors and requests, run scripts, look.
 
 The pipe (file descriptors 3 and 4) needs no port and no further package.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Chromium driven through its debugging pipe: console, script, screenshots. No package beside the browser."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The application on this machine with the compiled network in it, and what it hears."""
 
 from __future__ import annotations

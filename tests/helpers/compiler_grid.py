@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The grid of small models on which the compiled C must give TFLM's bits: (name, .tflite bytes) pairs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Small real models and data for the conversion tests, trained once per session."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Test signals, and the detector in plain Python (the front end's reference: cheep.features.check)."""
 
 from __future__ import annotations

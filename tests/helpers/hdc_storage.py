@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Storage for the learned classes whose power can be cut."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Mistakes that people make in run files and in configurations of the model zoo, each with the message it gets.
 
 ``python tests/helpers/pipeline_mistakes.py`` prints the table of docs/pipelines.md; its test checks both.

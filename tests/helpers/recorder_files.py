@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Small recordings as recorders, cards and editors leave them: headers written by hand."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A made-up run with every section of a report filled; used by the report's tests."""
 
 from __future__ import annotations

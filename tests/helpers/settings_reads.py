@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which settings the product reads: attribute accesses in src/cheep outside of cheep.config, by the class they are of.
 
 A name such as ``epochs`` belongs to several sections; a chain that ends in it counts for a section only where it comes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Single-operator int8 .tflite files made with the flatbuffer schema (no TensorFlow)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A detector of two tones without training: one dense layer of matched mel weights, written as a .tflite by hand.
 
 Class ``low`` answers to energy around 1 kHz, class ``high`` to energy around 3 kHz that stands out of the rest of the

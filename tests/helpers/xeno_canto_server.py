@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A stand-in for xeno-canto on loopback: API v3 in its known shapes, real audio, faults on demand."""
 
 from __future__ import annotations

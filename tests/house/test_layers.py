@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The table of rooms in docs/architecture.md is the contract of pyproject.toml; what is imported exists."""
 
 import ast

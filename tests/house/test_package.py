@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The package: what it declares, what its wheel holds, and that the wheel alone does the job."""
 
 from __future__ import annotations

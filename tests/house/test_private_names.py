@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """No module imports or accesses another module's private name: what others need has a public one."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The README's commands, typed in order: a copy of the checkout in a path with spaces and umlauts, a bare shell."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """cheep inspect and cheep verify: counts that can be checked by hand, and files that lie."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """cheep verify on models that carry a state, and one model in several runtimes."""
 
 import json

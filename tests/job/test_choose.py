@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What split chooses by itself: each rule on synthesized sounds or facts, what the user sets, what is refused."""
 
 from __future__ import annotations

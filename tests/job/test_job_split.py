@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From the settings of a run to examples: sources, sets of their own, folds, validation, clips."""
 
 import shutil

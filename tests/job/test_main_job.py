@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The main job on a small synthesized data set: every stage, its files, its refusals."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The listening loop, views and recorder over replayed files; device errors over a stand-in for PortAudio."""
 
 import io

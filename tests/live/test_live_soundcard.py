@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A virtual sound card (a PulseAudio null sink's monitor) carries a soundscape into the real program."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The microphone probe: every simulated fault is named, and a clean path has none."""
 
 import dataclasses

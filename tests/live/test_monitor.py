@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The serial monitor: garbage, garbled bytes, lost connections, logs."""
 
 import csv

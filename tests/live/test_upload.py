@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Uploading: headers checked, PlatformIO run, the board's self-check awaited. PlatformIO and board are stand-ins."""
 
 import json

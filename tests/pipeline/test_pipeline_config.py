@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run files that are to be run: every mistake gets its message, all at once, with its line; recipes and schema."""
 
 import datetime

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Pipelines that really run, on three tones: chains, folds, the cache, garbage, several labels at once."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Search spaces, budgets and the cost that a search weighs; the search itself needs optuna (optional)."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The report: looked at in a real browser, complete, self-contained, the same content three times."""
 
 import dataclasses

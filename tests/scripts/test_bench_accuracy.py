@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """scripts/bench_accuracy.py on small synthesized sets: what it trains on, what it says, what it refuses."""
 
 import argparse

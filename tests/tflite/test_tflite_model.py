@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The .tflite file and TFLM on this machine."""
 
 import numpy as np

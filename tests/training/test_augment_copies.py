@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Augmented copies of recordings: only of training rows, leak-free, deterministic."""
 
 import numpy as np

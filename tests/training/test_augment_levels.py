@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Changes of training windows on mel columns: what moves where."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The page in a real Chromium, a WAV as its microphone: the same bits as the host build, no error, no backlog."""
 
 import base64

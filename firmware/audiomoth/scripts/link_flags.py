@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The linker must choose the libraries for the hardware floating point that build_flags asks the compiler for;
 # src/startup.c takes the place of the compiler's start-up files.
 Import("env")  # noqa: F821 (given by PlatformIO)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The card through the vendor's library: each write opens, writes and closes, so a power loss costs at
  * most what is being written; what cannot be written waits in a store and is counted when it overflows. */
 #ifndef CARD_H

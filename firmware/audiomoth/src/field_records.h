@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the card gets: rows, file names, the WAV header with AudioMoth's comment, and a store for rows
  * that could not be written yet. */
 #ifndef FIELD_RECORDS_H

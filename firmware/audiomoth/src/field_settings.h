@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* SETTINGS.TXT: `name = value` lines, `#` begins a comment. A wrong line is refused with a note (its
  * number, the value, the rule) and leaves the default of that setting; the others count. */
 #ifndef FIELD_SETTINGS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "field_time.h"
 
 field_date field_date_of(uint32_t utc)

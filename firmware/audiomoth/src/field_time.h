@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* UTC as seconds since 1970 <-> calendar, and the texts that file names and rows use. */
 #ifndef FIELD_TIME_H
 #define FIELD_TIME_H

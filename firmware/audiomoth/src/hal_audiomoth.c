@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hal_audiomoth.h"
 
 #include <stddef.h>

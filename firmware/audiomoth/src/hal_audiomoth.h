@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What main.c needs of the board besides the vendor's library. */
 #ifndef HAL_AUDIOMOTH_H
 #define HAL_AUDIOMOTH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #if defined(CHEEP_HDC)
 
 #include "hdc_examples.h"

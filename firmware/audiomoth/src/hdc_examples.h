@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The hyperdimensional head on an AudioMoth (build with -DCHEEP_HDC): at every start new classes are learned from the
  * card, EXAMPLES/<class>/<anything>.WAV (16-bit mono PCM at the model's rate; anything else is left out with a line in
  * the log). Nothing is stored: the card is the memory. Events go to the log as JSON lines (cheep_hdc_app.h). */

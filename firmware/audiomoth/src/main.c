@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cheep on AudioMoth: listens, writes a row for every detection, sleeps when it is not its time.
  *
  * Each start (power, switch, watchdog, the end of an hour or of a pause) runs main from the top: read the

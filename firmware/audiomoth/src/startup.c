@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Start-up of the EFM32WG380: vectors, memory, floating point. In C, because PlatformIO does not run the
  * preprocessor over the vendor's assembler file. Interrupt numbers as in the device's CMSIS header. */
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The application that every board runs: ring of samples -> front end -> int8 columns -> model every
  * stride -> detector -> events. Nothing here knows a board.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Ring of the last window_frames int8 mel columns. Memory is the caller's. */
 #ifndef CHEEP_COLUMNS_H
 #define CHEEP_COLUMNS_H

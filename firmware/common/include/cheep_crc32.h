@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The checksum of models, lines and records. */
 #ifndef CHEEP_CRC32_H
 #define CHEEP_CRC32_H

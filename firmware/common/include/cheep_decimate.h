@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the microphone's rate to the model's: integers only, so it may run in an interrupt.
  *
  *   cheep_decimate8  sums 8 samples to 1 with a triangle over 16 (a converter that samples far too fast)

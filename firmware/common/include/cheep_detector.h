@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Detector: int8 scores of successive windows -> events. Integer arithmetic only.
  *
  * Scores use the network's output quantization: score = (q - zero_point) * scale. Thresholds are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Front end: int16 mono PCM in chunks of any length -> log-mel (or PCEN) columns.
  *
  * The same code makes the training features (through Python) and the features on the device.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The model that this firmware was built with: what the files in generated/ say, in one constant.
  *
  * The files are found as <generated/...>, so a build can put another model's folder first in its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Hyperdimensional head: an embedding (int8) -> a hypervector -> the nearest class prototype.
  *
  * Classes known at build time are constants (flash). Further classes are learned on the device from a

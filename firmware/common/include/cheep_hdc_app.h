@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A detector whose classes are those of a hyperdimensional head: what stands between the application (cheep_app.h) and
  * the head (cheep_hdc.h). The model that the application runs is the extractor, its "scores" are the embedding; set
  * handlers.scores to a function that calls cheep_hdc_app_window. Board-independent; no mutable globals, no heap.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The hyperdimensional head that this firmware was built with: generated/cheep_hdc_projection.h and
  * generated/cheep_hdc_prototypes.h in one constant. Headers that disagree do not compile.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a board says: one JSON object per line, the same characters on every board (docs/firmware.md
  * has the schema). The last member is "crc", the CRC-32 of every byte before its comma, so that a
  * reader on a bad serial line uses intact lines only. Each function writes one line with its newline

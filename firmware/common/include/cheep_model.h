@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A model behind one interface. TFLM (cheep_model_tflm.cc), the compiled network
  * (model_compiled.c) and the host runtime implement it; exactly one is linked. */
 #ifndef CHEEP_MODEL_H

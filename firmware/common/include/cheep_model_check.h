@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a runtime says about a model, compared with what the generated header promises. */
 #ifndef CHEEP_MODEL_CHECK_H
 #define CHEEP_MODEL_CHECK_H

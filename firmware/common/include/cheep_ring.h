@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Ring of int16 samples: one producer (an interrupt), one consumer (the main loop), no locks.
  *
  * The producer never waits. When the ring is full it drops samples and goes on dropping until the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a board proves about itself before it listens: made by integers, so it costs no flash. */
 #ifndef CHEEP_SELFCHECK_H
 #define CHEEP_SELFCHECK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Result codes of the Cheep core. */
 #ifndef CHEEP_STATUS_H
 #define CHEEP_STATUS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text without printf: bounded, no heap, the same characters on every board (64-bit numbers and
  * fixed-point fractions included, which small C libraries leave out). */
 #ifndef CHEEP_TEXT_H

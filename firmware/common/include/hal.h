@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The hardware behind Cheep, resolved at link time: ESP32, AudioMoth, host, emulated Cortex-M4F.
  *
  * Audio comes in through a cheep_ring that the board's interrupt (or task) fills; events and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cheep_columns.h"
 
 #include <string.h>

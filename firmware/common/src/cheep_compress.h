@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From mel energies to decibel or PCEN. Internal to the front end. */
 #ifndef CHEEP_COMPRESS_H
 #define CHEEP_COMPRESS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cheep_crc32.h"
 
 uint32_t cheep_crc32(uint32_t crc, const void *data, size_t n)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cheep_detector.h"
 
 #include <string.h>

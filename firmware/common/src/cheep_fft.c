@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Twiddle table of N points, R = N / 16, each a pair (cos a, sin a) of single precision:
  *   for k = 1..R/2-1, n = 4, 8, 12, 1, 5, 9, 13, 2, ... 15:
  *                                 a =  2 pi n k / N     blocks of 16 complex values, residue k

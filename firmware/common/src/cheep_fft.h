@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Power spectrum of one windowed frame. Internal to the front end. */
 #ifndef CHEEP_FFT_H
 #define CHEEP_FFT_H

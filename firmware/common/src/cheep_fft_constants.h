@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Constants of the transform, for the instances of cheep_fft_kernel.h. */
 #ifndef CHEEP_FFT_CONSTANTS_H
 #define CHEEP_FFT_CONSTANTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The power spectrum, written once for two kinds of REAL: float, and on hosts a vector of floats that holds
  * one frame per lane. Included by cheep_fft.c with REAL and FFT(name) defined; no include guard.
  *

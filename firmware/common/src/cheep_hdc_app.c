@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cheep_hdc_app.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Constants from the generated headers; empty in a firmware without a hyperdimensional head. */
 #if defined(CHEEP_HDC)
 

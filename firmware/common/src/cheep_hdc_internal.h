@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of the hyperdimensional head share of its state. */
 #ifndef CHEEP_HDC_INTERNAL_H
 #define CHEEP_HDC_INTERNAL_H

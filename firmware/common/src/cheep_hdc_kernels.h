@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The two inner loops of the hyperdimensional head, on lane-coded words (cheep_hdc.h) and pairs (hdc_pair): in C, and
  * for cores with the DSP extension in assembly, because compilers do not load several words at once
  * (not without optimization, which leaves too few registers). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Two 16-bit lanes in a word: the arithmetic of the hyperdimensional head, with the DSP extension where there is one. */
 #ifndef CHEEP_HDC_LANES_H
 #define CHEEP_HDC_LANES_H

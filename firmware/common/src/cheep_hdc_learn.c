@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Learning of the hyperdimensional head: sums of hypervectors, and prototypes made from them. */
 #include <string.h>
 

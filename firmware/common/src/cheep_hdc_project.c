@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Projections of the hyperdimensional head. Every table is a function of the seed through random_word. */
 #include "cheep_hdc_project.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The projection of an embedding to a hypervector. */
 #ifndef CHEEP_HDC_PROJECT_H
 #define CHEEP_HDC_PROJECT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Save and load of what the hyperdimensional head has learned.
  *
  * A record is a sequence of blocks: head (magic, format, sizes, sequence number, id of the model), then for each

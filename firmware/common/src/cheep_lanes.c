@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whole recordings on a host: CHEEP_LANES frames at a time, one per lane of a vector. Each lane does the operations of
  * cheep_frontend_push in the same order, so the bits are the same. Without CHEEP_LANES, or where the compiler has no
  * vector shuffles, it is cheep_frontend_run. */

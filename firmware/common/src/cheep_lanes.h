@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whole recordings on a host, several frames at a time. Not used on devices. */
 #ifndef CHEEP_LANES_H
 #define CHEEP_LANES_H

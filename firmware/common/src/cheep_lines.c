@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cheep_lines.h"
 
 #include "cheep_crc32.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Scalar functions of the core in IEEE-754 single precision: no libm, the same bits everywhere. */
 #ifndef CHEEP_MATH_H
 #define CHEEP_MATH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cheep_model_check.h"
 
 #include <string.h>

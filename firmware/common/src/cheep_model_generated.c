@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one place that defines what the generated headers declare. */
 #include "cheep_generated.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 // TensorFlow Lite Micro behind cheep_model.h. The only C++ of the core; built where CHEEP_BACKEND_TFLM is defined.
 #if defined(CHEEP_BACKEND_TFLM)
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PCEN over many windows of mel energies at once, for training on a host. Not used on devices. */
 #include "cheep_compress.h"
 #include "cheep_pcen_windows.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PCEN over many windows of mel energies at once, for training on a host. Not used on devices. */
 #ifndef CHEEP_PCEN_WINDOWS_H
 #define CHEEP_PCEN_WINDOWS_H

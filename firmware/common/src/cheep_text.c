@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cheep_text.h"
 
 void cheep_text_init(cheep_text *t, char *data, size_t capacity)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one place for pins, microphone, gain and LED. Each can be set by a build flag (-D NAME=value). */
 #ifndef BOARD_CONFIG_H
 #define BOARD_CONFIG_H

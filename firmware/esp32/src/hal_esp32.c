@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hal.h for ESP-IDF. */
 #include "esp_timer.h"
 #include "freertos/FreeRTOS.h"

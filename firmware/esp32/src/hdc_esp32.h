@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The hyperdimensional head on an ESP32 (build with -DCHEEP_HDC): learned classes live in the partition "hdc", a button
  * and the serial console teach new ones. Everything here runs in the main task. */
 #ifndef CHEEP_HDC_ESP32_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cheep on an ESP32: one task takes samples from the microphone into the ring, the main task does the rest.
  * Lines of JSON go to the serial port (docs/firmware.md has their schema). */
 #include <stdio.h>

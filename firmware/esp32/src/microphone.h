@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A microphone at a rate that its hardware supports; main.c decimates to the model's rate. */
 #ifndef MICROPHONE_H
 #define MICROPHONE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* I2S microphones: standard (Philips) mode, 32-bit slots with 24 bits on the left. */
 #include "board_config.h"
 

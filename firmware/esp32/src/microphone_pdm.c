@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PDM microphones: the driver's filter makes 16-bit samples. */
 #include "board_config.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The application on this machine, driven by a program: tests, `cheep simulate`, main.c.
  *
  * One cheep_host per loaded library or process (the model behind cheep_model.h is one, too). Unlike

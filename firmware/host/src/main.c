@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The application as a program: audio from a WAV file or a pipe, lines to standard output.
  *
  *     cheep-host recording.wav

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model_callback.h"
 
 #include "cheep_generated.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A model that runs in the calling program (TensorFlow Lite Micro through Python) behind cheep_model.h. */
 #ifndef CHEEP_MODEL_CALLBACK_H
 #define CHEEP_MODEL_CALLBACK_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Audio in: which files are audio, decode, mix down, resample, and the one int16 <-> float rule."""
 
 from cheep.audio.files import AudioInfo, Scan, iter_audio, probe, read_audio, scan, write_wav

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Random changes of waveforms that stand for the field: another microphone, distance, background, level, time.
 
 Every function takes and gives mono float32 samples, shape (n,), full scale 1.0, same length, and draws from the

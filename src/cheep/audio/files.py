@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Audio files: libsndfile reads what it reads right, ffmpeg the rest; lengths are those of the samples."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which files of a folder are audio, and which audio a name speaks of."""
 
 from __future__ import annotations

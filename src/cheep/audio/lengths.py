@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How long MP3 and FLAC files really are, from their frames, without decoding: headers may lie or say nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """WAV files as recorders leave them: the chunks, sizes that were never written, texts before and behind the samples."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Samples in memory: the int16 <-> float rule and the resampler."""
 
 from __future__ import annotations

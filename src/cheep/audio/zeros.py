@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Exact zeros: stretches in which nobody listened, and the AudioMoth's way of leaving them out.
 
 A triggered AudioMoth writes ``T.WAV`` files: of the time between two triggers only a block of 512 bytes is kept, whose

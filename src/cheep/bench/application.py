@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The firmware's application on the emulated Cortex-M4F, with the compiled model."""
 
 from __future__ import annotations

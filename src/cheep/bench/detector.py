@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A whole detector on the emulated Cortex-M4F: instructions per second of audio, RAM and flash of each part."""
 
 from __future__ import annotations

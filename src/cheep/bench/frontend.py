@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Front end and detector on the emulated core: the program, its settings header, and the same on this machine."""
 
 from __future__ import annotations

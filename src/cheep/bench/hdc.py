@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The hyperdimensional head on the emulated core: build, run, and what this machine must get for the same input."""
 
 from __future__ import annotations

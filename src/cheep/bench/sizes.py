@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A whole detector's flash, RAM, stack and instructions on a board, part by part, and whether it fits."""
 
 from __future__ import annotations

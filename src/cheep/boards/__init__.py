@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: MIT
 """Boards: their budgets, and the emulated one."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Does a detector fit a board? Exact memory where it can be computed, compared before anything is written.
 
 ``check_network`` needs only the shape (before training), ``check_model`` a ``.tflite`` file, ``check_compiled`` a

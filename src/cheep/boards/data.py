@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Boards as data: memory, clock, what is taken before the detector starts, and typical currents with their source."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The firmware's application on this machine: the same C files and generated headers, the model in TFLM."""
 
 from __future__ import annotations

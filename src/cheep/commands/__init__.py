@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One module per subcommand: ``add_arguments(parser)`` and ``run(args) -> int``. The only code that prints."""
 
 from cheep.commands._progress import close as end_progress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What evaluate and calibrate share: options that name held-out recordings, and loading them."""
 
 from __future__ import annotations

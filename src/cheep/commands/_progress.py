@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a command says while it works: stages, how far it is, and that it still works.
 
 On a terminal a bar (rich); elsewhere a line on stderr at least every half minute, also inside one long step. Jobs know

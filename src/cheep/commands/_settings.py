@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Options that are settings: their names, units, defaults and rules come from :mod:`cheep.config`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What several commands share: options, tables."""
 
 from __future__ import annotations

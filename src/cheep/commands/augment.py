@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Add augmented copies of the training recordings: other microphones, distance, background.
 
   cheep augment --output runs/augmented && cheep train --run runs/augmented

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """List the boards: memory, clock, what is left for a detector, currents, and where the figures come from.
 
 cheep boards            one line per board

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Find thresholds for a promised number of false alarms per hour, and say what the recordings can promise.
 
   cheep calibrate --max-false-alarms 0.5/h --recordings events.csv --background quiet_nights/

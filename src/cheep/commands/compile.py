@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compile an int8 model to plain C: smaller and faster than TensorFlow Lite Micro, with the same bits.
 
   cheep compile                              model of the latest run -> firmware/common/src/generated/

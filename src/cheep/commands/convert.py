@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Shrink, quantize and export a model of your own, and say what it cost.
 
   cheep convert --input model.h5 --dataset runs/latest/dataset.csv -q int8 --qat -e

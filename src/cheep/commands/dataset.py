@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Look at a data set: inspect, sample, check for leaks, read AudioMoth cards, find doubtful windows, add voices.
 
 inspect MANIFEST     counts, hours, licences, recordists, levels, bands, duplicates, leaks

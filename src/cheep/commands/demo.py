@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The whole job on synthesized recordings: data, training, int8 model, headers, detections, report.
 
   make demo            or: python -m cheep demo

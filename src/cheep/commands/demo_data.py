@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Synthesize the demo data set: three bird-like voices over procedural backgrounds, and a soundscape."""
 
 from __future__ import annotations

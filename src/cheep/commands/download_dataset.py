@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Download recordings from xeno-canto, convert them, and write who made them.
 
 Needs a free API key: XENO_CANTO_API_KEY in the environment, or --key-file. Interrupt it as you like: the same

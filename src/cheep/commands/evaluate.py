@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Evaluate a detector on held-out recordings as the device would hear them, with false alarms per hour.
 
   cheep evaluate --recordings events.csv                      events of annotated recordings

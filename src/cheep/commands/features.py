@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Look at the features: compare the C core with librosa on a recording of your own.
 
   cheep features check recording.wav                the settings of the latest run (without a run: the defaults)

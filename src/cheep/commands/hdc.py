@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hyperdimensional head: classes that a device can learn from a few examples.
 
   cheep hdc train                          cut the latest run's int8 network at its embedding, train a head on it

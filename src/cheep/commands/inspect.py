@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Say what is in a .tflite: tensors, operators, share of int8, memory over time, TFLM support, what looks wrong.
 
 cheep inspect model.tflite

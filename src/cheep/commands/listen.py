@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Listen to the microphone with the detector exactly as the board would run it.
 
 The terminal shows level, mel spectrogram, scores and events: space pauses, r saves the last ten seconds, Ctrl-C ends.

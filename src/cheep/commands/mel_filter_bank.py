@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Write the front end's tables (mel_filter_bank.h) from the model's own feature settings.
 
   cheep mel-filter-bank                    of the latest run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Check a microphone with a reference set of sounds, and say what is wrong with it.
 
   cheep mic probe                                   play through the loudspeaker, record with this microphone

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Turn an int8 model into the C files that the firmware is built from.
 
   cheep model-convert                    model of the latest run -> firmware/common/src/generated/

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Show and log what a board says on its serial line.
 
   cheep monitor                          the only board on USB

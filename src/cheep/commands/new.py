@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Lay out a project of your own: a folder for recordings, a run file, the firmware projects, a README.
 
   cheep new my_birds && cd my_birds

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Write the report of a run: one self-contained HTML page, and the same as Markdown and JSON.
 
   cheep report                   the latest run -> report.html, report.md, report.json in its folder

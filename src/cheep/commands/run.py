@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run a configured pipeline: training, quantization, evaluation, benchmarking, prediction, deployment, or a chain.
 
   cheep run recipes/own_birds.yaml data.folder=my_birds       a run file, with settings in place of the file's

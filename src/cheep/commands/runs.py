@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """List the runs: when they were changed, how far they are, their labels, clip accuracy and sizes.
 
   cheep runs          one line per run, the last changed one last; * is the one that commands go on with

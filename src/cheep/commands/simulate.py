@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run the firmware's application over a recording without a board, and print what the board would print.
 
   cheep simulate FILE.wav                            on this machine, the model in TensorFlow Lite Micro

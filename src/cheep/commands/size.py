@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Flash, RAM, stack and instructions of a detector on a board, and whether it fits.
 
   cheep size                             the latest run on an AudioMoth

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Cut recordings into labelled windows and split them into train, val and test.
 
 Give a folder that holds one folder per label, a CSV of recordings, or an existing manifest (to split it again).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run the detector over audio files as the board would, and print the events; without a file, listen.
 
   cheep test FILE.wav ...          events of the latest run's int8 model

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Train the float network on a run's windows: model.h5 and bird_detector.tflite.
 
   cheep train                              the latest run, with what split-dataset chose for it

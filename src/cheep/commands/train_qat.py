@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fine-tune a run's network quantization-aware and write the int8 model that the device runs.
 
   cheep train-qat    the latest run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Search settings of a pipeline (Optuna): accuracy against instructions per second, under a budget.
 
   cheep tune recipes/own_birds.yaml --trials 30 --ram 10000

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Build the firmware for a board, upload it, and say whether the board computes what this machine computes.
 
   cheep upload esp32

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compare two models on real examples: same class, cosine, mean square error, worst case, class by class.
 
   cheep verify model.h5 model.tflite --data dataset.npz

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The compiler: an int8 ``.tflite`` becomes plain C11 with the same bits as TFLM's reference kernels.
 
 ``intake`` (what is taken of a file), ``checks``, ``passes``, ``lower`` and ``pipeline`` (-> C statements), ``plan``

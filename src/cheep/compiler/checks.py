@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What each operator must satisfy before code is made for it: TFLM's own conditions, and the compiler's."""
 
 from __future__ import annotations

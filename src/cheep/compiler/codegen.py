@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Graph -> the text of ``model_compiled.c`` and ``model_compiled.h``."""
 
 from __future__ import annotations

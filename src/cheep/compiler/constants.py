@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The constants of a generated file: each array or struct once, named by what it is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """C as text: indentation, and the fixed part that joins a network to the firmware."""
 
 from __future__ import annotations

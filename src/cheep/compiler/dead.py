@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Channels that say nothing: folded into the biases of who reads them, and dropped.
 
 Training leaves channels behind whose byte is the same for every input: TensorFlow writes them with weights of zero and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The compiled network on this machine: the generated C as a shared library, called from numpy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TFLM's integer arithmetic in Python: multipliers, roundings, and the tables of one-byte activations.
 
 Every function reproduces the reference kernels to the bit (gemmlowp's double rounding). They run at

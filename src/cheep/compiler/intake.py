@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the compiler takes of a ``.tflite``: int8 networks of the operators below, with the attributes it works on.
 
 Types, shapes, quantization and the order of execution are verified here, each operator's own conditions in ``checks``;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*@ base */
 /* The dual multiply-accumulates of the DSP extension (ACLE's __ARM_FEATURE_DSP), else plain C: the same bits.
  * Inline assembler names the instructions, because ACLE has none for smmlar and its own forms keep the Q flag. */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Nodes -> steps: C statements, one operator at a time, with what each reads, writes and needs as scratch."""
 
 from __future__ import annotations

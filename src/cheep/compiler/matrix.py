@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Weights and constants of the matrix kernels: filters in pairs, four values at a time (see ``kernels.c``)."""
 
 from __future__ import annotations

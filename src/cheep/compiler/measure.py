@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A compiled network on the emulated Cortex-M4F: instructions, static RAM, flash, stack, and its output bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Operators that only move bytes as strided copies: PAD, CONCATENATION, SPLIT, STRIDED_SLICE, PACK, TRANSPOSE."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Graph -> simpler graph with the same bits. Each pass is a function from graph to graph (changed in place).
 
 Order: :func:`run_passes`. After it the nodes left are CONV, DEPTHWISE, DENSE, pools, MEAN, SUM, ADD, SUB, MUL,

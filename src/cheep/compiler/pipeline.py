@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Row by row: layers that never hold a whole activation.
 
 Each stage keeps only the few input rows (time steps) that its kernel spans, as bytes. A new row that completes a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The static memory plan: which tensor lives where, and until when."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A layer's scales -> the constants of its output channels: a fast form where it is exact, a general one elsewhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C functions of a :class:`cheep.compiler.pipeline.Pipeline`."""
 
 from __future__ import annotations

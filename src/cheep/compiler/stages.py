@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Stages of the row pipeline: what computes one row of output from the rows under its kernel."""
 
 from __future__ import annotations

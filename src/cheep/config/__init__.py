@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Typed, validated settings: YAML in, canonical JSON and hash out. No TensorFlow."""
 
 from cheep.config.base import Settings, canonical_json, nearest_name

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The base of every settings class: frozen, strict about unknown keys, hashable by content."""
 
 from __future__ import annotations

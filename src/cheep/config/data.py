@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which recordings there are, how they become examples, and which of them are trained, validated and tested on."""
 
 from __future__ import annotations

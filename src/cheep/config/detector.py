@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How scores become events. Calibration writes these numbers; the C core obeys them."""
 
 from __future__ import annotations

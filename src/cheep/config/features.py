@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The one description of the sound: every feature number is written here and nowhere else."""
 
 from __future__ import annotations

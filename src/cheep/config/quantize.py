@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How a network becomes int8: by fine-tuning with quantization in the loop, or by calibration after training."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reading and writing run files: every error of a file at once, each with its line and the nearest valid name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The run file: every setting of the main job, from recordings to headers, in one YAML file."""
 
 from __future__ import annotations

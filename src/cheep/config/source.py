@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The text of a configuration: YAML with the line of every key, ``key=value`` overrides, ``${...}`` references."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How a network is trained."""
 
 from __future__ import annotations

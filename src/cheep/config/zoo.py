@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The STM32 model zoo's configurations (audio event detection) as run files.
 
 What has a meaning here is taken; what has none is listed once, with why; what would change the result is refused.

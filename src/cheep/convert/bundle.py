@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A model and everything that travels with it: metadata inside the ``.tflite``, ``manifest.json`` beside it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Channel pruning: channels that matter least are cut out of the network, which becomes smaller and faster for real.
 
 The graph of a legacy-Keras model is walked once to find which tensors must keep the same channels (an addition ties

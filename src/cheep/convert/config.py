@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a conversion does: scheme, calibration or fine-tuning, and how the network is shrunk before."""
 
 from __future__ import annotations

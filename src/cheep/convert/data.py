@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Data for a conversion: real examples to calibrate on, to fine-tune with, and to judge by."""
 
 from __future__ import annotations

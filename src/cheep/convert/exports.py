@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Files that a device includes: C array, Python/MicroPython module. Pure functions: text from bytes."""
 
 from __future__ import annotations

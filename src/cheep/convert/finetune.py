@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Short training of a changed network, on the user's examples, so that it recovers what the change took.
 
 Half of every target is the judgement of the network as it was (distillation, Hinton et al. 2015): it says more about an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One conversion from a model on disk to the files that a device needs, with what it cost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Models of users: Keras (.h5, .keras), SavedModel, ONNX, PyTorch, and what lies beside them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TFLM's lookup-table compression for clustered weights: the one runtime gain that clusters have."""
 
 from __future__ import annotations

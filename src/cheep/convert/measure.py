@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Instructions of a converted model on the emulated Cortex-M4F, compiled to C."""
 
 from __future__ import annotations

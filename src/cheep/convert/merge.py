@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Backbone and recurrent step as one int8 model: a window and the state in, scores and the next state out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The picture of several variants: accuracy against bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """PyTorch: a factory function in a user's file plus a checkpoint -> ONNX, in a process of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run any ``.tflite`` on real examples: in TFLM (the judge) or in the TFLite interpreter (for what TFLM cannot run)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Keras or graph -> ``.tflite`` in each quantization scheme. Calibration is on real examples, always."""
 
 from __future__ import annotations

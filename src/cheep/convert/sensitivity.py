@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which layer loses accuracy in int8: each operator in turn is kept float, by the converter's own denylist."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Magnitude pruning, weight clustering and quantization-aware training by tfmot, in the order that keeps each.
 
 What they give is measured, not promised: zeros and clusters shrink the *compressed* file; a runtime without sparse

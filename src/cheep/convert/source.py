@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A model of a user in one form, whatever file it came from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``specs.json``: what a model takes and gives, in words and numbers, before and after conversion."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Numerical agreement of successive forms of one network, with the first that departs named."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two-stage streaming models: a backbone over a chunk of columns, and a recurrent step that carries a state.
 
 The step (GRU or LSTM) is written as plain operators (FULLY_CONNECTED, ADD, SUB, MUL, LOGISTIC, TANH), each with a

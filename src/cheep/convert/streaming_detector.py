@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``cheep convert --streaming`` of a detector trained here (``crnn``): one int8 model that carries its state.
 
 In training the recurrent layer sees one window from the zero state. On a device it listens for ever, so before

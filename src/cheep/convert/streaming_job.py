@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``cheep convert --streaming``: backbone and recurrent step of a network to int8, judged together."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Keras -> TFLite: float, int8 of a quantization-aware network, int8 by calibration on real windows."""
 
 from __future__ import annotations

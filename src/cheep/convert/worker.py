@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Conversions in a process of their own: a converter that crashes takes nothing of the user's with it.
 
 The child works in a folder beside the output; the parent moves finished files into place.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From recordings to examples: sources, label files, window selection, manifests and splits.
 
 Nothing here is imported at package level beyond the manifest, so that a command starts quickly.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a manifest's windows were cut for: a small file beside the CSV, so that none is taken for another.
 
 ``dataset.csv`` has ``dataset.about.json`` beside it. A manifest without one (made by hand, or elsewhere) is judged by

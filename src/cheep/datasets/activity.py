@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where something sounds: energy over the recording's own floor, in sub-bands of the target band.
 
 The signal is cut into frames of 32 ms every 16 ms. The power of each frame is taken in sub-bands about 450 Hz

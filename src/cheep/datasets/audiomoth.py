@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """AudioMoth cards: what the comment in a recording's header says of time, device, gain, battery and temperature."""
 
 from __future__ import annotations

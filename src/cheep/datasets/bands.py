@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where a species' energy lies, against what the detector's sample rate can carry."""
 
 from __future__ import annotations

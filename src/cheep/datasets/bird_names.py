@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """English and German names of birds that are common in European recordings, for tables that give no scientific name.
 
 BirdNET's Kaleidoscope tables and many people's own know only ``European Robin``. The list is a help, no taxonomy: what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From recordings to a split manifest: measure, cut, select, split, on every core."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Clips prepared as a whole before they are cut: lengthened, silence taken out, padded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A contact sheet: doubtful windows as spectrogram pictures with sound, in one page, to confirm in minutes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who made the recordings, under which licence, and what that means for a model made of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The demo data set: recordings that the project synthesizes, so that a first run needs no download.
 
 Three bird-like voices with individual variation over procedural backgrounds, in a folder per label,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Sounds for the demo data set: three bird-like voices, look-alikes, and procedural backgrounds.
 
 Everything is computed from a ``numpy.random.Generator``; nothing is recorded. Waveforms are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Download recordings so that nothing half-written looks whole and nothing is fetched twice.
 
 A recording is done when its converted file and its note in ``.xeno-canto/done`` exist. Both are written to a

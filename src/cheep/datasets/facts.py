@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What recordings sound like, before they are cut: where a label's energy lies, how long its calls last, how they rise.
 
 A few recordings of each label are heard (:data:`HEARD_PER_LABEL`, the first :data:`HEARD_S` seconds of each). The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Text and CSV files that people made, read with errors that name the line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Audio fingerprints: the same sound is found again in another file, at another rate, level or codec.
 
 Peaks of a spectrogram (the loudest in their neighbourhood) are paired with the next peaks; a pair of frequencies

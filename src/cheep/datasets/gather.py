@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The recordings that the settings of a run name: folders, tables, noise, borrowed ones, annotations, other sets."""
 
 from __future__ import annotations

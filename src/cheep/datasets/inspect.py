@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a manifest holds, and what is wrong with it: counts, credits, levels, duplicates, leaks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An inspection as text and as one HTML page without scripts or outside requests."""
 
 from __future__ import annotations

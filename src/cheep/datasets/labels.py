@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Annotations: the one reader for training and evaluation, and the matching of tables with recordings.
 
 Raven selection tables, Audacity label tracks, CSV of times (any separator, encoding and decimal mark; one label per

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The manifest: one CSV row per example, in columns that stay small at a million rows.
 
 Text columns are dictionary-coded (int32 codes into a list of distinct values), numbers are float64.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Numbers in other people's files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Recordings from a folder per label, or from a CSV with the user's own column names."""
 
 from __future__ import annotations

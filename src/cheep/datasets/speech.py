@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Announcements: stretches at the head and tail of a recording that sound like a person speaking.
 
 Speech is voiced most of the time: periodic at 80 to 320 Hz, with harmonics above. Per frame of 48 ms the shortest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Splits that keep a recording, a recordist, a site or a day on one side."""
 
 from __future__ import annotations

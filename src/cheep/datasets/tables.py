@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tables that people have: CSV with any separator, in any usual encoding, with decimal commas and ragged rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A teacher pass: windows whose label a cross-validated model finds least plausible.
 
 A random forest on log-mel statistics is trained on some groups of recordings and asked about the others. A window

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Synthetic speakers: a data set of spoken words, said by the speech synthesizers of the system.
 
 A word detector has to understand people whom it never heard; a few recorded speakers do not teach that. espeak-ng

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Polite and stubborn HTTP: one request a second, bounded retries with backoff, secrets kept out of every message."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Windows of a recording: which become examples, which are left out, and why.
 
 Windows start at multiples of ``hop_s`` within the file and lie wholly inside it; a file shorter than one window

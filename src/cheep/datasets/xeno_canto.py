@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """xeno-canto API v3: queries from options, and its rows in all their shapes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C detector from Python: int8 scores of successive windows in, events out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A trained model with everything that travels with it, checked before use."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The device path in Python: front end -> int8 columns -> network each stride -> detector.
 
 The front end and the detector are the C core's, the network runs in TFLM (or compiled), so that what comes out is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Files through the device path, block by block."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Thresholds for a promised number of false alarms per hour, and what the data can really promise.
 
 Method. For each label, the scores of held-out recordings are run through the device's detector at falling thresholds,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Long annotated recordings through the device path: precision, recall, F1, AP and false alarms per hour."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How far a measured figure can be trusted: bootstrap by recording, and counts of rare events."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Detections against annotations of long recordings: which is found, which is a false alarm.
 
 The overlap rule. A detection spans from the start of the audio of its first window to the end of the audio of its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Window and clip metrics from scores: curves, average precision, per-class figures, confusion. Pure functions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Recordings spoilt on purpose: how recall and false alarms move with level, noise, microphone, wind and clock.
 
 Each condition is a function of float32 samples (n,) at the model's rate. Where it changes the length (another clock),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Long recordings through the device path: front end, int8 columns, network at each stride, detector.
 
 Scores are computed once per recording (:func:`score_recording`); detectors with other settings are then run over the

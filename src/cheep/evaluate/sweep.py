@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One label's detector at every useful threshold: events found and false alarms, recording by recording."""
 
 from __future__ import annotations

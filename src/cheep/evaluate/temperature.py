@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Score calibration: one temperature, so that a score can be read as a probability; reliability of scores."""
 
 from __future__ import annotations

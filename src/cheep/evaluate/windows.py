@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Scores of windows and clips against their labels."""
 
 from __future__ import annotations

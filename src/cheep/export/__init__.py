@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From a trained model to the files that a firmware is built from: pure ``render_*()`` functions, and their files."""
 
 from cheep.export.bundle import ExportModel, load_export

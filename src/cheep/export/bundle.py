@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A model with everything that its headers say: from ``manifest.json``, or measured where that is missing."""
 
 from __future__ import annotations

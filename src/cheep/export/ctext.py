@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """C text: numbers that read back to the same bits, tables, strings, and the mark of a generated file."""
 
 from __future__ import annotations

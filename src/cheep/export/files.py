@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Generated files on disk: written whole or not at all, or checked against what would be written."""
 
 from __future__ import annotations

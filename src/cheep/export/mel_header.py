@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``mel_filter_bank.h``: the front end's settings and tables, from the model's own feature settings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``model.h``, ``model.cc``, ``detector_settings.h`` and ``golden_window.h``."""
 
 from __future__ import annotations

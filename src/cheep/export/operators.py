@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TFLM's name of each operator: the resolver of the firmware registers exactly what the model uses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the firmware will compute about itself at boot, computed here by the same C code."""
 
 from __future__ import annotations

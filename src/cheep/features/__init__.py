@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The front end: the C core from Python, and its tables. librosa is only the reference in the tests."""
 
 from cheep.features.frontend import (

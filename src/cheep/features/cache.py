@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Feature cache: the mel columns of whole recordings, computed once, on every core, in bounded memory."""
 
 from __future__ import annotations

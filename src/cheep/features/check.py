@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C core against librosa, on any recording and with any settings: numbers, and a picture of the difference.
 
 librosa computes in double precision from the same int16 samples (``center=False``), so what is compared is the front

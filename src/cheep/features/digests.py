@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Contents of files by their sha256, read again only where a file may have changed."""
 
 from __future__ import annotations

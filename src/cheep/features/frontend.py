@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C front end from Python: whole recordings, streams, and the one quantizer of features."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Mel scales and the triangular filter bank, in double precision (the formulas of ``librosa.filters.mel``)."""
 
 from __future__ import annotations

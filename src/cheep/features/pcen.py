@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """PCEN of mel energies that training has changed, by the code that the front end runs."""
 
 from __future__ import annotations

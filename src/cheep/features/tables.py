@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The constant tables of the front end: computed in double precision, handed over as float32."""
 
 from __future__ import annotations

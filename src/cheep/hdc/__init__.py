@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hyperdimensional head: an embedding becomes a hypervector, a class is the nearest prototype.
 
 Classes can be added after training from a few examples, in Python and on the device, with the same bits.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Settings of a hyperdimensional head."""
 
 from __future__ import annotations

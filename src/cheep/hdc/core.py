@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C core ``cheep_hdc`` from Python."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A classifier for scikit-learn tools that trains a hyperdimensional head."""
 
 from __future__ import annotations

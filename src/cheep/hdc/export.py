@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The head as files: C headers for the firmware, ``hdc.json`` for everyone else. Pure functions of the model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The feature extractor: an int8 ``.tflite`` network cut at its embedding, the input of the last dense layer."""
 
 from __future__ import annotations

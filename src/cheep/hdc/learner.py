@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Classes learned after training, from a few examples: the numpy twin of ``cheep_hdc_learn.c``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A trained hyperdimensional head in integers: the numpy twin of the C core, bit for bit."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Seeded projections, the same words and numbers as in ``firmware/common/src/cheep_hdc_project.c``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``cheep verify A B``: how two models agree on real examples."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What ``cheep verify`` and ``cheep inspect --data`` do in a process of their own (native runtimes may crash)."""
 
 from __future__ import annotations

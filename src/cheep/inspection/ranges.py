@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every activation's range on real examples, by the TFLite interpreter with all tensors preserved."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``cheep inspect``: the report on one model, as data and as text."""
 
 from __future__ import annotations

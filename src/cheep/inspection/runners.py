@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A ``.tflite`` of any number of inputs, run on real examples in TFLM, the TFLite interpreter or compiled to C.
 
 A model that carries a state has inputs that an output feeds at the next step. It runs over sequences, each from the

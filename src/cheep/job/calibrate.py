@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Thresholds for a promised number of false alarms, and probabilities, kept beside the model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which features, windows, network and training a data set and a board ask for.
 
 Each choice is one function below that returns settings and its reason; the numbers stand at the top. What each is

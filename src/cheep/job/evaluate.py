@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A detector on held-out recordings, as the device would hear them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From an int8 model to the C files that a firmware is built from: written, or compared with what is there."""
 
 from __future__ import annotations

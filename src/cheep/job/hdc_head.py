@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The hyperdimensional head of a run: trained, exported, studied."""
 
 from __future__ import annotations

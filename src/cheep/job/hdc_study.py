@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the head costs in accuracy, step by step, on a trained run: the numbers of the validation report."""
 
 from __future__ import annotations

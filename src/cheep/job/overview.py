@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the run folders hold: how far each one is, and how good."""
 
 from __future__ import annotations

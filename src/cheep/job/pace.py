@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How long a training will take, measured on a few steps, and the plan that fits a given time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The int8 model of a run: by quantization-aware fine-tuning, or by calibration on real windows."""
 
 from __future__ import annotations

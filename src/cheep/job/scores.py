@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a network says of a run's windows: scores, metrics, the first thresholds, the window of the boot check."""
 
 from __future__ import annotations

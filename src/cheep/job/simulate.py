@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The firmware's application over a recording, without a board."""
 
 from __future__ import annotations

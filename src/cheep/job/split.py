@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From the recordings that the settings name to examples: cut, selected, split."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Train the float network of a run, with its teachers where it has any."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The windows of a run: its examples with their features, by split."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The sound card through PortAudio: which devices there are, and what to do when one fails."""
 
 from __future__ import annotations

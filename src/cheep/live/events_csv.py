@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Events as CSV: written whole or not at all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Single key presses from a terminal, without blocking."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A board's messages: shown, logged, counted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a microphone path does to the reference set: measured, compared with another path, and said in words.
 
 The recording is found in time by its two sync chirps; their distance gives the error of the clock. Faults that

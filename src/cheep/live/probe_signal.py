@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The reference set that ``cheep mic probe`` plays: sync chirps, silence, sweep, tones, noise bursts, calls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What was heard and what the detector said, on disk: a whole session, or the last ten seconds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a board says on its serial line: one JSON object per line, each with its CRC-32, among whatever else.
 
 Only lines whose checksum holds are used. A garbled line end does not take its neighbours along: every

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The board's serial port: found, opened, and opened again when it comes back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The listening loop: source -> engine -> whoever looks (view, recorder)."""
 
 from __future__ import annotations

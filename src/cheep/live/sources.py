@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where live audio comes from: a sound card, or a file replayed as if it were one.
 
 A source yields :class:`Block`s of int16 mono samples at the model's rate. The audio callback only copies into a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Onto a board: check the generated files, run PlatformIO, wait for the board's self-check."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The terminal: level, scrolling mel spectrogram, score bars, event log (rich); and plain lines for pipes.
 
 The views take their data through two calls, so that the microphone and a board's serial line share them:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The terminal view of a board: events, scores at their peaks, statistics."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Network builders in a registry: ``build_model(name, ...)`` makes a legacy-Keras model.
 
 Every network takes mel columns in dB (or PCEN units), shape ``(window_frames, n_mels, 1)``, time first,

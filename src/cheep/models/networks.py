@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The networks. ``k`` is the Keras module, ``x`` the input tensor (batch, columns, mels, 1).
 
 Convolutions are ``valid`` in both axes: no padding in time means that a column's contribution does not depend on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The names of the networks and what stands behind them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Keras networks on disk: legacy HDF5, whole or not at all."""
 
 from __future__ import annotations

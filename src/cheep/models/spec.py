@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What an entry of the registry is."""
 
 from __future__ import annotations

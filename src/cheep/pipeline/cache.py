@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Finished steps, kept by what went into them: an unchanged step is not run again."""
 
 from __future__ import annotations

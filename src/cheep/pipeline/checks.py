@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What must hold before a run file is run: files that are there, networks that exist, a model to start from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Clip and patch metrics of a model with intervals, its confusion matrix, and what is out of distribution."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Run a configuration: its chain of steps, its folds, its table, its report."""
 
 from __future__ import annotations

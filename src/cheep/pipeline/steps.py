@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The steps of a pipeline: data, training, quantization, evaluation, benchmarking, prediction, deployment."""
 
 from __future__ import annotations

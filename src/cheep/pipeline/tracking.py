@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """MLflow and TensorBoard, by option (requirements-pipelines.txt); nothing is imported where neither is asked for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hyperparameter search: accuracy on validation clips against instructions per second of audio, under a budget."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reports people look at: one self-contained HTML file per run, and the same content as Markdown and JSON."""
 
 from cheep.report.results import (

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The board table of a report: what a model takes of every board, and whether it fits."""
 
 from __future__ import annotations

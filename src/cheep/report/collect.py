@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From a finished run folder to what a report shows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The numbers of a report, computed once from :class:`RunResults` for HTML, Markdown and JSON alike."""
 
 from __future__ import annotations

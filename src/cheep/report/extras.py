@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What later commands leave in a run folder, added to a report: calibration, field evaluation, robustness."""
 
 from __future__ import annotations

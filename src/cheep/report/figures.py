@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The pictures of a report: matplotlib, one look, the same bytes for the same input. Each returns SVG or PNG bytes."""
 
 from __future__ import annotations

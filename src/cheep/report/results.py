@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a report shows: typed results of one run, independent of how they were made."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a report says in plain words: what the detector is good for, what is weak, what to do next."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Write a report: HTML with everything inside it, Markdown and JSON beside it."""
 
 from __future__ import annotations

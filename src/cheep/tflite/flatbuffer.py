@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The flatbuffer itself: the schema, names of its numbers, text, and whole models to change and to write."""
 
 from __future__ import annotations

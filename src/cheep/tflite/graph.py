@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A network as plain Python: tensors with shapes and quantization, and operators in the order of execution."""
 
 from __future__ import annotations

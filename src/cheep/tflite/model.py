@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ``.tflite`` file without TensorFlow: what it takes and gives, its operators, and Cheep's metadata in it."""
 
 from __future__ import annotations

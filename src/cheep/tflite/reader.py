@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A ``.tflite`` -> :class:`Graph`. Nothing in the file is trusted: every vector is bounded by the file's size before
 it is walked, every index is checked, constants must have the size of their shape.
 """

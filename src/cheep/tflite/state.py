@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Models that carry a state: inputs and outputs behind the first are states, in the same order, fed back as bytes.
 
 The state starts as zero (its zero point). Input and output of a state have one shape, type, scale and zero point, so

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TensorFlow Lite Micro on this machine: the real runtime with its reference kernels judges every int8 model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Random changes of training windows, on mel columns in dB, before PCEN where the front end ends in it.
 
 Adding energies of mel bands stands for adding waveforms (their cross terms average out over a band), a gain in dB is

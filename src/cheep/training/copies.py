@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Augmented copies of the training recordings: waveform changes that mel columns cannot imitate exactly.
 
 Another microphone, distance with reverberation, and background mixed in before the microphone are made once, as

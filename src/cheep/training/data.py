@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From a manifest to network inputs: labels, windows into the feature cache, balanced epochs."""
 
 from __future__ import annotations

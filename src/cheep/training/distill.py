@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Knowledge distillation (Hinton et al. 2015): a student learns the judgement of teachers that hear more.
 
 A network on mel levels in dB learns much that belongs to microphones and archives rather than to birds; one on PCEN

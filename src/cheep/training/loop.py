@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The training loop: augmented epochs, cosine schedule, best weights kept, resumable after any interruption."""
 
 from __future__ import annotations

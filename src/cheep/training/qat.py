@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Quantization-aware fine-tuning with tfmot (legacy Keras)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Build the page's folder: compile the application and the model to WebAssembly, copy the page."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Serve the page on this machine only."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: MIT
 """ONNX -> legacy Keras: operators in ``layers``, ``arithmetic``, ``shapes``; ``operators`` lists, ``reader`` calls."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ONNX's Add, Sub, Mul and Div: of two tensors, of a tensor and a constant, of two constants."""
 
 from __future__ import annotations

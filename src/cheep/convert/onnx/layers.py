@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ONNX operators that are layers: convolutions, pools, dense layers, normalization, activations.
 
 Each takes the Keras module, the node's arguments, its attributes and a name for the layer, and gives one value.

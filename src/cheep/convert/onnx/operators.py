@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which ONNX operators are known, and what to do about the others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ONNX -> legacy Keras: a network of real layers, channels last, that every other tool of Cheep can work on.
 
 ONNX images are (batch, channels, height, width); here they become (batch, height, width, channels), once, at the

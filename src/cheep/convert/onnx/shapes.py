@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ONNX operators that move, cut and join, and those that are known while importing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A tensor on its way from ONNX to Keras, with the order of its axes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 // The page: microphone or file -> worker -> pictures and events.
 import { Scores, Spectrogram, decibels, drawLevel } from "./draw.js";
 

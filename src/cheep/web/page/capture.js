@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 // In the audio thread: only collect samples and pass them on.
 const BATCH = 1024;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 // Spectrogram, level and score bars.
 const CORNERS = [[0, 0, 4], [60, 15, 110], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
 

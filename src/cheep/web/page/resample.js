@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 // Streaming resampler: windowed sinc (Kaiser, 64 zero crossings over both sides), exact rational steps.
 // Stop band below -90 dB from the lower of the two Nyquist frequencies; pass band to 0.9 of it.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 // Beside the page: resampling, the application in WebAssembly, and the recording of what it got.
 import { Resampler, toInt16 } from "./resample.js";
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The part of the C library that the core uses, for a WebAssembly build without one. */
 #ifndef CHEEP_WASM_STRING_H
 #define CHEEP_WASM_STRING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The application of every board, in a browser's WebAssembly: samples in, columns, scores and lines out.
  *
  * The page writes samples to cheep_web_pcm(), calls cheep_web_push(n), and reads the three outputs.
