@@ -99,7 +99,7 @@ def data_of(task: str, recipe: RunFile, args: argparse.Namespace) -> DataConfig:
         data = load_run_file(RECIPES / f"{task}.yaml").data
         windows = data.windows.model_copy(update={"window_s": recipe.data.windows.window_s})
         data = data.model_copy(update={"windows": windows, "sample_rate_hz": recipe.data.sample_rate_hz})
-    split = data.split.model_copy(update={"seed": args.seed})
+    split = data.split if args.seed is None else data.split.model_copy(update={"seed": args.seed})
     if args.test:
         split = split.model_copy(update={"cross_validate": False, "fold_count": 0, "test": 0.0})
     return data.model_copy(update={"folder": "", "csv": "", "audio_root": "", "split": split})
@@ -312,7 +312,7 @@ def main() -> int:
     )
     parser.add_argument("--float", action="store_true", help="only the float network: to compare choices")
     parser.add_argument("--folds", help="only these folds, from 0, such as 0,2")
-    parser.add_argument("--seed", type=int, default=1, help="of the folds (default 1)")
+    parser.add_argument("--seed", type=int, help="of the folds (default: the recipe's)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the run folders here")
     parser.add_argument("--json", action="store_true", help="print a list of name, value, unit")
     args = parser.parse_args()
