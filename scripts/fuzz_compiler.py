@@ -135,10 +135,10 @@ def run_sanitized(data: bytes, seed: int) -> str:
     if compiled.macs > 2e8 or size_in + size_out > 1 << 22 or compiled.memory_bytes > 1 << 24:
         return "too large to run"
     values = np.random.default_rng(seed)
-    values = np.random.default_rng(seed)
     parts = {
         "float32": lambda n: values.normal(0, 2, n).astype(np.float32),
         "int8": lambda n: values.integers(-128, 128, n).astype(np.int8),
+        "uint8": lambda n: values.integers(0, 256, n).astype(np.uint8),
     }
     raw = b"".join(parts[t.dtype](t.size).tobytes() for t in graph.inputs)
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import itertools
 import re
+from collections.abc import Callable
 
 from cheep.compiler import ctext, lower, pipeline, rows
 from cheep.compiler.constants import Constants
@@ -79,21 +80,31 @@ def generate(
         False: one operator at a time, whole tensors (for tests).
     """
 
-    def made(most: int, narrow: bool = False) -> Compiled:
-        return _Generator(graph, prefix, mark, sha256, feature_hash, row_pipeline, most, narrow).run()
+    def generator(most: int, narrow: bool) -> _Generator:
+        return _Generator(graph, prefix, mark, sha256, feature_hash, row_pipeline, most, narrow)
 
-    best = made(pipeline.ALL if row_pipeline else 1)
-    inputs, layers = sum(t.n_bytes for t in graph.inputs), sum(n.op in ("CONV", "DEPTHWISE") for n in graph.nodes)
+    if not row_pipeline:
+        return generator(1, False).run()
+    return generator(*_shape(graph, generator)).run()
+
+
+def _shape(graph: Graph, generator: Callable[[int, bool], _Generator]) -> tuple[int, bool]:
+    """Return (stages of a pipeline at the most, whether layers take one pixel at a time): the fastest that fits.
+
+    Rows of very many stages can take more than an interpreter's arena does: then shorter pipelines, one after the
+    other, and then less scratch memory at the price of speed.
+    """
+    first = (pipeline.ALL, False)
+    if generator(*first).streams or not any(n.op in ("CONV", "DEPTHWISE") for n in graph.nodes):
+        return first
+    inputs = sum(t.n_bytes for t in graph.inputs)
     bound = _peak(graph) + _INTERPRETER + _PER_NODE * len(graph.nodes) - inputs
-    if not row_pipeline or best.stream or layers == 0 or best.memory_bytes <= bound:
-        return best
-    # Rows of very many stages can take more than whole tensors do: shorter pipelines, one after the other; then less
-    # scratch memory at the price of speed.
+    best, least = first, generator(*first).memory_bytes()
     for narrow, most in itertools.product((False, True), (pipeline.ALL, *_FEWER_STAGES)):
-        other = made(most, narrow)
-        best = min(best, other, key=lambda c: c.memory_bytes)
-        if best.memory_bytes <= bound:
+        if least <= bound:
             break
+        n_bytes = generator(most, narrow).memory_bytes()
+        best, least = ((most, narrow), n_bytes) if n_bytes < least else (best, least)
     return best
 
 
@@ -131,15 +142,36 @@ class _Generator:
             if tensor.data is not None:
                 raise CheepError(f"output {tensor.label} is a constant: nothing to compute; fix the model")
 
-    def run(self) -> Compiled:
-        graph, prefix, pipe = self._graph, self._prefix, self._pipe
+    @property
+    def streams(self) -> bool:
+        """Whether the network has an incremental mode."""
+        return self._pipe is not None and self._pipe.streams
+
+    def memory_bytes(self) -> int:
+        """Return the bytes of working memory (and make nothing else)."""
+        self._constants.names_only = True
+        return self._bytes(self._planned()[-2])
+
+    def _planned(self):
+        """Return (what follows the first pipeline, pipelines in it, steps, plan, words of memory, result's offset)."""
         rest, regions = self._divide()
-        tail_inputs = [pipe.result] if pipe else list(graph.inputs)
         steps = [self._step(item, i) for i, item in enumerate(rest)]
-        self._counters = sum(p.counters for p in (pipe, *regions) if p)
+        self._counters = sum(p.counters for p in (self._pipe, *regions) if p)
+        tail_inputs = [self._pipe.result] if self._pipe else list(self._graph.inputs)
+        plan = make_plan(steps, tail_inputs, self._graph.outputs)
+        return rest, regions, steps, plan, *self._memory(plan)
+
+    def _bytes(self, words: int) -> int:
+        size = 8 * words + 4 * self._counters
+        if self._pipe and self._pipe.mean:
+            size += 4 * self._pipe.mean.output.size
+        return -(-size // 8) * 8
+
+    def run(self) -> Compiled:
+        """Return the files."""
+        prefix, pipe = self._prefix, self._pipe
+        rest, regions, steps, plan, words, result = self._planned()
         head = self._head_steps()
-        plan = make_plan(steps, tail_inputs, graph.outputs)
-        words, result = self._memory(plan)
         kernels = {"base"} | {k for s in (*head, *steps) for k in s.kernels}
         wrappers = {w for s in (*head, *steps) for w in s.wrappers}
         self._writers: list[rows.Writer] = []
@@ -155,10 +187,7 @@ class _Generator:
         kernels |= {k for w in self._writers for k in w.kernels}
         wrappers |= {w for writer in self._writers for w in writer.wrappers}
         text = self._source(kernels, sorted(wrappers), [*stage_text, *region_text], body)
-        size = 8 * words + 4 * self._counters
-        if pipe and pipe.mean:
-            size += 4 * pipe.mean.output.size
-        size = -(-size // 8) * 8
+        size = self._bytes(words)
         plain = [item for item in rest if not isinstance(item, pipeline.Pipeline)]
         macs = sum(map(lower.macs, [*plain, *(n for p in (pipe, *regions) if p for n in p.nodes)]))
         header = self._header(words, size)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,14 +11,20 @@ import numpy as np
 
 @dataclasses.dataclass
 class Constants:
-    """Collects ``static const`` definitions; equal contents share one name."""
+    """Collects ``static const`` definitions; equal contents share one name.
+
+    ``names_only``: no text (while only memory is planned).
+    """
 
     texts: list[str] = dataclasses.field(default_factory=list)
     n_bytes: int = 0
+    names_only: bool = False
     _names: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 
     def array(self, ctype: str, name: str, values: Sequence[int] | np.ndarray, comment: str = "") -> str:
         """Define an array of numbers and return its name."""
+        if self.names_only:
+            return name
         flat = [int(v) for v in np.asarray(values).reshape(-1)]
         size = {"int8_t": 1, "int16_t": 2}.get(ctype, 4)
         align = "_Alignas(4) " if ctype == "int8_t" else ""
@@ -27,12 +32,16 @@ class Constants:
 
     def structs(self, ctype: str, name: str, rows: Iterable[Sequence[int]], size: int, comment: str = "") -> str:
         """Define an array of structs of numbers and return its name."""
+        if self.names_only:
+            return name
         rows = ["{" + ", ".join(map(_number, row)) + "}" for row in rows]
         lines = ["    " + ", ".join(rows[i : i + 3]) for i in range(0, len(rows), 3)]
         return self._define(ctype, name, len(rows), size * len(rows), ",\n".join(lines), comment)
 
     def struct(self, ctype: str, name: str, text: str, size: int, comment: str = "") -> str:
         """Define one struct from its initializer text; returns ``&name``."""
+        if self.names_only:
+            return "&" + name
         key = (ctype, text)
         if key not in self._names:
             self._names[key] = name
@@ -61,4 +70,6 @@ def _comment(text: str) -> str:
 
 
 def _wrapped(items: Iterable[str]) -> str:
-    return textwrap.fill(", ".join(items), 116, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    words = list(items)
+    each = max(1, 116 // (max(map(len, words), default=0) + 2))
+    return ",\n".join("    " + ", ".join(words[i : i + each]) for i in range(0, len(words), each))
