@@ -12,7 +12,7 @@ import soundfile
 
 from cheep import cli
 from cheep.config import ActivityConfig, WindowConfig
-from cheep.datasets import audiomoth, labels, load_manifest
+from cheep.datasets import audiomoth, load_manifest
 from cheep.datasets.activity import LevelMeter, active_stretches, measure_levels
 from cheep.datasets.labels import Box, boxes_for, read_annotations
 from cheep.datasets.sources import recordings_in_csv, recordings_in_noise_folder
@@ -379,10 +379,14 @@ def test_announcements_are_found_and_whistles_are_not():
 
 
 def test_numbers_that_are_none():
-    from cheep.datasets.numbers import number_field
+    from cheep.datasets.numbers import number_field, seconds_field
 
     assert number_field(" 1,5 ", Path("f"), 1, "x") == 1.5
     for text in ("", "1.5.2", "0x10", "1_000", "٣", "inf", "1 2"):
         with pytest.raises(CheepError, match="f:7: x="):
             number_field(text, Path("f"), 7, "x")
-    assert labels.SUFFIXES
+    for text, seconds in (("1:00:03,5", 3603.5), ("00:00:03.00", 3.0), ("2:05", 125.0), ("7.25", 7.25)):
+        assert seconds_field(text, Path("f"), 7, "x") == seconds
+    for text in ("1:60:00", "1:2:3:4", ":30", "1:-2"):
+        with pytest.raises(CheepError, match="f:7: x="):
+            seconds_field(text, Path("f"), 7, "x")
