@@ -378,20 +378,20 @@ def test_the_emulated_board_prints_the_host_s_events_on_the_soundscape(home, tra
 
 def test_runs_are_listed_with_what_they_reached(home, trained, monkeypatch, capsys):
     monkeypatch.setenv("CHEEP_RUNS", str(home / "runs"))
-    with runs.start_run("two") as run:
+    with runs.start_run("unfinished") as run:
         shutil.copy(trained / "dataset.csv", run)
     (run / "training.json").write_text("{")
     (home / "runs" / "notes").mkdir(exist_ok=True)  # no run
     assert main("runs", []) == 0
     out = capsys.readouterr().out
     assert "notes" not in out
-    one, two = (next(line for line in out.splitlines() if f" {name} " in line) for name in ("one", "two"))
+    one, two = (next(line for line in out.splitlines() if f" {name} " in line) for name in ("one", "unfinished"))
     accuracy = json.loads((trained / "evaluation.json").read_text())["metrics"]["int8"]["test"]["clip_accuracy"]
     n_bytes = (trained / "bird_detector_int8.tflite").stat().st_size
     assert one.startswith("  one ") and f"quantized {accuracy:.3f} (int8, test)" in " ".join(one.split())
     assert f"{n_bytes:,}" in one and "background" in one
-    assert two.startswith("* two ") and " trained " in two
-    assert "two: training.json: damaged JSON" in out
+    assert two.startswith("* unfinished ") and " trained " in two
+    assert "unfinished: training.json: damaged JSON" in out
     shutil.rmtree(run)
 
 
