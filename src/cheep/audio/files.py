@@ -167,12 +167,12 @@ def _source(path: Path) -> _Source:
 
 
 def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
-    repair = layout is not None and layout.repaired
+    broken = layout if layout is not None and layout.repaired else None
 
     @contextlib.contextmanager
     def opened() -> Iterator[soundfile.SoundFile]:
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(RepairedFile(path, layout)) if repair else str(path)
+            file = stack.enter_context(RepairedFile(path, broken)) if broken else str(path)
             yield stack.enter_context(soundfile.SoundFile(file))
 
     try:
@@ -305,7 +305,8 @@ def _ffmpeg_blocks(path: Path, command: list[str], block: int, channels: int) ->
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints) as process,
     ):
         try:
-            while data := process.stdout.read(4 * channels * block):
+            pipe = process.stdout
+            while pipe is not None and (data := pipe.read(4 * channels * block)):
                 samples = np.frombuffer(data[: len(data) // (4 * channels) * 4 * channels], "<f4")
                 done += len(samples) // channels
                 yield samples.reshape(-1, channels)

@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cheep.audio.folders import AudioIndex, common_tail, files_below, is_hidden, plain_path
 from cheep.config.data import means_background, plain_name
@@ -311,7 +311,7 @@ def parse_xeno_canto_set(path: Path, text: str) -> dict[str, list[Box]]:
         where = f"annotations[{number}]"
         if not isinstance(item, dict):
             raise CheepError(f"{path}:1: {where}: must be an object")
-        values = {}
+        values: dict[str, Any] = {}
         for name in ("start_time", "end_time", "frequency_low", "frequency_high"):
             value = item.get(name)
             if value in (None, "") and name.startswith("frequency"):
@@ -547,9 +547,9 @@ def _box(
     path: Path, line: int, start: float, end: float, row: Sequence[str], place: dict[str, int], scored: str
 ) -> Box:
     band: list[float | None] = []
-    for names in (_LOW, _HIGH):
-        text = _named(row, place, names)
-        band.append(number_field(text, path, line, names[0]) if text else None)
+    for columns in (_LOW, _HIGH):
+        text = _named(row, place, columns)
+        band.append(number_field(text, path, line, columns[0]) if text else None)
     label = _named(row, place, LABEL)
     names = [label] if label else []
     names += [text for name in _NAMES if (text := _cell(row, place, name))]

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from cheep.datasets.files import MAX_FIELD_CHARS, read_bytes
 from cheep.errors import CheepError
@@ -87,7 +88,7 @@ def split_lines(text: str) -> list[str]:
 def fields(path: Path, lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield ``(line number, cells)``, blank lines skipped; quotes mean nothing between tabs."""
     old = csv.field_size_limit(MAX_FIELD_CHARS)
-    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
     reader = csv.reader(lines, delimiter=separator, quoting=quoting, skipinitialspace=separator != "\t")
     try:
         for row in reader:
