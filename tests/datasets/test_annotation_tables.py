@@ -93,6 +93,12 @@ def test_an_empty_table_of_a_model_says_less(tmp_path):
     assert {w.label for w in choose_windows(None, "background", WindowConfig(), 0, 3, boxes=[])} == {"background"}
 
 
+def test_a_models_nocall_is_no_mark(tmp_path):
+    rows = [(0, 3, 0, 15000, "nocall", "nocall", "1.0")]
+    table = put(tmp_path / "a.txt", raven(rows, "Common Name\tSpecies Code\tConfidence"))
+    assert boxes_for([table], [tmp_path / "a.wav"]) == {tmp_path / "a.wav": []}
+
+
 def test_a_negative_without_a_class_for_it_is_left_out(tmp_path):
     folder = data_set(tmp_path / "set", labels=("robin", "wren"))
     table = put(tmp_path / "robin0.txt", "")

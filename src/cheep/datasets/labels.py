@@ -394,6 +394,7 @@ def boxes_for(
         if every:
             raise CheepError(f"{source}: names {name!r}: no such recording (give the folder of the recordings)")
         notes[f"recording(s) named that are not in the set (e.g. {name!r} in {source.name})"] += len(strangers)
+    result = {path: [box for box in boxes if not _models_nothing(box)] for path, boxes in result.items()}
     result = confident(result, min_confidence, notes)
     empty = sum(all(box.nothing for box in boxes) and bool(boxes) for boxes in result.values())
     if empty:
@@ -423,6 +424,11 @@ def _of_one_recording(
         strangers.update({name: sources[name] for name in named if name not in best})
         by_name = {name: boxes for name, boxes in by_name.items() if name in best or name not in named}
     return [box for boxes in by_name.values() for box in boxes]
+
+
+def _models_nothing(box: Box) -> bool:
+    """Tell whether a box is a model's word that nothing is there (BirdNET's ``nocall``): no negative, and no mark."""
+    return box.score is not None and means_background(box.label)
 
 
 def renamed_boxes(boxes: dict[Path, list[Box]], names: Mapping[str, str]) -> dict[Path, list[Box]]:
