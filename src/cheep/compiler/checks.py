@@ -10,8 +10,8 @@ import numpy as np
 from cheep.errors import CheepError
 from cheep.tflite.graph import Graph, Node, Tensor
 
-_MOVING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CONCATENATION", "SPLIT", "SPLIT_V", "STRIDED_SLICE")
-_MOVING += ("PACK", "UNPACK", "PAD", "PADV2")
+_MOVING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CONCATENATION", "SPLIT", "SPLIT_V", "STRIDED_SLICE",
+           "PACK", "UNPACK", "PAD", "PADV2")  # fmt: skip
 _UNARY = ("RELU", "RELU6", "LEAKY_RELU", "ELU", "LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX")
 _MAX_DIMENSION = 32767
 # number of inputs: least, most (None: any)
@@ -81,21 +81,18 @@ def _need(condition: bool, rule: str) -> None:
 
 def _check(node: Node) -> None:
     least, most = _ARITY.get(node.op, (1, 1))
-    _need(least <= len(node.inputs) and (most is None or len(node.inputs) <= most), "a wrong number of inputs")
+    count = len(node.inputs) + len(node.absent)
+    _need(least <= count and (most is None or count <= most), "a wrong number of inputs")
+    for i in node.absent:
+        bias = i == 2 and node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+        _need(bias, f"input {i} is missing")
     for i, tensor in enumerate(node.inputs):
-        _need(
-            tensor is not None or (i == 2 and node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")),
-            f"input {i} is missing",
-        )
-        if tensor is None:
-            continue
         if i in _CONSTANT.get(node.op, ()):
             _need(tensor.data is not None, f"its operand {i} must be a constant")
     many = node.op in ("SPLIT", "SPLIT_V", "UNPACK")
     _need(many or len(node.outputs) == 1, "a wrong number of outputs")
     for tensor in (*node.inputs, *node.outputs):
-        if tensor is not None:
-            _need(all(n <= _MAX_DIMENSION for n in tensor.shape), f"a dimension is larger than {_MAX_DIMENSION}")
+        _need(all(n <= _MAX_DIMENSION for n in tensor.shape), f"a dimension is larger than {_MAX_DIMENSION}")
     if node.op in _CHECKS:
         _CHECKS[node.op](node)
     elif node.op in _MOVING:
@@ -177,8 +174,7 @@ def _ratio(source: Tensor, weights: Tensor, out: Tensor) -> None:
 
 
 def _bias(node: Node, channels: int) -> None:
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
-    if bias is not None:
+    for bias in node.inputs[2:]:
         _need(bias.dtype == "int32" and bias.size == channels, "the bias must be one int32 per channel")
 
 
@@ -226,7 +222,7 @@ def _reduce(node: Node) -> None:
     _int8(source, out)
     _need(axes.dtype == "int32", "axes must be int32")
     rank = len(source.shape)
-    given = [int(i) for i in axes.data.reshape(-1)]
+    given = axes.integers
     _need(1 <= len(given) <= 6 and all(-rank <= i < rank for i in given), "axes are outside the input")
     resolved = {i % rank for i in given}
     kept = [n for i, n in enumerate(source.shape) if i not in resolved]
@@ -262,7 +258,7 @@ def _resize(node: Node) -> None:
     _int8(source, out)
     _need(len(source.shape) == len(out.shape) == 4, "four dimensions are needed")
     _need(size.dtype == "int32" and size.size == 2, "the size must be two numbers")
-    wanted = (source.shape[0], *(int(n) for n in size.data.reshape(-1)), source.shape[3])
+    wanted = (source.shape[0], *size.integers, source.shape[3])
     _need(out.shape == wanted, "the output's shape does not fit")
     a = node.attributes
     _need(not (a["align_corners"] and a["half_pixels"]), "corners and half pixels at once")

@@ -99,7 +99,7 @@ def _by_channel(node: Node) -> bool:
                 break
         return bool(out.shape) and inner == out.shape[-1] and source.dtype == "int8"
     if node.op == "MEAN":
-        axes = {int(i) % len(source.shape) for i in node.inputs[1].data.reshape(-1)}
+        axes = {i % len(source.shape) for i in node.inputs[1].integers}
         return len(source.shape) - 1 not in axes
     if node.op == "ADD":
         return len(node.variable_inputs) == 2 and node.inputs[0].shape == node.inputs[1].shape == out.shape

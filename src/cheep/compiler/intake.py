@@ -139,10 +139,12 @@ def _fold_shapes(graph: Graph) -> None:
 
 
 def _of_shapes(node: Node) -> np.ndarray | None:
-    if node.op == "SHAPE" and node.inputs and node.inputs[0] is not None:
+    if node.absent:
+        return None
+    if node.op == "SHAPE" and node.inputs:
         return np.array(node.inputs[0].shape, np.int32)
-    values = [t.data if t is not None and t.dtype == "int32" else None for t in node.inputs]
-    if not values or any(v is None for v in values) or node.output.dtype != "int32":
+    values = [t.data for t in node.inputs if t.data is not None and t.dtype == "int32"]
+    if not values or len(values) < len(node.inputs) or node.output.dtype != "int32":
         return None
     if node.op == "PACK":
         return np.concatenate([v.reshape(-1) for v in values])
@@ -194,7 +196,7 @@ def _take_tensor(tensor: Tensor, where: str) -> None:
 def _check_supported(node: Node, index: int, name: str) -> None:
     if node.op in SUPPORTED:
         return
-    where = node.output.label if node.outputs else next((t.label for t in node.inputs if t), f"operator {index}")
+    where = node.output.label if node.outputs else next((t.label for t in node.inputs), f"operator {index}")
     reason = next((why for names, why in _REFUSED if node.op in names), "run the model with TFLM or replace the layer")
     raise CheepError(f"{name}: operator {_printable(node.op)} ({where}) is not supported by the compiler; {reason}")
 
@@ -228,7 +230,7 @@ def _check_order(graph: Graph, name: str) -> None:
     known = {t.index for t in graph.inputs}
     for node in graph.nodes:
         for tensor in node.inputs:
-            if tensor is not None and tensor.data is None and tensor.index not in known:
+            if tensor.data is None and tensor.index not in known:
                 raise CheepError(f"{name}: {node.op} reads {tensor.label} before it is computed; the file is damaged")
         for tensor in node.outputs:
             if tensor.data is not None or tensor.index in known:

@@ -102,7 +102,7 @@ def lower(node: Node, name: str, constants: Constants) -> Step:
 
 def title(node: Node) -> str:
     """Return the comment above a step: operator and shapes."""
-    shapes = ", ".join("x".join(map(str, t.shape)) or "1" for t in node.inputs if t is not None)
+    shapes = ", ".join("x".join(map(str, t.shape)) or "1" for t in node.inputs)
     made = ", ".join("x".join(map(str, t.shape)) or "1" for t in node.outputs)
     op = node.attributes.get("from", node.op)
     return f"{op}: {shapes} -> {made}"
@@ -249,7 +249,7 @@ def mean_constants(node: Node) -> tuple[int, int, int]:
 
 def _reduce(node: Node, name: str, constants: Constants) -> Step:
     source, out = node.inputs[0], node.output
-    axes = {int(i) % len(source.shape) for i in node.inputs[1].data.reshape(-1)}
+    axes = {i % len(source.shape) for i in node.inputs[1].integers}
     largest = node.op == "REDUCE_MAX"
     multiplier, shift, n = (0, 0, 0) if largest else mean_constants(node)
     steps = movement.strides(source.shape)
@@ -370,7 +370,7 @@ def _lookup(node: Node, name: str, constants: Constants) -> Step:
 
 def _prelu(node: Node, name: str, constants: Constants) -> Step:
     source, slopes, out = node.inputs[0], node.inputs[1], node.output
-    ref = constants.array("int8_t", f"{name}_slopes", slopes.data)
+    ref = constants.array("int8_t", f"{name}_slopes", slopes.constant)
     whole, part = (
         fixedpoint.quantize_multiplier(ratio)
         for ratio in (source.scale / out.scale, source.scale * slopes.scale / out.scale)
@@ -431,11 +431,11 @@ def _movement(node: Node, name: str, constants: Constants) -> Step:
     pointers = {
         id(t): _constant_pointer(t, f"{name}_c{i}", constants)
         for i, t in enumerate(node.inputs)
-        if t is not None and t.data is not None and any(c.source is t for c in copies)
+        if t.data is not None and any(c.source is t for c in copies)
     }
     fill = None
     if node.op in ("PAD", "PADV2"):
-        fill = node.output.zero_point if node.op == "PAD" else int(node.inputs[2].data.reshape(-1)[0])
+        fill = node.output.zero_point if node.op == "PAD" else node.inputs[2].integers[0]
 
     def lines(p: Pointers, scratch: str) -> list[str]:
         code = []
@@ -446,8 +446,7 @@ def _movement(node: Node, name: str, constants: Constants) -> Step:
             code += movement.copy_lines(copy, source, p(copy.target))
         return code
 
-    reads = [t for t in node.inputs if t is not None and t.data is None]
-    return Step(title(node), reads, list(node.outputs), lines, set())
+    return Step(title(node), node.variable_inputs, list(node.outputs), lines, set())
 
 
 def _quantize_float(node: Node, name: str, constants: Constants) -> Step:

@@ -75,7 +75,7 @@ def _axis(axis: int, rank: int) -> int:
 
 
 def _pad(node: Node) -> list[Copy]:
-    source, out, pads = node.inputs[0], node.output, node.inputs[1].data
+    source, out, pads = node.inputs[0], node.output, node.inputs[1].constant
     rank = len(source.shape)
     if pads.dtype.kind != "i" or pads.size != 2 * rank or len(out.shape) != rank:
         raise Unfit("the padding does not fit the shape")
@@ -120,7 +120,7 @@ def _split(node: Node) -> list[Copy]:
     axis, source = (node.inputs[0], node.inputs[1]) if node.op == "SPLIT" else (node.inputs[2], node.inputs[0])
     if axis.size != 1 or axis.dtype != "int32":
         raise Unfit("the axis must be one int32")
-    return _along(node.outputs, source, int(axis.data.reshape(-1)[0]), join=False)
+    return _along(node.outputs, source, axis.integers[0], join=False)
 
 
 def _stacked(parts: list[Tensor], whole: Tensor, axis: int, join: bool) -> list[Copy]:
@@ -145,7 +145,7 @@ def _strided_slice(node: Node) -> list[Copy]:
     if a["ellipsis_mask"] or a["new_axis_mask"] or a["offset"]:
         raise Unfit("an ellipsis, a new axis or an offset in the slice")
     rank = len(source.shape)
-    begin, end, step = (t.data.reshape(-1).tolist() for t in node.inputs[1:])
+    begin, end, step = (t.integers for t in node.inputs[1:])
     if not len(begin) == len(end) == len(step) <= rank or any(t.dtype != "int32" for t in node.inputs[1:]):
         raise Unfit("the slice does not fit the shape")
     extents, steps, start = [], [], 0
@@ -178,7 +178,7 @@ def _clip(index: int, size: int, low: int, high: int) -> int:
 
 def _transpose(node: Node) -> list[Copy]:
     source, out = node.inputs[0], node.output
-    order = node.inputs[1].data.reshape(-1).tolist()
+    order = node.inputs[1].integers
     if sorted(order) != list(range(len(source.shape))) or tuple(source.shape[i] for i in order) != out.shape:
         raise Unfit("the permutation does not fit the shape")
     own = strides(source.shape)

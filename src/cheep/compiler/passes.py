@@ -44,7 +44,7 @@ def fold_constants(graph: Graph) -> None:
                 out.data = source.data.reshape(out.shape)
                 continue
             if node.op == "TRANSPOSE":
-                out.data = np.ascontiguousarray(source.data.transpose(node.inputs[1].data.reshape(-1)))
+                out.data = np.ascontiguousarray(source.data.transpose(node.inputs[1].integers))
                 continue
             if node.op == "DEQUANTIZE":
                 centred = source.data.astype(np.float64) - source.zero_point
@@ -74,7 +74,7 @@ def alias_relabellings(graph: Graph) -> None:
         if node.op in RELABELLING and same:
             node.op, node.inputs = "ALIAS", [source]
         elif node.op == "TRANSPOSE" and same:
-            order = [int(i) for i in node.inputs[1].data.reshape(-1)]
+            order = node.inputs[1].integers
             if [i for i in order if source.shape[i] > 1] == [i for i in sorted(order) if source.shape[i] > 1]:
                 node.op, node.inputs = "ALIAS", [source]
         elif (
@@ -97,11 +97,11 @@ def normalize_convolutions(graph: Graph) -> None:
     for node in graph.nodes:
         if node.op not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             continue
-        source, weights, out = node.inputs[0], node.inputs[1].data, node.output
+        source, weights, out = node.inputs[0], node.inputs[1].constant, node.output
         a = node.attributes
         a["bias"] = (
-            node.inputs[2].data.astype(np.int64).reshape(-1)
-            if len(node.inputs) > 2 and node.inputs[2] is not None
+            node.inputs[2].constant.astype(np.int64).reshape(-1)
+            if len(node.inputs) > 2
             else np.zeros(out.shape[-1], np.int64)
         )
         a["scales"] = node.inputs[1].scales
@@ -170,7 +170,7 @@ def _pad_before(graph: Graph, node: Node) -> tuple[Node | None, list[Node]]:
 def _pads_with_zero(pad: Node, seen: Tensor) -> bool:
     """Say whether what is padded is the zero of the tensor that the convolution sees, in the same quantization."""
     value = pad.inputs[2] if len(pad.inputs) > 2 else None
-    filled = pad.output.zero_point if value is None else int(value.data.reshape(-1)[0])
+    filled = pad.output.zero_point if value is None else value.integers[0]
     inner = pad.inputs[0]
     same = inner.data is None and inner.zero_point == seen.zero_point and inner.scale == seen.scale
     return filled == seen.zero_point and same
@@ -178,7 +178,7 @@ def _pads_with_zero(pad: Node, seen: Tensor) -> bool:
 
 def _pad_of_view(pad: Node, seen: Tensor) -> list[tuple[int, int]] | None:
     """Return the padding by dimension of the convolution's view, or None where it is not of height and width only."""
-    shape, amounts = list(pad.output.shape), [(int(a), int(b)) for a, b in pad.inputs[1].data.reshape(-1, 2)]
+    shape, amounts = list(pad.output.shape), [(int(a), int(b)) for a, b in pad.inputs[1].constant.reshape(-1, 2)]
     while len(shape) < 4:
         shape.insert(0, 1)
         amounts.insert(0, (0, 0))
@@ -258,7 +258,7 @@ def _table_of_binary(node: Node) -> tuple[Tensor | None, np.ndarray | None]:
     constant, variable = (a, b) if a.data is not None else (b, a)
     if constant.size != 1 or variable.size != node.output.size:
         return variable, None
-    value = int(constant.data.reshape(-1)[0])
+    value = constant.integers[0]
     order = (lambda q: (value, q)) if constant is a else (lambda q: (q, value))
     function = binary_function(node)
     return variable, fixedpoint.table(lambda q: function(*order(q)))
@@ -329,5 +329,5 @@ def drop_unused(graph: Graph) -> None:
     for node in reversed(graph.nodes):
         if any(id(t) in needed for t in node.outputs):
             kept.append(node)
-            needed |= {id(t) for t in node.inputs if t is not None}
+            needed |= {id(t) for t in node.inputs}
     graph.nodes = kept[::-1]

@@ -325,7 +325,7 @@ def _is_mean(node: Node, source: Tensor) -> bool:
         return whole and source.shape[1] * source.shape[2] <= 1 << 20
     if node.op != "MEAN":
         return False
-    axes = {int(i) % 4 for i in node.inputs[1].data.reshape(-1)}
+    axes = {i % 4 for i in node.inputs[1].integers}
     return {i for i in range(3) if source.shape[i] > 1} <= axes and 3 not in axes
 
 

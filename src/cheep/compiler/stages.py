@@ -216,8 +216,8 @@ class Stage:
 
 def row_node(node: Node) -> Node:
     """Return ``node`` for one row of its tensors."""
-    tensors = {id(t): _row(t) for t in (*node.inputs, *node.outputs) if t is not None}
-    return Node(node.op, [t and tensors[id(t)] for t in node.inputs], [tensors[id(node.output)]], node.attributes)
+    tensors = {id(t): _row(t) for t in (*node.inputs, *node.outputs)}
+    return Node(node.op, [tensors[id(t)] for t in node.inputs], [tensors[id(node.output)]], node.attributes)
 
 
 def _row(tensor: Tensor) -> Tensor:
@@ -274,7 +274,7 @@ def _pooling(graph: Graph, node: Node) -> Stage | str:
         pool = only_consumer(graph, node.output)
         if pool is None or pool.op != "MAX_POOL_2D" or len(source.shape) != 4:
             return "padding before something else than a maximum"
-        before, fill = node.inputs[1].data.reshape(-1, 2).tolist(), source.zero_point
+        before, fill = node.inputs[1].constant.reshape(-1, 2).tolist(), source.zero_point
         covers, node = [node, pool], pool
     a, own, out = node.attributes, node.inputs[0], node.output
     pads = []

@@ -36,7 +36,7 @@ def compress(model: bytes) -> tuple[bytes, list[dict[str, object]]]:
         if node.op not in _WEIGHTS_INPUT:
             continue
         tensor = node.inputs[_WEIGHTS_INPUT[node.op]]
-        if tensor is None or tensor.index in done or tensor.data is None or tensor.dtype != "int8":
+        if tensor.index in done or tensor.data is None or tensor.dtype != "int8":
             continue
         done.add(tensor.index)
         weights = tensor.data

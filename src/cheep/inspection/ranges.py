@@ -71,9 +71,9 @@ def measure_ranges(graph: Graph, examples: np.ndarray, states: Sequence[str] = (
     return rows
 
 
-def _rectified(tensor: Tensor | None, makers: dict[int, Node], depth: int = 20) -> bool:
+def _rectified(tensor: Tensor, makers: dict[int, Node], depth: int = 20) -> bool:
     """Whether zeros of a rectifier or of a bounded function arrive at a tensor, so that many values lie at an end."""
-    node = makers.get(tensor.index) if tensor is not None else None
+    node = makers.get(tensor.index)
     if node is None or depth == 0:
         return False
     if node.attributes.get("fusedActivationFunction", "NONE") != "NONE" or node.op.startswith("RELU"):

@@ -82,7 +82,7 @@ def int8_share(graph: Graph) -> dict[str, float]:
 
 
 def _both_int8(node: Node) -> bool:
-    return all(t.dtype in _INTEGER for t in node.inputs[:2] if t is not None)
+    return all(t.dtype in _INTEGER for t in node.inputs[:2])
 
 
 def _is_helper(tensor: Tensor) -> bool:
@@ -96,8 +96,7 @@ def not_int8(graph: Graph) -> list[dict[str, str]]:
     users: dict[int, set[str]] = {}
     for node in graph.nodes:
         for t in node.inputs:
-            if t is not None:
-                users.setdefault(t.index, set()).add(node.op)
+            users.setdefault(t.index, set()).add(node.op)
     ins, outs = ({t.index for t in ends} for ends in (graph.inputs, graph.outputs))
     rows = []
     for t in graph.tensors:
@@ -172,9 +171,8 @@ def memory_over_time(graph: Graph) -> list[dict[str, Any]]:
     for i, node in enumerate(graph.nodes):
         for t in node.outputs:
             first.setdefault(t.index, i)
-        for t in node.inputs:
-            if t is not None and t.data is None:
-                last[t.index] = i
+        for t in node.variable_inputs:
+            last[t.index] = i
     for t in graph.outputs:
         last[t.index] = len(graph.nodes) - 1
     bytes_of = {t.index: t.n_bytes for t in graph.tensors if t.data is None}
@@ -210,7 +208,7 @@ def _operator_row(index: int, node: Node) -> dict[str, Any]:
         "options": node.attributes,
         "inputs": [_short(t) for t in node.variable_inputs],
         "outputs": [_short(t) for t in node.outputs],
-        "weights_bytes": sum(t.data.nbytes for t in node.inputs if t is not None and t.data is not None),
+        "weights_bytes": sum(t.data.nbytes for t in node.inputs if t.data is not None),
     }
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from cheep.errors import CheepError
 
 ITEM_BYTES = {
     **{"float64": 8, "int64": 8, "uint64": 8, "float32": 4, "int32": 4, "uint32": 4},
@@ -44,6 +47,18 @@ class Tensor:
         return -(-self.size // 2) if self.dtype == "int4" else self.size * ITEM_BYTES.get(self.dtype, 1)
 
     @property
+    def constant(self) -> np.ndarray:
+        """``data`` of what must be a constant; raises :class:`CheepError` for what is computed."""
+        if self.data is None:
+            raise CheepError(f"{self.label} is computed where a constant is needed; convert the model again")
+        return self.data
+
+    @property
+    def integers(self) -> list[int]:
+        """The values of a constant of whole numbers: axes, sizes, an order."""
+        return self.constant.reshape(-1).tolist()
+
+    @property
     def scale(self) -> float:
         """The scale (float32 as a Python float); the first where there are several."""
         return float(self.scales[0])
@@ -66,17 +81,18 @@ class Tensor:
 
 @dataclasses.dataclass
 class Node:
-    """One operator; ``inputs`` may hold None for an absent optional input.
+    """One operator; ``inputs`` are those that are there, ``absent`` the places of optional ones that are not.
 
     ``attributes`` are its options as the file names them, ``options`` the name of their table ("": it has none). The
     compiler has nodes and attributes of its own.
     """
 
     op: str
-    inputs: list[Tensor | None]
+    inputs: list[Tensor]
     outputs: list[Tensor]
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
     options: str = ""
+    absent: tuple[int, ...] = ()
 
     @property
     def output(self) -> Tensor:
@@ -86,48 +102,45 @@ class Node:
     @property
     def variable_inputs(self) -> list[Tensor]:
         """Inputs that are computed at run time."""
-        return [t for t in self.inputs if t is not None and t.data is None]
+        return [t for t in self.inputs if t.data is None]
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of an operator of a file (0 for those that do not multiply)."""
         count = _MACS.get(self.op)
-        return count(self.inputs, self.output) if count and self.outputs else 0
+        return count(self) if count and self.outputs else 0
 
 
-def _shape(tensor: Tensor | None) -> tuple[int, ...]:
-    return (tensor.shape if tensor is not None else ()) or (1,)
+def _shape(node: Node, index: int) -> tuple[int, ...]:
+    return (node.inputs[index].shape if index < len(node.inputs) else ()) or (1,)
 
 
-def _conv_macs(inputs: list, out: Tensor) -> int:
-    weights = _shape(inputs[1]) if len(inputs) > 1 else ()
-    return out.size * math.prod(weights[1:]) if len(weights) == 4 else 0
+def _conv_macs(node: Node) -> int:
+    weights = _shape(node, 1)
+    return node.output.size * math.prod(weights[1:]) if len(weights) == 4 else 0
 
 
-def _depthwise_macs(inputs: list, out: Tensor) -> int:
-    weights = _shape(inputs[1]) if len(inputs) > 1 else ()
-    return out.size * weights[1] * weights[2] if len(weights) == 4 else 0
+def _depthwise_macs(node: Node) -> int:
+    weights = _shape(node, 1)
+    return node.output.size * weights[1] * weights[2] if len(weights) == 4 else 0
 
 
-def _transpose_conv_macs(inputs: list, out: Tensor) -> int:
-    return _size(inputs[2]) * math.prod(_shape(inputs[1])[:3]) if len(inputs) > 2 else 0
+def _transpose_conv_macs(node: Node) -> int:
+    return node.inputs[2].size * math.prod(_shape(node, 1)[:3]) if len(node.inputs) > 2 else 0
 
 
-def _lstm_macs(inputs: list, out: Tensor) -> int:
-    if len(inputs) <= 5:
+def _lstm_macs(node: Node) -> int:
+    if len(node.inputs) <= 5:
         return 0
-    return max(1, math.prod(_shape(inputs[0])[:2])) * sum(_size(t) for t in inputs[1:9])
+    weights = node.inputs[1 : 9 - sum(k < 9 for k in node.absent)]
+    return max(1, math.prod(_shape(node, 0)[:2])) * sum(t.size for t in weights)
 
 
-def _size(tensor: Tensor | None) -> int:
-    return tensor.size if tensor is not None else 0
-
-
-_MACS = {
+_MACS: dict[str, Callable[[Node], int]] = {
     "CONV_2D": _conv_macs,
     "DEPTHWISE_CONV_2D": _depthwise_macs,
-    "FULLY_CONNECTED": lambda inputs, out: out.size * _shape(inputs[1])[-1] if len(inputs) > 1 else 0,
-    "BATCH_MATMUL": lambda inputs, out: out.size * _shape(inputs[0])[-1] if len(inputs) > 1 else 0,
+    "FULLY_CONNECTED": lambda node: node.output.size * _shape(node, 1)[-1] if len(node.inputs) > 1 else 0,
+    "BATCH_MATMUL": lambda node: node.output.size * _shape(node, 0)[-1] if len(node.inputs) > 1 else 0,
     "TRANSPOSE_CONV": _transpose_conv_macs,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm_macs,
 }

@@ -62,14 +62,10 @@ class _Reader:
             operator_name(self.model.OperatorCodes(i)) for i in range(self.bounded(self.model.OperatorCodesLength()))
         ]
         nodes = [self.node(raw.Operators(i), i, codes) for i in range(self.bounded(operators))]
-        ends = (
-            [self.pick(k, "an input or output") for k in self.vector(length, values)]
-            for length, values in (
-                (raw.InputsLength(), raw.InputsAsNumpy),
-                (raw.OutputsLength(), raw.OutputsAsNumpy),
-            )
-        )
-        return Graph(*ends, nodes, self.tensors, subgraphs, self.data)
+        what = "an input or output"
+        inputs = [self.pick(k, what) for k in self.vector(raw.InputsLength(), raw.InputsAsNumpy)]
+        outputs = [self.pick(k, what) for k in self.vector(raw.OutputsLength(), raw.OutputsAsNumpy)]
+        return Graph(inputs, outputs, nodes, self.tensors, subgraphs, self.data)
 
     def bounded(self, length: int) -> int:
         """Return the length of a vector whose elements take at least four bytes each."""
@@ -129,10 +125,12 @@ class _Reader:
             raise CheepError(f"{self.name}: operator {index} has no code {raw.OpcodeIndex()}; the file is damaged")
         op = codes[raw.OpcodeIndex()]
         what = f"operator {index} ({op})"
-        inputs = [None if k == -1 else self.pick(k, what) for k in self.vector(raw.InputsLength(), raw.InputsAsNumpy)]
+        places = self.vector(raw.InputsLength(), raw.InputsAsNumpy)
+        inputs = [self.pick(k, what) for k in places if k != -1]
+        absent = tuple(i for i, k in enumerate(places) if k == -1)
         outputs = [self.pick(k, what) for k in self.vector(raw.OutputsLength(), raw.OutputsAsNumpy)]
         options, attributes = _options(raw)
-        return Node(op, inputs, outputs, attributes, options)
+        return Node(op, inputs, outputs, attributes, options, absent)
 
 
 def _options(raw: Any) -> tuple[str, dict[str, Any]]:
