@@ -101,7 +101,7 @@ def find_run(run: str | os.PathLike | None = None) -> Path:
         path = runs_folder() / latest.read_text(encoding="utf-8").strip()
         if path.is_dir():
             return path
-    raise CheepError(f"{runs_folder()}: no run yet; start one with {SPLIT_COMMAND} --input FOLDER")
+    raise CheepError(f"{runs_folder()}: no run yet; start one with {SPLIT_COMMAND} FOLDER")
 
 
 #: In the order in which they make a run; a step done again outdates those after it.

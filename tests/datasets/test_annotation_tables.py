@@ -81,6 +81,8 @@ def test_an_empty_table_is_a_negative(tmp_path, name, text, caplog):
     out = tmp_path / "m.csv"
     assert split(folder, "--annotations", tmp_path / "notes", "-o", out, "--group-by", "recording") == 0
     assert "1 recording(s) in which nothing was found: negatives" in caplog.text
+    assert "left out whole" not in caplog.text
+    assert "'robin': 1 recording(s) have no window of it, only some of other labels" in caplog.text
     assert {name for name, _ in examples(out, "robin")} == {"robin1", "robin2", "robin3"}
     assert len([name for name, _ in examples(out, "background") if name == "robin0"]) == 11
 

@@ -144,6 +144,11 @@ def test_a_leak_ends_with_status_1(data, capsys):
     assert "recording 'low3' is in test and train" in out.out and "leak(s)" in out.err
 
 
+def test_a_folder_is_no_manifest(tmp_path, capsys):
+    assert cli.main("dataset", ["inspect", str(tmp_path)]) == 2
+    assert f"{tmp_path}: is a folder, no manifest (cheep split-dataset {tmp_path} makes" in capsys.readouterr().err
+
+
 def test_two_labels_for_one_sound_are_pointed_out():
     rows = [
         {"path": f"{n}.wav", "label": n, "start_s": 1, "duration_s": 1, "recording": n, "sha256": "aa"} for n in "xy"

@@ -248,6 +248,10 @@ def test_csv_with_the_users_columns(folder, tmp_path):
         (["{tmp}/one"], "label 'robin' has 1 recording"),
         (["{tmp}/corrupt"], "x.wav"),
         (["{tmp}/hollow"], "no audio in this label folder"),
+        (["{tmp}/one/robin"], "1 recording\\(s\\) lie in it without a label; .*one per species"),
+        (["{tmp}/corrupt", "--skip-bad"], "label 'robin': none of its 1 file\\(s\\) can be read"),
+        (["{data}", "--annotations", "{tmp}/hollow"], "hollow: no label file in this folder"),
+        (["--csv", "{tmp}/one"], "one: no such file"),
     ],
 )
 def test_mistakes_are_named(folder, tmp_path, capsys, arguments, message):

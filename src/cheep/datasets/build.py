@@ -7,7 +7,7 @@ import collections
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,15 +105,15 @@ def build_manifest(
     kept: list[dict[str, object]] = []
     out: list[dict[str, object]] = []
     reasons: collections.Counter[str] = collections.Counter()
-    bad: list[str] = []
+    bad: dict[Path, str] = {}
     fates: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     found = _Findings()
     tasks = _measurements(by_file, boxes, config)
     for path, outcome in zip(by_file, map_each(measure_file, tasks, jobs=jobs, progress=progress), strict=True):
         if isinstance(outcome.error, CheepError):
             if not config.skip_bad:
-                raise CheepError(f"{outcome.error} (or leave unreadable files out with --skip-bad)")
-            bad.append(str(outcome.error))
+                raise CheepError(f"{outcome.error}; --skip-bad leaves out all files that cannot be read")
+            bad[path] = str(outcome.error)
             log.warning("left out: %s", outcome.error)
             continue
         measured = outcome.value
@@ -134,12 +134,14 @@ def build_manifest(
     for row in (*kept, *out):
         reasons[str(row["reason"])] += 1
     manifest = Manifest.from_rows(kept, folder)
+    _refuse_unreadable(recordings, bad)
     if kept:
-        _warn_of_lost(recordings, manifest, boxes if config.box_labels else {}, fates)
+        read = [item for item in recordings if item.path not in bad]
+        _warn_of_lost(read, manifest, boxes if config.box_labels else {}, fates)
         manifest = _split(manifest, config.split)
     else:
         assign_splits(manifest, config.split)  # raises: nothing to split
-    return BuildResult(manifest, Manifest.from_rows(out, folder), dict(sorted(reasons.items())), bad)
+    return BuildResult(manifest, Manifest.from_rows(out, folder), dict(sorted(reasons.items())), list(bad.values()))
 
 
 def _split(manifest: Manifest, config: SplitConfig) -> Manifest:
@@ -361,6 +363,13 @@ def _grouping(recordings: Sequence[Recording], group_by: str) -> Callable[[Recor
     return group_of
 
 
+def _refuse_unreadable(recordings: Sequence[Recording], bad: Collection[Path]) -> None:
+    for label in sorted({item.label for item in recordings}):
+        paths = {item.path for item in recordings if item.label == label}
+        if paths.issubset(bad):
+            raise CheepError(f"label {label!r}: none of its {len(paths)} file(s) can be read: replace or remove them")
+
+
 def _warn_of_lost(
     recordings: Sequence[Recording],
     manifest: Manifest,
@@ -375,11 +384,14 @@ def _warn_of_lost(
     for label in sorted(lost):
         raise CheepError(f"label {label!r}: every window was left out ({_fate_of(fates[label])}")
     with_windows = set(zip(manifest.column("label"), manifest.column("recording"), strict=True))
-    silent = collections.Counter(
-        label for label, name in {(r.label, r.recording) for r in recordings} if (label, name) not in with_windows
-    )
+    of_others = {name for _, name in with_windows}
+    silent, elsewhere = collections.Counter[str](), collections.Counter[str]()
+    for label, name in {(r.label, r.recording) for r in recordings} - with_windows:
+        (elsewhere if name in of_others else silent)[label] += 1
     for label, count in sorted(silent.items()):
         log.warning("label %r: %d recording(s) have no active window and are left out whole", label, count)
+    for label, count in sorted(elsewhere.items()):
+        log.warning("label %r: %d recording(s) have no window of it, only some of other labels", label, count)
 
 
 def _fate_of(reasons: collections.Counter[str]) -> str:

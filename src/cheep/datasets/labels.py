@@ -495,9 +495,14 @@ def _files(sources: Sequence[Path], notes: collections.Counter[str]) -> Iterator
     for source in sources:
         if source.is_dir():
             names = ("metadata.csv", "dataset.csv", "attribution.csv", "problems.csv")
-            for item in sorted(files_below(source)):
-                if item.suffix.lower() not in SUFFIXES or item.name.lower() in names:
-                    continue
+            wanted = [
+                item
+                for item in sorted(files_below(source))
+                if item.suffix.lower() in SUFFIXES and item.name.lower() not in names
+            ]
+            if not wanted:
+                raise CheepError(f"{source}: no label file in this folder (known: {' '.join(sorted(SUFFIXES))})")
+            for item in wanted:
                 if is_hidden(item):
                     notes["hidden file(s) passed over"] += 1
                 else:

@@ -251,6 +251,8 @@ class Manifest:
 def load_manifest(path: Path | str) -> Manifest:
     """Read a manifest CSV; raise :class:`CheepError` naming file, line and column of what is wrong."""
     path = Path(path)
+    if path.is_dir():
+        raise CheepError(f"{path}: is a folder, no manifest (cheep split-dataset {path} makes runs/latest/dataset.csv)")
     header: list[str] | None = None
     known: list[dict[str, int]] = []
     stores: list[array] = []

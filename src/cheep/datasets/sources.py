@@ -133,7 +133,12 @@ def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list
     passed = Listing([])
     found = _split_already(folder, labels, passed) or _by_label(folder, labels, passed)
     if not found:
-        raise CheepError(f"{folder}: no label folders with audio (expected {folder}/LABEL/*.wav)")
+        loose = sum(path.is_file() for path in list_audio(folder).audio)
+        here = f"{loose} recording(s) lie in it without a label; " if loose else ""
+        raise CheepError(
+            f"{folder}: {here}no label folders with audio: make one per species and one named background "
+            f"({folder}/LABEL/*.wav), or name the labels in a table with --csv"
+        )
     _say_passed(folder, passed)
     return found
 
