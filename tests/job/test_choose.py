@@ -303,3 +303,16 @@ def test_a_manifest_split_again_keeps_its_windows(high_and_low, tmp_path, monkey
     assert (about.sample_rate_hz, about.window_s, about.hop_s) == (16000, 1.0, 0.25)
     assert split("--csv", first, "--window", 2) == 2
     assert "window_s=2: the windows of" in capsys.readouterr().err
+
+
+def test_a_single_label_is_warned_of():
+    assert "robin is the only label: training needs" in choose([facts_of("robin")], {}).paragraph
+    two = choose([facts_of("robin"), facts_of("background", background=True)], {})
+    assert "only label" not in two.paragraph
+
+
+def test_what_was_not_heard_is_no_number():
+    from cheep.commands.split_dataset import _facts_table
+
+    (line,) = [line for line in _facts_table([facts_of("robin", heard=0, above={})]).splitlines() if "robin" in line]
+    assert line.split()[-5:] == ["-"] * 5

@@ -217,7 +217,7 @@ def _facts_table(facts: Sequence[LabelFacts]) -> str:
     rows = [["heard", "files", "groups", "about h", "above 4 kHz", "above 8 kHz", "calls, s", "rise, dB", "dBFS"]]
     for item in facts:
         above = [f"{item.above[limit]:.0%}" if limit in item.above else "-" for limit in (4000, 8000)]
-        numbers = [f"{item.call_s:.1f}", f"{item.rise_db:.0f}", f"{item.level_dbfs:.0f}"]
+        numbers = [f"{item.call_s:.1f}", f"{item.rise_db:.0f}", f"{item.level_dbfs:.0f}"] if item.heard else ["-"] * 3
         rows.append([item.label, str(item.recordings), str(item.groups), f"{item.hours:.2f}", *above, *numbers])
     return table(rows) + "\n"
 

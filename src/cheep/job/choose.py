@@ -310,7 +310,7 @@ def _augment(asked: _Asked) -> tuple[dict[str, Any], Reason]:
         why = f"{steady.label} is told by its steady spectrum"
         return dict(STEADY_AUGMENT), Reason("little change of level and colour in training", why)
     spread = max(item.spread_db for item in asked.targets)
-    why = f"recordings differ by {spread:.0f} dB (deviation of their levels)"
+    why = f"a microphone's level and colour say nothing of the species (here recordings differ by {spread:.0f} dB)"
     if asked.taught:
         return dict(TAUGHT_AUGMENT), Reason("background mixed into half of the examples", why)
     return dict(RISING_AUGMENT), Reason("much change of level and colour in training", why)
@@ -319,6 +319,14 @@ def _augment(asked: _Asked) -> tuple[dict[str, Any], Reason]:
 def _beware(asked: _Asked, rate: int) -> list[Reason]:
     """What the rules cannot mend and the user should know."""
     found = []
+    if len(asked.facts) == 1:
+        found.append(
+            Reason(
+                "beware",
+                f"{asked.facts[0].label} is the only label: training needs something to tell it from (a folder named "
+                "background, or another species)",
+            )
+        )
     for item in asked.facts:
         narrow = sum(count for made, count in item.rates_hz.items() if made < rate)
         if narrow and item.heard:
