@@ -30,6 +30,8 @@ from cheep.export.operators import resolver_entries
 from cheep.export.selfcheck import frontend_crc, selfcheck_pcm
 from cheep.features import compute_features, frontend_spec_tables, quantize
 from cheep.resources import firmware_root, include_dir
+from cheep.tflite.arena import arena_on_esp32s3
+from cheep.tflite.reader import read_graph
 from tone_model import LABELS, write_tone_run
 
 
@@ -115,6 +117,15 @@ def test_model_bytes_round_trip(files, export):
 def test_exactly_the_models_operators_are_registered(files):
     assert "X_INT8(FullyConnected, FULLY_CONNECTED_INT8) X(Logistic)\n" in files["model.h"]
     assert "#define CHEEP_MODEL_OPERATOR_COUNT 2\n" in files["model.h"]
+
+
+def test_an_s3_gets_the_arena_with_esp_nns_scratch(files, export):
+    lines = files["model.h"].splitlines()
+    assert f"#define CHEEP_MODEL_ARENA_BYTES {export.arena_bytes}u" in lines
+    on_s3 = arena_on_esp32s3(read_graph(export.bundle.model.data), export.arena_bytes)
+    assert f"#define CHEEP_MODEL_ARENA_BYTES_ESP32S3 {on_s3}u" in lines and on_s3 > export.arena_bytes
+    build = (firmware_root() / "common" / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert "CHEEP_TFLM_ARENA_BYTES=CHEEP_MODEL_ARENA_BYTES_ESP32S3" in build
 
 
 def test_resolver_names():

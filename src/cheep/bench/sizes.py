@@ -37,7 +37,7 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     flash["front end and detector"] = measured.flash["frontend"] + measured.flash["detector"]
     ram = {"network": measured.ram["network"], "front end": measured.ram["frontend"]}
     ram |= {"columns": window.ram["columns"], "detector": need.ram["detector"]}  # with what the application keeps
-    tflm = needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features)
+    tflm = needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features, board)
     backends = {}
     for name, parts in (("compiled", (flash, ram)), ("tflm", (tflm.flash, {**ram, "arena": tflm.ram["arena"]}))):
         parts_ram = {k: v for k, v in parts[1].items() if name == "compiled" or k != "network"}

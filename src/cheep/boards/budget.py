@@ -20,7 +20,9 @@ from cheep.boards.data import Board, find_board
 from cheep.compiler import Compiled, compile_bytes
 from cheep.config import FeatureConfig, TrainConfig, default_stride
 from cheep.errors import CheepError, GateError
+from cheep.tflite.arena import arena_on
 from cheep.tflite.model import TfliteModel, read_model
+from cheep.tflite.reader import read_graph
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +65,16 @@ def needs_compiled(compiled: Compiled, features: FeatureConfig | None, n_classes
     return Need("compiled", flash, {"network": network, **_core_ram(features, n_classes)})
 
 
-def needs_tflm(model: TfliteModel, arena_bytes: int, features: FeatureConfig | None) -> Need:
-    """Return what a detector with TFLM needs (the runtime's code is an estimate, the arena is measured)."""
+def needs_tflm(model: TfliteModel, arena_bytes: int, features: FeatureConfig | None, board: Board) -> Need:
+    """Return what a detector with TFLM needs on ``board``.
+
+    The runtime's code is an estimate; ``arena_bytes`` was measured on this machine, and what the kernels of the board
+    take beyond it is computed.
+    """
     extra = max(0, len(model.operators) - TFLM_OPERATORS) * TFLM_OPERATOR_BYTES
     flash = {"model": len(model.data), "TFLM": TFLM_CODE_BYTES + extra, "front end and detector": CORE_FLASH_BYTES}
-    return Need("tflm", flash, {"arena": arena_bytes, **_core_ram(features, model.outputs[0].shape[-1])})
+    arena = arena_on(board.tflm_kernels, read_graph(model.data), arena_bytes)
+    return Need("tflm", flash, {"arena": arena, **_core_ram(features, model.outputs[0].shape[-1])})
 
 
 def _core_ram(features: FeatureConfig | None, n_classes: int) -> dict[str, int]:
@@ -127,7 +134,7 @@ def check_model(board: str | Board, path: str | os.PathLike) -> None:
     from cheep.tflite.tflm import TflmModel
 
     try:
-        check_need(needs_tflm(model, TflmModel(model.data).arena_bytes, features), board, Path(path).name)
+        check_need(needs_tflm(model, TflmModel(model.data).arena_bytes, features, board), board, Path(path).name)
         log.info("%s fits %s with TFLM only: %s", path, board.name, reasons[0])
     except CheepError as error:
         raise GateError("\n".join([*reasons, str(error)])) from None

@@ -8,6 +8,7 @@ from pydantic import Field
 from cheep.config import Settings
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
+from cheep.tflite.arena import Kernels
 
 
 class Region(Settings):
@@ -24,7 +25,8 @@ class Board(Settings):
     ``flash_bytes`` is what an application may use; ``base_flash_bytes`` and ``base_ram_bytes`` are taken by the
     vendor's library and Cheep's board code; ``stack_bytes`` and ``heap_bytes`` are reserved. Currents are typical
     ones in mA at ``clock_hz``: ``active`` while the core computes, ``idle`` while it waits and the microphone's
-    converter and its memory transfers go on.
+    converter and its memory transfers go on. ``tflm_kernels``: whose kernels TFLM has there, for what they take of its
+    arena beyond the reference kernels of this machine.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Board(Settings):
     idle_ma: float = Field(gt=0)
     battery_mah: float = Field(gt=0)
     cycles_per_instruction: float = Field(1.0, gt=0)
+    tflm_kernels: Kernels = "reference"
     sources: tuple[str, ...]
 
     @property
@@ -105,6 +108,7 @@ BOARDS: tuple[Board, ...] = (
         idle_ma=30.0,
         battery_mah=2500,
         cycles_per_instruction=1.6,
+        tflm_kernels="esp-nn",
         sources=(
             "flash: the 1 MB application partition of ESP-IDF's default table; static DRAM is limited to 160 KB",
             "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM)",
@@ -128,6 +132,7 @@ BOARDS: tuple[Board, ...] = (
         idle_ma=40.3,
         battery_mah=2500,
         cycles_per_instruction=1.6,
+        tflm_kernels="esp-nn-s3",
         sources=(
             "flash: the 1 MB application partition of ESP-IDF's default table",
             "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM)",

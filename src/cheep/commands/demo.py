@@ -135,5 +135,5 @@ def _report(folder: Path, scape) -> Path:
 def _print_sizes(sizes: dict[str, int]) -> None:
     print(
         f"\nmodel: float {sizes['float']:,} bytes, int8 {sizes['int8']:,} bytes; "
-        f"arena {sizes['arena']:,} bytes (TFLM's own allocator on 64 bits, a bound for the board)"
+        f"arena {sizes['arena']:,} bytes (TFLM's own allocator on 64 bits, reference kernels)"
     )

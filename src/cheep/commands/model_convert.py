@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
     export, exported = export_model(args.model, args.output, args.check)
     about = (
-        f"{export.bundle.path}: {len(export.bundle.model.data)} bytes, arena {export.arena_bytes} bytes, "
+        f"{export.bundle.path}: {len(export.bundle.model.data)} bytes, arena {export.arena_bytes} bytes "
+        f"({export.arena_bytes_esp32s3} on an ESP32-S3), "
         f"{len(export.bundle.labels)} labels, features 0x{export.features.hash32:08x}"
     )
     print_exported(args, exported, about, NEXT)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         stage(f"{state}kept {result.kept} of {len(result.history)}; int8 scores are TFLM's")
     print(metrics_table(metrics))
     sizes = read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)["bytes"]
-    print(f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM on 64 bits, a bound)")
+    print(f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM, 64 bits)")
     print(f"wrote {folder / runs.INT8_TFLITE} and {folder / runs.MANIFEST}\nnext: cheep model-convert")
     if settings.deploy.board:
         from cheep.boards.budget import check_model

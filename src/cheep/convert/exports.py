@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cheep.tflite.arena import arena_on_esp32s3
 from cheep.tflite.model import TensorInfo, read_model
+from cheep.tflite.reader import read_graph
 
 _COLUMNS = 16
 
@@ -40,9 +42,11 @@ def render_c_header(model: bytes, name: str, arena_bytes: int | None, labels: Se
         f"#define {upper}_CRC32 0x{zlib.crc32(model):08x}u",
     ]
     if arena_bytes is not None:
-        lines.append(
-            f"#define {upper}_ARENA_BYTES {arena_bytes}u /* measured by TFLM on 64 bits; bounds a 32-bit board */"
-        )
+        on_s3 = arena_on_esp32s3(read_graph(model), arena_bytes)
+        lines += [
+            f"#define {upper}_ARENA_BYTES {arena_bytes}u /* measured by TFLM on 64 bits, reference kernels */",
+            f"#define {upper}_ARENA_BYTES_ESP32S3 {on_s3}u /* with the scratch of esp-nn's kernels */",
+        ]
     for kind, tensors in (("INPUT", info.inputs), ("OUTPUT", info.outputs)):
         for i, tensor in enumerate(tensors):
             at = f"{upper}_{kind}{i}"

@@ -16,6 +16,8 @@ from cheep import __version__
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
+from cheep.tflite.arena import arena_on_esp32s3
+from cheep.tflite.reader import read_graph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,7 @@ class ExportModel:
     bundle : ModelBundle
         Flatbuffer, feature and detector settings, labels.
     arena_bytes : int
-        Working memory that TFLM needs, measured on a 64-bit machine.
+        Working memory that TFLM needs, measured on a 64-bit machine with the reference kernels.
     golden_window : (columns, mels) int8
         Input of the boot check.
     golden_scores : (classes,) int8
@@ -58,6 +60,11 @@ class ExportModel:
     def model_id(self) -> int:
         """First 32 bits of the sha256: every header of one model carries them."""
         return int(self.sha256[:8], 16)
+
+    @property
+    def arena_bytes_esp32s3(self) -> int:
+        """Working memory that TFLM needs with esp-nn's kernels on an ESP32-S3."""
+        return arena_on_esp32s3(read_graph(self.bundle.model.data, str(self.bundle.path)), self.arena_bytes)
 
     @property
     def version(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cheep.errors import CheepError
+from cheep.tflite.arena import arena_on_esp32s3
 from cheep.tflite.graph import Graph, Node, Tensor
 from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import tflm_support
@@ -66,6 +67,8 @@ def inspect_model(
         ]
     if run_tflm:
         report["tflm"] = tflm_support(graph.data)
+        if report["tflm"]["runs"]:
+            report["tflm"]["arena_bytes_esp32s3"] = arena_on_esp32s3(graph, report["tflm"]["arena_bytes"])
     return report
 
 
@@ -233,7 +236,8 @@ def render_text(report: dict[str, Any], tensors: bool = False) -> str:
     if "tflm" in report:
         support = report["tflm"]
         lines.append(
-            f"TFLM: runs, arena {support['arena_bytes']} bytes (64-bit; bounds a 32-bit board)"
+            f"TFLM: runs, arena {support['arena_bytes']} bytes (64 bits, reference kernels), "
+            f"{support['arena_bytes_esp32s3']} on an ESP32-S3 (with the scratch of esp-nn's kernels)"
             if support["runs"]
             else f"TFLM: cannot run it: {support['reason']}"
         )

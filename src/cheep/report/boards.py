@@ -37,21 +37,22 @@ def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
         mode = "incremental" if "incremental" in measured["instructions_per_second"] else "window"
         per_second = measured["instructions_per_second"][mode]["total"]
         compiled = measured["backends"]["compiled"]
-        need = Need("compiled", compiled["flash"], compiled["ram"])
+        needs = [Need("compiled", compiled["flash"], compiled["ram"])] * len(boards)
     except CheepError as error:
-        need, why = _computed(bundle), f"not measured ({str(error).splitlines()[0]})"
+        needs, why = _computed(bundle, boards), f"not measured ({str(error).splitlines()[0]})"
         log.info("board table: %s", why)
-    return tuple(_row(board, need, per_second, why) for board in boards)
+    return tuple(_row(board, need, per_second, why) for board, need in zip(boards, needs, strict=True))
 
 
-def _computed(bundle: ModelBundle) -> Need:
+def _computed(bundle: ModelBundle, boards: list[Board]) -> list[Need]:
     try:
-        return needs_compiled(compile_model(bundle.path), bundle.features, len(bundle.labels))
+        return [needs_compiled(compile_model(bundle.path), bundle.features, len(bundle.labels))] * len(boards)
     except CheepError as error:
         log.info("the network cannot be compiled (%s): reckoned with TFLM", error)
     from cheep.tflite.tflm import TflmModel
 
-    return needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features)
+    arena = TflmModel(bundle.model.data).arena_bytes
+    return [needs_tflm(bundle.model, arena, bundle.features, board) for board in boards]
 
 
 def _row(board: Board, need: Need, per_second: float | None, why: str) -> BoardRow:
