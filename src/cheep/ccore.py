@@ -128,17 +128,17 @@ def compile_shared(
     CheepError
         No compiler, a compile error (its text is in the message), or no directory to write to.
     """
-    sources = [Path(s).resolve() for s in sources]
-    include_dirs = [Path(d).resolve() for d in include_dirs]
+    files = [Path(s).resolve() for s in sources]
+    folders = [Path(d).resolve() for d in include_dirs]
     command = [*find_compiler(), *BASE_FLAGS, "-fPIC", "-shared", *flags]
     suffix = {"Darwin": ".dylib", "Windows": ".dll"}.get(platform.system(), ".so")
-    key = _content_hash(sources, include_dirs, command)
+    key = _content_hash(files, folders, command)
     cache = _writable_cache()
     target = cache / f"{name}-{key}{suffix}"
     if target.is_file():
         return target
     with atomic_path(target) as partial:
-        arguments = [*command, *(f"-I{d}" for d in include_dirs), *map(str, sources), "-o", str(partial)]
+        arguments = [*command, *(f"-I{d}" for d in folders), *map(str, files), "-o", str(partial)]
         log.debug("compiling %s", shlex.join(arguments))
         result = subprocess.run(arguments, check=False, capture_output=True, text=True)
         if result.returncode != 0:

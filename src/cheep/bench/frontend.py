@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cheep.config import DetectorConfig, FeatureConfig
-from cheep.detector import Detector, threshold_sums
+from cheep.detector import Detector, Event, threshold_sums
 from cheep.emulator import RunResult, build_elf, emulator_dir, object_sizes, run_elf
 from cheep.features import (
     FrontendStream,
@@ -137,7 +137,7 @@ def host_output(
     return b"".join(parts)
 
 
-def _event_bytes(event: object) -> bytes:
+def _event_bytes(event: Event) -> bytes:
     return struct.pack(
         "<IIIIi", EVENT_MARK, event.label * 2 + event.ended, event.first_window, event.last_window, event.peak_sum
     )

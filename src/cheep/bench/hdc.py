@@ -69,8 +69,8 @@ def host_bytes(model: HdcModel, embeddings: np.ndarray, n_slots: int = 0) -> byt
     return b"".join(parts)
 
 
-def measure(folder: Path, model: HdcModel, embeddings: np.ndarray, **options: object) -> dict[str, int]:
+def measure(folder: Path, model: HdcModel, embeddings: np.ndarray, with_table: bool = False) -> dict[str, int]:
     """Return instructions (``encode``, ``compare``, ``classify``), ``stack_bytes``, ``memory_bytes``, ``flash``."""
-    elf = build_hdc(folder, model, **options)
+    elf = build_hdc(folder, model, with_table=with_table)
     result, _ = run_hdc(elf, embeddings, folder)
     return {**result.values, "flash": elf_sizes(elf).flash}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from cheep.bench.detector import measure_detector
-from cheep.boards.budget import load_on, needs_compiled, needs_tflm
+from cheep.boards.budget import largest_part, load_on, needs_compiled, needs_tflm
 from cheep.boards.data import Board
 from cheep.compiler import compile_model
 from cheep.device.bundle import ModelBundle
@@ -45,7 +45,7 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
         backends[name] = {
             "flash": parts[0], "ram": parts_ram, "flash_bytes": used_flash, "ram_bytes": used_ram,
             "fits": used_flash <= board.free_flash_bytes and used_ram <= board.free_ram_bytes,
-            "largest_flash": max(parts[0], key=parts[0].get), "largest_ram": max(parts_ram, key=parts_ram.get),
+            "largest_flash": largest_part(parts[0]), "largest_ram": largest_part(parts_ram),
         }  # fmt: skip
     return {
         "model": str(bundle.path), "board": board.name, "macs": compiled.macs,

@@ -11,8 +11,9 @@ import dataclasses
 import functools
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from cheep.errors import CheepError, GateError
 from cheep.tflite.arena import arena_on
 from cheep.tflite.model import TfliteModel, read_model
 from cheep.tflite.reader import read_graph
+
+if TYPE_CHECKING:
+    from cheep.models.registry import Hears
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +91,11 @@ def _core_ram(features: FeatureConfig | None, n_classes: int) -> dict[str, int]:
     return {"front end": FrontendStream(features).memory_bytes, "columns": columns, "detector": detector}
 
 
+def largest_part(parts: Mapping[str, int]) -> str:
+    """Return the name of what takes most bytes of ``parts``."""
+    return max(parts, key=lambda name: parts[name])
+
+
 def check_need(need: Need, board: Board, what: str) -> None:
     """Raise :class:`GateError` where ``need`` exceeds the board's flash or RAM."""
     problems = []
@@ -95,7 +104,7 @@ def check_need(need: Need, board: Board, what: str) -> None:
         ("flash", need.flash_bytes, board.free_flash_bytes, need.flash),
     ):
         if used > free:
-            largest = max(parts, key=parts.get)
+            largest = largest_part(parts)
             problems.append(
                 f"{kind}: {used} bytes needed, {free} free on {board.name}, {used - free} too many; "
                 f"largest is {largest} with {parts[largest]} bytes"
@@ -179,7 +188,7 @@ def untrained_network(
 
 
 @functools.lru_cache(maxsize=32)
-def _untrained(name: str, hears: str, shape: tuple[int, int], outputs: int, activation: str) -> Compiled:
+def _untrained(name: str, hears: Hears, shape: tuple[int, int], outputs: int, activation: str) -> Compiled:
     from cheep.convert.tflite import calibrated_int8
     from cheep.models import build_model
 

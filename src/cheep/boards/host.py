@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import json
 import shutil
@@ -50,6 +51,12 @@ class _Facts(ctypes.Structure):
         ("input_zero_point", ctypes.c_int32),
         ("output_zero_point", ctypes.c_int32),
     ]
+
+
+def _give_scores(
+    to: Callable[[int, np.ndarray], None], _context: Any, sample: int, scores: int, n_classes: int
+) -> None:
+    to(sample, np.frombuffer(ctypes.string_at(scores, n_classes), np.int8))
 
 
 class BootError(CheepError):
@@ -133,7 +140,6 @@ class HostApplication:
         self._lines: list[str] = []
         self._shape = (export.features.window_frames, export.features.n_mels)
         self._error: BaseException | None = None
-        self._on_scores = on_scores
         self._library = _load_copy(build_application(headers or render_headers(export), model_sources))
         if runtime is None:
             from cheep.tflite.state import tflm_scorer
@@ -141,7 +147,8 @@ class HostApplication:
             runtime = tflm_scorer(export.bundle.model.data)
         self._runtime = runtime
         self._describe(export.bundle.model, export.arena_bytes if arena_bytes is None else arena_bytes)
-        self._output = _Output(_LINE(self._take_line), _SCORES(self._take_scores) if on_scores else _SCORES(), None)
+        take_scores = _SCORES(functools.partial(_give_scores, on_scores)) if on_scores else _SCORES()
+        self._output = _Output(_LINE(self._take_line), take_scores, None)
         status = self._library.cheep_host_boot(ring_samples, memory_bytes, ctypes.byref(self._output))
         self._raise_pending()
         if status != 0:
@@ -205,9 +212,6 @@ class HostApplication:
 
     def _take_line(self, _context: Any, text: int, length: int) -> None:
         self._lines.append(ctypes.string_at(text, length).decode("utf-8", "replace").rstrip("\n"))
-
-    def _take_scores(self, _context: Any, sample: int, scores: int, n_classes: int) -> None:
-        self._on_scores(sample, np.frombuffer(ctypes.string_at(scores, n_classes), np.int8))
 
     def _invoke(self, window: int, scores: int) -> int:
         try:

@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     rows = [["board", "core", "MHz", "flash KB", "RAM KB", "free flash KB", "free RAM KB", "active mA", "idle mA"]]
     for b in BOARDS:
-        numbers = (b.clock_hz / 1e6, b.flash_bytes / 1024, b.ram_bytes / 1024, b.free_flash_bytes / 1024)
-        numbers += (b.free_ram_bytes / 1024, b.active_ma, b.idle_ma)
+        numbers = [b.clock_hz / 1e6, b.flash_bytes / 1024, b.ram_bytes / 1024, b.free_flash_bytes / 1024]
+        numbers += [b.free_ram_bytes / 1024, b.active_ma, b.idle_ma]
         rows.append([b.name, b.core, *(f"{n:g}" for n in numbers)])
     print(table(rows))
     print("next: cheep boards NAME for the sources, cheep size MODEL --board NAME for a model's budget")

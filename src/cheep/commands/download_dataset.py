@@ -11,8 +11,12 @@ import argparse
 import collections
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cheep.commands._progress import Progress
+
+if TYPE_CHECKING:
+    from cheep.datasets.xeno_canto import XcRecording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +118,9 @@ def run(args: argparse.Namespace) -> int:
             path.unlink()
     manners = Politeness(args.interval, args.timeout, args.tries, first_wait_s=2 * args.interval)
     fetcher = Fetcher(manners, key, state / "last_request")
-    found, refused, problems = {}, 0, []
+    found: dict[int, XcRecording] = {}
+    problems: list[str] = []
+    refused = 0
     for text in searches:
         rows, wrong = search(text, fetcher, key, args.server.rstrip("/"), state, args.per_page)
         reasons = collections.Counter(query.refuses(row) for row in rows)
@@ -140,13 +146,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     downloader = Downloader(args.output, fetcher, config, Progress("recordings"))
     result = downloader.run(chosen)
-    rows = downloader.rows(chosen)
-    hours = sum(row["length_s"] for row in rows) / 3600
+    done = downloader.rows(chosen)
+    hours = sum(row["length_s"] for row in done) / 3600
     print(
-        f"{args.output}: {len(rows)} recordings, {hours:.2f} h; {result.fetched} fetched now "
+        f"{args.output}: {len(done)} recordings, {hours:.2f} h; {result.fetched} fetched now "
         f"({result.bytes / 1e6:.1f} MB); {len(result.failed)} missing{' (problems.csv)' if result.failed else ''}"
     )
-    for text in [*bandwidth_warnings(rows, config.sample_rate_hz), *licence_hints([row["licence"] for row in rows])]:
+    for text in [*bandwidth_warnings(done, config.sample_rate_hz), *licence_hints([row["licence"] for row in done])]:
         print(text)
     print(f"next: cheep split-dataset {args.output}")
     return 1 if any("restricted" not in reason for reason in result.failed.values()) else 0

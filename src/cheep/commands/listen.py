@@ -68,20 +68,21 @@ def _listen(args: argparse.Namespace) -> int:
     from cheep.device.engine import Engine
     from cheep.live.keys import key_presses
     from cheep.live.recorder import LastSeconds, SessionRecorder
-    from cheep.live.session import Session
+    from cheep.live.session import AudioSource, Observer, Session
     from cheep.live.sources import FileSource, MicrophoneSource
     from cheep.live.view import EngineView, PlainView, TerminalView
 
     engine = Engine(args.model, backend=args.backend)
     bundle = engine.bundle
     rate = bundle.features.sample_rate_hz
+    source: AudioSource
     if args.wav:
         source = FileSource(args.wav, rate, args.speed)
     else:
-        source = MicrophoneSource(rate, args.device, args.rate)
-        source.open()
+        source = microphone = MicrophoneSource(rate, args.device, args.rate)
+        microphone.open()
     last = LastSeconds(engine)
-    observers: list = [_Feed(last.add)]
+    observers: list[Observer] = [_Feed(last.add)]
     recorder = SessionRecorder(args.record, engine, {"device": source.name}) if args.record else None
     if recorder:
         observers.append(_Feed(recorder.add))
@@ -98,7 +99,7 @@ def _listen(args: argparse.Namespace) -> int:
         keys = stack.enter_context(key_presses())
         if plain:
             print(title, file=sys.stderr)
-            view = plain_view
+            view: PlainView | TerminalView = plain_view
         else:
             thresholds = bundle.detector.threshold
             thresholds = thresholds * len(bundle.labels) if len(thresholds) == 1 else thresholds

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     examples = make_examples(config, made, voices, gathered=gathered, on_file=Progress("files"), jobs=args.jobs)
     choice = with_windows(choice, len(examples.manifest.of_split("train")), given)
     with contextlib.nullcontext() if args.output else start_run(args.run) as folder:
-        output = args.output or folder / DATASET
+        output = folder / DATASET if folder is not None else args.output
         digest = write_examples(examples, output, config, tuple(map(str, choice.reasons)))
         if folder is not None:
             chosen = chosen_run_file(base, choice, config, args.board)

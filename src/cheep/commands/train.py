@@ -100,7 +100,7 @@ def _plan(folder: Path, settings: RunFile, limit_s: float | None) -> TrainConfig
     stage(f"{config.epochs} epochs of {config.model}{teachers}: about {clock_text(seconds)} (measured on a few steps)")
     if limit_s is not None and seconds > limit_s:
         log.warning("the smallest plan takes longer than --time: give fewer recordings, or more time")
-    if said:
+    if limit_s is not None and said:
         stage(f"for --time {clock_text(limit_s)}: {', '.join(said)}; kept in {folder / runs.RUN_FILE}")
         about = read_about(folder / runs.DATASET)
         lines = [*(about.why if about else ()), f"for {clock_text(limit_s)} of training: {', '.join(said)}"]

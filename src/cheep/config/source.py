@@ -136,18 +136,20 @@ def _value(node: yaml.Node, loc: Loc, source: Source) -> Any:
         for key_node, value_node in node.value:
             key = str(_scalar(key_node))
             line = key_node.start_mark.line + 1
+            place = (*loc, key)
             if key in out:
-                first = source.lines[(*loc, key)]
-                source.problems.append((line, f"{dotted((*loc, key))}: given twice (first in line {first}); keep one"))
+                first = source.lines[place]
+                source.problems.append((line, f"{dotted(place)}: given twice (first in line {first}); keep one"))
                 continue
-            source.lines[(*loc, key)] = line
-            out[key] = _value(value_node, (*loc, key), source)
+            source.lines[place] = line
+            out[key] = _value(value_node, place, source)
         return out
     if isinstance(node, yaml.SequenceNode):
         items = []
         for i, item in enumerate(node.value):
-            source.lines[(*loc, i)] = item.start_mark.line + 1
-            items.append(_value(item, (*loc, i), source))
+            place = (*loc, i)
+            source.lines[place] = item.start_mark.line + 1
+            items.append(_value(item, place, source))
         return items
     return _scalar(node)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def share_above(edges_hz: Sequence[float], energy: Sequence[float], limit_hz: float) -> float:
+def share_above(edges_hz: Sequence[float] | np.ndarray, energy: Sequence[float] | np.ndarray, limit_hz: float) -> float:
     """Return the share of ``energy`` (bands,) above ``limit_hz``; a band that is cut counts in proportion."""
     edges = np.asarray(edges_hz, float)
     part = np.clip((edges[1:] - limit_hz) / np.maximum(np.diff(edges), 1e-9), 0, 1)

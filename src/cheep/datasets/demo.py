@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import wave
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +131,7 @@ def make_demo_dataset(folder: Path | str, seed: int = 1, size: str = "normal") -
         raise CheepError(
             f"{folder}: cannot write the demo data set: {error.strerror or error} (needs about 45 MB there)"
         ) from error
-    return DemoSummary(folder=folder, made=True, **summary)
+    return replace(summary, folder=folder)
 
 
 def _existing(folder: Path, seed: int, size: str) -> DemoSummary | None:
@@ -155,7 +155,7 @@ def _existing(folder: Path, seed: int, size: str) -> DemoSummary | None:
     return DemoSummary(folder=folder, made=False, **summary)
 
 
-def _write(folder: Path, seed: int, size: str) -> dict[str, object]:
+def _write(folder: Path, seed: int, size: str) -> DemoSummary:
     plan = SIZES[size]
     rows: list[tuple[object, ...]] = []
     event_rows: list[tuple[object, ...]] = []
@@ -199,18 +199,21 @@ def _write(folder: Path, seed: int, size: str) -> dict[str, object]:
         EVENT_COLUMNS,
         [("soundscape.wav", *_call_row(call)) for call in soundscape],
     )
-    summary: dict[str, object] = {
-        "seed": seed,
-        "size": size,
-        "recordings": recordings,
-        "events": {label: sum(row[1] == label for row in event_rows) for label in VOICES},
-        "recordists": plan.recordists,
-        "duration_s": round(duration_s, 3),
-        "soundscape_s": plan.soundscape_s,
-        "soundscape_events": {label: sum(call.label == label for call in soundscape) for label in VOICES},
-        "total_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-    }
-    note = {"generator_version": GENERATOR_VERSION, "sha256": digest.hexdigest(), **summary}
+    summary = DemoSummary(
+        folder=folder,
+        seed=seed,
+        size=size,
+        recordings=recordings,
+        events={label: sum(row[1] == label for row in event_rows) for label in VOICES},
+        recordists=plan.recordists,
+        duration_s=round(duration_s, 3),
+        soundscape_s=plan.soundscape_s,
+        soundscape_events={label: sum(call.label == label for call in soundscape) for label in VOICES},
+        total_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        made=True,
+    )
+    note = {"generator_version": GENERATOR_VERSION, "sha256": digest.hexdigest(), **asdict(summary)}
+    del note["folder"], note["made"]  # of this call, not of the data
     (folder / "demo.json").write_text(json.dumps(note, indent=2) + "\n")
     return summary
 

@@ -291,7 +291,7 @@ class Downloader:
                 if not span or int(span.group(1)) != have:
                     part.unlink(missing_ok=True)
                     raise Transient("the server sent another part than asked for")
-                expected = int(span.group(2))
+                expected: int | None = int(span.group(2))
             else:
                 have = 0
                 expected = int(length) if length and length.isdigit() else None
@@ -411,7 +411,8 @@ class Downloader:
         ]
         if boxes:
             header = ("file", "start_s", "end_s", "label", "low_hz", "high_hz")
-            write_csv(self.folder / "annotations.csv", header, sorted(boxes, key=lambda box: box[:4]))
+            boxes.sort(key=lambda box: box[:4])
+            write_csv(self.folder / "annotations.csv", header, boxes)
 
 
 def _blocks(source: Path, from_hz: int, to_hz: int, channels: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:

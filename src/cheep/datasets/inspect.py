@@ -9,7 +9,6 @@ import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from cheep.datasets.bands import share_above
 from cheep.datasets.credits import licence_hints
 from cheep.datasets.fingerprint import RATE_HZ, find_duplicates, fingerprint
 from cheep.datasets.manifest import Manifest
-from cheep.datasets.split import balance, find_leaks
+from cheep.datasets.split import LabelBalance, balance, find_leaks
 from cheep.errors import CheepError
 from cheep.parallel import map_each
 
@@ -37,7 +36,7 @@ class Inspection:
 
     rows: int
     hours: float
-    labels: list[dict[str, Any]]
+    labels: list[LabelBalance]
     licences: dict[str, dict[str, int]]  # label -> licence -> recordings
     recordists: dict[str, dict[str, int]]  # label -> recordist -> examples, the largest first
     snr: dict[str, list[int]]  # label -> examples per bin of SNR_EDGES_DB; the last: above
@@ -120,7 +119,7 @@ def sample_manifest(manifest: Manifest, per_label: int, seed: int) -> Manifest:
     return manifest.select(np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int))
 
 
-def _findings(manifest: Manifest, labels: list[dict[str, Any]]) -> list[str]:
+def _findings(manifest: Manifest, labels: list[LabelBalance]) -> list[str]:
     found = []
     if not manifest.has("split"):
         found.append("no split yet: cheep split-dataset --csv MANIFEST")
@@ -180,7 +179,7 @@ def _snr(manifest: Manifest) -> dict[str, list[int]]:
     if not manifest.has("snr_db"):
         return {}
     labels, names = manifest.codes("label")
-    snr = manifest.columns["snr_db"]
+    snr = manifest.numbers("snr_db")
     table = {}
     for code in np.unique(labels):
         mine = snr[(labels == code) & np.isfinite(snr)]

@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from cheep.audio.folders import AudioIndex, common_tail, files_below, is_hidden, plain_path
 from cheep.config.data import means_background, plain_name
@@ -311,21 +311,19 @@ def parse_xeno_canto_set(path: Path, text: str) -> dict[str, list[Box]]:
         where = f"annotations[{number}]"
         if not isinstance(item, dict):
             raise CheepError(f"{path}:1: {where}: must be an object")
-        values: dict[str, Any] = {}
-        for name in ("start_time", "end_time", "frequency_low", "frequency_high"):
-            value = item.get(name)
-            if value in (None, "") and name.startswith("frequency"):
-                values[name] = None
-            else:
-                values[name] = number_field(str(value), path, 1, f"{where}.{name}")
+        start_s, end_s = (
+            number_field(str(item.get(name)), path, 1, f"{where}.{name}") for name in ("start_time", "end_time")
+        )
+        low_hz, high_hz = (
+            None if item.get(name) in (None, "") else number_field(str(item[name]), path, 1, f"{where}.{name}")
+            for name in ("frequency_low", "frequency_high")
+        )
         digits = re.sub(r"^XC", "", str(item.get("xc_nr") or ""), flags=re.IGNORECASE).strip()
         label = item.get("scientific_name")
         names = [label.strip()] if isinstance(label, str) and label.strip() else []
         if names and names[0].lower() in PLACEHOLDER_SPECIES:
             names = [UNKNOWN]
-        box = _checked(
-            path, 1, values["start_time"], values["end_time"], names, values["frequency_low"], values["frequency_high"]
-        )
+        box = _checked(path, 1, start_s, end_s, names, low_hz, high_hz)
         _add(boxes, f"XC{digits}" if digits else "", box)
     return boxes
 

@@ -120,12 +120,12 @@ class Manifest:
     @property
     def start_s(self) -> np.ndarray:
         """(n,) float64: where the example starts in its file, s."""
-        return self.columns["start_s"]  # type: ignore[return-value]
+        return self.numbers("start_s")
 
     @property
     def duration_s(self) -> np.ndarray:
         """(n,) float64: length of the example, s."""
-        return self.columns["duration_s"]  # type: ignore[return-value]
+        return self.numbers("duration_s")
 
     @property
     def labels(self) -> list[str]:
@@ -239,6 +239,13 @@ class Manifest:
                 writer.writerows(zip(*lists, strict=True))
         return digest.hexdigest()
 
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column of :data:`NUMBERS`, (n,) float64."""
+        column = self._named(name)
+        if isinstance(column, TextColumn):
+            raise TypeError(f"column {name!r} holds text; codes() and column() read it")
+        return column
+
     def _named(self, name: str) -> TextColumn | np.ndarray:
         if name not in self.columns:
             raise CheepError(
@@ -307,7 +314,7 @@ def _check_values(manifest: Manifest, path: Path) -> None:
     ):
         rows = np.flatnonzero(wrong)
         if rows.size:
-            value = manifest.columns[name][rows[0]]
+            value = manifest.numbers(name)[rows[0]]
             raise CheepError(f"{path}: row {rows[0] + 1}: {name}={value:g}: must be {rule}")
     codes, values = manifest.codes("split")
     for code in np.unique(codes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import TypedDict
 
 import numpy as np
 
@@ -303,7 +304,20 @@ def check_split(manifest: Manifest, config: SplitConfig) -> None:
     check_leaks(manifest, config.group_by)
 
 
-def balance(manifest: Manifest) -> list[dict[str, object]]:
+class LabelBalance(TypedDict):
+    """How much of one label there is: examples in all and by split, their seconds, recordings and recordists."""
+
+    label: str
+    examples: int
+    seconds: float
+    recordings: int
+    recordists: int
+    train: int
+    val: int
+    test: int
+
+
+def balance(manifest: Manifest) -> list[LabelBalance]:
     """Return per label: examples, seconds, recordings, recordists, and examples per split."""
     labels, names = manifest.codes("label")
     split_codes, split_values = manifest.codes("split")
@@ -314,16 +328,20 @@ def balance(manifest: Manifest) -> list[dict[str, object]]:
     recordists = _distinct_per_label(manifest, "recordist", known=True)
     per_split = np.zeros((n_labels, max(len(split_values), 1)), np.int64)
     np.add.at(per_split, (labels, split_codes), 1)
-    lines = []
-    for code in sorted((c for c in range(n_labels) if examples[c]), key=lambda c: names[c]):
-        line: dict[str, object] = {
+    in_split = {
+        split: per_split[:, split_values.index(split)] if split in split_values else np.zeros(n_labels, np.int64)
+        for split in SPLITS
+    }
+    return [
+        {
             "label": names[code],
             "examples": int(examples[code]),
             "seconds": float(seconds[code]),
             "recordings": int(recordings[code]),
             "recordists": int(recordists[code]),
+            "train": int(in_split["train"][code]),
+            "val": int(in_split["val"][code]),
+            "test": int(in_split["test"][code]),
         }
-        for split in SPLITS:
-            line[split] = int(per_split[code, split_values.index(split)]) if split in split_values else 0
-        lines.append(line)
-    return lines
+        for code in sorted((c for c in range(n_labels) if examples[c]), key=lambda c: names[c])
+    ]

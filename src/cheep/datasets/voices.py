@@ -171,6 +171,8 @@ def _output(command: list[str]) -> bytes:
 
 def _trim(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     block = max(1, round(_BLOCK_S * sample_rate_hz))
-    power = np.add.reduceat(samples.astype(np.float64) ** 2, np.arange(0, len(samples), block)) if len(samples) else []
-    loud = np.flatnonzero(power > np.max(power, initial=0.0) * 10 ** (-_QUIET_DB / 10))
+    if not len(samples):
+        return samples
+    power = np.add.reduceat(samples.astype(np.float64) ** 2, np.arange(0, len(samples), block))
+    loud = np.flatnonzero(power > np.max(power) * 10 ** (-_QUIET_DB / 10))
     return samples[max(0, loud[0] - 1) * block : (loud[-1] + 2) * block] if loud.size else samples[:0]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import html
 import json
@@ -261,13 +262,16 @@ def search(
     found: dict[int, XcRecording] = {}
     problems: list[str] = []
     page, pages = 1, 1
+    data: dict[str, Any] = {}
     while page <= pages:
         path = cache / f"{name}-{page:04d}.json" if cache is not None else None
-        data = _cached(path)
-        if data is None:
+        cached = _cached(path)
+        if cached is not None:
+            data = cached
+        else:
             parameters = {"query": query, "key": key, "per_page": per_page, "page": page}
             url = f"{base_url}/api/3/recordings?{urllib.parse.urlencode(parameters)}"
-            data = fetcher.stubbornly(lambda url=url: _page(fetcher, url), f"search {query!r}, page {page}")
+            data = fetcher.stubbornly(functools.partial(_page, fetcher, url), f"search {query!r}, page {page}")
             if path is not None:
                 write_text(path, json.dumps(data, sort_keys=True).replace(key, "***"))
         pages = min(max(count(data.get("numPages"), "numPages"), 1), 10_000)

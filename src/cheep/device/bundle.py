@@ -108,10 +108,11 @@ def _locate(source: str | os.PathLike | None) -> tuple[Path, dict[str, Any] | No
         return path.parent / _model_file(manifest, path), manifest
     if path.is_file():
         beside = path.parent / _MANIFEST
-        manifest = _read(beside) if beside.is_file() else None
-        if manifest is not None and _model_file(manifest, beside) != path.name:
-            manifest = None  # it belongs to another file of this folder; the metadata inside the model decides
-        return path, manifest
+        if beside.is_file():
+            manifest = _read(beside)
+            if _model_file(manifest, beside) == path.name:
+                return path, manifest
+        return path, None  # a manifest is of another file of this folder; the metadata inside the model decides
     if path.is_dir():
         manifest_path = path / _MANIFEST
         if manifest_path.is_file():

@@ -126,11 +126,13 @@ def evaluate_field(
         ]
         rows.append(
             FieldRow(
-                "all" if label is None else label,
-                add_counts(parts),
-                *(_interval(parts, groups, name, rng, draws, confidence) for name in ("precision", "recall", "f1")),
-                average_precision(label) if label is not None else None,
-                alarm_rate(parts, groups, rng, draws, confidence),
+                label="all" if label is None else label,
+                counts=add_counts(parts),
+                precision=_interval(parts, groups, "precision", rng, draws, confidence),
+                recall=_interval(parts, groups, "recall", rng, draws, confidence),
+                f1=_interval(parts, groups, "f1", rng, draws, confidence),
+                average_precision=average_precision(label) if label is not None else None,
+                false_alarms_per_hour=alarm_rate(parts, groups, rng, draws, confidence),
             )
         )
     return FieldResult(tuple(rows), tuple(recordings), tuple(matchings))
@@ -222,14 +224,11 @@ def _per_label(config: DetectorConfig, n: int) -> tuple[float | None, ...]:
 
 
 def _interval(parts, groups, name: str, rng, draws: int, confidence: float) -> Estimate | None:
-    fields = {
-        key: np.array([getattr(part, key) for part in parts], float)
-        for key in ("annotations", "found", "detections", "right")
-    }
+    fields = np.array([(part.annotations, part.found, part.detections, part.right) for part in parts], float)
 
-    def statistic(weights: np.ndarray) -> float | None:
-        total = EventCounts(*(float((weights * fields[key]).sum()) for key in fields), hours=1.0)
-        return getattr(total, name)
+    def statistic(weights: np.ndarray) -> float | None:  # weights are whole numbers: how often each was drawn
+        annotations, found, detections, right = (weights @ fields).astype(int).tolist()
+        return getattr(EventCounts(annotations, found, detections, right, hours=1.0), name)
 
     return bootstrap(statistic, groups, rng, draws, confidence)
 

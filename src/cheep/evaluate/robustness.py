@@ -7,7 +7,7 @@ the times of annotations stretch with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -89,9 +89,13 @@ def conditions(sample_rate_hz: int) -> dict[str, Condition]:
         "wind 20 dB above the recording": lambda x, rate, rng: add_wind(x, rate, 20, rng),
     }
     for name, points in RESPONSES.items():
-        out[f"microphone: {name}"] = lambda x, rate, _, points=points: apply_response(x, rate, points)
+        out[f"microphone: {name}"] = _microphone(points)
     half = 3 * sample_rate_hz // 4
     out[f"recorded at {half} Hz"] = lambda x, rate, _: through_rate(x, rate, half)
     out["clock 2 % slow"] = lambda x, _, __: drift(x, 20_000)
     out["clock 200 ppm slow"] = lambda x, _, __: drift(x, 200)
     return out
+
+
+def _microphone(points: Sequence[tuple[float, float]]) -> Condition:
+    return lambda x, rate, _: apply_response(x, rate, points)

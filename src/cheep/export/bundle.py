@@ -93,8 +93,8 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
 
         runtime = TflmModel(bundle.model.data)
         arena = arena if arena is not None else runtime.arena_bytes
-        window = default_golden_window(bundle.features) if golden is None else None
-        if window is not None:
+        if golden is None:
+            window = default_golden_window(bundle.features)
             return ExportModel(bundle, int(arena), window, tflm_scorer(bundle.model.data).scores(window[None])[0])
     window, scores = _golden(golden, bundle)
     return ExportModel(bundle, int(arena), window, scores)

@@ -46,7 +46,9 @@ def render_projection(model: HdcModel, feature_hash: int, with_table: bool = Fal
         True: print the table, which a Gaussian projection needs to be fast.
     """
     config, scaling = model.config, model.scaling
-    words = projection_table(config.projection, model.n_dims, config.hyper, config.seed) if with_table else []
+    words = np.zeros(0, np.uint32)
+    if with_table:
+        words = projection_table(config.projection, model.n_dims, config.hyper, config.seed)
     size = f"{4 * len(words)} bytes" if with_table else "made from the seed, no table"
     lines = [
         f"/* {model.n_dims} -> {config.hyper}, {config.projection}: {size}. */",

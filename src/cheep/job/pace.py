@@ -80,7 +80,8 @@ def plan_within(
     pace_of
         Measures the pace of a plan.
     """
-    wanted, network, said = config.epochs, config.model, []
+    wanted, network = config.epochs, config.model
+    said: list[str] = []
     pace = pace_of(config)
     if pace.seconds(config) <= left_s():
         return config, said

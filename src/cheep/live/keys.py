@@ -17,7 +17,7 @@ def key_presses() -> Iterator[Callable[[], str]]:
     """
     if not sys.stdin.isatty():
         yield lambda: ""
-    elif os.name == "nt":
+    elif sys.platform == "win32":
         yield _windows_key
     else:
         import termios
@@ -32,14 +32,17 @@ def key_presses() -> Iterator[Callable[[], str]]:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, saved)
 
 
-def _posix_key() -> str:
-    import select
+if sys.platform == "win32":
 
-    ready, _, _ = select.select([sys.stdin], [], [], 0)
-    return os.read(sys.stdin.fileno(), 1).decode("latin-1") if ready else ""
+    def _windows_key() -> str:
+        import msvcrt
 
+        return msvcrt.getwch() if msvcrt.kbhit() else ""
 
-def _windows_key() -> str:
-    import msvcrt
+else:
 
-    return msvcrt.getwch() if msvcrt.kbhit() else ""
+    def _posix_key() -> str:
+        import select
+
+        ready, _, _ = select.select([sys.stdin], [], [], 0)
+        return os.read(sys.stdin.fileno(), 1).decode("latin-1") if ready else ""

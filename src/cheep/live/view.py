@@ -10,7 +10,8 @@ from __future__ import annotations
 import collections
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -101,9 +102,11 @@ class TerminalView:
         self._live.__enter__()
         return self
 
-    def __exit__(self, *problem: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._live.refresh()
-        self._live.__exit__(*problem)
+        self._live.__exit__(kind, problem, trace)
 
     def columns(self, columns: np.ndarray) -> None:
         """Take mel columns (k, n_mels) int8."""
@@ -143,7 +146,7 @@ class TerminalView:
 class PlainView:
     """One line per event; for pipes and logs."""
 
-    def __init__(self, write):
+    def __init__(self, write: Callable[[str], object]):
         self._write = write
 
     def columns(self, columns: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import time
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -35,9 +36,11 @@ class BoardView:
         self._live.__enter__()
         return self
 
-    def __exit__(self, *problem: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._live.refresh()
-        self._live.__exit__(*problem)
+        self._live.__exit__(kind, problem, trace)
 
     def message(self, message: dict[str, Any]) -> None:
         """Take one message."""

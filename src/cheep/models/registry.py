@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
 from cheep.models.networks import SPECS
 from cheep.models.spec import ModelSpec
 
+#: What a network hears of a window; see :func:`build_model`.
+Hears: TypeAlias = Literal["levels", "peak", "mean"]
 MIN_FRAMES = 24
 MIN_MELS = 24
 
@@ -38,7 +40,7 @@ def build_model(
     n_outputs: int,
     activation: str = "softmax",
     dropout: float = 0.2,
-    hears: Literal["levels", "peak", "mean"] = "levels",
+    hears: Hears = "levels",
 ):
     """Build a network.
 

@@ -169,8 +169,9 @@ def _summary(evaluation: dict[str, Any], manifest: dict[str, Any]) -> tuple[str,
     lines = []
     if test:
         auc = f", window ROC AUC {test['window_auc']:.3f}" if test["window_auc"] is not None else ""
-        low, high = test.get("clip_accuracy_interval") or (None, None)
-        sure = "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f} %, 95 % interval by groups)"
+        sure, (low, high) = "", test.get("clip_accuracy_interval") or (None, None)
+        if low is not None and high is not None:
+            sure = f" ({100 * low:.1f} to {100 * high:.1f} %, 95 % interval by groups)"
         lines.append(
             f"The int8 model is right on {100 * test['clip_accuracy']:.1f} %{sure} of {test['clips']} clips that "
             f"training never heard{auc}."
@@ -214,11 +215,13 @@ def _data(dataset: Manifest, manifest: dict[str, Any]) -> DataSummary:
 
     rows = tuple(
         DataRow(
-            str(line["label"]),
-            *(int(line[split]) for split in ("train", "val", "test")),
-            int(line["recordings"]),
-            int(line["recordists"]),
-            float(line["seconds"]) / 3600,
+            label=line["label"],
+            train=line["train"],
+            val=line["val"],
+            test=line["test"],
+            recordings=line["recordings"],
+            recordists=line["recordists"],
+            hours=line["seconds"] / 3600,
         )
         for line in balance(dataset)
     )

@@ -48,7 +48,7 @@ def test_content(run: RunResults) -> TestContent | None:
             curves.append((label, curve))
     by_window = per_class(windows.labels, windows.targets, windows.scores, windows.activation)
     by_clip = per_class(clips.labels, clips.targets, clips.scores, clips.activation)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "label": w.label,
             "windows": w.rows,
@@ -67,16 +67,17 @@ def test_content(run: RunResults) -> TestContent | None:
         for name in ("precision", "recall", "f1", "window_average_precision", "window_roc_auc")
     }
     if len(rows) > 1:
-        counts = {"windows": len(windows.scores), "clips": len(clips.scores), "recall_interval": None}
-        rows.append({"label": "mean", **counts, **mean})
+        counts = {"windows": len(windows.scores), "clips": len(clips.scores)}
+        rows.append({"label": "mean", **counts, "recall_interval": None, **mean})
     before = reliability(windows.targets, windows.scores.astype(np.float64), windows.activation)
     after = None
     if run.temperature is not None:
         probabilities = apply_temperature(windows.scores, run.temperature, windows.activation)
         after = reliability(windows.targets, probabilities, windows.activation)
     confusions = most_confused(labels, table)
-    counts = (len(windows.scores), len(clips.scores))
-    return TestContent(labels, table, tuple(curves), rows, before, after, *counts, confusions)
+    return TestContent(
+        labels, table, tuple(curves), rows, before, after, len(windows.scores), len(clips.scores), confusions
+    )
 
 
 def words_of(run: RunResults, content: TestContent | None) -> Words:
@@ -111,7 +112,7 @@ def soundscape_content(scape: Soundscape) -> dict[str, Any]:
     """Match detections with annotations; return counts by label and in total."""
     matching = match_events(scape.detections, scape.annotations)
     hours = scape.duration_s / 3600
-    labels = sorted({item.label for item in (*scape.annotations, *scape.detections) if item.label != IGNORE})
+    labels = sorted(scape.labels - {IGNORE})
     rows = []
     parts = [(label, count_events(matching, hours, label)) for label in labels]
     if len(parts) > 1:

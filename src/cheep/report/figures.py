@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +13,12 @@ from cheep.evaluate.metrics import Curve
 from cheep.evaluate.temperature import Reliability
 from cheep.report.results import History, OperatingCurve, Soundscape
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 #: Distinguishable by people with the common colour deficiencies (Okabe and Ito), dark enough on white.
 COLOURS = ("#0072B2", "#D55E00", "#00795A", "#B0527F", "#7A5C00", "#3A87B5", "#5B5B5B", "#8C2D04")
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
     "axes.spines.top": False,
@@ -219,7 +223,7 @@ def soundscape_figure(scape: Soundscape, labels: Sequence[str], wide: bool) -> b
     from matplotlib.patches import Patch
 
     lines = int(np.clip(np.ceil(scape.duration_s / (300 if wide else 120)), 1, 8))
-    shown = [name for name in labels if any(item.label == name for item in (*scape.annotations, *scape.detections))]
+    shown = [name for name in labels if name in scape.labels]
     colours = dict(zip(labels, _colours(len(labels)), strict=True))
     step = scape.duration_s / lines
     height = 0.6 + 0.9 * lines + 0.24 * np.ceil(len(shown) / (5 if wide else 2))

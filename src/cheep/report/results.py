@@ -105,6 +105,11 @@ class Soundscape:
     pcm: np.ndarray | None = None
     sample_rate_hz: int = 0
 
+    @property
+    def labels(self) -> set[str]:
+        """Labels of the annotations and of the detections."""
+        return {item.label for item in self.annotations} | {item.label for item in self.detections}
+
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:

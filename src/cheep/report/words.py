@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cheep.evaluate.matching import add_counts, count_events, match_events
 from cheep.report.results import RunResults, Threshold
 
+_Range: TypeAlias = "tuple[float, float | None, float | None]"  # value, low, high
 _MOST = 5  # sentences of one kind
 _GOOD, _WEAK = 0.8, 0.7  # recall of clips: the low end of its interval above which, the value below which
 _FEW_RECORDINGS = 20
@@ -52,13 +54,12 @@ def plain_words(run: RunResults, rows: list[dict[str, Any]], confusions: list[tu
 
 def _thresholds(run: RunResults, good: list[str], weak: list[str], following: list[str]) -> None:
     events = [item for item in run.thresholds if item.value is not None]
-    measured = [item for item in events if item.rate is not None]
-    lines = [(_threshold(item), item) for item in measured]
+    lines = [(_threshold(item, item.rate), item) for item in events if item.rate is not None]
     good += _some([text for text, item in lines if item.recall and item.recall[0] >= 0.5], "labels")
     weak += _some([text for text, item in lines if not (item.recall and item.recall[0] >= 0.5)], "labels")
     if run.stale:
         weak.append(run.stale)
-    if events and not measured:
+    if events and not lines:
         most = f": up to about {_FIRST_RATE * 3600 / run.stride_s:.0f} an hour and label" if run.stride_s else ""
         weak.append(
             "How often it will be wrong is not known: no false alarms were counted on long recordings. Its thresholds "
@@ -69,8 +70,8 @@ def _thresholds(run: RunResults, good: list[str], weak: list[str], following: li
         )
 
 
-def _threshold(item: Threshold) -> str:
-    rate = _range(item.rate, lambda value: f"{value:.2g}")
+def _threshold(item: Threshold, alarms: _Range) -> str:
+    rate = _range(alarms, lambda value: f"{value:.2g}")
     heard = f"{item.hours:.2g} hours"
     if item.recall is None:
         return (
@@ -86,8 +87,7 @@ def _threshold(item: Threshold) -> str:
 def _soundscapes(run: RunResults, good: list[str], weak: list[str]) -> None:
     for scape in run.soundscapes:
         matching = match_events(scape.detections, scape.annotations)
-        labels = {item.label for item in (*scape.annotations, *scape.detections)}
-        total = add_counts(count_events(matching, 0.0, label) for label in sorted(labels))
+        total = add_counts(count_events(matching, 0.0, label) for label in sorted(scape.labels))
         if total.annotations:
             rate = 3600 * total.false_alarms / scape.duration_s
             text = (
@@ -120,14 +120,12 @@ def _clips(rows: list, confusions: list, good: list[str], weak: list[str], follo
 
 
 def _robustness(run: RunResults, weak: list[str]) -> None:
-    known = [row for row in run.robustness if row.recall is not None]
-    plain = next((row.recall for row in known if row.condition == "as recorded"), None)
+    known = [(row.recall, row.condition) for row in run.robustness if row.recall is not None]
+    plain = next((recall for recall, condition in known if condition == "as recorded"), None)
     if plain:
-        worst = min(known, key=lambda row: row.recall)
-        if worst.recall < 0.7 * plain:
-            weak.append(
-                f"{worst.condition}: finds {_percent(worst.recall)} of the calls in place of {_percent(plain)}."
-            )
+        worst, condition = min(known, key=lambda row: row[0])
+        if worst < 0.7 * plain:
+            weak.append(f"{condition}: finds {_percent(worst)} of the calls in place of {_percent(plain)}.")
 
 
 def _boards(run: RunResults, good: list[str], weak: list[str]) -> None:
@@ -158,7 +156,7 @@ def _recall(row: dict[str, Any]) -> str:
     return f"{row['label']} in {_range((row['recall'], low, high), _percent)} of its {row['clips']} test clips"
 
 
-def _range(value: tuple[float, float | None, float | None], text: Any) -> str:
+def _range(value: _Range, text: Callable[[float], str]) -> str:
     middle, low, high = value
     return text(middle) if low is None or high is None else f"{text(middle)} ({text(low)} to {text(high)})"
 

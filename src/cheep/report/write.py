@@ -82,7 +82,7 @@ def render_html(run: RunResults, content: TestContent | None) -> str:
         test=content,
         pictures=pictures,
         words=words_of(run, content),
-        many=bool(content) and len(content.confusion_labels) > figures.MANY_LABELS,
+        many=content is not None and len(content.confusion_labels) > figures.MANY_LABELS,
         scapes=[c for _, c in scapes],
         version=run.cheep_version or __version__,
     )
