@@ -278,6 +278,22 @@ def test_options_and_run_files_override_the_choice(high_and_low, tmp_path, monke
     assert "needs --board" in capsys.readouterr().err
 
 
+def test_a_run_file_that_names_only_its_recordings_leaves_the_choice_open(high_and_low, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    mine = tmp_path / "run.yaml"
+    mine.write_text(f"data: {{folder: '{high_and_low}'}}\n")
+    assert split("--config", mine, "--run", "one") == 0
+    assert split(high_and_low, "--run", "two") == 0
+    one, two = (load_run_file(tmp_path / "runs" / name / "run.yaml") for name in ("one", "two"))
+    assert (one.features, one.train, one.data.windows) == (two.features, two.train, two.data.windows)
+    assert (one.features.sample_rate_hz, one.data.windows.window_s) == (16000, 2.0)
+    windows = "sample_rate_hz: 8000, windows: {window_s: 1, selection: false}"
+    mine.write_text(f"data: {{folder: '{high_and_low}', {windows}}}\n")
+    assert split("--config", mine, "--run", "three") == 0
+    three = load_run_file(tmp_path / "runs" / "three" / "run.yaml")
+    assert (three.features.sample_rate_hz, three.data.sample_rate_hz, three.data.windows.window_s) == (8000, 8000, 1.0)
+
+
 def test_what_is_made_of_a_run_keeps_its_choice(high_and_low, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
     assert split(high_and_low, "--run", "one") == 0

@@ -156,14 +156,18 @@ def settings(args: argparse.Namespace) -> DataConfig:
 
 
 def _given(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Return what the user has set and the choice must keep: sections of ``--config`` (each whole), and options."""
+    """Return what the user has set and the choice must keep: sections of ``--config`` (each whole,
+    but of ``data`` what is named), and options."""
     given: dict[str, dict[str, Any]] = {"features": {}, "windows": {}, "train": {}, "qat": {}}
     if args.config:
         settings, sections = load_run_file(args.config), with_full_names(read_source(args.config)).values
         if "features" in sections:
             given["features"] = settings.features.to_dict()
-        if "features" in sections or "data" in sections:
-            given["windows"] = {"window_s": settings.data.windows.window_s, "hop_s": settings.data.windows.hop_s}
+        data = sections.get("data") or {}
+        windows = settings.data.windows.to_dict()
+        named = ("window_s", "hop_s") if "features" in sections else data.get("windows") or {}
+        given["windows"] = {name: windows[name] for name in ("window_s", "hop_s") if name in named}
+        if "sample_rate_hz" in data:
             given["features"].setdefault("sample_rate_hz", settings.data.sample_rate_hz)
         if "train" in sections:
             given["train"] = settings.train.to_dict()
