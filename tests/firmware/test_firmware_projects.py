@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import re
 import shutil
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from cheep import cli
 from cheep.boards.host import HostApplication
@@ -61,7 +63,7 @@ def project_config(name, tmp_path):
     [
         (
             "esp32",
-            {"esp32", "esp32s3", "esp32-compiled", "esp32s3-compiled", "esp32-hdc", "esp32s3-hdc", "esp32s3-pdm"},
+            {"esp32", "esp32s3", "esp32-compiled", "esp32s3-tflm", "esp32-hdc", "esp32s3-hdc", "esp32s3-pdm"},
         ),
         ("audiomoth", {"audiomoth", "audiomoth-tflm", "audiomoth-hdc"}),
     ],
@@ -74,6 +76,31 @@ def test_platformio_reads_the_project(name, environments, tmp_path):
     for section, options in sections.items():
         for dependency in options.get("lib_deps", []):
             assert re.search(r"#[0-9a-f]{40}$", dependency), f"{section}: {dependency} is not pinned"
+
+
+def test_esp32_components_are_pinned_and_fetched_for_tflm_alone(tmp_path):
+    project = ROOT / "esp32"
+    always, tflm = (
+        yaml.safe_load((project / d / "idf_component.yml").read_text())["dependencies"] for d in ("src", "tflm")
+    )
+    assert set(always) == {"idf"}
+    assert set(tflm) == {"espressif/esp-tflite-micro", "espressif/esp-nn"}
+    assert all(re.fullmatch(r"==\d+\.\d+\.\d+", version) for version in tflm.values())
+    # The manifest's folder is a component of the builds with TFLM: CMake itself says so, with ESP-IDF left out.
+    (tmp_path / "tools" / "cmake").mkdir(parents=True)
+    (tmp_path / "tools" / "cmake" / "project.cmake").write_text(
+        'function(project name)\nmessage(STATUS "components: ${EXTRA_COMPONENT_DIRS}")\nendfunction()\n'
+    )
+    sections = project_config("esp32", tmp_path)
+    for name, options in sections.items():
+        if name.startswith("env:"):
+            arguments = options["board_build.cmake_extra_args"].split()
+            text = subprocess.run(
+                ["cmake", *arguments, "-P", str(project / "CMakeLists.txt")],
+                capture_output=True, text=True, check=True, env={**os.environ, "IDF_PATH": str(tmp_path)},
+            )  # fmt: skip
+            assert ("esp32/tflm" in text.stdout + text.stderr) == (name in ("env:esp32", "env:esp32s3-tflm")), name
+            assert "/common" in text.stdout + text.stderr
 
 
 def test_every_file_that_a_project_names_exists(tmp_path):

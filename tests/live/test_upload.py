@@ -64,7 +64,15 @@ def test_targets_are_the_environments_of_the_projects():
     known = upload.targets()
     assert {"esp32", "esp32s3", "esp32-compiled", "audiomoth", "audiomoth-tflm"} <= set(known)
     compiled = {name for name, target in known.items() if target.compiled}
-    assert compiled == {"esp32-compiled", "esp32s3-compiled", "esp32-hdc", "esp32s3-hdc", "audiomoth", "audiomoth-hdc"}
+    assert compiled == {
+        "esp32-compiled",
+        "esp32s3",
+        "esp32s3-pdm",
+        "esp32-hdc",
+        "esp32s3-hdc",
+        "audiomoth",
+        "audiomoth-hdc",
+    }
     assert known["audiomoth"].compiled and not known["audiomoth"].serial and known["esp32"].serial
     with pytest.raises(CheepError, match="did you mean 'esp32s3'"):
         upload.find_target("esp32-s3")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cheep.commands.model_convert import print_exported
 
-NEXT = "make -C firmware/host; pio run in firmware/audiomoth, or pio run -e esp32-compiled in firmware/esp32"
+NEXT = "make -C firmware/host; pio run in firmware/audiomoth, or pio run -e esp32-compiled (esp32s3) in firmware/esp32"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 """Build the firmware for a board, upload it, and say whether the board computes what this machine computes.
 
   cheep upload esp32
-  cheep upload esp32s3-compiled --port /dev/ttyACM0
+  cheep upload esp32s3 --port /dev/ttyACM0     the network compiled to C (cheep compile first)
   cheep upload audiomoth
 
 Refuses (exit 1) when the generated headers are not the model's. Afterwards the board's boot self-check is awaited:
