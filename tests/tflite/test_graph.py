@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The graph of a file: constants, inputs that are not there, and multiply-accumulates."""
 
 import numpy as np
