@@ -194,7 +194,7 @@ class _Generator:
         slow = [s.slow for s in steps] + [
             lower.slow_scales(node, channels)
             for p in (pipe, *regions) if p for stage in p.stages
-            for node, channels in ((stage.depth, stage.depth_channels), (stage.point, stage.point_channels)) if channels
+            for node, channels in stage.layers
         ]  # fmt: skip
         found = tuple(s for s in slow if s)
         return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size), found)
@@ -225,9 +225,9 @@ class _Generator:
         scratch = item.n_bytes + item.scratch_bytes + sums
         return lower.Step(title, [item.source], [item.result], lambda p, s: [], set(), scratch=scratch, rows=item)
 
-    def _region(self, step: lower.Step, i: int, pointer, at: int) -> tuple[list[str], list[str]]:
+    def _region(self, pipe: pipeline.Pipeline, i: int, pointer, at: int) -> tuple[list[str], list[str]]:
         """Return (stage functions, statements) of a pipeline inside the network; ``at``: where its memory begins."""
-        pipe, name = step.rows, f"{self._prefix}_r{i}"
+        name = f"{self._prefix}_r{i}"
         counter = sum(w.pipeline.counters for w in self._writers)
         result = pointer(pipe.result)
         sums = f"((int32_t *)(void *)(bytes + {at + pipe.n_bytes + pipe.scratch_bytes}))"
@@ -241,7 +241,7 @@ class _Generator:
         source = f"{pointer(pipe.source)} + y * {row}"
         code = writer.reset()
         code += [f"for (int y = 0; y < {pipe.source.shape[1]}; ++y) {{", *writer.row(source), "}", *writer.flush()]
-        code += writer.finish(sums, result) if pipe.mean else []
+        code += writer.finish(sums, result)
         return text, code
 
     def _memory(self, plan: Plan) -> tuple[int, int]:
@@ -275,17 +275,18 @@ class _Generator:
 
     def _head_steps(self) -> list[lower.Step]:
         """Return the steps of the pipeline's head: once for the window, once for each row."""
-        if not self._pipe or not self._pipe.head:
+        head = self._pipe.head if self._pipe else None
+        if not head:
             return []
-        head = self._pipe.head
         nodes = (head.peak, head.row_difference)
         return [lower.lower(n, f"{self._prefix}_head{i}", self._constants) for i, n in enumerate(nodes)]
 
     def _head_lines(self, steps: list[lower.Step], row: str) -> tuple[list[str], list[str], str]:
         """Return (statements before the rows, statements of a row, pointer to what the stages take)."""
-        if not steps:
+        head = self._pipe.head if self._pipe else None
+        if not head:
             return [], [], row
-        head, (peak, difference) = self._pipe.head, steps
+        peak, difference = steps
         value, made = f"bytes + {head.value}", f"bytes + {head.row}"
         once = peak.lines(lambda t: value if t is head.peak.output else "input0", "")
         out = difference.writes[0]
@@ -303,8 +304,8 @@ class _Generator:
                 continue
             at = self._arena + plan.scratch[i]
             if step.rows:
-                text, lines = self._region(step, i, pointer, at)
-                inner += text
+                functions, lines = self._region(step.rows, i, pointer, at)
+                inner += functions
             else:
                 lines = step.lines(pointer, f"bytes + {at}")
             code += [f"/* {step.title} */", *lines]
@@ -328,7 +329,7 @@ class _Generator:
             f"static void {prefix}_tail({prefix}_memory *memory, {sums}{outs}) {{",
             declare,
         ]
-        text += writer.finish("sums", f"bytes + {result}") if pipe.mean else []
+        text += writer.finish("sums", f"bytes + {result}")
         text += [*code, "}", ""]
         text += [f"static void {prefix}_start({prefix}_memory *memory) {{", declare, *writer.reset(), "}", ""]
         row = pipe.source.shape[2] * pipe.source.shape[3]
@@ -350,10 +351,10 @@ class _Generator:
             f"{prefix}_tail(memory, {passed}{names});",
             "}",
         ]
-        return [*text, *(self._stream_functions(row, outs, names, writer.made) if pipe.streams else [])], inner
+        return [*text, *(self._stream_functions(pipe, outs, names, writer.made) if pipe.streams else [])], inner
 
-    def _stream_functions(self, row: int, outs: str, names: str, made: str) -> list[str]:
-        prefix, pipe = self._prefix, self._pipe
+    def _stream_functions(self, pipe: pipeline.Pipeline, outs: str, names: str, made: str) -> list[str]:
+        prefix = self._prefix
         rows = pipe.stages[-1].out.shape[1]
         text = ["", f"void {prefix}_stream_reset({prefix}_stream *stream) {{", f"{prefix}_start(&stream->memory);"]
         if not pipe.mean:
@@ -474,12 +475,12 @@ class _Generator:
         ins, outs = ", ".join(self._input_parameters()), ", ".join(self._output_parameters())
         lines += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs});", ""]
         if pipe and pipe.streams:
-            lines += self._stream_header(outs)
+            lines += self._stream_header(pipe, outs)
         lines += ["#ifdef __cplusplus", "}", "#endif", "#endif"]
         return "\n".join(lines) + "\n"
 
-    def _stream_header(self, outs: str) -> list[str]:
-        prefix, pipe = self._prefix, self._pipe
+    def _stream_header(self, pipe: pipeline.Pipeline, outs: str) -> list[str]:
+        prefix = self._prefix
         upper, source, out = prefix.upper(), pipe.source, pipe.stages[-1].out
         lines = [
             "/* Incremental mode: no layer pads in time, so only new columns are computed. After reset and the columns",

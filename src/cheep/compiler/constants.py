@@ -34,9 +34,9 @@ class Constants:
         """Define an array of structs of numbers and return its name."""
         if self.names_only:
             return name
-        rows = ["{" + ", ".join(map(_number, row)) + "}" for row in rows]
-        lines = ["    " + ", ".join(rows[i : i + 3]) for i in range(0, len(rows), 3)]
-        return self._define(ctype, name, len(rows), size * len(rows), ",\n".join(lines), comment)
+        texts = ["{" + ", ".join(map(_number, row)) + "}" for row in rows]
+        lines = ["    " + ", ".join(texts[i : i + 3]) for i in range(0, len(texts), 3)]
+        return self._define(ctype, name, len(texts), size * len(texts), ",\n".join(lines), comment)
 
     def struct(self, ctype: str, name: str, text: str, size: int, comment: str = "") -> str:
         """Define one struct from its initializer text; returns ``&name``."""

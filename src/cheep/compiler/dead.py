@@ -60,8 +60,9 @@ def _constants(node: Node, constant: dict[int, np.ndarray]) -> np.ndarray | None
     """Return what is known of the channels of a node's output, or None."""
     if node.op in ("CONV", "DENSE", "DEPTHWISE"):
         return constant_bytes(node, constant.get(id(node.inputs[0])))
-    known = [constant.get(id(t)) for t in node.variable_inputs]
-    if not known or any(k is None for k in known) or len(node.outputs) != 1 or not _by_channel(node):
+    inputs = node.variable_inputs
+    known = [constant[id(t)] for t in inputs if id(t) in constant]
+    if not known or len(known) < len(inputs) or len(node.outputs) != 1 or not _by_channel(node):
         return None
     values = known[0]
     if node.op == "ALIAS":
@@ -126,7 +127,7 @@ def _needed(graph: Graph) -> dict[int, np.ndarray]:
             need(node.inputs[0], read if read.any() else np.arange(len(read)) == 0)
         elif node.op == "ALIAS" and _by_channel(node):
             channels = node.inputs[0].shape[-1]
-            alike = mine.reshape(-1, channels).any(axis=0)
+            alike = np.any(mine.reshape(-1, channels), axis=0)
             needed[id(node.output)] = np.tile(alike, len(mine) // channels)
             need(node.inputs[0], alike)
         elif _by_channel(node):

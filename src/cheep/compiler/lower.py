@@ -139,13 +139,11 @@ def _conv(node: Node, name: str, constants: Constants) -> Step:
     weights = a["weights"]
     filter_shape = weights.shape[:2] if depthwise else weights.shape[1:3]
     single = not depthwise and source.shape[1:3] == out.shape[1:3] == filter_shape == (1, 1)
-    if (
-        single and c.fast is not None and a["group_in"] == source.shape[3] and matrix.packable(weights)
-    ):  # one pixel: a dense layer
+    if single and c.fast and a["group_in"] == source.shape[3] and matrix.packable(weights):  # one pixel: a dense layer
         flat = {**a, "weights": weights.reshape(len(weights), -1), "rows": 1}
         return _dense(Node("CONV", [source], [out], flat), name, constants)
     shape = constants.struct("cheep_shape", f"{name}_shape", shape_text(node, filter_shape, c.range_), 42)
-    if c.fast is None or (not depthwise and a["group_in"] != source.shape[3]):
+    if not c.fast or (not depthwise and a["group_in"] != source.shape[3]):
         return _conv_general(node, name, constants, c, shape)
     rows = constants.structs("cheep_channel", f"{name}_channels", c.fast, 16)
     kernel = "depthwise" if depthwise else "conv"
@@ -177,7 +175,7 @@ def _conv_general(node: Node, name: str, constants: Constants, c: requantize.Cha
     return Step(
         title(node), [source], [out],
         lambda p, s: [f"cheep_conv_general({shape}, {p(source)}, {w}, {rows}, {p(out)});"], {"conv_general"},
-        slow=slow_layer(node, c.reason if c.fast is None else "its channels are grouped", _GENERAL),
+        slow=slow_layer(node, c.reason if not c.fast else "its channels are grouped", _GENERAL),
     )  # fmt: skip
 
 
@@ -185,22 +183,22 @@ def _dense(node: Node, name: str, constants: Constants) -> Step:
     a, source, out = node.attributes, node.inputs[0], node.output
     c = requantize.channels(node)
     n, depth = a["weights"].shape
-    if c.fast is None or not matrix.packable(a["weights"]):  # as a 1x1 convolution over `rows` pixels
+    if not c.fast or not matrix.packable(a["weights"]):  # as a 1x1 convolution over `rows` pixels
         view = dataclasses.replace(source, shape=(1, a["rows"], 1, depth))
         made = dataclasses.replace(out, shape=(1, a["rows"], 1, n))
         plain = {"stride_h": 1, "stride_w": 1, "pad_top": 0, "pad_left": 0, "group_in": depth, "group_out": n}
         node1 = Node("CONV", [view], [made], {**a, **plain, "weights": a["weights"].reshape(n, 1, 1, depth)})
         shape = constants.struct("cheep_shape", f"{name}_shape", shape_text(node1, (1, 1), c.range_), 42)
         step = _conv_general(node1, name, constants, c, shape)
-        lines = step.lines
+        own = step.lines
         swap = {id(view): source, id(made): out}
-        why = c.reason if c.fast is None else matrix.UNPACKABLE
+        why = c.reason if not c.fast else matrix.UNPACKABLE
         return dataclasses.replace(
             step,
             title=title(node),
             reads=[source],
             writes=[out],
-            lines=lambda p, s: lines(lambda t: p(swap[id(t)]), s),
+            lines=lambda p, s: own(lambda t: p(swap[id(t)]), s),
             slow=slow_layer(node, why, _GENERAL),
         )
     packed = matrix.pack(np.pad(a["weights"], ((0, 0), (0, -depth % 8))), c, vector=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import tempfile
 from pathlib import Path
@@ -62,9 +63,11 @@ def measure(
         ins, outs = _tensors(compiled, stream)
         (here / "in.bin").write_bytes(_aligned(inputs, [n * _BYTES[d] for _, n, d in ins]))
         main = emulator_dir() / "main_compiled.c"
-        options = {"include_dirs": [here], "optimization": optimization, "ram_bytes": 1 << 20, "flash_bytes": 1 << 21}
-        elf = build_elf([main, here / f"{compiled.prefix}.c"], here / "with.elf", flags=flags, **options)
-        bare = build_elf([main], here / "bare.elf", flags=(*flags, "-DBENCH_BARE"), **options)
+        build = functools.partial(
+            build_elf, include_dirs=[here], optimization=optimization, ram_bytes=1 << 20, flash_bytes=1 << 21
+        )
+        elf = build([main, here / f"{compiled.prefix}.c"], here / "with.elf", flags=flags)
+        bare = build([main], here / "bare.elf", flags=(*flags, "-DBENCH_BARE"))
         result = run_elf(elf, [str(here / "in.bin"), str(here / "out.bin"), str(count)], timeout_s=timeout_s)
         sizes, base = elf_sizes(elf), elf_sizes(bare)
         outputs = _packed((here / "out.bin").read_bytes(), [n * _BYTES[d] for _, n, d in outs])
@@ -83,7 +86,7 @@ def _tensors(compiled: Compiled, stream: bool) -> tuple[list[tuple[str, int, str
     ins = [(f"input{i}", n, d) for kind, i, n, d in tensors if kind == "INPUT"]
     outs = [(f"output{i}", n, d) for kind, i, n, d in tensors if kind == "OUTPUT"]
     if stream:
-        width = re.search(r"const int8_t \*column\); /\* (\d+) values", compiled.header)[1]
+        width = re.findall(r"const int8_t \*column\); /\* (\d+) values", compiled.header)[0]
         ins = [("input0", int(width), "int8")]
     return ins, outs
 

@@ -251,7 +251,7 @@ def tabulate(graph: Graph) -> None:
             node.op, node.inputs = "LOOKUP", [source]
 
 
-def _table_of_binary(node: Node) -> tuple[Tensor | None, np.ndarray | None]:
+def _table_of_binary(node: Node) -> tuple[Tensor, np.ndarray | None]:
     a, b = node.inputs
     if (a.data is None) == (b.data is None):
         return a, None

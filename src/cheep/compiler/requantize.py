@@ -19,20 +19,23 @@ VARIES = 999  # no byte: the channel depends on the input
 class Channels:
     """Constants per output channel.
 
-    ``fast``: rows (bias2, multiplier, round, shift) of ``cheep_channel``, or None where a scale or a bias does not
+    ``fast``: rows (bias2, multiplier, round, shift) of ``cheep_channel``, none where a scale or a bias does not
     allow it; ``general``: rows (bias, multiplier, left, right); ``limit`` and ``range_``: the fused activation.
     """
 
-    fast: list[tuple[int, int, int, int]] | None
+    fast: list[tuple[int, int, int, int]]
     general: list[tuple[int, int, int, int]]
     limit: str
     range_: tuple[int, int]
-    reason: str = ""  # why fast is None
+    reason: str = ""  # why fast is empty, or has the limit ANY
 
     @property
     def range_text(self) -> str:
         """The range as a C compound literal."""
         return f"(cheep_range){{{self.range_[0]}, {self.range_[1]}}}"
+
+
+NONE = Channels([], [], FULL, (-128, 127))  # of what has no weights
 
 
 def channels(node: Node, fold: bool = True) -> Channels:
@@ -55,7 +58,7 @@ def channels(node: Node, fold: bool = True) -> Channels:
         limit = FULL if out.zero_point > -128 else FLOOR
     elif (low, high) == (out.zero_point, 127):
         limit = RELU
-    fast: list[tuple[int, int, int, int]] | None = []
+    fast: list[tuple[int, int, int, int]] = []
     general: list[tuple[int, int, int, int]] = []
     reason = ""
     same = constant_bytes(node)
@@ -66,17 +69,18 @@ def channels(node: Node, fold: bool = True) -> Channels:
         row = _fast(bias, folded, int(sizes[i]), multiplier, shift, out.zero_point)
         if same[i] != VARIES:  # whatever is summed: the product is 0, and the rounding holds the byte
             row = (0, 0, 2 * int(same[i]) + 1, 1) if int(sizes[i]) * 384 < _LARGEST else None
-        if row is None and not reason:
+        if row is not None:
+            fast.append(row)
+        elif not reason:
             reason = f"the scales of channel {i} (ratio {ratio(node, i):.3g}, bias {bias}) need 64-bit rescaling"
-        fast = None if row is None or fast is None else [*fast, row]
-    if fast is None:
+    if reason:
         limit = ANY
         fast = _any(node, general, fold, sums, sizes, same)
     return Channels(fast, general, limit, (low, high), reason)
 
 
-def _any(node: Node, general, fold: bool, sums, sizes, same) -> list[tuple[int, int, int, int]] | None:
-    """Return rows (bias2, multiplier, zero point, shift) for scales of any size, or None where a sum could wrap."""
+def _any(node: Node, general, fold: bool, sums, sizes, same) -> list[tuple[int, int, int, int]]:
+    """Return rows (bias2, multiplier, zero point, shift) for scales of any size, none where a sum could wrap."""
     zero, rows = node.output.zero_point, []
     for i, (bias, multiplier, left, right) in enumerate(general):
         size = 384 * int(sizes[i])
@@ -84,7 +88,7 @@ def _any(node: Node, general, fold: bool, sums, sizes, same) -> list[tuple[int, 
             rows.append((0, 0, int(same[i]), 0))
             continue
         if (abs(bias) + size) << left >= _LARGEST:
-            return None
+            return []
         folded = int(sums[i]) * node.inputs[0].zero_point if fold else 0
         rows.append((2 * (bias - folded), multiplier, zero, right - left))
     return rows

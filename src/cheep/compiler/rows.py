@@ -10,6 +10,7 @@ from cheep.compiler.constants import Constants
 from cheep.compiler.lower import mean_constants, title
 from cheep.compiler.pipeline import Pipeline
 from cheep.compiler.stages import Stage, Target, row_node
+from cheep.tflite.graph import Node
 
 
 def taps(weights: np.ndarray) -> np.ndarray:
@@ -22,6 +23,10 @@ def taps(weights: np.ndarray) -> np.ndarray:
     words = [pair(w[y, 0], w[y, 2]) for y in range(3)]
     words += [pair(w[0, 1], w[1, 1]), pair(w[2, 1], np.zeros_like(w[2, 1]))]
     return np.stack(words, axis=1)
+
+
+def _pointers(places: dict[int, str]) -> lower.Pointers:
+    return lambda tensor: places[id(tensor)]
 
 
 class Writer:
@@ -95,7 +100,7 @@ class Writer:
             f"int8_t *const rows = bytes + {self._base + stage.ring};",
         ]
         body, where, place = self._target(stage)
-        body += self._depth(k) if stage.depth and not stage.block else []
+        body += self._depth(k, stage.depth) if stage.depth and not stage.block else []
         body += self._pool(stage, place[0]) if stage.pooling else self._point(k, *place)
         body += self._posts(k, place[0])
         columns, channels = out.shape[2:]
@@ -166,7 +171,7 @@ class Writer:
                 first = f"bytes + {self._base + fifo.offset}"
                 places = [row if t is post.source else first for t in post.node.inputs]
             by_tensor = {id(t): p for t, p in zip(node.inputs, places, strict=False)} | {id(node.output): row}
-            code += [f"/* {step.title} */", *step.lines(lambda t, by_tensor=by_tensor: by_tensor[id(t)], "")]
+            code += [f"/* {step.title} */", *step.lines(_pointers(by_tensor), "")]
             if post.fifo is not None and fifo.rows > 1:
                 self.kernels.add("copy")
                 at, n, waiting = self._base + fifo.offset, fifo.row_bytes, self._waiting(post.fifo)
@@ -202,9 +207,8 @@ class Writer:
                 code.append(f"cheep_copy({to}, {row}, {n});")
         return code
 
-    def _depth(self, k: int) -> list[str]:
-        stage = self._p.stages[k]
-        depth, name = stage.depth, f"{self._prefix}_depth{k + 1}"
+    def _depth(self, k: int, depth: Node) -> list[str]:
+        stage, name = self._p.stages[k], f"{self._prefix}_depth{k + 1}"
         weights, channels = depth.attributes["weights"], stage.depth_channels
         rows = self._constants.structs("cheep_channel", f"{name}_channels", channels.fast, 16)
         height, width, n = weights.shape
@@ -392,8 +396,10 @@ class Writer:
         return code
 
     def finish(self, sums: str, out: str) -> list[str]:
-        """Statements that make the mean's bytes at ``out`` from the sums."""
+        """Statements that make the mean's bytes at ``out`` from the sums, where a mean ends the pipeline."""
         mean = self._p.mean
+        if mean is None:
+            return []
         loop = [f"for (int c = 0; c < {mean.output.size}; ++c) {{"]
         if mean.op == "AVERAGE_POOL_2D":
             self.kernels.add("limit")

@@ -61,8 +61,8 @@ class Stage:
     covers: list[Node] = dataclasses.field(default_factory=list)
     posts: list[Post] = dataclasses.field(default_factory=list)
     targets: list[Target] = dataclasses.field(default_factory=list)
-    depth_channels: Channels | None = None
-    point_channels: Channels | None = None
+    depth_channels: Channels = requantize.NONE
+    point_channels: Channels = requantize.NONE
     narrow: bool = False  # one pixel at a time: slower, with less scratch
     ring: int = 0  # offset of the rows in the memory
     scratch: int = 0  # bytes of scratch
@@ -79,6 +79,12 @@ class Stage:
         """All nodes of the stage."""
         own = self.covers or [n for n in (self.depth, self.point, self.pool) if n is not None]
         return own + [p.node for p in self.posts]
+
+    @property
+    def layers(self) -> list[tuple[Node, Channels]]:
+        """The nodes with weights, each with its constants."""
+        point = [] if self.pooling else [(self.point, self.point_channels)]
+        return [*([(self.depth, self.depth_channels)] if self.depth else []), *point]
 
     @property
     def pooling(self) -> bool:
@@ -246,9 +252,10 @@ def _make_stage(graph: Graph, node: Node) -> Stage | str:
         if follower is not None and _is_point(follower):
             node = _as_depthwise(node)
     if node.op == "DEPTHWISE":
-        depth, node = node, only_consumer(graph, node.output)
-        if node is None or not _is_point(node):
+        follower = only_consumer(graph, node.output)
+        if follower is None or not _is_point(follower):
             return "no 1x1 convolution follows the depthwise one"
+        depth, node = node, follower
     if node.attributes["group_in"] != node.inputs[0].shape[3]:
         return "its channels are grouped"
     stage = Stage(depth, node, _fusable_pool(graph, node))
@@ -260,9 +267,10 @@ def _make_stage(graph: Graph, node: Node) -> Stage | str:
     if stage.matrix and not matrix.packable(node.attributes["weights"]):
         return matrix.UNPACKABLE
     stage.point_channels = requantize.channels(node)
-    stage.depth_channels = requantize.channels(depth) if depth else None
-    for channels in (stage.point_channels, stage.depth_channels):
-        if channels is not None and channels.fast is None:
+    if depth:
+        stage.depth_channels = requantize.channels(depth)
+    for _, channels in reversed(stage.layers):
+        if not channels.fast:
             return channels.reason
     return stage
 

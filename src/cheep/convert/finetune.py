@@ -41,8 +41,9 @@ def fine_tune(
     model.compile(optimizer, loss)
     best: tuple[float, list[np.ndarray]] | None = None
     total = epochs or config.epochs
+    callback: Any = tf.keras.callbacks.Callback
 
-    class Best(tf.keras.callbacks.Callback):
+    class Best(callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             half = 0.5 * (1 + np.cos(np.pi * epoch / total))
             optimizer.learning_rate.assign(config.learning_rate * max(0.02, half))
@@ -69,11 +70,12 @@ def fine_tune(
 
 def _teacher(data: ConversionData, logits: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return a function of inputs and targets to targets, half of which are the judgement of the network before."""
-    if data.teacher is None:
+    teacher = data.teacher
+    if teacher is None:
         return lambda _x, y: y
 
     def teach(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        judged = np.asarray(data.teacher(x), np.float32).reshape(y.shape)
+        judged = np.asarray(teacher(x), np.float32).reshape(y.shape)
         if logits:
             judged = np.exp(judged - judged.max(axis=1, keepdims=True))
             judged /= judged.sum(axis=1, keepdims=True)

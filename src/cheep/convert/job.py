@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cheep import runs
+from cheep.config import DetectorConfig, FeatureConfig
 from cheep.convert import channels, lookup, shrink
 from cheep.convert.config import CALIBRATED, ConvertConfig
 from cheep.convert.data import ConversionData, load_data
@@ -137,7 +138,7 @@ def convert(source: SourceModel, data: ConversionData, config: ConvertConfig) ->
 def _changed(
     source: SourceModel, data: ConversionData, config: ConvertConfig
 ) -> tuple[Any, dict[str, tuple[int, int]]]:
-    model, cut = source.keras, {}
+    model, cut = source.keras, dict[str, tuple[int, int]]()
     if not config.changes_network:
         return model, cut
     if model is None:
@@ -200,8 +201,9 @@ def write_exports(
     """Write ``STEM.tflite`` and ``specs.json``, and with ``export`` also C array, Python module and lookup form."""
     file = f"{stem}.tflite"
     written = [folder / file]
-    if "features" in specs and variant.config.scheme == "int8" and variant.tflm == "yes":
-        variant.model = _write_bundle(variant, data, specs, folder, file)  # now with its metadata
+    features = features_of(specs)
+    if features and variant.config.scheme == "int8" and variant.tflm == "yes":
+        variant.model = _write_bundle(variant, data, specs, features, folder, file)  # now with its metadata
         written.append(folder / runs.MANIFEST)
     else:
         write_bytes(folder / file, variant.model)
@@ -229,16 +231,16 @@ def write_exports(
     return [*written, folder / "specs.json"]
 
 
-def _write_bundle(variant: Converted, data: ConversionData, specs: dict[str, Any], folder: Path, file: str) -> bytes:
+def _write_bundle(
+    variant: Converted, data: ConversionData, specs: dict[str, Any], features: FeatureConfig, folder: Path, file: str
+) -> bytes:
     """Write an audio detector with ``manifest.json``, as the headers of the firmware need it; return its bytes."""
-    from cheep.config import DetectorConfig
     from cheep.convert.bundle import write_bundle
 
     labels = tuple(specs.get("labels") or data.labels)
     default = {"threshold": [None if label == "background" else 0.5 for label in labels]}
     detector = DetectorConfig.parse(specs.get("detector", default), "detector beside the model")
     golden = quantize_as(data.x["val"][:1], read_model(variant.model).inputs[0])[0].reshape(data.x["val"].shape[1:3])
-    features = features_of(specs)
     conversion = {"convert": variant.config.to_dict(), "source": Path(data.source).name}
     write_bundle(
         folder,

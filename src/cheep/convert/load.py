@@ -187,9 +187,8 @@ def _load_saved_model(folder: Path) -> SourceModel:
         raise CheepError(f"{folder}: input shape {spec.shape} is not fixed; export it with fixed sizes")
 
     def call(x: Any) -> Any:
-        return signature(**{name: x})[key]
+        return loaded.signatures["serving_default"](**{name: x})[key]  # ``loaded`` keeps the variables alive
 
-    call.owner = loaded  # keeps the variables alive
     return SourceModel(
         str(folder),
         "saved_model",

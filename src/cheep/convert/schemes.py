@@ -42,13 +42,13 @@ def to_scheme(
     if scheme in CALIBRATED:
         if not quantization_aware:
             # (a quantization-aware network brings its ranges, and is integer by itself)
-            check_calibration(calibration, input_shape)
+            examples = check_calibration(calibration, input_shape)
             sets = tf.lite.OpsSet
             converter.target_spec.supported_ops = {
                 "int16x8": [sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8],
                 "integer_with_float_fallback": [sets.TFLITE_BUILTINS],
             }.get(scheme, [sets.TFLITE_BUILTINS_INT8])
-            converter.representative_dataset = lambda: ([row[None].astype(np.float32)] for row in calibration)
+            converter.representative_dataset = lambda: ([row[None].astype(np.float32)] for row in examples)
         if scheme == "int8":
             converter.inference_input_type = converter.inference_output_type = tf.int8
         if scheme == "int16x8":
@@ -65,8 +65,10 @@ def concrete_converter(model: Any, input_shape: tuple[int, ...]) -> Any:
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete], model if layered else None)
 
 
-def check_calibration(examples: np.ndarray | None, input_shape: tuple[int, ...]) -> None:
-    """Refuse what is no real data: nothing, too little, constant, repeated, or the output of a random generator.
+def check_calibration(examples: np.ndarray | None, input_shape: tuple[int, ...]) -> np.ndarray:
+    """Return the examples; refuse what is no real data.
+
+    That is: nothing, too little, constant, repeated, or the output of a random generator.
 
     Real inputs have unequal statistics along at least one axis (bands, columns, time). Independent identically
     distributed numbers have none: position means then scatter only by ``sigma / sqrt(n)``, and neighbours do not
@@ -86,6 +88,7 @@ def check_calibration(examples: np.ndarray | None, input_shape: tuple[int, ...])
             "calibration: the examples look like random numbers (no position differs from another, neighbours do not "
             "correlate); ranges from noise are wrong ranges: give real examples with --dataset"
         )
+    return examples
 
 
 def _looks_random(x: np.ndarray) -> bool:

@@ -22,7 +22,7 @@ def add(k: Any, i: list, a: dict, name: str) -> Value:
 
 def multiply(k: Any, i: list, a: dict, name: str) -> Value:
     """``Mul``."""
-    return _binary(k, i, np.multiply, k.layers.Multiply(name=name), lambda c: (c, 0.0), lambda c: lambda t: t * c)
+    return _binary(k, i, np.multiply, k.layers.Multiply(name=name), lambda c: (c, 0.0), _times)
 
 
 def subtract(k: Any, i: list, a: dict, name: str) -> Value:
@@ -38,7 +38,11 @@ def divide(k: Any, i: list, a: dict, name: str) -> Value:
     if i[0].constant and not i[1].constant:
         raise CheepError("a constant divided by a tensor")
     layer = k.layers.Lambda(lambda t: t[0] / t[1], name=name)
-    return _binary(k, i, np.divide, layer, lambda c: (1.0 / c, 0.0), lambda c: lambda t, inverse=1 / c: t * inverse)
+    return _binary(k, i, np.divide, layer, lambda c: (1.0 / c, 0.0), lambda c: _times(1 / c))
+
+
+def _times(factor: np.ndarray) -> Callable[[Any], Any]:
+    return lambda tensor: tensor * factor
 
 
 def _binary(
