@@ -16,10 +16,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cheep.errors import CheepError
 from cheep.files import atomic_path
 from cheep.resources import cache_dir, include_dir, source_dir
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +180,6 @@ def load_core() -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
-def pointer(array: object, kind: type) -> object:
+def pointer(array: np.ndarray, kind: type[ctypes._SimpleCData]) -> object:
     """Return a ctypes pointer to the first value of a C-contiguous numpy array."""
-    return array.ctypes.data_as(ctypes.POINTER(kind))  # type: ignore[attr-defined]
+    return array.ctypes.data_as(ctypes.POINTER(kind))

@@ -104,17 +104,17 @@ def _is_file_of(stream: IO[str], path: Path) -> bool:
 
 def _try(stream: IO[str]) -> bool:
     """Take the lock of an open file, if it is free."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         import msvcrt
 
         try:
             stream.seek(1 << 30)  # behind the text, which others read
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
         return True
+    import fcntl
+
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -48,7 +48,7 @@ class Outcome(Generic[Result]):
         """What the function returned; raises what it raised."""
         if self.error is not None:
             raise self.error
-        return self._value  # type: ignore[return-value]
+        return self._value  # type: ignore[return-value] # None too may be what the function returned
 
 
 def cores() -> int:

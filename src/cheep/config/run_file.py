@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
@@ -14,9 +14,10 @@ from cheep.config.features import FeatureConfig
 from cheep.config.quantize import QuantizeConfig
 from cheep.config.training import TrainConfig
 
-STEPS = (
-    "train", "evaluate_float", "benchmark_float", "quantize", "evaluate", "benchmark", "predict", "deploy",
-)  # fmt: skip
+Step: TypeAlias = Literal[
+    "train", "evaluate_float", "benchmark_float", "quantize", "evaluate", "benchmark", "predict", "deploy"
+]
+STEPS: tuple[Step, ...] = get_args(Step)
 _WINDOW_TOLERANCE = 0.1  # of the features' window, by which the examples' length may differ (0.982 s are "1 s")
 
 
@@ -31,7 +32,7 @@ class RunConfig(Settings):
     """What is done, and where its files lie."""
 
     name: Text = Field("cheep", min_length=1, description="of the run, in reports and of its folder")
-    steps: tuple[Literal[STEPS], ...] = Field(  # type: ignore[valid-type]
+    steps: tuple[Step, ...] = Field(
         ("train", "quantize", "evaluate"), min_length=1, description="in this order; the data come first by themselves"
     )
     folder: str = Field("", description="where results go (empty: runs/NAME)")

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from cheep.config import Settings
 
-SCHEMES = ("none", "dynamic", "float16", "int8", "int8_float_io", "int16x8", "integer_with_float_fallback")
+Scheme: TypeAlias = Literal[
+    "none", "dynamic", "float16", "int8", "int8_float_io", "int16x8", "integer_with_float_fallback"
+]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 CALIBRATED = ("int8", "int8_float_io", "int16x8", "integer_with_float_fallback")
 QAT_SCHEMES = ("int8", "int8_float_io", "integer_with_float_fallback")
 
@@ -25,7 +28,7 @@ _NO_QAT = {
 class ConvertConfig(Settings):
     """Settings of one conversion. The order of the steps is fixed: channels, sparsity, clusters, scheme."""
 
-    scheme: Literal[SCHEMES] = "int8"  # type: ignore[valid-type]
+    scheme: Scheme = "int8"
     method: Literal["ptq", "qat"] = "ptq"
     prune_channels: float = Field(0.0, ge=0, lt=0.95, description="share of each layer's channels to remove")
     prune: float = Field(0.0, ge=0, lt=0.99, description="share of the weights to set to zero")
