@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import time
 
@@ -16,7 +17,7 @@ from cheep.bench.detector import check_stride
 from cheep.boards.budget import Need, check_compiled, check_model, check_need
 from cheep.boards.data import BOARDS, find_board
 from cheep.compiler import CompiledModel, compile_bytes, fixedpoint, passes
-from cheep.compiler.codegen import kernel_parts
+from cheep.compiler.codegen import kernel_parts, needed_parts
 from cheep.compiler.intake import read_network
 from cheep.compiler.lower import Step
 from cheep.compiler.plan import first_fit, make_plan
@@ -281,6 +282,14 @@ def test_adapter_refuses_a_header_of_another_model(tmp_path):
 def test_kernel_parts_name_what_exists():
     parts = kernel_parts()
     assert all(need in parts for needs, _ in parts.values() for need in needs)
+
+
+def test_kernel_parts_need_the_macros_that_they_use():
+    parts = kernel_parts()
+    homes = {macro: name for name, (_, text) in parts.items() for macro in re.findall(r"#define (CHEEP_\w+)", text)}
+    for name, (_, text) in parts.items():
+        used = {homes[word] for word in re.findall(r"CHEEP_\w+", text) if word in homes}
+        assert used <= set(needed_parts({name})), name
 
 
 def test_compile_time_is_far_below_five_seconds():

@@ -301,124 +301,77 @@ CHEEP_INLINE void cheep_block(const uint32_t *x, const int8_t *w, int fours, int
 }
 #endif
 
-/*@ block4: pack */
+/*@ fours: pack */
+#if CHEEP_DSP
+/* The steps of the blocks below, as strings of assembler. In all of them
+ *     r0  x, the packed pixels: uint32_t[fours][2][pixels], read front to back
+ *     r1  the filters' bytes:   int8_t[fours][2][4], read front to back
+ *     r2  r3  a word of the first filter and of the second
+ * and the sums stay in registers: [filter][pixel] from r4 on. */
+
+/* How a product enters its sum: the first of a sum starts it, the others are added. */
+#define CHEEP_START(sum, word, pixel) "smuad " #sum ", " #word ", " #pixel "\n"
+#define CHEEP_ADD(sum, word, pixel) "smlad " #sum ", " #word ", " #pixel ", " #sum "\n"
+
+/* Two filters meet one pixel. */
+#define CHEEP_PIXEL(ENTER, word0, word1, pixel, sum0, sum1) ENTER(sum0, word0, pixel) ENTER(sum1, word1, pixel)
+
+/* Two filters' words -> (w0, w2), for the pixels' second words. */
+#define CHEEP_UNPACK(word0, word1) "sxtb16 " #word0 ", " #word0 "\n" "sxtb16 " #word1 ", " #word1 "\n"
+
+/* Four values of four pixels. Pixels: r12 lr, two by two; sums: r4-r7 and r8-r11. 92 bytes of code. */
+#define CHEEP_HALF4(ENTER) \
+    "ldrd r12, lr, [r0], #8\n" \
+    CHEEP_PIXEL(ENTER, r2, r3, r12, r4, r8) CHEEP_PIXEL(ENTER, r2, r3, lr, r5, r9) \
+    "ldrd r12, lr, [r0], #8\n" \
+    CHEEP_PIXEL(ENTER, r2, r3, r12, r6, r10) CHEEP_PIXEL(ENTER, r2, r3, lr, r7, r11)
+#define CHEEP_FOUR4(ENTER) \
+    "ldrd r2, r3, [r1], #8\n" CHEEP_HALF4(ENTER) CHEEP_UNPACK(r2, r3) CHEEP_HALF4(CHEEP_ADD)
+
+/* Four values of three pixels. Pixels: r10-r12; sums: r4-r6 and r7-r9. 68 bytes of code. */
+#define CHEEP_HALF3(ENTER) \
+    "ldmia r0!, {r10, r11, r12}\n" \
+    CHEEP_PIXEL(ENTER, r2, r3, r10, r4, r7) CHEEP_PIXEL(ENTER, r2, r3, r11, r5, r8) \
+    CHEEP_PIXEL(ENTER, r2, r3, r12, r6, r9)
+#define CHEEP_FOUR3(ENTER) \
+    "ldrd r2, r3, [r1], #8\n" CHEEP_HALF3(ENTER) CHEEP_UNPACK(r2, r3) CHEEP_HALF3(CHEEP_ADD)
+
+/* Twice four values of one pixel. Words of the filters: r2 r3, then r6 r7; pixel: r8 r9, then r10 r11; sums: r4, r5. */
+#define CHEEP_FOUR1(word0, word1, pixel, second) \
+    CHEEP_PIXEL(CHEEP_ADD, word0, word1, pixel, r4, r5) CHEEP_UNPACK(word0, word1) \
+    CHEEP_PIXEL(CHEEP_ADD, word0, word1, second, r4, r5)
+#define CHEEP_EIGHT1 \
+    "ldmia r1!, {r2, r3, r6, r7}\n" \
+    "ldmia r0!, {r8-r11}\n" \
+    CHEEP_FOUR1(r2, r3, r8, r9) CHEEP_FOUR1(r6, r7, r10, r11)
+
+/* A round: a step four times. Who begins with fewer enters at 3, 2 or 1; the others at 0. */
+#define CHEEP_ROUND(step) "0:\n" step "3:\n" step "2:\n" step "1:\n" step
+
+/* Into the round by what is left of r12 over a multiple of four steps. */
+#define CHEEP_ENTER_ROUND \
+    "cmp r12, #2\n" \
+    "bhi 3f\n" \
+    "beq 2f\n" \
+    "cmp r12, #1\n" \
+    "beq 1f\n"
+
+#define CHEEP_ZERO(sum) "mov " #sum ", #0\n"
+#endif
+
+/*@ block4: fours */
 /* Two filters, four pixels: acc[filter * 4 + pixel]. x: per four values four words v, then the four second words. */
 #if CHEEP_DSP
 CHEEP_UNUSED CHEEP_NAKED static void cheep_block4(CHEEP_BLOCK_ARGUMENTS) {
     __asm__ volatile(
-        "push {r2-r11, lr}\n"
+        "push {r2-r11, lr}\n" /* [sp]: fours, soon the end of x; [sp, #4]: acc */
         "and r12, r2, #3\n"
         "add r2, r0, r2, lsl #5\n"
         "str r2, [sp]\n"
-        "mov r4, #0\n"
-        "mov r5, #0\n"
-        "mov r6, #0\n"
-        "mov r7, #0\n"
-        "mov r8, #0\n"
-        "mov r9, #0\n"
-        "mov r10, #0\n"
-        "mov r11, #0\n"
-        "cmp r12, #2\n"
-        "bhi 3f\n"
-        "beq 2f\n"
-        "cmp r12, #1\n"
-        "beq 1f\n"
-        "0:\n"
-        "ldrd r2, r3, [r1], #8\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r4, r2, r12, r4\n"
-        "smlad r8, r3, r12, r8\n"
-        "smlad r5, r2, lr, r5\n"
-        "smlad r9, r3, lr, r9\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r10, r3, r12, r10\n"
-        "smlad r7, r2, lr, r7\n"
-        "smlad r11, r3, lr, r11\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r4, r2, r12, r4\n"
-        "smlad r8, r3, r12, r8\n"
-        "smlad r5, r2, lr, r5\n"
-        "smlad r9, r3, lr, r9\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r10, r3, r12, r10\n"
-        "smlad r7, r2, lr, r7\n"
-        "smlad r11, r3, lr, r11\n"
-        "3:\n"
-        "ldrd r2, r3, [r1], #8\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r4, r2, r12, r4\n"
-        "smlad r8, r3, r12, r8\n"
-        "smlad r5, r2, lr, r5\n"
-        "smlad r9, r3, lr, r9\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r10, r3, r12, r10\n"
-        "smlad r7, r2, lr, r7\n"
-        "smlad r11, r3, lr, r11\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r4, r2, r12, r4\n"
-        "smlad r8, r3, r12, r8\n"
-        "smlad r5, r2, lr, r5\n"
-        "smlad r9, r3, lr, r9\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r10, r3, r12, r10\n"
-        "smlad r7, r2, lr, r7\n"
-        "smlad r11, r3, lr, r11\n"
-        "2:\n"
-        "ldrd r2, r3, [r1], #8\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r4, r2, r12, r4\n"
-        "smlad r8, r3, r12, r8\n"
-        "smlad r5, r2, lr, r5\n"
-        "smlad r9, r3, lr, r9\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r10, r3, r12, r10\n"
-        "smlad r7, r2, lr, r7\n"
-        "smlad r11, r3, lr, r11\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r4, r2, r12, r4\n"
-        "smlad r8, r3, r12, r8\n"
-        "smlad r5, r2, lr, r5\n"
-        "smlad r9, r3, lr, r9\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r10, r3, r12, r10\n"
-        "smlad r7, r2, lr, r7\n"
-        "smlad r11, r3, lr, r11\n"
-        "1:\n"
-        "ldrd r2, r3, [r1], #8\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r4, r2, r12, r4\n"
-        "smlad r8, r3, r12, r8\n"
-        "smlad r5, r2, lr, r5\n"
-        "smlad r9, r3, lr, r9\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r10, r3, r12, r10\n"
-        "smlad r7, r2, lr, r7\n"
-        "smlad r11, r3, lr, r11\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r4, r2, r12, r4\n"
-        "smlad r8, r3, r12, r8\n"
-        "smlad r5, r2, lr, r5\n"
-        "smlad r9, r3, lr, r9\n"
-        "ldrd r12, lr, [r0], #8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r10, r3, r12, r10\n"
-        "smlad r7, r2, lr, r7\n"
-        "smlad r11, r3, lr, r11\n"
+        CHEEP_ZERO(r4) CHEEP_ZERO(r5) CHEEP_ZERO(r6) CHEEP_ZERO(r7)
+        CHEEP_ZERO(r8) CHEEP_ZERO(r9) CHEEP_ZERO(r10) CHEEP_ZERO(r11)
+        CHEEP_ENTER_ROUND
+        CHEEP_ROUND(CHEEP_FOUR4(CHEEP_ADD))
         "ldr r12, [sp]\n"
         "cmp r0, r12\n"
         "bne 0b\n"
@@ -433,98 +386,18 @@ CHEEP_UNUSED CHEEP_NOINLINE static void cheep_block4(const uint32_t *x, const in
 }
 #endif
 
-/*@ block3: pack */
+/*@ block3: fours */
 /* The same for three pixels: acc[filter * 3 + pixel]. */
 #if CHEEP_DSP
 CHEEP_UNUSED CHEEP_NAKED static void cheep_block3(CHEEP_BLOCK_ARGUMENTS) {
     __asm__ volatile(
-        "push {r3-r11, lr}\n"
+        "push {r3-r11, lr}\n" /* [sp]: acc; lr: the end of x */
         "and r12, r2, #3\n"
         "movs r3, #24\n"
         "mla lr, r2, r3, r0\n"
-        "mov r4, #0\n"
-        "mov r5, #0\n"
-        "mov r6, #0\n"
-        "mov r7, #0\n"
-        "mov r8, #0\n"
-        "mov r9, #0\n"
-        "cmp r12, #2\n"
-        "bhi 3f\n"
-        "beq 2f\n"
-        "cmp r12, #1\n"
-        "beq 1f\n"
-        "0:\n"
-        "ldrd r2, r3, [r1], #8\n"
-        "ldmia r0!, {r10, r11, r12}\n"
-        "smlad r4, r2, r10, r4\n"
-        "smlad r7, r3, r10, r7\n"
-        "smlad r5, r2, r11, r5\n"
-        "smlad r8, r3, r11, r8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r9, r3, r12, r9\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "ldmia r0!, {r10, r11, r12}\n"
-        "smlad r4, r2, r10, r4\n"
-        "smlad r7, r3, r10, r7\n"
-        "smlad r5, r2, r11, r5\n"
-        "smlad r8, r3, r11, r8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r9, r3, r12, r9\n"
-        "3:\n"
-        "ldrd r2, r3, [r1], #8\n"
-        "ldmia r0!, {r10, r11, r12}\n"
-        "smlad r4, r2, r10, r4\n"
-        "smlad r7, r3, r10, r7\n"
-        "smlad r5, r2, r11, r5\n"
-        "smlad r8, r3, r11, r8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r9, r3, r12, r9\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "ldmia r0!, {r10, r11, r12}\n"
-        "smlad r4, r2, r10, r4\n"
-        "smlad r7, r3, r10, r7\n"
-        "smlad r5, r2, r11, r5\n"
-        "smlad r8, r3, r11, r8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r9, r3, r12, r9\n"
-        "2:\n"
-        "ldrd r2, r3, [r1], #8\n"
-        "ldmia r0!, {r10, r11, r12}\n"
-        "smlad r4, r2, r10, r4\n"
-        "smlad r7, r3, r10, r7\n"
-        "smlad r5, r2, r11, r5\n"
-        "smlad r8, r3, r11, r8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r9, r3, r12, r9\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "ldmia r0!, {r10, r11, r12}\n"
-        "smlad r4, r2, r10, r4\n"
-        "smlad r7, r3, r10, r7\n"
-        "smlad r5, r2, r11, r5\n"
-        "smlad r8, r3, r11, r8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r9, r3, r12, r9\n"
-        "1:\n"
-        "ldrd r2, r3, [r1], #8\n"
-        "ldmia r0!, {r10, r11, r12}\n"
-        "smlad r4, r2, r10, r4\n"
-        "smlad r7, r3, r10, r7\n"
-        "smlad r5, r2, r11, r5\n"
-        "smlad r8, r3, r11, r8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r9, r3, r12, r9\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "ldmia r0!, {r10, r11, r12}\n"
-        "smlad r4, r2, r10, r4\n"
-        "smlad r7, r3, r10, r7\n"
-        "smlad r5, r2, r11, r5\n"
-        "smlad r8, r3, r11, r8\n"
-        "smlad r6, r2, r12, r6\n"
-        "smlad r9, r3, r12, r9\n"
+        CHEEP_ZERO(r4) CHEEP_ZERO(r5) CHEEP_ZERO(r6) CHEEP_ZERO(r7) CHEEP_ZERO(r8) CHEEP_ZERO(r9)
+        CHEEP_ENTER_ROUND
+        CHEEP_ROUND(CHEEP_FOUR3(CHEEP_ADD))
         "cmp r0, lr\n"
         "bne 0b\n"
         "ldr r3, [sp]\n"
@@ -538,81 +411,21 @@ CHEEP_UNUSED CHEEP_NOINLINE static void cheep_block3(const uint32_t *x, const in
 }
 #endif
 
-/*@ block1: pack */
+/*@ block1: fours */
 /* The same for one pixel: acc[filter]; fours is even. */
 #if CHEEP_DSP
 CHEEP_UNUSED CHEEP_NAKED static void cheep_block1(CHEEP_BLOCK_ARGUMENTS) {
     __asm__ volatile(
-        "push {r3-r11, lr}\n"
+        "push {r3-r11, lr}\n" /* [sp]: acc; lr: the end of x */
         "add lr, r0, r2, lsl #3\n"
-        "mov r4, #0\n"
-        "mov r5, #0\n"
+        CHEEP_ZERO(r4) CHEEP_ZERO(r5)
         "ands r12, r2, #6\n"
         "beq 0f\n"
         "cmp r12, #4\n"
         "bhi 3f\n"
         "beq 2f\n"
         "b 1f\n"
-        "0:\n"
-        "ldmia r1!, {r2, r3, r6, r7}\n"
-        "ldmia r0!, {r8-r11}\n"
-        "smlad r4, r2, r8, r4\n"
-        "smlad r5, r3, r8, r5\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "smlad r4, r2, r9, r4\n"
-        "smlad r5, r3, r9, r5\n"
-        "smlad r4, r6, r10, r4\n"
-        "smlad r5, r7, r10, r5\n"
-        "sxtb16 r6, r6\n"
-        "sxtb16 r7, r7\n"
-        "smlad r4, r6, r11, r4\n"
-        "smlad r5, r7, r11, r5\n"
-        "3:\n"
-        "ldmia r1!, {r2, r3, r6, r7}\n"
-        "ldmia r0!, {r8-r11}\n"
-        "smlad r4, r2, r8, r4\n"
-        "smlad r5, r3, r8, r5\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "smlad r4, r2, r9, r4\n"
-        "smlad r5, r3, r9, r5\n"
-        "smlad r4, r6, r10, r4\n"
-        "smlad r5, r7, r10, r5\n"
-        "sxtb16 r6, r6\n"
-        "sxtb16 r7, r7\n"
-        "smlad r4, r6, r11, r4\n"
-        "smlad r5, r7, r11, r5\n"
-        "2:\n"
-        "ldmia r1!, {r2, r3, r6, r7}\n"
-        "ldmia r0!, {r8-r11}\n"
-        "smlad r4, r2, r8, r4\n"
-        "smlad r5, r3, r8, r5\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "smlad r4, r2, r9, r4\n"
-        "smlad r5, r3, r9, r5\n"
-        "smlad r4, r6, r10, r4\n"
-        "smlad r5, r7, r10, r5\n"
-        "sxtb16 r6, r6\n"
-        "sxtb16 r7, r7\n"
-        "smlad r4, r6, r11, r4\n"
-        "smlad r5, r7, r11, r5\n"
-        "1:\n"
-        "ldmia r1!, {r2, r3, r6, r7}\n"
-        "ldmia r0!, {r8-r11}\n"
-        "smlad r4, r2, r8, r4\n"
-        "smlad r5, r3, r8, r5\n"
-        "sxtb16 r2, r2\n"
-        "sxtb16 r3, r3\n"
-        "smlad r4, r2, r9, r4\n"
-        "smlad r5, r3, r9, r5\n"
-        "smlad r4, r6, r10, r4\n"
-        "smlad r5, r7, r10, r5\n"
-        "sxtb16 r6, r6\n"
-        "sxtb16 r7, r7\n"
-        "smlad r4, r6, r11, r4\n"
-        "smlad r5, r7, r11, r5\n"
+        CHEEP_ROUND(CHEEP_EIGHT1)
         "cmp r0, lr\n"
         "bne 0b\n"
         "ldr r3, [sp]\n"
@@ -772,37 +585,46 @@ CHEEP_INLINE void cheep_matrix_row(const cheep_matrix *m, const int8_t *rows, ui
     CHEEP_MATRIX_ROW(KIND, PIXELS, cheep_##KIND##PIXELS##_##LIMIT##_##WIDE, \
                      cheep_group_##KIND##PIXELS##_##LIMIT##_##WIDE)
 
-/*@ group: matrix */
-/* The same by hand, with what follows the sums: rescaled, limited, stored, without a detour through memory. The first four
- * starts the sums, the others add. All
- * registers are taken, so that what a group needs lies on the stack: the end and the start of x, where to enter the
- * loop over the other fours (of which four are written out), out, the steps of out, the pixels to store, the channel, the last one. */
+/*@ group: matrix fours */
+/* cheep_group by hand, with what follows the sums: rescaled, limited, stored, without a detour through memory. The first
+ * four starts the sums, the others add. In: r0 the matrix, r1 x, r2 out, r3 the pixels to store. */
 #if CHEEP_DSP
 _Static_assert(offsetof(cheep_matrix, step) == 36 && offsetof(cheep_matrix, pixel_step) == 40 &&
                    offsetof(cheep_matrix, filters) == 44 && offsetof(cheep_matrix, fours) == 52,
                "the blocks in assembler know where these are");
-/* in: r0 the matrix, r1 x, r2 out, r3 the pixels to store; shift: bytes of x per four, as a power of two, or (three
- * pixels) 8 more; size: bytes of the code of a four. Then r1 is the next weight. */
-#define CHEEP_ENTER(bytes, size) \
+/* All registers are taken, so that what a group needs lies on the stack, 36 bytes. ldrd takes two neighbours. */
+#define CHEEP_AT_X_END "[sp]"
+#define CHEEP_AT_X "[sp, #4]"
+#define CHEEP_AT_ENTRY "[sp, #8]" /* where the round is entered after the first four */
+#define CHEEP_AT_OUT "[sp, #12]"
+#define CHEEP_AT_PIXEL_STEP "[sp, #16]"
+#define CHEEP_AT_VALID "[sp, #20]" /* the pixels to store */
+#define CHEEP_AT_STEP "[sp, #24]"
+#define CHEEP_AT_CHANNEL "[sp, #28]"
+#define CHEEP_AT_CHANNELS_END "[sp, #32]"
+
+/* Fills the stack. bytes: of x per four; size: bytes of the code of a four, by which the entry is reckoned (one four in
+ * all: past the round). 5 is the next two filters: r0 x, r1 their weights. */
+#define CHEEP_BEGIN(bytes, size) \
     "push {r4-r11, lr}\n" \
     "sub sp, sp, #36\n" \
-    "str r1, [sp, #4]\n" \
-    "str r2, [sp, #12]\n" \
-    "str r3, [sp, #20]\n" \
-    "ldrd r6, r7, [r0, #36]\n" \
-    "str r6, [sp, #24]\n" \
-    "str r7, [sp, #16]\n" \
-    "ldrd r4, r5, [r0]\n" \
-    "str r5, [sp, #28]\n" \
-    "ldrsh r8, [r0, #44]\n" \
+    "str r1, " CHEEP_AT_X "\n" \
+    "str r2, " CHEEP_AT_OUT "\n" \
+    "str r3, " CHEEP_AT_VALID "\n" \
+    "ldrd r6, r7, [r0, #36]\n" /* step, pixel_step */ \
+    "str r6, " CHEEP_AT_STEP "\n" \
+    "str r7, " CHEEP_AT_PIXEL_STEP "\n" \
+    "ldrd r4, r5, [r0]\n" /* weights, channels */ \
+    "str r5, " CHEEP_AT_CHANNEL "\n" \
+    "ldrsh r8, [r0, #44]\n" /* filters */ \
     "add r9, r5, r8, lsl #4\n" \
-    "str r9, [sp, #32]\n" \
-    "ldrsh r8, [r0, #52]\n" \
+    "str r9, " CHEEP_AT_CHANNELS_END "\n" \
+    "ldrsh r8, [r0, #52]\n" /* fours */ \
     "mov r9, #" #bytes "\n" \
     "mla r9, r8, r9, r1\n" \
-    "str r9, [sp]\n" \
+    "str r9, " CHEEP_AT_X_END "\n" \
     "mov r1, r4\n" \
-    "subs r8, r8, #1\n" \
+    "subs r8, r8, #1\n" /* entry: 0 + size * (-(fours - 1) modulo 4) */ \
     "rsb r8, r8, #0\n" \
     "and r8, r8, #3\n" \
     "mov r10, #" #size "\n" \
@@ -812,199 +634,107 @@ _Static_assert(offsetof(cheep_matrix, step) == 36 && offsetof(cheep_matrix, pixe
     "cmp r8, #1\n" \
     "it eq\n" \
     "adreq r9, 9f\n" \
-    "orr r9, r9, #1\n" \
-    "str r9, [sp, #8]\n" \
+    "orr r9, r9, #1\n" /* Thumb code */ \
+    "str r9, " CHEEP_AT_ENTRY "\n" \
     "5:\n" \
-    "ldr r0, [sp, #4]\n"
-#define CHEEP_FOUR4 \
-    "ldrd r2, r3, [r1], #8\n" \
-    "ldrd r12, lr, [r0], #8\n" \
-    "smlad r4, r2, r12, r4\n" \
-    "smlad r8, r3, r12, r8\n" \
-    "smlad r5, r2, lr, r5\n" \
-    "smlad r9, r3, lr, r9\n" \
-    "ldrd r12, lr, [r0], #8\n" \
-    "smlad r6, r2, r12, r6\n" \
-    "smlad r10, r3, r12, r10\n" \
-    "smlad r7, r2, lr, r7\n" \
-    "smlad r11, r3, lr, r11\n" \
-    "sxtb16 r2, r2\n" \
-    "sxtb16 r3, r3\n" \
-    "ldrd r12, lr, [r0], #8\n" \
-    "smlad r4, r2, r12, r4\n" \
-    "smlad r8, r3, r12, r8\n" \
-    "smlad r5, r2, lr, r5\n" \
-    "smlad r9, r3, lr, r9\n" \
-    "ldrd r12, lr, [r0], #8\n" \
-    "smlad r6, r2, r12, r6\n" \
-    "smlad r10, r3, r12, r10\n" \
-    "smlad r7, r2, lr, r7\n" \
-    "smlad r11, r3, lr, r11\n"
-#define CHEEP_FOUR3 \
-    "ldrd r2, r3, [r1], #8\n" \
-    "ldmia r0!, {r10, r11, r12}\n" \
-    "smlad r4, r2, r10, r4\n" \
-    "smlad r7, r3, r10, r7\n" \
-    "smlad r5, r2, r11, r5\n" \
-    "smlad r8, r3, r11, r8\n" \
-    "smlad r6, r2, r12, r6\n" \
-    "smlad r9, r3, r12, r9\n" \
-    "sxtb16 r2, r2\n" \
-    "sxtb16 r3, r3\n" \
-    "ldmia r0!, {r10, r11, r12}\n" \
-    "smlad r4, r2, r10, r4\n" \
-    "smlad r7, r3, r10, r7\n" \
-    "smlad r5, r2, r11, r5\n" \
-    "smlad r8, r3, r11, r8\n" \
-    "smlad r6, r2, r12, r6\n" \
-    "smlad r9, r3, r12, r9\n"
+    "ldr r0, " CHEEP_AT_X "\n"
+#define CHEEP_TO_ENTRY "ldr.w pc, " CHEEP_AT_ENTRY "\n .balign 4\n"
+/* The sums of two filters: r4-r7 and r8-r11; of three pixels r4-r6 and r7-r9 (lr is free there: the end of x). */
 #define CHEEP_SUMS4 \
-    CHEEP_ENTER(32, 92) \
-    "ldrd r2, r3, [r1], #8\n" \
-    "ldrd r12, lr, [r0], #8\n" \
-    "smuad r4, r2, r12\n" \
-    "smuad r8, r3, r12\n" \
-    "smuad r5, r2, lr\n" \
-    "smuad r9, r3, lr\n" \
-    "ldrd r12, lr, [r0], #8\n" \
-    "smuad r6, r2, r12\n" \
-    "smuad r10, r3, r12\n" \
-    "smuad r7, r2, lr\n" \
-    "smuad r11, r3, lr\n" \
-    "sxtb16 r2, r2\n" \
-    "sxtb16 r3, r3\n" \
-    "ldrd r12, lr, [r0], #8\n" \
-    "smlad r4, r2, r12, r4\n" \
-    "smlad r8, r3, r12, r8\n" \
-    "smlad r5, r2, lr, r5\n" \
-    "smlad r9, r3, lr, r9\n" \
-    "ldrd r12, lr, [r0], #8\n" \
-    "smlad r6, r2, r12, r6\n" \
-    "smlad r10, r3, r12, r10\n" \
-    "smlad r7, r2, lr, r7\n" \
-    "smlad r11, r3, lr, r11\n" \
-    "ldr.w pc, [sp, #8]\n" \
-    ".balign 4\n" \
-    "0:\n" \
-    CHEEP_FOUR4 CHEEP_FOUR4 CHEEP_FOUR4 CHEEP_FOUR4 \
-    "ldr r12, [sp]\n" \
-    "cmp r0, r12\n" \
-    "bne 0b\n" \
+    CHEEP_BEGIN(32, 92) CHEEP_FOUR4(CHEEP_START) CHEEP_TO_ENTRY CHEEP_ROUND(CHEEP_FOUR4(CHEEP_ADD)) \
+    "ldr r12, " CHEEP_AT_X_END "\n cmp r0, r12\n bne 0b\n" \
     "9:\n"
 #define CHEEP_SUMS3 \
-    CHEEP_ENTER(24, 68) \
-    "ldr.w lr, [sp]\n" \
-    "ldrd r2, r3, [r1], #8\n" \
-    "ldmia r0!, {r10, r11, r12}\n" \
-    "smuad r4, r2, r10\n" \
-    "smuad r7, r3, r10\n" \
-    "smuad r5, r2, r11\n" \
-    "smuad r8, r3, r11\n" \
-    "smuad r6, r2, r12\n" \
-    "smuad r9, r3, r12\n" \
-    "sxtb16 r2, r2\n" \
-    "sxtb16 r3, r3\n" \
-    "ldmia r0!, {r10, r11, r12}\n" \
-    "smlad r4, r2, r10, r4\n" \
-    "smlad r7, r3, r10, r7\n" \
-    "smlad r5, r2, r11, r5\n" \
-    "smlad r8, r3, r11, r8\n" \
-    "smlad r6, r2, r12, r6\n" \
-    "smlad r9, r3, r12, r9\n" \
-    "ldr.w pc, [sp, #8]\n" \
-    ".balign 4\n" \
-    "0:\n" \
-    CHEEP_FOUR3 CHEEP_FOUR3 CHEEP_FOUR3 CHEEP_FOUR3 \
-    "cmp r0, lr\n" \
-    "bne 0b\n" \
+    CHEEP_BEGIN(24, 68) "ldr.w lr, " CHEEP_AT_X_END "\n" \
+    CHEEP_FOUR3(CHEEP_START) CHEEP_TO_ENTRY CHEEP_ROUND(CHEEP_FOUR3(CHEEP_ADD)) \
+    "cmp r0, lr\n bne 0b\n" \
     "9:\n"
-/* The constants of the next channel: r2 bias, r3 multiplier, r12 round, lr shift; r0 is free after it. */
+
+/* The constants of the next channel: r2 bias2, r3 multiplier, r12 round, lr shift; r0 is free after it. */
 #define CHEEP_NEXT_CHANNEL \
-    "ldr r0, [sp, #28]\n" \
+    "ldr r0, " CHEEP_AT_CHANNEL "\n" \
     "ldmia r0!, {r2, r3, r12, lr}\n" \
-    "str r0, [sp, #28]\n"
-#define CHEEP_RESCALE_FULL(r) \
-    "add " #r ", r2, " #r ", asr #7\n" \
-    "add r0, r12, " #r ", asr #31\n" \
-    "smmlar " #r ", " #r ", r3, r0\n" \
+    "str r0, " CHEEP_AT_CHANNEL "\n"
+/* A sum -> a byte, see cheep_requantize. */
+#define CHEEP_BIAS(r) "add " #r ", r2, " #r ", asr #7\n"
+#define CHEEP_SCALE(r, round) \
+    "smmlar " #r ", " #r ", r3, " #round "\n" \
     "asr " #r ", " #r ", lr\n" \
     "ssat " #r ", #8, " #r "\n"
-#define CHEEP_RESCALE_RELU(r) \
-    "add " #r ", r2, " #r ", asr #7\n" \
-    "bic " #r ", " #r ", " #r ", asr #31\n" \
-    "smmlar " #r ", " #r ", r3, r12\n" \
-    "asr " #r ", " #r ", lr\n" \
-    "ssat " #r ", #8, " #r "\n"
-#define CHEEP_RESCALE_FLOOR(r) \
-    "add " #r ", r2, " #r ", asr #7\n" \
-    "smmlar " #r ", " #r ", r3, r12\n" \
-    "asr " #r ", " #r ", lr\n" \
-    "ssat " #r ", #8, " #r "\n"
-#define CHEEP_LARGER(a, b) "cmp " #a ", " #b "\n it lt\n movlt " #a ", " #b "\n"
-#define CHEEP_ADVANCE "ldr r3, [sp, #24]\n add r0, r0, r3\n str r0, [sp, #12]\n"
-/* Bytes of one filter at out, out + pixel_step ...; a group at the end of a row has fewer pixels (the code behind 7). */
+#define CHEEP_RESCALE_FULL(r) CHEEP_BIAS(r) "add r0, r12, " #r ", asr #31\n" CHEEP_SCALE(r, r0)
+#define CHEEP_RESCALE_RELU(r) CHEEP_BIAS(r) "bic " #r ", " #r ", " #r ", asr #31\n" CHEEP_SCALE(r, r12)
+#define CHEEP_RESCALE_FLOOR(r) CHEEP_BIAS(r) CHEEP_SCALE(r, r12)
+#define CHEEP_RESCALE3(LIMIT, a, b, c) \
+    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c)
+#define CHEEP_RESCALE4(LIMIT, a, b, c, d) CHEEP_RESCALE3(LIMIT, a, b, c) CHEEP_RESCALE_##LIMIT(d)
+
+/* One filter's bytes at out, out + pixel_step ...: r0 out, r2 pixel_step, r3 the pixels to store, r12 step. A group at
+ * the end of a row has fewer pixels: FEWER, the code behind the last group, enters at 2 and returns to 1. The labels of
+ * a filter are these digits before its number. */
+#define CHEEP_STORE_FIRST(a) \
+    "ldrd r0, r2, " CHEEP_AT_OUT "\n" \
+    "ldrd r3, r12, " CHEEP_AT_VALID "\n" \
+    "strb " #a ", [r0]\n"
+#define CHEEP_STORE_MORE(b, c) \
+    "strb " #b ", [r0, r2]\n" \
+    "strb " #c ", [r0, r2, lsl #1]\n"
+#define CHEEP_STORE_DONE(label) \
+    "1" #label ":\n" \
+    "add r0, r0, r12\n" \
+    "str r0, " CHEEP_AT_OUT "\n"
 #define CHEEP_DONE_STORE4(LIMIT, a, b, c, d, label) \
-    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c) \
-    CHEEP_RESCALE_##LIMIT(d) \
-    "ldrd r0, r2, [sp, #12]\n" \
-    "ldrd r3, r12, [sp, #20]\n" \
-    "strb " #a ", [r0]\n" \
+    CHEEP_RESCALE4(LIMIT, a, b, c, d) CHEEP_STORE_FIRST(a) \
     "add lr, r2, r2, lsl #1\n" \
     "cmp r3, #4\n" \
     "bne 2" #label "f\n" \
-    "strb " #b ", [r0, r2]\n" \
-    "strb " #c ", [r0, r2, lsl #1]\n" \
+    CHEEP_STORE_MORE(b, c) \
     "strb " #d ", [r0, lr]\n" \
-    "1" #label ":\n" \
-    "add r0, r0, r12\n" \
-    "str r0, [sp, #12]\n"
+    CHEEP_STORE_DONE(label)
 #define CHEEP_FEWER4(b, c, label) \
     "2" #label ":\n" \
     "cmp r3, #2\n it ge\n strbge " #b ", [r0, r2]\n" \
     "it gt\n strbgt " #c ", [r0, r2, lsl #1]\n" \
     "b 1" #label "b\n"
 #define CHEEP_DONE_STORE3(LIMIT, a, b, c, label) \
-    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c) \
-    "ldrd r0, r2, [sp, #12]\n" \
-    "ldrd r3, r12, [sp, #20]\n" \
-    "strb " #a ", [r0]\n" \
+    CHEEP_RESCALE3(LIMIT, a, b, c) CHEEP_STORE_FIRST(a) \
     "cmp r3, #3\n" \
     "bne 2" #label "f\n" \
-    "strb " #b ", [r0, r2]\n" \
-    "strb " #c ", [r0, r2, lsl #1]\n" \
-    "1" #label ":\n" \
-    "add r0, r0, r12\n" \
-    "str r0, [sp, #12]\n"
+    CHEEP_STORE_MORE(b, c) CHEEP_STORE_DONE(label)
 #define CHEEP_FEWER3(b, label) \
     "2" #label ":\n" \
     "cmp r3, #2\n it ge\n strbge " #b ", [r0, r2]\n" \
     "b 1" #label "b\n"
+/* One filter's pixels added up, into the int32_t at out. Fewer pixels leave out additions: they enter at 3, 1 or 4. */
+#define CHEEP_IF_FEWER(pixels, label) "ldr r3, " CHEEP_AT_VALID "\n cmp r3, #" #pixels "\n bne 2" #label "f\n"
+#define CHEEP_SUM_DONE(a, b, label) \
+    "1" #label ": add " #a ", " #a ", " #b "\n" \
+    "4" #label ": ldr r0, " CHEEP_AT_OUT "\n ldr r2, [r0]\n add r2, r2, " #a "\n" \
+    "str r2, [r0], #4\n str r0, " CHEEP_AT_OUT "\n"
 #define CHEEP_DONE_SUM4(LIMIT, a, b, c, d, label) \
-    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c) \
-    CHEEP_RESCALE_##LIMIT(d) \
-    "ldr r3, [sp, #20]\n cmp r3, #4\n bne 2" #label "f\n" \
+    CHEEP_RESCALE4(LIMIT, a, b, c, d) CHEEP_IF_FEWER(4, label) \
     "add " #c ", " #c ", " #d "\n" \
     "3" #label ": add " #b ", " #b ", " #c "\n" \
-    "1" #label ": add " #a ", " #a ", " #b "\n" \
-    "4" #label ": ldr r0, [sp, #12]\n ldr r2, [r0]\n add r2, r2, " #a "\n" \
-    "str r2, [r0], #4\n str r0, [sp, #12]\n"
+    CHEEP_SUM_DONE(a, b, label)
 #define CHEEP_FEWER_SUM4(label) \
     "2" #label ": cmp r3, #2\n bgt 3" #label "b\n beq 1" #label "b\n b 4" #label "b\n"
 #define CHEEP_DONE_SUM3(LIMIT, a, b, c, label) \
-    CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) CHEEP_RESCALE_##LIMIT(b) CHEEP_RESCALE_##LIMIT(c) \
-    "ldr r3, [sp, #20]\n cmp r3, #3\n bne 2" #label "f\n" \
+    CHEEP_RESCALE3(LIMIT, a, b, c) CHEEP_IF_FEWER(3, label) \
     "add " #b ", " #b ", " #c "\n" \
-    "1" #label ": add " #a ", " #a ", " #b "\n" \
-    "4" #label ": ldr r0, [sp, #12]\n ldr r2, [r0]\n add r2, r2, " #a "\n" \
-    "str r2, [r0], #4\n str r0, [sp, #12]\n"
+    CHEEP_SUM_DONE(a, b, label)
 #define CHEEP_FEWER_SUM3(label) \
     "2" #label ": cmp r3, #2\n beq 1" #label "b\n b 4" #label "b\n"
+/* The largest of one filter's four sums, rescaled, at out. */
+#define CHEEP_LARGER(a, b) "cmp " #a ", " #b "\n it lt\n movlt " #a ", " #b "\n"
 #define CHEEP_DONE_MAX4(LIMIT, a, b, c, d) \
     CHEEP_LARGER(a, b) CHEEP_LARGER(c, d) CHEEP_LARGER(a, c) \
     CHEEP_NEXT_CHANNEL CHEEP_RESCALE_##LIMIT(a) \
-    "ldr r0, [sp, #12]\n strb " #a ", [r0]\n" CHEEP_ADVANCE
-#define CHEEP_LAST_CHANNEL "ldrd r0, r2, [sp, #28]\n cmp r0, r2\n beq 6f\n"
-#define CHEEP_MORE_CHANNELS "ldrd r0, r2, [sp, #28]\n cmp r0, r2\n bne 5b\n"
+    "ldr r0, " CHEEP_AT_OUT "\n strb " #a ", [r0]\n" \
+    "ldr r3, " CHEEP_AT_STEP "\n add r0, r0, r3\n str r0, " CHEEP_AT_OUT "\n"
+
+/* The groups: two filters, and again from 5 until the channels end (an odd number ends after the first filter). */
+#define CHEEP_CHANNELS_END "ldrd r0, r2, " CHEEP_AT_CHANNEL "\n cmp r0, r2\n"
+#define CHEEP_LAST_CHANNEL CHEEP_CHANNELS_END "beq 6f\n"
+#define CHEEP_MORE_CHANNELS CHEEP_CHANNELS_END "bne 5b\n"
 #define CHEEP_LEAVE "6: add sp, sp, #36\n pop {r4-r11, pc}\n"
 #define CHEEP_GROUP_STORE4(LIMIT) \
     CHEEP_SUMS4 CHEEP_DONE_STORE4(LIMIT, r4, r5, r6, r7, 1) CHEEP_LAST_CHANNEL \
@@ -1049,7 +779,6 @@ CHEEP_NOINLINE static void cheep_pack3(const cheep_matrix *m, const int8_t *rows
 CHEEP_NOINLINE static void cheep_pack4(const cheep_matrix *m, const int8_t *rows, uint32_t *x, int valid) {
     cheep_pack_group(m, rows, x, valid, 4);
 }
-
 
 /*@ copy: base */
 /* memmove to a lower address, or between places apart, by words where both are aligned. */
