@@ -144,7 +144,7 @@ def _window(node: Node) -> _Window | None:
         max(0, (o - 1) * stride + (f - 1) * dilation + 1 - n) // 2 if values["padding"] == "SAME" else 0
         for n, f, o, stride, dilation in zip(taken, filters, given, strides, dilations, strict=True)
     ]
-    return _Window(*taken, shapes[0][3], *filters, *given, shapes[2][3], *strides, *pads)
+    return _Window(*[*taken, shapes[0][3], *filters, *given, shapes[2][3], *strides, *pads])
 
 
 def _conv(node: Node) -> int:
