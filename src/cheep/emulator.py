@@ -24,6 +24,7 @@ COMPILER = "arm-none-eabi-gcc"
 QEMU = "qemu-system-arm"
 FLASH_BYTES = 240 * 1024
 RAM_BYTES = 32 * 1024
+STACK_BYTES = 1024
 CPU_FLAGS = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
 C_FLAGS = (
     *("-std=c11", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections"),
@@ -103,6 +104,7 @@ def build_elf(
     flags: Sequence[str] = (),
     flash_bytes: int = FLASH_BYTES,
     ram_bytes: int = RAM_BYTES,
+    stack_bytes: int = STACK_BYTES,
 ) -> Path:
     """Compile and link a program for the emulated core.
 
@@ -116,8 +118,9 @@ def build_elf(
         Besides the core's headers and ``firmware/emulator``.
     optimization, flags
         For the compiler, after ``-std=c11 -ffp-contract=off`` and warnings as errors.
-    flash_bytes, ram_bytes
-        Sizes of the regions; the linker refuses a program that does not fit.
+    flash_bytes, ram_bytes, stack_bytes
+        Sizes of the regions, and what static memory must leave for the stack; the linker refuses a program that does
+        not fit.
 
     Returns
     -------
@@ -131,6 +134,7 @@ def build_elf(
         *map(str, sources), str(here / "emulator.c"),
         "-nostartfiles", "--specs=nano.specs", f"-T{here / 'emulator.ld'}", "-Wl,--gc-sections",
         f"-Wl,--defsym=emulator_flash_bytes={flash_bytes}", f"-Wl,--defsym=emulator_ram_bytes={ram_bytes}",
+        f"-Wl,--defsym=emulator_stack_bytes={stack_bytes}",
         "-o", str(target),
     ]  # fmt: skip
     _checked(arguments, Path(target).name)

@@ -19,6 +19,7 @@ import soundfile
 import yaml
 
 from cheep import cli
+from cheep.boards.data import find_board
 from cheep.boards.host import HostApplication
 from cheep.ccore import compile_shared
 from cheep.detector.engine import MAX_CLASSES, MAX_SCORES, MAX_SMOOTHING
@@ -339,6 +340,17 @@ def test_the_emulated_board_says_the_same(export):
     costs = json.loads(costs)
     assert 0 < costs["stack_bytes"] < 3072  # what audiomoth.ld keeps free
     assert costs["ram_bytes"] < 16384 and costs["frontend_instructions"] > 1000
+
+
+@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="gcc-arm-none-eabi is not installed")
+def test_what_leaves_no_room_for_the_stack_is_refused_before_it_runs(export, monkeypatch):
+    """Its stack would run over the application's memory, and it would hang."""
+    from cheep.bench import application
+
+    need = find_board("cortex-m4").model_copy(update={"stack_bytes": 24 * 1024})
+    monkeypatch.setattr(application, "find_board", lambda name: need)
+    with pytest.raises(CheepError, match=r"does not fit the emulated board's 32 KB of RAM .* --board audiomoth"):
+        list(application.run_emulated(export, [tones([], 1)]))
 
 
 # Classes

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cheep.boards.data import find_board
 from cheep.boards.host import BootError, application_sources
-from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf
+from cheep.emulator import FLASH_BYTES, RAM_BYTES, build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.errors import CheepError
 from cheep.export import ExportModel, render_headers
 
@@ -63,13 +64,18 @@ def run_emulated(
             for block in blocks:
                 sink.write(np.ascontiguousarray(block, "<i2").tobytes())
                 samples += len(block)
-        elf = build_elf(
-            [*application_sources(), generated / "model_compiled.c", emulator_dir() / "main_application.c"],
-            folder / "application.elf",
-            include_dirs=[folder],
-            optimization=optimization,
-            flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_CLASSES_OF_MODEL", *["-DCHEEP_WHOLE_WINDOWS"] * whole_windows],
-        )
+        try:
+            elf = build_elf(
+                [*application_sources(), generated / "model_compiled.c", emulator_dir() / "main_application.c"],
+                folder / "application.elf",
+                include_dirs=[folder],
+                optimization=optimization,
+                flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_CLASSES_OF_MODEL"]
+                + ["-DCHEEP_WHOLE_WINDOWS"] * whole_windows,
+                stack_bytes=find_board("cortex-m4").stack_bytes,
+            )
+        except CheepError as error:
+            raise _too_big(error, export) from None
         sizes = elf_sizes(elf)
         seconds = samples / export.features.sample_rate_hz
         try:
@@ -82,6 +88,16 @@ def run_emulated(
     costs["ram_bytes"] = sizes.ram - result.values["ring_bytes"]
     costs["flash_bytes"] = sizes.flash
     yield json.dumps({"type": "emulator", "board": "cortex-m4", "optimization": optimization, **costs})
+
+
+def _too_big(error: CheepError, export: ExportModel) -> CheepError:
+    if not any(words in str(error) for words in ("too little for the stack", "overflowed by", "will not fit")):
+        return error
+    return CheepError(
+        f"{export.bundle.path}: the application with it does not fit the emulated board's {RAM_BYTES // 1024} KB of "
+        f"RAM and {FLASH_BYTES // 1024} KB of flash, those of an AudioMoth (cheep size says by how much); cheep "
+        "split-dataset --board audiomoth chooses one that fits, --board host runs this one"
+    )
 
 
 def _refusal(error: CheepError) -> CheepError:
