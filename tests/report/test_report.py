@@ -15,12 +15,15 @@ from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores
 from cheep.export import load_export, render_detector_settings, write_files
 from cheep.files import write_json
+from cheep.live.upload import targets as upload_targets
 from cheep.report import DataRow, DataSummary, History, RunResults, Soundscape, Threshold, boards, write_report
+from cheep.report.boards import where_it_fits
 from cheep.report.collect import commands_shown, next_step, results_of_run, thresholds_of
 from cheep.report.content import test_content as content_of
 from cheep.report.content import words_of
 from cheep.report.extras import with_extras
 from cheep.report.figures import spectrogram_figure
+from cheep.report.results import BoardRow
 from cheep.report.words import Words
 from report_example import LABELS, example_run, example_scores
 from tone_model import write_tone_run
@@ -297,6 +300,17 @@ def test_thresholds_and_the_next_step_follow_calibration(tmp_path, monkeypatch):
     manifest["detector"]["threshold"] = [None, 0.6, 0.8]  # edited by hand: nothing is known of it
     assert thresholds_of(manifest)[1].rate is None
     assert next_step(folder, manifest).startswith("cheep calibrate")
+
+
+def test_what_does_not_fit_an_audiomoth_is_uploaded_elsewhere():
+    rows = [BoardRow(board, 10, 100, ram, 50, note="compiled") for board, ram in (("moth", 60), ("e", 40), ("s3", 40))]
+    upload = "cheep upload audiomoth --model runs/a    (or another board: cheep upload --help)"
+    elsewhere = where_it_fits(upload, rows)
+    assert elsewhere == upload.replace("audiomoth", "esp32-compiled")
+    assert elsewhere.split()[2] in upload_targets()
+    assert where_it_fits("cheep calibrate", rows) == "cheep calibrate"
+    assert where_it_fits(upload, [dataclasses.replace(row, ram_used=10) for row in rows]) == upload
+    assert "--board audiomoth" in where_it_fits(upload, [dataclasses.replace(row, ram_used=99) for row in rows])
 
 
 def test_how_a_run_was_made_is_kept_as_it_was_typed(tmp_path):

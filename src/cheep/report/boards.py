@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from cheep.bench.sizes import size_report
@@ -20,8 +21,22 @@ _EMULATED = "cortex-m4"  # the same regions as the AudioMoth's
 
 
 def with_boards(run: RunResults, folder: Path) -> RunResults:
-    """Return ``run`` with the board table of the model in ``folder``."""
-    return dataclasses.replace(run, boards=board_rows(load_bundle(folder)))
+    """Return ``run`` with the board table of the model in ``folder``, and an upload to a board that it fits."""
+    rows = board_rows(load_bundle(folder))
+    return dataclasses.replace(run, boards=rows, next_command=where_it_fits(run.next_command, rows))
+
+
+def where_it_fits(command: str, rows: Sequence[BoardRow]) -> str:
+    """Return ``command`` with another board in place of an AudioMoth that the detector, by ``rows``, does not fit."""
+    upload, boards = "cheep upload audiomoth", [board for board in BOARDS if board.name != _EMULATED]
+    fitting = [(board, row) for board, row in zip(boards, rows, strict=True) if row.fits]
+    if not command.startswith(upload) or any(board.name == "audiomoth" for board, _ in fitting):
+        return command
+    if not fitting:
+        return "cheep split-dataset --board audiomoth ...    (it fits no board: split chooses one that does)"
+    board, row = fitting[0]
+    compiled = "-compiled" if row.note.startswith("compiled") else ""
+    return f"cheep upload {board.name}{compiled}{command.removeprefix(upload)}"
 
 
 def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
