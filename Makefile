@@ -27,9 +27,10 @@ demo: setup-main
 test: setup lint
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow"
 
-## make lint             ruff, and the rooms of docs/architecture.md (import-linter)
+## make lint             ruff, types (mypy), and the rooms of docs/architecture.md (import-linter)
 lint:
 	$(PYTHON) -m ruff check src tests scripts
+	$(PYTHON) -m mypy
 	$(dir $(PYTHON))lint-imports --no-cache --no-logo
 
 ## make clean            remove runs, builds and caches
