@@ -251,6 +251,7 @@ def test_csv_with_the_users_columns(folder, tmp_path):
         (["{tmp}/one/robin"], "1 recording\\(s\\) lie in it without a label; .*one per species"),
         (["{tmp}/corrupt", "--skip-bad"], "label 'robin': none of its 1 file\\(s\\) can be read"),
         (["{data}", "--annotations", "{tmp}/hollow"], "hollow: no label file in this folder"),
+        (["{data}", "--annotations", "{tmp}/notes"], "notes: no annotation of audio in the set .1 file.*CONFIG"),
         (["--csv", "{tmp}/one"], "one: no such file"),
     ],
 )
@@ -265,6 +266,8 @@ def test_mistakes_are_named(folder, tmp_path, capsys, arguments, message):
     (tmp_path / "corrupt" / "robin").mkdir(parents=True)
     (tmp_path / "corrupt" / "robin" / "x.wav").write_bytes(b"RIFFnothing")
     (tmp_path / "hollow" / "robin").mkdir(parents=True)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "CONFIG.TXT").write_text("Device ID : 24A04F085FDF2701\n")
     arguments = [text.format(tmp=tmp_path, data=folder) for text in arguments]
     assert split(*arguments, "-o", tmp_path / "out.csv") == 2
     error = capsys.readouterr().err

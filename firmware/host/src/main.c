@@ -30,7 +30,7 @@ static const char *open_wav(FILE *file, uint32_t *data_bytes)
     unsigned char head[16];
     bool format_seen = false;
     if (fread(head, 1, 12, file) != 12 || memcmp(head, "RIFF", 4) != 0 || memcmp(head + 8, "WAVE", 4) != 0) {
-        return "not a WAV file";
+        return "not a WAV file (cheep test and cheep simulate read any audio)";
     }
     while (fread(head, 1, 8, file) == 8) {
         uint32_t size = u32(head + 4);

@@ -20,7 +20,7 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="annotations: CSV with file,label,start_s,end_s (and optionally group), or any table or folder of tables "
-        "that split_dataset.py --annotations reads; '?' as label: leave out",
+        "that cheep split-dataset --annotations reads; '?' as label: leave out",
     )
     group.add_argument(
         "--min-confidence", type=float, metavar="PART", help="of annotations that a model made: believe these, 0..1"

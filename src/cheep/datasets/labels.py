@@ -386,6 +386,11 @@ def boxes_for(
         if not matched and given:
             raise CheepError(f"{source}: speaks of no audio in the set (its name, or its column file, must match one)")
         notes["file(s) that speak of no audio in the set"] += not matched
+    if sources and not hits:
+        passed = "; ".join(f"{count} {text}" for text, count in (+notes).items())
+        raise CheepError(
+            f"{', '.join(map(str, sources))}: no annotation of audio in the set ({passed}; the last: {source})"
+        )
     result = {path: _of_one_recording(path, by_name, named_in, strangers) for path, by_name in hits.items()}
     if strangers:
         name, source = next(iter(strangers.items()))
