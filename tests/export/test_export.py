@@ -128,6 +128,21 @@ def test_an_s3_gets_the_arena_with_esp_nns_scratch(files, export):
     assert "CHEEP_TFLM_ARENA_BYTES=CHEEP_MODEL_ARENA_BYTES_ESP32S3" in build
 
 
+@pytest.mark.parametrize(("chip", "flag"), [("ESP", "CHEEP_TFLM_ESP"), ("ESP32S3", "CHEEP_TFLM_ESP32S3")])
+def test_what_a_chips_kernels_cannot_run_does_not_compile(export, files, tmp_path, monkeypatch, chip, flag):
+    monkeypatch.setattr("cheep.export.bundle.refused_on_esp", lambda graph: {chip: "why"})
+    generated = tmp_path / "generated"
+    generated.mkdir()
+    source = firmware_root() / "common" / "src" / "cheep_model_tflm.cc"
+    command = [*find_compiler(), "-x", "c++", "-std=c++17", "-fsyntax-only", "-DCHEEP_BACKEND_TFLM", f"-D{flag}"]
+    for text, refused in ((files["model.h"], False), (render_model_header(export), True)):
+        (generated / "model.h").write_text(text, encoding="utf-8")
+        result = subprocess.run(
+            [*command, f"-I{tmp_path}", f"-I{include_dir()}", str(source)], capture_output=True, text=True, check=False
+        )
+        assert ("must not run in TFLM" in result.stderr) == refused  # TFLM's headers are missing, behind it
+
+
 def test_resolver_names():
     names = dict(resolver_entries(["CONV_2D", "DEPTHWISE_CONV_2D", "L2_NORMALIZATION", "PADV2", "CONV_2D"]))
     assert names == {

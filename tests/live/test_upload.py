@@ -78,6 +78,28 @@ def test_targets_are_the_environments_of_the_projects():
         upload.find_target("esp32-s3")
 
 
+@pytest.mark.parametrize(
+    ("chip", "name", "refused"),
+    [
+        ("ESP", "esp32", "cheep upload esp32-compiled"),
+        ("ESP", "esp32s3-tflm", "cheep upload esp32s3"),
+        ("ESP32S3", "esp32s3-tflm", "cheep upload esp32s3"),
+        ("ESP32S3", "esp32", None),
+        ("ESP", "esp32s3", None),
+        ("ESP", "audiomoth-tflm", None),
+    ],
+)
+def test_what_a_chips_kernels_cannot_run_is_refused(export, generated, monkeypatch, chip, name, refused):
+    monkeypatch.setattr("cheep.export.bundle.refused_on_esp", lambda graph: {chip: "4 groups of channels"})
+    target = upload.find_target(name)
+    write_files(generated, upload.expected_files(export, target))
+    if refused is None:
+        upload.check_generated(export, target)
+        return
+    with pytest.raises(GateError, match=f"{name}: 4 groups of channels.*{refused}"):
+        upload.check_generated(export, target)
+
+
 def test_headers_of_another_model_are_refused(export, generated):
     for name in ("esp32", "esp32-compiled"):
         target = upload.find_target(name)

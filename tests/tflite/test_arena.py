@@ -8,13 +8,15 @@ import re
 import numpy as np
 import pytest
 
-from cheep.boards.budget import needs_tflm
+from cheep.boards.budget import needs_tflm, refused_for
 from cheep.boards.data import find_board
-from cheep.tflite.arena import Buffer, arena_on_esp32s3, buffers, esp32s3_scratch, plan
+from cheep.inspection.report import inspect_model, render_text
+from cheep.tflite.arena import Buffer, arena_on_esp32s3, buffers, esp32s3_scratch, plan, refused_by
 from cheep.tflite.graph import Graph, Node, Tensor
 from cheep.tflite.model import read_model
 from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel, _captured_stderr
+from tflite_builder import Builder, T, constant
 
 # One token a layer, from an input of (height, width, channels): c convolution, d depthwise, p pooling, f dense or mean,
 # r reshape, s softmax; capitals pad (SAME); 3x1 is the filter, .16 the channels, /2 the stride. =a names what was made
@@ -169,3 +171,43 @@ def test_size_counts_the_boards_own_kernels(int8_model):
     arena = {name: needs_tflm(model, 10_000, None, find_board(name)).ram["arena"] for name in ("esp32", "esp32s3")}
     assert arena["esp32"] == 10_000
     assert arena["esp32s3"] == arena_on_esp32s3(read_graph(int8_model), 10_000) > 10_000
+
+
+GROUPED = conv((1, 8, 8, 16), (16, 3, 3, 4), (1, 8, 8, 16), padding="SAME")
+ONE_AXIS = conv((1, 49, 20, 32), (1, 3, 3, 32), (1, 25, 10, 32), (2, 2), "SAME", "DEPTHWISE_CONV_2D")
+
+
+@pytest.mark.parametrize(
+    ("node", "on_esp", "on_s3"),
+    [
+        (GROUPED, "4 groups of channels", "4 groups of channels"),
+        (ONE_AXIS, None, r"1 row\(s\) above and 0 column\(s\) to the left"),
+        (conv((1, 48, 20, 32), (1, 3, 3, 32), (1, 24, 10, 32), (2, 2), "SAME", "DEPTHWISE_CONV_2D"), None, None),
+        (conv((1, 49, 20, 24), (1, 3, 3, 24), (1, 25, 10, 24), (2, 2), "SAME", "DEPTHWISE_CONV_2D"), None, None),
+    ],
+)
+def test_what_esp_nn_cannot_run_is_refused(node, on_esp, on_s3):
+    graph = Graph(node.inputs[:1], node.outputs, [node], [*node.inputs, *node.outputs])
+    assert refused_by("reference", graph) is None
+    for kernels, expected in (("esp-nn", on_esp), ("esp-nn-s3", on_s3)):
+        reason = refused_by(kernels, graph)
+        assert re.search(expected, reason) if expected else reason is None
+
+
+def grouped_model() -> bytes:
+    b = Builder()
+    shape, weights = (1, 8, 8, 4), np.ones((4, 1, 1, 2), np.int8)
+    x, w = b.tensor(T(shape, 0.1)), b.tensor(constant(weights, [0.1] * 4, [0] * 4))
+    bias, y = b.tensor(constant(np.zeros(4), [0.01] * 4, [0] * 4, "int32")), b.tensor(T(shape, 0.1))
+    b.op("CONV_2D", [x, w, bias], [y], "Conv2DOptions", strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1)
+    return b.build([x], [y])
+
+
+def test_a_grouped_convolution_is_refused_with_the_way_out():
+    data = grouped_model()
+    reason = refused_for(find_board("esp32"), read_model(data))
+    assert "2 groups of channels" in reason and "compiled backend (cheep compile)" in reason
+    assert refused_for(find_board("audiomoth"), read_model(data)) is None
+    text = render_text(inspect_model(data))
+    assert "TFLM: runs" in text and "TFLM on ESP boards: operator 0 (CONV_2D) has 2 groups" in text
+    assert text.count("groups of channels") == 1

@@ -11,6 +11,14 @@
 
 #include <generated/model.h>
 
+// esp-tflite-micro stops, or writes where it must not, on what these layers are.
+#if defined(CHEEP_TFLM_ESP) && defined(CHEEP_MODEL_REFUSED_BY_TFLM_ESP)
+#error "model.h: this network must not run in TFLM on ESP boards: use an environment with the network compiled (cheep compile)"
+#endif
+#if defined(CHEEP_TFLM_ESP32S3) && defined(CHEEP_MODEL_REFUSED_BY_TFLM_ESP32S3)
+#error "model.h: this network must not run in TFLM on an ESP32-S3: use environment esp32s3 (cheep compile)"
+#endif
+
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 #include "tensorflow/lite/schema/schema_generated.h"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from cheep.bench.detector import measure_detector
-from cheep.boards.budget import largest_part, load_on, needs_compiled, needs_tflm
+from cheep.boards.budget import largest_part, load_on, needs_compiled, needs_tflm, refused_for
 from cheep.boards.data import Board
 from cheep.compiler import compile_model
 from cheep.device.bundle import ModelBundle
@@ -38,13 +38,14 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     ram = {"network": measured.ram["network"], "front end": measured.ram["frontend"]}
     ram |= {"columns": window.ram["columns"], "detector": need.ram["detector"]}  # with what the application keeps
     tflm = needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features, board)
-    backends = {}
+    backends, refused = {}, {"compiled": None, "tflm": refused_for(board, bundle.model)}
     for name, parts in (("compiled", (flash, ram)), ("tflm", (tflm.flash, {**ram, "arena": tflm.ram["arena"]}))):
         parts_ram = {k: v for k, v in parts[1].items() if name == "compiled" or k != "network"}
         used_flash, used_ram = sum(parts[0].values()), sum(parts_ram.values())
         backends[name] = {
             "flash": parts[0], "ram": parts_ram, "flash_bytes": used_flash, "ram_bytes": used_ram,
-            "fits": used_flash <= board.free_flash_bytes and used_ram <= board.free_ram_bytes,
+            "fits": used_flash <= board.free_flash_bytes and used_ram <= board.free_ram_bytes and not refused[name],
+            "refused": refused[name],
             "largest_flash": largest_part(parts[0]), "largest_ram": largest_part(parts_ram),
         }  # fmt: skip
     return {

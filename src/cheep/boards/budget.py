@@ -21,7 +21,7 @@ from cheep.boards.data import Board, find_board
 from cheep.compiler import Compiled, compile_bytes
 from cheep.config import FeatureConfig, TrainConfig, default_stride
 from cheep.errors import CheepError, GateError
-from cheep.tflite.arena import arena_on
+from cheep.tflite.arena import arena_on, refused_by
 from cheep.tflite.model import TfliteModel, read_model
 from cheep.tflite.reader import read_graph
 
@@ -79,6 +79,12 @@ def needs_tflm(model: TfliteModel, arena_bytes: int, features: FeatureConfig | N
     flash = {"model": len(model.data), "TFLM": TFLM_CODE_BYTES + extra, "front end and detector": CORE_FLASH_BYTES}
     arena = arena_on(board.tflm_kernels, read_graph(model.data), arena_bytes)
     return Need("tflm", flash, {"arena": arena, **_core_ram(features, model.outputs[0].shape[-1])})
+
+
+def refused_for(board: Board, model: TfliteModel) -> str | None:
+    """Return why a network must not run in TFLM on ``board``, with the way out; None where it may."""
+    reason = refused_by(board.tflm_kernels, read_graph(model.data))
+    return f"{reason}; use the compiled backend (cheep compile)" if reason else None
 
 
 def _core_ram(features: FeatureConfig | None, n_classes: int) -> dict[str, int]:
@@ -143,6 +149,8 @@ def check_model(board: str | Board, path: str | os.PathLike) -> None:
     from cheep.tflite.tflm import TflmModel
 
     try:
+        if refused := refused_by(board.tflm_kernels, read_graph(model.data)):
+            raise GateError(f"{Path(path).name} (tflm) on {board.name}: {refused}")
         check_need(needs_tflm(model, TflmModel(model.data).arena_bytes, features, board), board, Path(path).name)
         log.info("%s fits %s with TFLM only: %s", path, board.name, reasons[0])
     except CheepError as error:

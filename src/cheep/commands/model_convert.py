@@ -40,6 +40,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the files, or check them."""
     from cheep.job.export import export_model
+    from cheep.tflite.arena import ESP
 
     export, exported = export_model(args.model, args.output, args.check)
     about = (
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         f"{len(export.bundle.labels)} labels, features 0x{export.features.hash32:08x}"
     )
     print_exported(args, exported, about, NEXT)
+    for chip, reason in export.refused.items():
+        print(f"note: not for TFLM on {ESP[chip]}: {reason}; use the compiled backend there (cheep compile)")
     return 0
 
 

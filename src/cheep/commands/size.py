@@ -60,6 +60,8 @@ def _text(report: dict[str, Any], board) -> str:
     lines += [table(rows), ""]
     for name, backend in report["backends"].items():
         verdict = "fits" if backend["fits"] else "DOES NOT FIT"
+        if backend["refused"]:
+            verdict = f"REFUSED: {backend['refused']}"
         largest = f"largest in flash: {backend['largest_flash']}, in RAM: {backend['largest_ram']}"
         lines.append(f"{name}: {verdict}; {largest}")
     lines.append(f"stack: {report['stack_bytes']} bytes used of {report['stack_reserved_bytes']} reserved")

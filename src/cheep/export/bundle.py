@@ -16,7 +16,7 @@ from cheep import __version__
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
-from cheep.tflite.arena import arena_on_esp32s3
+from cheep.tflite.arena import arena_on_esp32s3, refused_on_esp
 from cheep.tflite.reader import read_graph
 
 
@@ -65,6 +65,11 @@ class ExportModel:
     def arena_bytes_esp32s3(self) -> int:
         """Working memory that TFLM needs with esp-nn's kernels on an ESP32-S3."""
         return arena_on_esp32s3(read_graph(self.bundle.model.data, str(self.bundle.path)), self.arena_bytes)
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why TFLM must not run it, by ``ESP`` (any) and ``ESP32S3``; empty where it may."""
+        return refused_on_esp(read_graph(self.bundle.model.data, str(self.bundle.path)))
 
     @property
     def version(self) -> str:

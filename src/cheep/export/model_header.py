@@ -57,6 +57,7 @@ def render_model_header(export: ExportModel) -> str:
         "/* Of TensorFlow Lite Micro: measured on 64 bits, reference kernels; with the scratch of esp-nn on an S3. */",
         f"#define CHEEP_MODEL_ARENA_BYTES {export.arena_bytes}u",
         f"#define CHEEP_MODEL_ARENA_BYTES_ESP32S3 {export.arena_bytes_esp32s3}u",
+        *(f"#define CHEEP_MODEL_REFUSED_BY_TFLM_{chip} /* {reason} */" for chip, reason in export.refused.items()),
         "",
         "/* int8 [1][CHEEP_MODEL_FRAMES][CHEEP_MODEL_MELS][1] -> int8 [1][CHEEP_MODEL_CLASSES] */",
         f"#define CHEEP_MODEL_FRAMES {export.features.window_frames}",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite.arena import arena_on_esp32s3
+from cheep.tflite.arena import ESP, arena_on_esp32s3, refused_on_esp
 from cheep.tflite.graph import Graph, Node, Tensor
 from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import tflm_support
@@ -68,6 +68,7 @@ def inspect_model(
     if run_tflm:
         report["tflm"] = tflm_support(graph.data)
         if report["tflm"]["runs"]:
+            report["tflm"]["refused"] = refused_on_esp(graph)
             report["tflm"]["arena_bytes_esp32s3"] = arena_on_esp32s3(graph, report["tflm"]["arena_bytes"])
     return report
 
@@ -241,6 +242,10 @@ def render_text(report: dict[str, Any], tensors: bool = False) -> str:
             if support["runs"]
             else f"TFLM: cannot run it: {support['reason']}"
         )
+        lines += [
+            f"TFLM on {ESP[boards]}: {reason}; use the compiled backend there"
+            for boards, reason in support.get("refused", {}).items()
+        ]
     lines.append("")
     peak = max((row["bytes"] for row in report["memory"]), default=0)
     lines.append(

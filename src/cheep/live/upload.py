@@ -73,7 +73,16 @@ def expected_files(export: ExportModel, target: UploadTarget) -> dict[str, str]:
 
 
 def check_generated(export: ExportModel, target: UploadTarget) -> None:
-    """Compare the generated files with the model; raises GateError with the command that makes them again."""
+    """Compare the generated files with the model; raises GateError with the command that makes them again.
+
+    A network that TFLM must not run on the target is refused too.
+    """
+    for chip, reason in export.refused.items():
+        if target.name.startswith(chip.lower()) and not target.compiled:
+            compiled = "esp32s3" if target.name.startswith("esp32s3") else "esp32-compiled"
+            raise GateError(
+                f"{target.name}: {reason}; use the network compiled: cheep compile && cheep upload {compiled}"
+            )
     check_files(generated_folder(), expected_files(export, target), _MAKE + (" && cheep compile" * target.compiled))
 
 

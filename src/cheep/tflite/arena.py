@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""TFLM's arena on a board whose kernels take scratch memory that the reference kernels of this machine do not take.
+"""TFLM on a board whose kernels are not the reference kernels of this machine: its arena, and what they cannot run.
 
 The arena of a model is measured in TFLM on this machine (:attr:`cheep.tflite.tflm.TflmModel.arena_bytes`, 64 bits,
 reference kernels). esp-nn's kernels for the vector instructions of the ESP32-S3 copy filters and padded inputs into
@@ -18,6 +18,8 @@ from cheep.tflite.graph import Graph, Node
 
 # Whose kernels TFLM has on a board, as far as their scratch or what they refuse is known.
 Kernels = Literal["reference", "esp-nn", "esp-nn-s3"]
+
+ESP = {"ESP": "ESP boards", "ESP32S3": "an ESP32-S3"}  # as headers name them, and messages
 
 # What TFLM keeps or uses while it plans, in bytes on 64 bits and on 32 bits.
 _TENSOR, _NODE = (24, 12), (64, 32)  # TfLiteEvalTensor, NodeAndRegistration
@@ -40,6 +42,30 @@ class Buffer:
 def arena_on(kernels: Kernels, graph: Graph, measured: int) -> int:
     """Return the arena that a model needs with such kernels, from what was ``measured`` on this machine (bytes)."""
     return arena_on_esp32s3(graph, measured) if kernels == "esp-nn-s3" else measured
+
+
+def refused_by(kernels: Kernels, graph: Graph) -> str | None:
+    """Return why a network must not run in TFLM with such kernels, although it runs with the reference kernels."""
+    for index, node in enumerate(graph.nodes):
+        window = _window(node) if kernels != "reference" and node.op in _ESP32S3 else None
+        if window is None:
+            continue
+        what = f"operator {index} ({node.op})"
+        groups = window.channels // max(1, node.inputs[1].shape[3])
+        if node.op == "CONV_2D" and groups != 1:
+            return f"{what} has {groups} groups of channels, at which esp-tflite-micro's kernel stops the board"
+        if kernels == "esp-nn-s3" and node.op == "DEPTHWISE_CONV_2D" and _writes_past_scratch(window):
+            pads = f"{window.pad_h} row(s) above and {window.pad_w} column(s) to the left"
+            return f"{what} is padded by {pads}: esp-nn's kernel for the ESP32-S3 writes past its scratch memory"
+    return None
+
+
+def refused_on_esp(graph: Graph) -> dict[str, str]:
+    """Return why a network must not run in TFLM, by the boards where it must not (see :data:`ESP`)."""
+    reasons = {"ESP": refused_by("esp-nn", graph), "ESP32S3": refused_by("esp-nn-s3", graph)}
+    if reasons["ESP"]:
+        del reasons["ESP32S3"]  # one of them
+    return {boards: reason for boards, reason in reasons.items() if reason}
 
 
 def arena_on_esp32s3(graph: Graph, measured: int) -> int:
@@ -133,18 +159,24 @@ class _Window:
 
 
 def _window(node: Node) -> _Window | None:
+    if len(node.inputs) < 2:
+        return None
     shapes = [t.shape for t in (*node.inputs[:2], node.output)]
     if [len(shape) for shape in shapes] != [4, 4, 4] or 0 in shapes[0]:
         return None
-    taken, filters, given = (shape[1:3] for shape in shapes)
+    (_, height, width, channels), (_, filter_h, filter_w, _), (_, out_h, out_w, out_channels) = shapes
     values = node.attributes
-    strides = values["strideH"], values["strideW"]
-    dilations = values.get("dilationHFactor", 1), values.get("dilationWFactor", 1)
-    pads = [
-        max(0, (o - 1) * stride + (f - 1) * dilation + 1 - n) // 2 if values["padding"] == "SAME" else 0
-        for n, f, o, stride, dilation in zip(taken, filters, given, strides, dilations, strict=True)
-    ]
-    return _Window(*[*taken, shapes[0][3], *filters, *given, shapes[2][3], *strides, *pads])
+    stride_h, stride_w = values["strideH"], values["strideW"]
+
+    def pad(n: int, f: int, o: int, stride: int, dilation: int) -> int:
+        needed = (o - 1) * stride + (f - 1) * dilation + 1 - n
+        return max(0, needed) // 2 if values["padding"] == "SAME" else 0
+
+    pad_h = pad(height, filter_h, out_h, stride_h, values.get("dilationHFactor", 1))
+    pad_w = pad(width, filter_w, out_w, stride_w, values.get("dilationWFactor", 1))
+    return _Window(
+        height, width, channels, filter_h, filter_w, out_h, out_w, out_channels, stride_h, stride_w, pad_h, pad_w
+    )
 
 
 def _conv(node: Node) -> int:
@@ -187,6 +219,11 @@ def _depthwise(node: Node) -> int:
     channels = _multiple(w.channels, 8)
     parts = (2 * w.filter_h * w.filter_w * channels, 2 * w.padded(channels, 0, 0), w.out_h * w.out_w * channels)
     return sum(_multiple(part, 16) for part in parts) + 3 * 4 * channels + 16
+
+
+def _writes_past_scratch(w: _Window) -> bool:
+    square = (w.filter_h, w.filter_w) == (3, 3) and w.channels == w.out_channels
+    return square and w.channels % 16 == 0 and w.pad_h != w.pad_w
 
 
 def _depthwise_3x3(w: _Window) -> int:
