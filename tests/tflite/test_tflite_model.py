@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The .tflite file and TFLM on this machine."""
 
+import re
+
 import numpy as np
 import pytest
 
 from cheep.errors import CheepError
 from cheep.tflite.model import read_model, write_metadata
-from cheep.tflite.tflm import TflmModel
+from cheep.tflite.tflm import TflmModel, tflm_support
+from tflite_builder import Builder, T
 
 
 def test_reads_what_a_model_takes_and_gives(int8_model, small_features):
@@ -57,6 +60,22 @@ def test_arena_is_enough_and_not_more(int8_model):
     assert 2000 < size < 40000
     with pytest.raises(CheepError, match="TFLM cannot run it"):
         TflmModel(int8_model, size // 2)
+
+
+def wide_model(side: int) -> bytes:
+    """A file of some hundred bytes whose tensors take 4 * side**2 bytes."""
+    b = Builder()
+    x, y = (b.tensor(T((1, side, side, 2), 0.1)) for _ in range(2))
+    b.op("ADD", [x, x], [y], "AddOptions")
+    return b.build([x], [y])
+
+
+def test_a_small_file_with_large_tensors_gets_the_arena_that_it_needs():
+    support = tflm_support(wide_model(1024), arena=False)  # 4 MB; the guess from the file is 1 MB
+    assert support["runs"], support["reason"]
+    too_large = tflm_support(wide_model(5000), arena=False)
+    assert not too_large["runs"]
+    assert re.match(r"needs an arena of 1\d{8} bytes or more, at most 67108864 are given", too_large["reason"])
 
 
 @pytest.mark.parametrize("cut", [0, 3, 63, 100, 1000, 4000])

@@ -42,7 +42,7 @@ class TflmModel:
         self._name = "model" if isinstance(model, bytes) else str(model)
         info = read_model(model)  # validated before native code sees it
         self._data, self._n_inputs = info.data, len(info.inputs)
-        self._interpreter = self._create(arena_bytes or min(_MAX_ARENA_BYTES, 10 * len(self._data) + (1 << 20)))
+        self._interpreter = self._create(arena_bytes) if arena_bytes else self._create_with_enough()
         self.input_info, self.output_info = info.inputs[0], info.outputs[0]
         self.input_shape, self.output_shape = self.input_info.shape, self.output_info.shape
 
@@ -129,6 +129,24 @@ class TflmModel:
     def _run_zeros(self) -> None:
         details = [self._interpreter.get_input_details(i) for i in range(self._n_inputs)]
         self.invoke(*(np.zeros(tuple(d["shape"]), d["dtype"]) for d in details))
+
+    def _create_with_enough(self):
+        """Guess an arena from the file's size, and grow it by what the allocator says is missing."""
+        size = min(_MAX_ARENA_BYTES, 10 * len(self._data) + (1 << 20))
+        while True:
+            try:
+                return self._create(size)
+            except CheepError as error:
+                missing = re.search(r"missing: (\d+)", str(error))
+                if missing is None:
+                    raise
+                needed = size + int(missing.group(1))
+            if size == _MAX_ARENA_BYTES:
+                raise CheepError(
+                    f"{self._name}: TFLM cannot run it: needs an arena of {needed} bytes or more, at most "
+                    f"{_MAX_ARENA_BYTES} are given; use a smaller model"
+                )
+            size = min(_MAX_ARENA_BYTES, needed + (1 << 20))
 
     def _create(self, arena_bytes: int):
         from tflite_micro.python.tflite_micro import runtime
