@@ -162,3 +162,17 @@ def test_size_measures_the_whole_detector(tmp_path, capsys):
     assert set(report["load"]) == {"window", "incremental"}
     assert cli.main("size", [str(path), "--board", "esp32"]) == 0
     assert "assumptions and sources" in capsys.readouterr().out
+
+
+def test_size_of_a_network_that_says_nothing_of_sound(tmp_path, capsys):
+    path = tmp_path / "anybody.tflite"
+    path.write_bytes(dict(networks())["valid"])
+    compiled = compile_bytes(path.read_bytes())
+    assert cli.main("size", [str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    own, tflm = report["backends"]["compiled"], report["backends"]["tflm"]
+    assert own["ram"] == {"network": compiled.memory_bytes} and own["flash_bytes"] > compiled.constant_bytes
+    assert tflm["ram"]["arena"] > 0 and set(tflm["flash"]) == {"model", "TFLM"}
+    assert report["instructions"] > report["macs"] / 2
+    assert cli.main("size", [str(path)]) == 0
+    assert "front end, columns, detector" in capsys.readouterr().out

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""A whole detector's flash, RAM, stack and instructions on a board, part by part, and whether it fits."""
+"""Flash, RAM, stack and instructions on a board, part by part, and whether they fit: a detector's or a network's."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cheep.bench.detector import measure_detector
 from cheep.boards.budget import largest_part, load_on, needs_compiled, needs_tflm, refused_for
 from cheep.boards.data import Board
-from cheep.compiler import compile_model
+from cheep.compiler import Compiled, compile_model
+from cheep.compiler.measure import measure, random_inputs
 from cheep.device.bundle import ModelBundle
+from cheep.tflite.model import read_model
+
+NETWORK_RUNS = 3  # on random inputs; the most instructions count
 
 
 def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
@@ -41,18 +46,56 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     backends, refused = {}, {"compiled": None, "tflm": refused_for(board, bundle.model)}
     for name, parts in (("compiled", (flash, ram)), ("tflm", (tflm.flash, {**ram, "arena": tflm.ram["arena"]}))):
         parts_ram = {k: v for k, v in parts[1].items() if name == "compiled" or k != "network"}
-        used_flash, used_ram = sum(parts[0].values()), sum(parts_ram.values())
-        backends[name] = {
-            "flash": parts[0], "ram": parts_ram, "flash_bytes": used_flash, "ram_bytes": used_ram,
-            "fits": used_flash <= board.free_flash_bytes and used_ram <= board.free_ram_bytes and not refused[name],
-            "refused": refused[name],
-            "largest_flash": largest_part(parts[0]), "largest_ram": largest_part(parts_ram),
-        }  # fmt: skip
-    return {
-        "model": str(bundle.path), "board": board.name, "macs": compiled.macs,
-        "free_flash_bytes": board.free_flash_bytes, "free_ram_bytes": board.free_ram_bytes, "backends": backends,
-        "stack_bytes": measured.stack_bytes, "stack_reserved_bytes": board.stack_bytes,
+        backends[name] = _backend(parts[0], parts_ram, board, refused[name])
+    return _head(bundle.path, compiled, board) | {
+        "backends": backends, "stack_bytes": measured.stack_bytes,
         "instructions_per_second": {k: {**m.per_second, "total": m.total_per_second} for k, m in modes.items()},
         "load": {k: load_on(m.total_per_second, board) for k, m in modes.items()},
         "notes": notes,
+    }  # fmt: skip
+
+
+def network_report(path: Path, board: Board) -> dict[str, Any]:
+    """Return the report of a network alone, whoever made it: without front end, columns and detector.
+
+    Raises
+    ------
+    CheepError
+        The compiler refuses the network.
+    """
+    from cheep.tflite.tflm import tflm_support
+
+    model, compiled = read_model(path), compile_model(path)
+    measured = measure(compiled, random_inputs(compiled, NETWORK_RUNS), NETWORK_RUNS)
+    notes = [f"the network alone: {path.name} does not say what it hears; front end, columns, detector and the "
+             "caller's inputs and outputs are not counted"]  # fmt: skip
+    backends = {"compiled": _backend({"network": measured.flash_bytes}, {"network": measured.ram_bytes}, board, None)}
+    support = tflm_support(model.data)
+    if support["runs"]:
+        tflm = needs_tflm(model, support["arena_bytes"], None, board)
+        flash = {k: v for k, v in tflm.flash.items() if k in ("model", "TFLM")}
+        backends["tflm"] = _backend(flash, tflm.ram, board, refused_for(board, model))
+        notes.append("TFLM's arena holds inputs and outputs")
+    else:
+        notes.append(f"TFLM cannot run it: {support['reason']}")
+    return _head(path, compiled, board) | {
+        "backends": backends, "stack_bytes": measured.stack_bytes, "instructions": measured.instructions,
+        "notes": notes,
+    }  # fmt: skip
+
+
+def _head(path: Path, compiled: Compiled, board: Board) -> dict[str, Any]:
+    return {
+        "model": str(path), "board": board.name, "macs": compiled.macs, "stack_reserved_bytes": board.stack_bytes,
+        "free_flash_bytes": board.free_flash_bytes, "free_ram_bytes": board.free_ram_bytes,
+    }  # fmt: skip
+
+
+def _backend(flash: dict[str, int], ram: dict[str, int], board: Board, refused: str | None) -> dict[str, Any]:
+    used_flash, used_ram = sum(flash.values()), sum(ram.values())
+    return {
+        "flash": flash, "ram": ram, "flash_bytes": used_flash, "ram_bytes": used_ram,
+        "fits": used_flash <= board.free_flash_bytes and used_ram <= board.free_ram_bytes and not refused,
+        "refused": refused,
+        "largest_flash": largest_part(flash), "largest_ram": largest_part(ram),
     }  # fmt: skip

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Flash, RAM, stack and instructions of a detector on a board, and whether it fits.
+"""Flash, RAM, stack and instructions of a detector, or of any network, on a board, and whether it fits.
 
   cheep size                             the latest run on an AudioMoth
   cheep size my.tflite --board esp32s3   another model, another board
   cheep size --json                      the same as JSON
 
+A model that says what it hears (made by Cheep) is measured with front end and detector, any other one alone.
 Instructions and stack are counted on the emulated Cortex-M4F (QEMU); energy figures rest on the assumptions printed
 with them. Exit status 1 when the compiled network does not fit.
 """
@@ -19,6 +20,7 @@ from cheep.commands._shared import table
 
 # TFLM + CMSIS-NN against the compiled network on four reference models, instructions per run
 TFLM_SLOWER = (3.5, 5.7)
+TITLES = {"compiled": "compiled", "tflm": "TFLM"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,13 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    from cheep.bench.sizes import size_report
+    from cheep.bench.sizes import network_report, size_report
     from cheep.boards.data import find_board
-    from cheep.device.bundle import load_bundle
+    from cheep.device.bundle import describes_sound, find_model, load_bundle
 
     board = find_board(args.board)
-    bundle = load_bundle(args.model)
-    report = size_report(bundle, board)
+    if describes_sound(args.model):
+        report = size_report(load_bundle(args.model), board)
+    else:
+        report = network_report(find_model(args.model), board)
     if args.json:
         print(json.dumps(report, indent=1))
     else:
@@ -48,15 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _text(report: dict[str, Any], board) -> str:
     lines = [f"{report['model']} on {board.title}: {report['macs']} multiply-accumulates per window", ""]
-    rows = [["part", "compiled flash", "compiled RAM", "TFLM flash", "TFLM RAM"]]
-    compiled, tflm = report["backends"]["compiled"], report["backends"]["tflm"]
-    names = list(dict.fromkeys([*compiled["flash"], *compiled["ram"], *tflm["flash"], *tflm["ram"]]))
-    for name in names:
-        cells = [b[kind].get(name) for b in (compiled, tflm) for kind in ("flash", "ram")]
-        rows.append([name, *("-" if c is None else str(c) for c in cells)])
-    rows.append(["sum", *(str(b[f"{k}_bytes"]) for b in (compiled, tflm) for k in ("flash", "ram"))])
+    backends = report["backends"]
+    rows = [["part", *(f"{TITLES[name]} {kind}" for name in backends for kind in ("flash", "RAM"))]]
+    for part in dict.fromkeys(p for b in backends.values() for kind in ("flash", "ram") for p in b[kind]):
+        rows.append([part, *(str(b[kind].get(part, "-")) for b in backends.values() for kind in ("flash", "ram"))])
+    rows.append(["sum", *(str(b[f"{kind}_bytes"]) for b in backends.values() for kind in ("flash", "ram"))])
     free = [str(report["free_flash_bytes"]), str(report["free_ram_bytes"])]
-    rows.append([f"free on {board.name}", *free, *free])
+    rows.append([f"free on {board.name}", *free * len(backends)])
     lines += [table(rows), ""]
     for name, backend in report["backends"].items():
         verdict = "fits" if backend["fits"] else "DOES NOT FIT"
@@ -65,6 +67,10 @@ def _text(report: dict[str, Any], board) -> str:
         largest = f"largest in flash: {backend['largest_flash']}, in RAM: {backend['largest_ram']}"
         lines.append(f"{name}: {verdict}; {largest}")
     lines.append(f"stack: {report['stack_bytes']} bytes used of {report['stack_reserved_bytes']} reserved")
+    if "instructions" in report:
+        return "\n".join(
+            [*lines, f"instructions per run: {report['instructions']} (emulated Cortex-M4F)", *report["notes"]]
+        )
     lines += ["", "instructions per second of audio (emulated Cortex-M4F):"]
     rows = [["", "front end", "network", "detector", "total", f"of {board.clock_hz / 1e6:g} MHz", "mA", "days"]]
     for mode, values in report["instructions_per_second"].items():

@@ -97,6 +97,12 @@ def find_model(source: str | os.PathLike | None = None) -> Path:
     return _locate(source)[0]
 
 
+def describes_sound(source: str | os.PathLike | None = None) -> bool:
+    """Whether a manifest or the model's own metadata says what the model hears; other networks have no bundle."""
+    path, manifest = _locate(source)
+    return manifest is not None or "features" in (read_model(path).metadata or {})
+
+
 def _locate(source: str | os.PathLike | None) -> tuple[Path, dict[str, Any] | None]:
     from cheep import runs
 
