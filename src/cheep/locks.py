@@ -80,7 +80,7 @@ def _take(path: Path, subject: str, otherwise: str) -> IO[str]:
     about = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "cheep"), *sys.argv[1:]]),
         "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     stream.write(json.dumps(about) + "\n")

@@ -199,3 +199,9 @@ def test_a_run_is_named_or_a_folder_everywhere(tmp_path, monkeypatch):
     assert runs.find_run().resolve() == tmp_path / "other"
     with pytest.raises(CheepError, match="nowhere: no such run"):
         runs.find_run("nowhere")
+
+
+def test_a_lock_names_the_command_as_it_is_typed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/cheep/__main__.py", "train", "--epochs", "5"])
+    with lock(tmp_path / "one.lock", "one", "wait"):
+        assert '"cheep train --epochs 5"' in (tmp_path / "one.lock").read_text()
