@@ -894,28 +894,32 @@ CHEEP_INLINE void cheep_single_max(uint32_t x, const uint32_t *pairs, const chee
     } while (--n > 0);
 }
 
-/*@ extremes: single_max */
+/*@ taps: base */
+/* One row of a 3x3 convolution at two neighbouring outputs: bytes 0 1 2 and 1 2 3 of a word (even: 0 2, odd: 1 3) times
+ * the row's taps, added to a and b. sides: (left, right); the middle tap is one half of its word. A macro, because GCC
+ * places the instructions of a function otherwise. */
+#define CHEEP_TAPS(half, even, odd, sides, middle, a, b) \
+    (a) = cheep_low_##half(odd, middle, cheep_dual(even, sides, a)); \
+    (b) = cheep_high_##half(even, middle, cheep_dual(odd, sides, b))
+
+/*@ extremes: single_max taps */
 /* Convolution 3x3 over one channel of bytes -> the (largest, smallest) of 2 x 2 outputs; taps: see cheep_depth3x3. */
 CHEEP_INLINE uint32_t cheep_extremes(const int8_t *in, int row_step, const uint32_t *taps, const cheep_channel *channel,
                                      int limit, cheep_range range) {
     const uint32_t sides0 = taps[0], sides1 = taps[1], sides2 = taps[2], middle01 = taps[3], middle2 = taps[4];
     const cheep_channel c = *channel;
     uint32_t v = cheep_load32(in), even = cheep_even(v), odd = cheep_odd(v);
-    int32_t a = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
-    int32_t b = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+    int32_t a = c.bias2, b = c.bias2;
+    CHEEP_TAPS(low, even, odd, sides0, middle01, a, b);
     v = cheep_load32(in + row_step), even = cheep_even(v), odd = cheep_odd(v);
-    a = cheep_low_high(odd, middle01, cheep_dual(even, sides1, a));
-    b = cheep_high_high(even, middle01, cheep_dual(odd, sides1, b));
-    int32_t d = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
-    int32_t e = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+    CHEEP_TAPS(high, even, odd, sides1, middle01, a, b);
+    int32_t d = c.bias2, e = c.bias2;
+    CHEEP_TAPS(low, even, odd, sides0, middle01, d, e);
     v = cheep_load32(in + 2 * row_step), even = cheep_even(v), odd = cheep_odd(v);
-    a = cheep_low_low(odd, middle2, cheep_dual(even, sides2, a));
-    b = cheep_high_low(even, middle2, cheep_dual(odd, sides2, b));
-    d = cheep_low_high(odd, middle01, cheep_dual(even, sides1, d));
-    e = cheep_high_high(even, middle01, cheep_dual(odd, sides1, e));
+    CHEEP_TAPS(low, even, odd, sides2, middle2, a, b);
+    CHEEP_TAPS(high, even, odd, sides1, middle01, d, e);
     v = cheep_load32(in + 3 * row_step), even = cheep_even(v), odd = cheep_odd(v);
-    d = cheep_low_low(odd, middle2, cheep_dual(even, sides2, d));
-    e = cheep_high_low(even, middle2, cheep_dual(odd, sides2, e));
+    CHEEP_TAPS(low, even, odd, sides2, middle2, d, e);
     int32_t high = a > b ? a : b, low = a > b ? b : a; /* rescaling is monotonic: only the extremes need it */
     high = d > high ? d : high;
     low = d < low ? d : low;
@@ -926,7 +930,7 @@ CHEEP_INLINE uint32_t cheep_extremes(const int8_t *in, int row_step, const uint3
     return ((uint32_t)high & 0xffffu) | ((uint32_t)low << 16);
 }
 
-/*@ image_max: base */
+/*@ image_max: taps */
 /* Convolution 3x3 over one channel of bytes, then the maximum over 2 x 2 outputs, for every filter: the four rows of
  * four bytes are unpacked once. taps: five words per filter, see cheep_depth3x3. */
 CHEEP_INLINE void cheep_image_max(const int8_t *in, int row_step, const uint32_t *taps, const cheep_channel *channel,
@@ -945,12 +949,10 @@ CHEEP_INLINE void cheep_image_max(const int8_t *in, int row_step, const uint32_t
         const uint32_t middle2 = taps[4];
         int32_t best = INT32_MIN;
         for (int y = 0; y < 2; ++y) {
-            int32_t a = cheep_low_low(odd[y], middle01, cheep_dual(even[y], sides0, 0));
-            int32_t b = cheep_high_low(even[y], middle01, cheep_dual(odd[y], sides0, 0));
-            a = cheep_low_high(odd[y + 1], middle01, cheep_dual(even[y + 1], sides1, a));
-            b = cheep_high_high(even[y + 1], middle01, cheep_dual(odd[y + 1], sides1, b));
-            a = cheep_low_low(odd[y + 2], middle2, cheep_dual(even[y + 2], sides2, a));
-            b = cheep_high_low(even[y + 2], middle2, cheep_dual(odd[y + 2], sides2, b));
+            int32_t a = 0, b = 0;
+            CHEEP_TAPS(low, even[y], odd[y], sides0, middle01, a, b);
+            CHEEP_TAPS(high, even[y + 1], odd[y + 1], sides1, middle01, a, b);
+            CHEEP_TAPS(low, even[y + 2], odd[y + 2], sides2, middle2, a, b);
             a = b > a ? b : a;
             best = a > best ? a : best;
         }
@@ -970,7 +972,7 @@ CHEEP_INLINE void cheep_expand(const int8_t *from, int fours, int16_t *to) {
     }
 }
 
-/*@ depth3x3: base */
+/*@ depth3x3: taps */
 /* Depthwise 3x3 over one channel of three rows of bytes (row after row at row_step), `count` outputs
  * `stride` columns apart -> bytes at out[i * out_step]; an odd count writes one more.
  * taps: twice the weights, per row (left, right), then the middles (row 0, row 1), (row 2, 0). */
@@ -983,14 +985,12 @@ CHEEP_INLINE void cheep_depth3x3(const int8_t *in, int row_step, int stride, con
         const int8_t *const end = in + count;
         do {
             uint32_t v = cheep_load32(in), even = cheep_even(v), odd = cheep_odd(v);
-            int32_t a = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
-            int32_t b = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+            int32_t a = c.bias2, b = c.bias2;
+            CHEEP_TAPS(low, even, odd, sides0, middle01, a, b);
             v = cheep_load32(in + row_step), even = cheep_even(v), odd = cheep_odd(v);
-            a = cheep_low_high(odd, middle01, cheep_dual(even, sides1, a));
-            b = cheep_high_high(even, middle01, cheep_dual(odd, sides1, b));
+            CHEEP_TAPS(high, even, odd, sides1, middle01, a, b);
             v = cheep_load32(in + 2 * row_step), even = cheep_even(v), odd = cheep_odd(v);
-            a = cheep_low_low(odd, middle2, cheep_dual(even, sides2, a));
-            b = cheep_high_low(even, middle2, cheep_dual(odd, sides2, b));
+            CHEEP_TAPS(low, even, odd, sides2, middle2, a, b);
             *out = (int8_t)cheep_requantize(a, &c, limit, range);
             out[out_step] = (int8_t)cheep_requantize(b, &c, limit, range);
             out += 2 * out_step;
@@ -1009,7 +1009,7 @@ CHEEP_INLINE void cheep_depth3x3(const int8_t *in, int row_step, int stride, con
     }
 }
 
-/*@ depth3x3_two: base */
+/*@ depth3x3_two: taps */
 /* The same at stride 1 for two rows of outputs, whose second lies `below` behind the first: four rows of bytes. */
 CHEEP_INLINE void cheep_depth3x3_two(const int8_t *in, int row_step, const uint32_t *taps, const cheep_channel *channel,
                                      int8_t *out, int out_step, int below, int count, int limit, cheep_range range) {
@@ -1018,23 +1018,19 @@ CHEEP_INLINE void cheep_depth3x3_two(const int8_t *in, int row_step, const uint3
     const int8_t *const end = in + count;
     do {
         uint32_t v = cheep_load32(in), even = cheep_even(v), odd = cheep_odd(v);
-        int32_t a = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
-        int32_t b = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+        int32_t a = c.bias2, b = c.bias2;
+        CHEEP_TAPS(low, even, odd, sides0, middle01, a, b);
         v = cheep_load32(in + row_step), even = cheep_even(v), odd = cheep_odd(v);
-        a = cheep_low_high(odd, middle01, cheep_dual(even, sides1, a));
-        b = cheep_high_high(even, middle01, cheep_dual(odd, sides1, b));
-        int32_t d = cheep_low_low(odd, middle01, cheep_dual(even, sides0, c.bias2));
-        int32_t e = cheep_high_low(even, middle01, cheep_dual(odd, sides0, c.bias2));
+        CHEEP_TAPS(high, even, odd, sides1, middle01, a, b);
+        int32_t d = c.bias2, e = c.bias2;
+        CHEEP_TAPS(low, even, odd, sides0, middle01, d, e);
         v = cheep_load32(in + 2 * row_step), even = cheep_even(v), odd = cheep_odd(v);
-        a = cheep_low_low(odd, middle2, cheep_dual(even, sides2, a));
-        b = cheep_high_low(even, middle2, cheep_dual(odd, sides2, b));
+        CHEEP_TAPS(low, even, odd, sides2, middle2, a, b);
         out[0] = (int8_t)cheep_requantize(a, &c, limit, range);
         out[out_step] = (int8_t)cheep_requantize(b, &c, limit, range);
-        d = cheep_low_high(odd, middle01, cheep_dual(even, sides1, d));
-        e = cheep_high_high(even, middle01, cheep_dual(odd, sides1, e));
+        CHEEP_TAPS(high, even, odd, sides1, middle01, d, e);
         v = cheep_load32(in + 3 * row_step), even = cheep_even(v), odd = cheep_odd(v);
-        d = cheep_low_low(odd, middle2, cheep_dual(even, sides2, d));
-        e = cheep_high_low(even, middle2, cheep_dual(odd, sides2, e));
+        CHEEP_TAPS(low, even, odd, sides2, middle2, d, e);
         out[below] = (int8_t)cheep_requantize(d, &c, limit, range);
         out[below + out_step] = (int8_t)cheep_requantize(e, &c, limit, range);
         out += 2 * out_step;
