@@ -13,9 +13,10 @@
 
 #define CHEEP_ORDER __asm__ volatile("" ::: "memory")
 
-/* Eight floats in a row: one instruction on a Cortex-M4F. */
+/* What one instruction of a Cortex-M4F does for several values, which GCC does not see.
+ * CHEEP_LOAD8: eight floats in a row; the pointer moves on. */
 #if defined(__ARM_FP) && defined(__thumb__)
-#define CHEEP_LOAD8(y, from) \
+#define CHEEP_LOAD8(y, p) \
     float y##0, y##1, y##2, y##3, y##4, y##5, y##6, y##7; \
     { \
         register float t0 __asm__("s0"); \
@@ -26,15 +27,93 @@
         register float t5 __asm__("s5"); \
         register float t6 __asm__("s6"); \
         register float t7 __asm__("s7"); \
-        __asm__("vldmia %[p], {s0-s7}" \
-                : "=t"(t0), "=t"(t1), "=t"(t2), "=t"(t3), "=t"(t4), "=t"(t5), "=t"(t6), "=t"(t7) \
-                : [p] "r"(from), "m"(*(const float(*)[8])(from))); \
+        __asm__("vldmia %[at]!, {s0-s7}" \
+                : "=t"(t0), "=t"(t1), "=t"(t2), "=t"(t3), "=t"(t4), "=t"(t5), "=t"(t6), "=t"(t7), \
+                  [at] "+r"(p) \
+                : "m"(*(const float(*)[8])(p))); \
         y##0 = t0, y##1 = t1, y##2 = t2, y##3 = t3, y##4 = t4, y##5 = t5, y##6 = t6, y##7 = t7; \
     }
+
+/* The next two complex values at z, turned by the next two twiddles at w; both pointers move on. */
+#define CHEEP_TURN2(ar, ai, br, bi, z, w) \
+    float ar, ai, br, bi; \
+    __asm__("vldmia %[from]!, {s0-s3}\n\t" \
+            "vldmia %[by]!, {s4-s7}\n\t" \
+            "vmul.f32 %[a], s0, s4\n\t" \
+            "vmul.f32 %[b], s1, s4\n\t" \
+            "vmul.f32 %[c], s2, s6\n\t" \
+            "vmul.f32 %[d], s3, s6\n\t" \
+            "vmul.f32 s1, s1, s5\n\t" \
+            "vmul.f32 s0, s0, s5\n\t" \
+            "vmul.f32 s3, s3, s7\n\t" \
+            "vmul.f32 s2, s2, s7\n\t" \
+            "vadd.f32 %[a], %[a], s1\n\t" \
+            "vsub.f32 %[b], %[b], s0\n\t" \
+            "vadd.f32 %[c], %[c], s3\n\t" \
+            "vsub.f32 %[d], %[d], s2" \
+            : [a] "=&t"(ar), [b] "=&t"(ai), [c] "=&t"(br), [d] "=&t"(bi), [from] "+r"(z), [by] "+r"(w) \
+            : "m"(*(const float(*)[4])(z)), "m"(*(const float(*)[4])(w)) \
+            : "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7")
+
+/* The same for values that are used at once: in few registers. */
+#define CHEEP_TURN2_NOW(ar, ai, br, bi, z, w) \
+    float ar, ai, br, bi; \
+    { \
+        float spare; \
+        register float t0 __asm__("s1"); \
+        register float t1 __asm__("s4"); \
+        register float t2 __asm__("s3"); \
+        register float t3 __asm__("s6"); \
+        __asm__("vldmia %[from]!, {s0-s3}\n\t" \
+                "vldmia %[by]!, {s4-s7}\n\t" \
+                "vmul.f32 %[t], s0, s4\n\t" \
+                "vmul.f32 s0, s0, s5\n\t" \
+                "vmul.f32 s4, s1, s4\n\t" \
+                "vmul.f32 s1, s1, s5\n\t" \
+                "vsub.f32 s4, s4, s0\n\t" \
+                "vadd.f32 s1, %[t], s1\n\t" \
+                "vmul.f32 %[t], s2, s6\n\t" \
+                "vmul.f32 s2, s2, s7\n\t" \
+                "vmul.f32 s6, s3, s6\n\t" \
+                "vmul.f32 s3, s3, s7\n\t" \
+                "vsub.f32 s6, s6, s2\n\t" \
+                "vadd.f32 s3, %[t], s3" \
+                : "=t"(t0), "=t"(t1), "=t"(t2), "=t"(t3), [t] "=&t"(spare), [from] "+r"(z), [by] "+r"(w) \
+                : "m"(*(const float(*)[4])(z)), "m"(*(const float(*)[4])(w)) \
+                : "s0", "s2", "s5", "s7"); \
+        ar = t0, ai = t1, br = t2, bi = t3; \
+    }
+
+/* Two integers as floats: one move for both. */
+#define CHEEP_FLOAT2(x, y, a, b, ra, rb) \
+    { \
+        register int32_t t0 __asm__(#ra); \
+        register int32_t t1 __asm__(#rb); \
+        __asm__("vmov " #ra ", " #rb ", %[i], %[j]" : "=t"(t0), "=t"(t1) : [i] "r"((int32_t)(a)), [j] "r"((int32_t)(b))); \
+        x = (float)t0, y = (float)t1; \
+    }
+
+/* to[place], to[place + 1]: one store of the registers s(r) and s(r + 1), which are d. */
+#define CHEEP_STORE2(to, place, a, b, ra, rb, d) \
+    { \
+        register float t0 __asm__(#ra) = a; \
+        register float t1 __asm__(#rb) = b; \
+        __asm__("vstr " #d ", [%[p], %[at]]" \
+                : "=m"(*(float(*)[2])((to) + (place))) \
+                : [p] "r"(to), [at] "i"(4 * (place)), "t"(t0), "t"(t1)); \
+    }
 #else
-#define CHEEP_LOAD8(y, from) \
-    const float y##0 = (from)[0], y##1 = (from)[1], y##2 = (from)[2], y##3 = (from)[3]; \
-    const float y##4 = (from)[4], y##5 = (from)[5], y##6 = (from)[6], y##7 = (from)[7]
+#define CHEEP_LOAD8(y, p) \
+    const float y##0 = (p)[0], y##1 = (p)[1], y##2 = (p)[2], y##3 = (p)[3]; \
+    const float y##4 = (p)[4], y##5 = (p)[5], y##6 = (p)[6], y##7 = (p)[7]; \
+    (p) += 8
+#define CHEEP_TURN2(ar, ai, br, bi, z, w) \
+    const float ar = (z)[0] * (w)[0] + (z)[1] * (w)[1], ai = (z)[1] * (w)[0] - (z)[0] * (w)[1]; \
+    const float br = (z)[2] * (w)[2] + (z)[3] * (w)[3], bi = (z)[3] * (w)[2] - (z)[2] * (w)[3]; \
+    (z) += 4, (w) += 4
+#define CHEEP_TURN2_NOW CHEEP_TURN2
+#define CHEEP_FLOAT2(x, y, a, b, ra, rb) x = (float)(a), y = (float)(b)
+#define CHEEP_STORE2(to, place, a, b, ra, rb, d) (to)[place] = a, (to)[(place) + 1] = b
 #endif
 
 #define REAL float
@@ -73,15 +152,31 @@ static void power_256(const cheep_frontend_spec *spec, const int16_t *pcm, float
 
     for (uint32_t n = 0; n < 16u; n++) {
         float v[16], o[16];
-        float *give = x + 8u * (n % 4u) + n / 4u;
-#define TAKE(i, w) v[i] = (float)pcm[n + 16u * (i)] * w
-#define GIVE(i) give[32 * ((i) / 2) + 4 * ((i) % 2)] = o[i];
-        CHEEP_LOAD8(a, window + 16u * n);
-        TAKE(0, a0), TAKE(1, a1), TAKE(2, a2), TAKE(3, a3), TAKE(4, a4), TAKE(5, a5), TAKE(6, a6), TAKE(7, a7);
-        CHEEP_LOAD8(b, window + 16u * n + 8u);
-        TAKE(8, b0), TAKE(9, b1), TAKE(10, b2), TAKE(11, b3), TAKE(12, b4), TAKE(13, b5), TAKE(14, b6), TAKE(15, b7);
+        float *give = x + 8u * (n % 4u) + 2u * (n / 4u);
+#define TAKE(i, w, u, ra, rb) \
+    CHEEP_FLOAT2(v[i], v[i + 1], pcm[n + 16u * (i)], pcm[n + 16u * (i) + 16u], ra, rb); \
+    v[i] *= w; \
+    v[i + 1] *= u
+#define GIVE(k, ra, rb, d) CHEEP_STORE2(give, 32 * (k), o[2 * (k)], o[2 * (k) + 1], ra, rb, d)
+        CHEEP_LOAD8(a, window);
+        TAKE(0, a0, a1, s16, s17);
+        TAKE(2, a2, a3, s18, s19);
+        TAKE(4, a4, a5, s20, s21);
+        TAKE(6, a6, a7, s22, s23);
+        CHEEP_LOAD8(b, window);
+        TAKE(8, b0, b1, s24, s25);
+        TAKE(10, b2, b3, s26, s27);
+        TAKE(12, b4, b5, s28, s29);
+        TAKE(14, b6, b7, s30, s31);
         real16_1(v, o);
-        CHEEP_EACH16(GIVE)
+        GIVE(0, s0, s1, d0);
+        GIVE(1, s2, s3, d1);
+        GIVE(2, s4, s5, d2);
+        GIVE(3, s6, s7, d3);
+        GIVE(4, s8, s9, d4);
+        GIVE(5, s10, s11, d5);
+        GIVE(6, s12, s13, d6);
+        GIVE(7, s14, s15, d7);
 #undef TAKE
 #undef GIVE
     }
@@ -90,7 +185,7 @@ static void power_256(const cheep_frontend_spec *spec, const int16_t *pcm, float
         w += LEAF_FLOATS;
     }
     float a[16], b[16];
-#define UNPACK(n) a[n] = x[8 * ((n) % 4) + (n) / 4], b[n] = x[8 * ((n) % 4) + 4 + (n) / 4];
+#define UNPACK(n) a[n] = x[8 * ((n) % 4) + 2 * ((n) / 4)], b[n] = x[8 * ((n) % 4) + 2 * ((n) / 4) + 1];
     CHEEP_EACH16(UNPACK)
 #undef UNPACK
     even16_1(a, power, 16u);

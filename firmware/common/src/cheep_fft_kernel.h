@@ -79,31 +79,22 @@ static inline CHEEP_INLINE void FFT(columns)(REAL *x, uint32_t m)
     const REAL y##0r = y##sr + y##tr, y##0i = y##si + y##ti, y##2r = y##sr - y##tr, y##2i = y##si - y##ti; \
     const REAL y##1r = y##dr + y##ui, y##1i = y##di - y##ur, y##3r = y##dr - y##ui, y##3i = y##di + y##ur
 
-/* Four values of a block, n = i, i + 4, i + 8, i + 12, turned by their twiddles and transformed. */
-#define TURN_GROUP(y, z, i) \
-    ROTATE(z##p0r, z##p0i, z##0, z##4, w[8 * (i) - 2], w[8 * (i) - 1]); \
-    ROTATE(z##p1r, z##p1i, z##1, z##5, w[8 * (i)], w[8 * (i) + 1]); \
-    ROTATE(z##p2r, z##p2i, z##2, z##6, w[8 * (i) + 2], w[8 * (i) + 3]); \
-    ROTATE(z##p3r, z##p3i, z##3, z##7, w[8 * (i) + 4], w[8 * (i) + 5]); \
-    BUTTERFLY4(y, z##p0, z##p1, z##p2, z##p3); \
-    CHEEP_ORDER
-
 /* A block of residue k gives power[k + r j], folded at N / 2. up = power + k, down = power - k.
- * LOAD_GROUP(z, i) declares the values z0..z3 (real parts) and z4..z7 (imaginary parts). The order is kept so that few values leave the registers. */
+ * FIRST(z) and TURNED(z, i) declare four values n = i, i + 4, i + 8, i + 12 (i = 0 for FIRST), z##p0r, z##p0i, ...,
+ * turned by their twiddles. The order is kept so that few values leave the registers. */
 #define COMPLEX16 \
-    LOAD_GROUP(ta, 0); \
-    ROTATE(tap1r, tap1i, ta1, ta5, w[0], w[1]); \
-    ROTATE(tap2r, tap2i, ta2, ta6, w[2], w[3]); \
-    ROTATE(tap3r, tap3i, ta3, ta7, w[4], w[5]); \
-    const REAL tap0r = ta0, tap0i = ta4; \
+    FIRST(ta); \
     BUTTERFLY4(a, tap0, tap1, tap2, tap3); \
     CHEEP_ORDER; \
-    LOAD_GROUP(tb, 1); \
-    TURN_GROUP(b, tb, 1); \
-    LOAD_GROUP(tc, 2); \
-    TURN_GROUP(c, tc, 2); \
-    LOAD_GROUP(td, 3); \
-    TURN_GROUP(d, td, 3); \
+    TURNED(tb, 1); \
+    BUTTERFLY4(b, tbp0, tbp1, tbp2, tbp3); \
+    CHEEP_ORDER; \
+    TURNED(tc, 2); \
+    BUTTERFLY4(c, tcp0, tcp1, tcp2, tcp3); \
+    CHEEP_ORDER; \
+    TURNED(td, 3); \
+    BUTTERFLY4(d, tdp0, tdp1, tdp2, tdp3); \
+    CHEEP_ORDER; \
     { \
         BUTTERFLY4(x, a0, b0, c0, d0); \
         up[0] = POWER(x0r, x0i); \
@@ -149,20 +140,36 @@ static inline CHEEP_INLINE void FFT(columns)(REAL *x, uint32_t m)
 static inline CHEEP_INLINE void FFT(complex16)(const REAL *re, const REAL *im, const float *w, REAL *up, REAL *down,
                                                 uint32_t r)
 {
-#define LOAD_GROUP(z, i) \
-    const REAL z##0 = re[i], z##1 = re[(i) + 4], z##2 = re[(i) + 8], z##3 = re[(i) + 12]; \
-    const REAL z##4 = im[i], z##5 = im[(i) + 4], z##6 = im[(i) + 8], z##7 = im[(i) + 12]
+#define FIRST(z) \
+    const REAL z##p0r = re[0], z##p0i = im[0]; \
+    ROTATE(z##p1r, z##p1i, re[4], im[4], w[0], w[1]); \
+    ROTATE(z##p2r, z##p2i, re[8], im[8], w[2], w[3]); \
+    ROTATE(z##p3r, z##p3i, re[12], im[12], w[4], w[5])
+#define TURNED(z, i) \
+    ROTATE(z##p0r, z##p0i, re[i], im[i], w[8 * (i) - 2], w[8 * (i) - 1]); \
+    ROTATE(z##p1r, z##p1i, re[(i) + 4], im[(i) + 4], w[8 * (i)], w[8 * (i) + 1]); \
+    ROTATE(z##p2r, z##p2i, re[(i) + 8], im[(i) + 8], w[8 * (i) + 2], w[8 * (i) + 3]); \
+    ROTATE(z##p3r, z##p3i, re[(i) + 12], im[(i) + 12], w[8 * (i) + 4], w[8 * (i) + 5])
     COMPLEX16
-#undef LOAD_GROUP
+#undef FIRST
+#undef TURNED
 }
 
-#ifdef CHEEP_LOAD8
-/* A block in the order in which it is read: group i at z + 8 i, four real parts, four imaginary parts. */
+#ifdef CHEEP_TURN2
+/* A block in the order in which it is read: complex values n = 0, 4, 8, 12, 1, 5, ... 15. */
 static inline CHEEP_INLINE void FFT(packed16)(const REAL *z, const float *w, REAL *up, REAL *down, uint32_t r)
 {
-#define LOAD_GROUP(y, i) CHEEP_LOAD8(y, z + 8 * (i))
+#define FIRST(y) \
+    const REAL y##p0r = z[0], y##p0i = z[1]; \
+    ROTATE(y##p1r, y##p1i, z[2], z[3], w[0], w[1]); \
+    z += 4, w += 2; \
+    CHEEP_TURN2_NOW(y##p2r, y##p2i, y##p3r, y##p3i, z, w)
+#define TURNED(y, i) \
+    CHEEP_TURN2(y##p0r, y##p0i, y##p1r, y##p1i, z, w); \
+    CHEEP_TURN2_NOW(y##p2r, y##p2i, y##p3r, y##p3i, z, w)
     COMPLEX16
-#undef LOAD_GROUP
+#undef FIRST
+#undef TURNED
 }
 #endif
 
@@ -303,5 +310,4 @@ static void FFT(any)(REAL *x, uint32_t n, const float *twiddle, REAL *power)
 #undef POWER
 #undef ROTATE
 #undef BUTTERFLY4
-#undef TURN_GROUP
 #undef COMPLEX16

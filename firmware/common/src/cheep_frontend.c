@@ -7,8 +7,6 @@
 #include "cheep_fft.h"
 #include "cheep_math.h"
 
-#define CHEEP_FALLTHROUGH __attribute__((fallthrough))
-#define CHAINED_BINS 16
 
 static bool in_range(float x, float low, float high)
 {
@@ -50,8 +48,7 @@ static bool values_are_valid(const cheep_frontend_spec *spec)
             in_range(spec->pcen_eps, 1e-30f, 1e6f));
 }
 
-/* Every band ends where the next but one begins, as triangles between successive mel points do, and no side of a
- * triangle is longer than CHAINED_BINS. */
+/* Every band ends where the next but one begins, as triangles between successive mel points do. */
 static bool is_chained(const cheep_frontend_spec *spec)
 {
     uint32_t n = 0; /* bins on the falling side of the band before */
@@ -61,7 +58,7 @@ static bool is_chained(const cheep_frontend_spec *spec)
         const uint32_t end = begin + spec->band_count[m];
         const uint32_t top = m + 1 < spec->n_mels ? spec->band_start[m + 1] : (m == 0 ? end : begin + n);
 
-        if (top < begin || top > end || (m > 0 && top - begin != n) || top - begin > CHAINED_BINS) {
+        if (top < begin || top > end || (m > 0 && top - begin != n)) {
             return false;
         }
         n = end - top;
@@ -135,51 +132,158 @@ static void apply_bands(const cheep_frontend_spec *spec, const float *spectrum, 
     }
 }
 
+/* n bins between two mel points, their weights in the falling band, and behind these, in the rising one: the open sum
+ * of the falling band is completed, and that of the rising one takes its place. */
+#if defined(__ARM_FP) && defined(__thumb__)
+#define CHEEP_SIDE(n, bins, weights, sums) \
+    __asm__("vldmia %[bin]!, {" bins "}\n\t" \
+            "vldmia %[weight]!, {" weights "}\n\t" sums \
+            : [sum] "=&t"(sum), [open] "+t"(open), [bin] "+r"(bin), [weight] "+r"(weight) \
+            : "m"(*(const float(*)[n])(bin)), "m"(*(const float(*)[2 * (n)])(weight)) \
+            : "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", \
+              "s16", "s17")
+#define CHEEP_HELD __asm__("s24")
+/* Bin b with weight w in the falling and v in the rising band. The first bin of a band is its sum: 0 + x is x. */
+#define CHEEP_FIRST(b, w, v) \
+    "vmul.f32 " w ", " w ", " b "\n\t" \
+    "vadd.f32 %[sum], %[open], " w "\n\t" \
+    "vmul.f32 %[open], " v ", " b "\n\t"
+#define CHEEP_NEXT(b, w, v) \
+    "vmul.f32 " w ", " w ", " b "\n\t" \
+    "vmul.f32 " v ", " v ", " b "\n\t" \
+    "vadd.f32 %[sum], %[sum], " w "\n\t" \
+    "vadd.f32 %[open], %[open], " v "\n\t"
+#define CHEEP_SIDE1 \
+    CHEEP_SIDE(1, "s0", "s6-s7", \
+               CHEEP_FIRST("s0", "s6", "s7"))
+#define CHEEP_SIDE2 \
+    CHEEP_SIDE(2, "s0-s1", "s6-s9", \
+               CHEEP_FIRST("s0", "s6", "s8") \
+               CHEEP_NEXT("s1", "s7", "s9"))
+#define CHEEP_SIDE3 \
+    CHEEP_SIDE(3, "s0-s2", "s6-s11", \
+               CHEEP_FIRST("s0", "s6", "s9") \
+               CHEEP_NEXT("s1", "s7", "s10") \
+               CHEEP_NEXT("s2", "s8", "s11"))
+#define CHEEP_SIDE4 \
+    CHEEP_SIDE(4, "s0-s3", "s6-s13", \
+               CHEEP_FIRST("s0", "s6", "s10") \
+               CHEEP_NEXT("s1", "s7", "s11") \
+               CHEEP_NEXT("s2", "s8", "s12") \
+               CHEEP_NEXT("s3", "s9", "s13"))
+#define CHEEP_SIDE5 \
+    CHEEP_SIDE(5, "s0-s4", "s6-s15", \
+               CHEEP_FIRST("s0", "s6", "s11") \
+               CHEEP_NEXT("s1", "s7", "s12") \
+               CHEEP_NEXT("s2", "s8", "s13") \
+               CHEEP_NEXT("s3", "s9", "s14") \
+               CHEEP_NEXT("s4", "s10", "s15"))
+#define CHEEP_SIDE6 \
+    CHEEP_SIDE(6, "s0-s5", "s6-s17", \
+               CHEEP_FIRST("s0", "s6", "s12") \
+               CHEEP_NEXT("s1", "s7", "s13") \
+               CHEEP_NEXT("s2", "s8", "s14") \
+               CHEEP_NEXT("s3", "s9", "s15") \
+               CHEEP_NEXT("s4", "s10", "s16") \
+               CHEEP_NEXT("s5", "s11", "s17"))
+#else
+#define CHEEP_HELD
+#define CHEEP_SIDE(n) \
+    sum = open + bin[0] * weight[0]; \
+    open = bin[0] * weight[n]; \
+    for (uint32_t i = 1; i < n; i++) { \
+        sum += bin[i] * weight[i]; \
+        open += bin[i] * weight[n + i]; \
+    } \
+    bin += n; \
+    weight += 2 * n
+#define CHEEP_SIDE1 CHEEP_SIDE(1)
+#define CHEEP_SIDE2 CHEEP_SIDE(2)
+#define CHEEP_SIDE3 CHEEP_SIDE(3)
+#define CHEEP_SIDE4 CHEEP_SIDE(4)
+#define CHEEP_SIDE5 CHEEP_SIDE(5)
+#define CHEEP_SIDE6 CHEEP_SIDE(6)
+#endif
+
+/* The same for any n: returns the sum of the falling band. */
+static __attribute__((noinline)) float wide_side(const float *bin, const float *weight, uint32_t n, float *open)
+{
+    const float *next = weight + n;
+    float falling = *open;
+    float rising = 0.0f;
+
+#define BIN(k) falling += bin[k] * weight[k], rising += bin[k] * next[k]
+    for (; n >= 4; n -= 4) {
+        BIN(0), BIN(1), BIN(2), BIN(3);
+        bin += 4, weight += 4, next += 4;
+    }
+    for (; n > 0; n--) {
+        BIN(0);
+        bin++, weight++, next++;
+    }
+#undef BIN
+    *open = rising;
+    return falling;
+}
+
 /* The same sums as apply_bands in a chained bank, and their decibels: between two neighbouring mel points one band
  * falls and the next one rises, so each bin is read once for both. */
-static void chained_bands_to_decibel(const cheep_frontend_spec *spec, const float *spectrum, float *db)
+static __attribute__((noinline)) void chained_bands_to_decibel(const cheep_frontend_spec *spec, const float *spectrum, float *db)
 {
     const cheep_decibel_scale by = cheep_make_decibel_scale(spec);
-    const float zero = by.c[0] - by.c[0]; /* not a constant: kept in a register */
     const uint16_t *count = spec->band_count;
     const float *const last = db + spec->n_mels - 1;
     const float *bin = spectrum + spec->band_start[0];
     const float *weight = spec->band_weight; /* the next weight of the falling band */
     uint32_t n = spec->n_mels > 1 ? (uint32_t)(spec->band_start[1] - spec->band_start[0]) : *count;
-    float falling = 0.0f;
+    register float open CHEEP_HELD = 0.0f; /* the falling band so far */
 
     for (uint32_t i = n; i > 0; i--) {
-        falling += *bin++ * *weight++;
+        open += *bin++ * *weight++;
     }
     while (db != last) {
-        float rising = zero;
+        float sum;
 
         n = *count++ - n; /* bins between the two mel points */
-        bin += n;
-        weight += n; /* the rising band's weights follow the falling one's */
-        const float *next = weight + n;
-#define BIN(i) \
-    case i: \
-        falling += bin[-(i)] * weight[-(i)]; \
-        rising += bin[-(i)] * next[-(i)]; \
-        CHEEP_FALLTHROUGH;
-        switch (n) { /* at most CHAINED_BINS */
-            BIN(16) BIN(15) BIN(14) BIN(13) BIN(12) BIN(11) BIN(10) BIN(9)
-            BIN(8) BIN(7) BIN(6) BIN(5) BIN(4) BIN(3) BIN(2) BIN(1)
+        CHEEP_OPAQUE(n);
+        CHEEP_OPAQUE(count); /* no copies of these two for the end of the loop */
+        switch (n) {
         case 0:
+            sum = open;
+            open = 0.0f;
             break;
-        default:
-            __builtin_unreachable();
+        case 1:
+            CHEEP_SIDE1;
+            break;
+        case 2:
+            CHEEP_SIDE2;
+            break;
+        case 3:
+            CHEEP_SIDE3;
+            break;
+        case 4:
+            CHEEP_SIDE4;
+            break;
+        case 5:
+            CHEEP_SIDE5;
+            break;
+        case 6:
+            CHEEP_SIDE6;
+            break;
+        default: {
+            float held = open;
+            sum = wide_side(bin, weight, n, &held);
+            open = held;
+            bin += n;
+            weight += 2u * n;
         }
-        weight = next;
-#undef BIN
-        *db++ = cheep_decibel(falling, &by);
-        falling = rising;
+        }
+        *db++ = cheep_decibel(sum, &by);
     }
     for (uint32_t i = *count - n; i > 0; i--) {
-        falling += *bin++ * *weight++;
+        open += *bin++ * *weight++;
     }
-    *db = cheep_decibel(falling, &by);
+    *db = cheep_decibel(open, &by);
 }
 
 static void to_decibel(const cheep_frontend_spec *spec, float *mel)
@@ -232,14 +336,22 @@ static void make_column(cheep_frontend *fe, const int16_t *frame, float *column)
     fe->columns++;
 }
 
-/* Eight samples, aligned to 4 bytes; the regions may overlap. */
-static inline CHEEP_INLINE void copy_8(int16_t *to, const int16_t *from)
-{
-    uint32_t block[4];
-
-    memcpy(block, __builtin_assume_aligned(from, 4), sizeof block);
-    memcpy(__builtin_assume_aligned(to, 4), block, sizeof block);
-}
+#if defined(__thumb2__)
+#define COPY_16(to, from) \
+    __asm__ volatile("ldmia %[from]!, {r3, r4, r5, r6, r8, r9, r10, r12}\n\t" \
+                     "stmia %[to]!, {r3, r4, r5, r6, r8, r9, r10, r12}" \
+                     : [from] "+r"(from), [to] "+r"(to) \
+                     : \
+                     : "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r12", "memory")
+#else
+#define COPY_16(to, from) \
+    { \
+        uint32_t block[8]; \
+        memcpy(block, __builtin_assume_aligned(from, 4), sizeof block); \
+        memcpy(__builtin_assume_aligned(to, 4), block, sizeof block); \
+        to += 16, from += 16; \
+    }
+#endif
 
 /* n samples, the regions apart or to below from. By words where both are aligned: a C library for small devices
  * may copy by bytes. */
@@ -247,17 +359,8 @@ static void copy_down(int16_t *to, const int16_t *from, size_t n)
 {
     if ((((uintptr_t)to | (uintptr_t)from) & 3u) == 0) {
         for (; n >= 32; n -= 32) {
-            copy_8(to, from);
-            copy_8(to + 8, from + 8);
-            copy_8(to + 16, from + 16);
-            copy_8(to + 24, from + 24);
-            to += 32;
-            from += 32;
-        }
-        for (; n >= 8; n -= 8) {
-            copy_8(to, from);
-            to += 8;
-            from += 8;
+            COPY_16(to, from);
+            COPY_16(to, from);
         }
         for (; n >= 2; n -= 2) {
             int16_t pair[2];
@@ -318,18 +421,30 @@ size_t cheep_frontend_run(cheep_frontend *fe, const int16_t *pcm, size_t n, floa
     return made;
 }
 
+#define QUANTIZE_MAGIC 12582912.0f /* 1.5 * 2^23: adding it rounds half to even, into the low bits */
+#define QUANTIZE_LOWEST (0x4b400000u - 128u)
+
 static inline CHEEP_INLINE uint8_t quantized(float x, float inverse_scale, float offset)
 {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds half to even, into the low bits */
-    const uint32_t lowest = 0x4b400000u - 128u;
     const float y = x * inverse_scale + offset;
-    uint32_t bits = (uint32_t)cheep_bits_of(y + magic);
+    uint32_t bits = (uint32_t)cheep_bits_of(y + QUANTIZE_MAGIC);
 
-    if (bits - lowest > 255u) {
-        bits = y > 0.0f ? lowest + 255u : lowest; /* NaN: the lowest */
+    if (bits - QUANTIZE_LOWEST > 255u) {
+        bits = y > 0.0f ? QUANTIZE_LOWEST + 255u : QUANTIZE_LOWEST; /* NaN: the lowest */
     }
     CHEEP_OPAQUE(bits); /* a byte store needs no masking */
     return (uint8_t)bits;
+}
+
+#define CHEEP_APART __asm__ volatile("" ::: "memory") /* four byte stores are less than packing for one */
+
+/* Any values, any n. */
+static __attribute__((noinline)) void quantize_each(const float *x, size_t n, float inverse_scale, float offset,
+                                                    uint8_t *low)
+{
+    for (; n > 0; n--) {
+        *low++ = quantized(*x++, inverse_scale, offset);
+    }
 }
 
 void cheep_quantize(const float *x, size_t n, float inverse_scale, int32_t zero_point, int8_t *q)
@@ -338,14 +453,49 @@ void cheep_quantize(const float *x, size_t n, float inverse_scale, int32_t zero_
     uint8_t *low = (uint8_t *)q;
 
     for (; n >= 4; n -= 4) {
-        low[0] = quantized(x[0], inverse_scale, offset);
-        low[1] = quantized(x[1], inverse_scale, offset);
-        low[2] = quantized(x[2], inverse_scale, offset);
-        low[3] = quantized(x[3], inverse_scale, offset);
+        uint32_t a, b, c, d;
+#if defined(__ARM_FP) && defined(__thumb__)
+        __asm__("vldmia %[x], {s4-s7}\n\t"
+                "vmul.f32 s4, s4, %[scale]\n\t"
+                "vmul.f32 s5, s5, %[scale]\n\t"
+                "vmul.f32 s6, s6, %[scale]\n\t"
+                "vmul.f32 s7, s7, %[scale]\n\t"
+                "vadd.f32 s4, s4, %[offset]\n\t"
+                "vadd.f32 s5, s5, %[offset]\n\t"
+                "vadd.f32 s6, s6, %[offset]\n\t"
+                "vadd.f32 s7, s7, %[offset]\n\t"
+                "vadd.f32 s4, s4, %[magic]\n\t"
+                "vadd.f32 s5, s5, %[magic]\n\t"
+                "vadd.f32 s6, s6, %[magic]\n\t"
+                "vadd.f32 s7, s7, %[magic]\n\t"
+                "vmov %[a], %[b], s4, s5\n\t"
+                "vmov %[c], %[d], s6, s7"
+                : [a] "=r"(a), [b] "=&r"(b), [c] "=r"(c), [d] "=r"(d)
+                : [x] "r"(x), [scale] "t"(inverse_scale), [offset] "t"(offset), [magic] "t"(QUANTIZE_MAGIC),
+                  "m"(*(const float(*)[4])x)
+                : "s4", "s5", "s6", "s7");
+#else
+        a = (uint32_t)cheep_bits_of(x[0] * inverse_scale + offset + QUANTIZE_MAGIC);
+        b = (uint32_t)cheep_bits_of(x[1] * inverse_scale + offset + QUANTIZE_MAGIC);
+        c = (uint32_t)cheep_bits_of(x[2] * inverse_scale + offset + QUANTIZE_MAGIC);
+        d = (uint32_t)cheep_bits_of(x[3] * inverse_scale + offset + QUANTIZE_MAGIC);
+#endif
+        const uint32_t above =
+            (a - QUANTIZE_LOWEST) | (b - QUANTIZE_LOWEST) | (c - QUANTIZE_LOWEST) | (d - QUANTIZE_LOWEST);
+
+        if (above > 255u) { /* one of them lies outside */
+            quantize_each(x, 4, inverse_scale, offset, low);
+        } else {
+            low[0] = (uint8_t)a;
+            CHEEP_APART;
+            low[1] = (uint8_t)b;
+            CHEEP_APART;
+            low[2] = (uint8_t)c;
+            CHEEP_APART;
+            low[3] = (uint8_t)d;
+        }
         x += 4;
         low += 4;
     }
-    for (; n > 0; n--) {
-        *low++ = quantized(*x++, inverse_scale, offset);
-    }
+    quantize_each(x, n, inverse_scale, offset, low);
 }
