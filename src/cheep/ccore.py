@@ -181,5 +181,8 @@ def load_core() -> ctypes.CDLL:
 
 
 def pointer(array: np.ndarray, kind: type[ctypes._SimpleCData]) -> object:
-    """Return a ctypes pointer to the first value of a C-contiguous numpy array."""
+    """Return a ctypes pointer to the first value of a C-contiguous numpy array of any shape.
+
+    The array's dtype must be that of ``kind`` (float32 for ``c_float``): neither this nor the order is checked.
+    """
     return array.ctypes.data_as(ctypes.POINTER(kind))

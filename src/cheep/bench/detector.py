@@ -52,7 +52,16 @@ def measure_detector(
     pcm: np.ndarray | None = None,
     optimization: str = "-O2",
 ) -> DetectorCost:
-    """Run the detector over ``pcm`` (default: four seconds of noise after one window) and count.
+    """Run the detector over ``pcm`` and count.
+
+    Parameters
+    ----------
+    source
+        The network's input tensor.
+    stream
+        Column by column; else the whole window at every stride.
+    pcm
+        (n,) int16, mono, at ``features.sample_rate_hz``; default: four seconds of noise after one window.
 
     Raises
     ------

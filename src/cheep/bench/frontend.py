@@ -124,7 +124,11 @@ def measure_frontend(config: FeatureConfig, optimization: str = "-O2") -> dict[s
 def host_output(
     pcm: np.ndarray, config: FeatureConfig, detector: DetectorConfig, n_classes: int, scale: float, zero_point: int
 ) -> bytes:
-    """Return the bytes that the emulated program must write, computed by the core on this machine."""
+    """Return the bytes that the emulated program must write, computed by the core on this machine.
+
+    ``pcm`` : (n,) int16, mono, at ``config.sample_rate_hz``; ``scale`` and ``zero_point`` make its columns int8. Each
+    column's (n_mels,) int8 are followed by the events that it brings.
+    """
     columns = quantize(compute_features(pcm, config), scale, zero_point)  # (columns, n_mels) int8
     edges = np.arange(n_classes + 1) * config.n_mels // n_classes
     engine = Detector(detector, n_classes, 1 / 256, -128)

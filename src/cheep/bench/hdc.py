@@ -53,7 +53,11 @@ def run_hdc(elf: Path, embeddings: np.ndarray, folder: Path, count: bool = True)
 
 
 def host_bytes(model: HdcModel, embeddings: np.ndarray, n_slots: int = 0) -> bytes:
-    """Return the bytes that the emulated program must write, computed in numpy."""
+    """Return the bytes that the emulated program must write, computed in numpy.
+
+    ``embeddings`` : (n, n_dims) int8, as the extractor gives. Each makes a hypervector (H,) int8 and its scores
+    (classes,) int32, little-endian; with ``n_slots`` a class is learned from them, and they come twice more.
+    """
     learner = HdcLearner(model, n_slots)
     parts: list[bytes] = []
     for x in embeddings:
@@ -70,7 +74,10 @@ def host_bytes(model: HdcModel, embeddings: np.ndarray, n_slots: int = 0) -> byt
 
 
 def measure(folder: Path, model: HdcModel, embeddings: np.ndarray, with_table: bool = False) -> dict[str, int]:
-    """Return instructions (``encode``, ``compare``, ``classify``), ``stack_bytes``, ``memory_bytes``, ``flash``."""
+    """Return instructions (``encode``, ``compare``, ``classify``), ``stack_bytes``, ``memory_bytes``, ``flash``.
+
+    ``embeddings`` : (n, n_dims) int8, as the extractor gives; the instructions are those of the last one.
+    """
     elf = build_hdc(folder, model, with_table=with_table)
     result, _ = run_hdc(elf, embeddings, folder)
     return {**result.values, "flash": elf_sizes(elf).flash}

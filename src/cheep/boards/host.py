@@ -171,7 +171,7 @@ class HostApplication:
         )
 
     def push(self, pcm: np.ndarray) -> int:
-        """Put samples into the ring as the audio interrupt does; return those taken (all or none)."""
+        """Put samples (n,) int16 into the ring as the audio interrupt does; return those taken (all or none)."""
         pcm = np.ascontiguousarray(pcm, np.int16)
         return int(self._library.cheep_host_push(pcm.ctypes.data, pcm.size))
 

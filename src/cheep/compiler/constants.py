@@ -22,7 +22,10 @@ class Constants:
     _names: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 
     def array(self, ctype: str, name: str, values: Sequence[int] | np.ndarray, comment: str = "") -> str:
-        """Define an array of numbers and return its name."""
+        """Define an array of numbers and return its name.
+
+        ``values`` : integers that ``ctype`` holds, of any shape: written flat, in C order.
+        """
         if self.names_only:
             return name
         flat = [int(v) for v in np.asarray(values).reshape(-1)]

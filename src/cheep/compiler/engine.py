@@ -78,7 +78,24 @@ class CompiledModel:
         return int(self._library[f"{DEFAULT_PREFIX}_memory_bytes"]())
 
     def invoke(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        """Run once; inputs and the returned outputs have the model's shapes and types."""
+        """Run once.
+
+        Parameters
+        ----------
+        *inputs
+            One array for each input, with as many values as its shape has, cast to its dtype (int8; uint8 or float32
+            at the edges of the network).
+
+        Returns
+        -------
+        list of ndarray
+            The outputs, in the model's shapes and dtypes.
+
+        Raises
+        ------
+        CheepError
+            An input has another number of values.
+        """
         arrays = []
         for tensor, value in zip(self.inputs, inputs, strict=True):
             array = np.ascontiguousarray(value, tensor.dtype)

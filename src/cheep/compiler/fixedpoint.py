@@ -72,18 +72,18 @@ def activation_range(kind: str, scale_: float, zero_point: int) -> tuple[int, in
 
 
 def table(function: Callable[[int], int]) -> np.ndarray:
-    """Return (256,) int8: ``function`` of every byte from -128 to 127."""
+    """Return (256,) int8: ``function`` of every byte from -128 to 127, byte ``q`` at ``q + 128``."""
     return np.array([function(q) for q in range(INT8_MIN, INT8_MAX + 1)], np.int8)
 
 
 def requantize_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int) -> np.ndarray:
-    """Table of QUANTIZE from int8 to int8."""
+    """Table (256,) int8 of QUANTIZE from int8 to int8."""
     multiplier, shift = quantize_multiplier(in_scale / out_scale)
     return table(lambda q: clamp(wrap32(scale(q - in_zero, multiplier, shift) + out_zero)))
 
 
 def byte_table(source, out) -> np.ndarray:
-    """Table of QUANTIZE between int8 and uint8 tensors; bytes of both are taken as int8."""
+    """Table (256,) int8 of QUANTIZE between int8 and uint8 tensors; bytes of both are taken as int8."""
     multiplier, shift = quantize_multiplier(source.scale / out.scale)
     low, high = (0, 255) if out.dtype == "uint8" else (INT8_MIN, INT8_MAX)
 
@@ -96,21 +96,21 @@ def byte_table(source, out) -> np.ndarray:
 
 
 def relu_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int) -> np.ndarray:
-    """Table of RELU."""
+    """Table (256,) int8 of RELU."""
     multiplier, shift = quantize_multiplier(float(np.float32(in_scale) / np.float32(out_scale)))
     low = max(INT8_MIN, out_zero)
     return table(lambda q: clamp(wrap32(scale(q - in_zero, multiplier, shift) + out_zero), low))
 
 
 def leaky_relu_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int, alpha: float) -> np.ndarray:
-    """Table of LEAKY_RELU (and of a PRELU with one ``alpha``: its scale goes into ``alpha``)."""
+    """Table (256,) int8 of LEAKY_RELU (and of a PRELU with one ``alpha``: its scale goes into ``alpha``)."""
     whole = quantize_multiplier(in_scale / out_scale)
     part = quantize_multiplier(in_scale * alpha / out_scale)
     return table(lambda q: clamp(wrap32(scale(q - in_zero, *(whole if q >= in_zero else part)) + out_zero)))
 
 
 def elu_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int) -> np.ndarray:
-    """Table of ELU, computed in single precision as the kernel does."""
+    """Table (256,) int8 of ELU, computed in single precision as the kernel does."""
     q = np.arange(INT8_MIN, INT8_MAX + 1)
     real = np.float32(in_scale) * (q - in_zero).astype(np.float32)
     made = np.where(real < 0, np.exp(np.minimum(real, np.float32(0))) - np.float32(1), real).astype(np.float32)
@@ -120,23 +120,23 @@ def elu_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int) ->
 
 
 def relu6_table(in_scale: float, in_zero: int) -> np.ndarray:
-    """Table of RELU6 (input and output share one scale)."""
+    """Table (256,) int8 of RELU6 (input and output share one scale)."""
     six = clamp(_round(float(np.float32(6.0) / np.float32(in_scale))) + in_zero)
     return table(lambda q: clamp(q, in_zero, six) if q <= six else six)
 
 
 def logistic_table(in_scale: float, in_zero: int) -> np.ndarray:
-    """Table of LOGISTIC to scale 1/256, zero point -128."""
+    """Table (256,) int8 of LOGISTIC to scale 1/256, zero point -128."""
     return _saturating_table(in_scale, in_zero, lambda x: clamp(round_shift(_logistic(x), 23) - 128))
 
 
 def tanh_table(in_scale: float, in_zero: int) -> np.ndarray:
-    """Table of TANH to scale 1/128, zero point 0."""
+    """Table (256,) int8 of TANH to scale 1/128, zero point 0."""
     return _saturating_table(in_scale, in_zero, lambda x: clamp(round_shift(_tanh(x), 24)))
 
 
 def hard_swish_table(in_scale: float, in_zero: int, out_scale: float, out_zero: int) -> np.ndarray | None:
-    """Table of HARD_SWISH, or None where the kernel refuses the scales."""
+    """Table (256,) int8 of HARD_SWISH, or None where the kernel refuses the scales."""
     fine = np.float32(np.float32(1.0 / 128.0) * np.float32(in_scale))
     out_multiplier, out_shift = quantize_multiplier(float(fine / np.float32(out_scale)))
     relu_multiplier, relu_shift = quantize_multiplier(float(fine / np.float32(3.0 / 32768.0)))

@@ -26,7 +26,10 @@ class Packed:
 
 
 def packable(weights: np.ndarray) -> bool:
-    """Whether CONV or DENSE weights int8 fit the kernels' form: no -128 after a negative weight."""
+    """Whether weights fit the kernels' form: no -128 after a negative weight.
+
+    ``weights`` : int8, (filters, h, w, c) of CONV or (outputs, inputs) of DENSE.
+    """
     rows = filter_rows(weights if weights.ndim == 4 else weights[:, None, None]).astype(np.int64)
     return not np.any(256 * rows[:, 1::2] + rows[:, 0::2] < -32768)
 

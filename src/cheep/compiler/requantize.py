@@ -95,12 +95,12 @@ def _any(node: Node, general, fold: bool, sums, sizes, same) -> list[tuple[int, 
 
 
 def constant_bytes(node: Node, values: np.ndarray | None = None) -> np.ndarray:
-    """Return (channels,) int: the byte of every output channel that is the same for all inputs, else ``VARIES``.
+    """Return (channels,) int64: the byte of every output channel that is the same for all inputs, else ``VARIES``.
 
     Parameters
     ----------
-    values : (channels,) int, optional
-        What is known of the input's channels, in the same form.
+    values : (channels,) int64, optional
+        What is known of the input's channels, in the same form (of use to DEPTHWISE).
     """
     a, source, out = node.attributes, node.inputs[0], node.output
     weights = a["weights"].astype(np.int64)

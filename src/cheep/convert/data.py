@@ -36,11 +36,15 @@ class ConversionData:
     teacher: Callable[[np.ndarray], np.ndarray] | None = None
 
     def epoch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return inputs and targets to fine-tune with: augmented as in training where the data are recordings."""
+        """Return inputs (n, ...) float32 and targets to fine-tune with.
+
+        Recordings are augmented as in training, with targets (n, classes) float32; else these are ``x`` and ``y`` of
+        the training split.
+        """
         return self.draw(rng) if self.draw is not None else (self.x["train"], self.y["train"])
 
     def calibration(self, n: int, seed: int) -> np.ndarray:
-        """Return up to ``n`` training examples, drawn without replacement, evenly over the classes."""
+        """Return up to ``n`` training examples, (n, ...) float32: without replacement, evenly over the classes."""
         x, y = self.x["train"], classes_of(self.y["train"])
         rng = np.random.default_rng(seed)
         by_class = [rng.permutation(np.flatnonzero(y == value)) for value in np.unique(y)]
@@ -55,7 +59,7 @@ class ConversionData:
 
 
 def classes_of(y: np.ndarray) -> np.ndarray:
-    """Return class numbers (n,) of (n,) class numbers or (n, classes) targets (one output: 0 or 1)."""
+    """Return class numbers (n,) int64 of (n,) class numbers or (n, classes) targets; of (n, 1): 1 from 0.5 on."""
     if y.ndim == 1:
         return y.astype(np.int64)
     return (y[:, 0] >= 0.5).astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)

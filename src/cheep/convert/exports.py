@@ -103,8 +103,8 @@ def render_python(
 
     Parameters
     ----------
-    golden_in, golden_out : integer arrays of the model's input and output types: one real example and what TFLM
-        makes of it; or None for both.
+    golden_in, golden_out : one real example and what TFLM makes of it, in the shapes and dtypes of the model's first
+        input and output (int8 as a rule); or None for both.
     """
     info = read_model(model)
     rows = [model[i : i + 48] for i in range(0, len(model), 48)]

@@ -13,7 +13,10 @@ _LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767), "uint8": (0, 255)}
 
 
 def quantize_as(x: np.ndarray, info: TensorInfo) -> np.ndarray:
-    """Return float ``x`` in the type of ``info``: round half to even, then clip (float types: cast)."""
+    """Return float ``x``, of any shape, in the dtype of ``info``.
+
+    int8, uint8, int16: round half to even, then clip; other dtypes: cast.
+    """
     if info.dtype not in _LIMITS:
         return x.astype(info.dtype)
     low, high = _LIMITS[info.dtype]
@@ -25,7 +28,7 @@ def quantize_as(x: np.ndarray, info: TensorInfo) -> np.ndarray:
 
 
 def dequantize_as(q: np.ndarray, info: TensorInfo) -> np.ndarray:
-    """Return ``q`` as float32 in real units."""
+    """Return ``q``, of any shape and in the dtype of ``info``, as float32 in real units."""
     if info.dtype not in _LIMITS:
         return q.astype(np.float32)
     return ((q.astype(np.float32) - info.zero_point) * np.float32(info.scale)).astype(np.float32)
@@ -67,7 +70,10 @@ def interpreter_outputs(model: bytes, x: np.ndarray) -> np.ndarray:
 
 
 def accuracy(outputs: np.ndarray, y: np.ndarray) -> float:
-    """Return the share of right classes; one output is right when it is on the right side of 0.5."""
+    """Return the share (0 to 1) of right classes; one output is right when it is on the right side of 0.5.
+
+    ``outputs`` : (n, outputs) float32; ``y`` : (n,) int64 class numbers or (n, classes) float32 targets.
+    """
     from cheep.convert.data import classes_of
 
     found = (outputs[:, 0] >= 0.5).astype(int) if outputs.shape[1] == 1 else outputs.argmax(axis=1)

@@ -66,7 +66,7 @@ def concrete_converter(model: Any, input_shape: tuple[int, ...]) -> Any:
 
 
 def check_calibration(examples: np.ndarray | None, input_shape: tuple[int, ...]) -> np.ndarray:
-    """Return the examples; refuse what is no real data.
+    """Return the examples, (n, *input_shape) float32 in the model's units; refuse what is no real data.
 
     That is: nothing, too little, constant, repeated, or the output of a random generator.
 

@@ -74,7 +74,7 @@ class Cell:
         return 2 if self.kind == "lstm" else 1
 
     def gate(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return (w, u, b, c) of one gate."""
+        """Return of one gate, float32: w (features, hidden), u (hidden, hidden), b and c (hidden,)."""
         i, h = GATES[self.kind].index(name), self.hidden
         at = slice(i * h, (i + 1) * h)
         return self.w[:, at], self.u[:, at], self.b[at], self.c[at]

@@ -50,7 +50,7 @@ def string(value: str) -> str:
 
 
 def int8_items(values: np.ndarray | Sequence[int]) -> list[str]:
-    """Return int8 values as constants."""
+    """Return int8 values, of any shape, as constants in C order."""
     return [str(int(v)) for v in np.asarray(values).reshape(-1)]
 
 

@@ -15,7 +15,10 @@ from cheep.tflite.model import read_model
 
 
 def load_runner(path: Path | str, pairs: Sequence[str] = ()) -> Callable[[np.ndarray], Trace]:
-    """Return a function from examples float32 to a trace: a ``.tflite`` runs in TFLM, or else in TFLite."""
+    """Return a function from examples to a trace: a ``.tflite`` runs in TFLM, or else in TFLite.
+
+    The examples are (n, *input) float32 in the model's units; of a ``.tflite`` with a state (n, steps, *input).
+    """
     path = str(path)
     if Path(path).is_file() and path.endswith(".tflite"):
         model = read_model(path)
@@ -42,7 +45,14 @@ def load_runner(path: Path | str, pairs: Sequence[str] = ()) -> Callable[[np.nda
 def agreement(
     a: np.ndarray, b: np.ndarray, y: np.ndarray | None = None, labels: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Compare outputs (n, classes) of two models.
+    """Compare the outputs of two models on the same examples.
+
+    Parameters
+    ----------
+    a, b
+        (n, classes) float32, or (n, 1): the score of the second of two classes, 0 to 1.
+    y
+        (n,) int64, the class numbers of the examples.
 
     Returns
     -------

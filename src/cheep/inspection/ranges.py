@@ -23,6 +23,8 @@ _PASSES = ("MAX_POOL_2D", "RESHAPE", "MEAN", "AVERAGE_POOL_2D", "STRIDED_SLICE",
 def measure_ranges(graph: Graph, examples: np.ndarray, states: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return one row per quantized activation: real range, share of the type's range used, share that saturates.
 
+    ``examples`` : (n, *input) float32 in the model's units, of a model with a state (n, steps, *input).
+
     ``bounded``: the values are cut by design (a rectifier, a sigmoid), so values at an end are no sign of trouble.
     """
     tf = import_tf()

@@ -207,6 +207,13 @@ def _tflite(model: TfliteModel) -> Invoke:
 def compare_runtimes(path: str, pairs: Sequence[str], x: np.ndarray) -> dict[str, Any]:
     """Run one model in every runtime that takes it, on the same examples, against the first that does.
 
+    Parameters
+    ----------
+    pairs
+        See :func:`find_ports`.
+    x
+        (n, *input) float32 in the model's units, of a model with a state (n, steps, *input).
+
     Returns
     -------
     dict

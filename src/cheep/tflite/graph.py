@@ -48,7 +48,11 @@ class Tensor:
 
     @property
     def constant(self) -> np.ndarray:
-        """``data`` of what must be a constant; raises :class:`CheepError` for what is computed."""
+        """``data`` of what must be a constant; raises :class:`CheepError` for what is computed.
+
+        It has the tensor's shape and dtype (int8 weights, int32 biases); of a type that numpy lacks (int4), it is the
+        raw bytes, (n_bytes,) uint8.
+        """
         if self.data is None:
             raise CheepError(f"{self.label} is computed where a constant is needed; convert the model again")
         return self.data

@@ -16,7 +16,7 @@ from cheep.tflite.model import TensorInfo, TfliteModel, read_model
 
 
 def zero_state(info: TensorInfo) -> np.ndarray:
-    """Return the values of ``info``'s shape and type that stand for zero."""
+    """Return an array of ``info``'s shape and dtype (int8 as a rule) that stands for zero: its zero point."""
     return np.full(info.shape, info.zero_point, info.dtype)
 
 
@@ -51,7 +51,7 @@ class StatefulScorer:
     ----------
     model : TfliteModel
     invoke : callable
-        From inputs to outputs, each a list of arrays in the model's shapes and types.
+        From inputs to outputs, each a list of arrays in the model's shapes and dtypes (all int8).
     """
 
     def __init__(self, model: TfliteModel, invoke: Callable[[list[np.ndarray]], Sequence[np.ndarray]]):

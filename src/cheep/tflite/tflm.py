@@ -47,7 +47,10 @@ class TflmModel:
         self.input_shape, self.output_shape = self.input_info.shape, self.output_info.shape
 
     def invoke(self, *inputs: np.ndarray) -> np.ndarray:
-        """Run once; ``inputs`` have the model's shapes and types. Returns the first output."""
+        """Run once and return the first output.
+
+        ``inputs`` have, and the output has, exactly the model's shape and dtype (int8 as a rule).
+        """
         with _captured_stderr() as log:
             try:
                 for index, value in enumerate(inputs):
@@ -58,13 +61,16 @@ class TflmModel:
         return self._interpreter.get_output(0)
 
     def run(self, inputs: Mapping[int, np.ndarray]) -> None:
-        """Run once with inputs by their number; quicker than :meth:`invoke`, which explains what goes wrong."""
+        """Run once with inputs by their number; quicker than :meth:`invoke`, which explains what goes wrong.
+
+        Each input has exactly the model's shape and dtype (int8 as a rule).
+        """
         for index, value in inputs.items():
             self._interpreter.set_input(value, index)
         self._interpreter.invoke()
 
     def output(self, index: int) -> np.ndarray:
-        """Return output ``index`` of the last :meth:`invoke` or :meth:`run`."""
+        """Return output ``index`` of the last run: the shape and dtype of the model (int8 as a rule)."""
         return self._interpreter.get_output(index)
 
     def scores(self, windows: np.ndarray) -> np.ndarray:

@@ -72,7 +72,25 @@ def _check_in_child(path: Path) -> None:
 
 
 def run_onnx(path: Path, input_name: str, shape: tuple[int, ...], x: np.ndarray) -> np.ndarray:
-    """Return the outputs (n, outputs) of ONNX Runtime (else onnx's reference evaluator), in a process of its own."""
+    """Run ONNX Runtime (else onnx's reference evaluator) in a process of its own.
+
+    Parameters
+    ----------
+    shape
+        Of the input, with its batch of 1.
+    x
+        (n, ...), cast to float32: examples with their axes in ONNX's order.
+
+    Returns
+    -------
+    ndarray
+        (n, outputs), of the dtype of the model's first output (float32 as a rule).
+
+    Raises
+    ------
+    CheepError
+        It cannot run the model.
+    """
     program = """
 import sys, numpy as np
 path, name, data, out = sys.argv[1:]

@@ -46,7 +46,13 @@ def known(x: Any) -> Value:
 
 
 def array_of(value: Value | None) -> np.ndarray:
-    """Return a constant; raises CheepError where the value is computed."""
+    """Return a constant in its own shape and dtype (weights float32, axes and sizes int64).
+
+    Raises
+    ------
+    CheepError
+        The value is computed, or was left out.
+    """
     if value is None or not value.constant:
         raise CheepError("an argument that must be constant is computed; export with constant folding")
     return value.x
