@@ -69,6 +69,7 @@ def at_distance(
 
     The level falls by 6 dB per doubling; the reverberant part (decaying noise, -60 dB after ``reverberation_s``) keeps
     its level, so that its share grows with distance (equal to the direct sound at 40 m: an open wood).
+    ``samples`` and what comes back are (n,) float32.
     """
     if distance_m <= 0 or reference_m <= 0:
         raise CheepError(f"distance_m={distance_m}: must be above 0 (metres)")
@@ -86,7 +87,10 @@ def at_distance(
 
 
 def mix_at_snr(signal: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """Add ``noise`` (same length) so that the RMS ratio is ``snr_db``; silence on either side changes nothing."""
+    """Add ``noise`` so that the RMS ratio is ``snr_db``; silence on either side changes nothing.
+
+    ``signal``, ``noise`` and the sum are (n,) float32.
+    """
     if len(noise) != len(signal):
         raise CheepError(f"noise has {len(noise)} samples, signal {len(signal)}: must be equal (use NoiseBank.draw)")
     level, floor = _rms(signal), _rms(noise)
@@ -96,12 +100,12 @@ def mix_at_snr(signal: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarr
 
 
 def time_shift(samples: np.ndarray, shift: int) -> np.ndarray:
-    """Move by ``shift`` samples (positive: later), wrapping around: no silence that the field does not have."""
+    """Move (n,) float32 by ``shift`` samples (positive: later), wrapping around: no silence that the field lacks."""
     return np.roll(samples, shift)
 
 
 def gain(samples: np.ndarray, gain_db: float) -> np.ndarray:
-    """Change the level."""
+    """Change the level of (n,) float32 samples by ``gain_db``."""
     return samples * np.float32(10 ** (gain_db / 20))
 
 
@@ -163,7 +167,7 @@ class NoiseBank:
         return len(self._recordings)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Return ``n`` samples of a random recording from a random place."""
+        """Return a stretch of a random recording from a random place, (n,) float32."""
         item = self._recordings[int(rng.integers(len(self._recordings)))]
         if len(item) < n:
             item = np.tile(item, -(-n // len(item)))
@@ -198,6 +202,7 @@ def augment(
     """Draw one variant: source at a distance, in a background, through a microphone, shifted, at another level.
 
     The order is that of nature: distance acts on the source, the microphone on source and background.
+    ``samples`` and the variant are (n,) float32.
     """
     out = samples
     if settings.shift_s > 0:

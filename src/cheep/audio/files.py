@@ -77,7 +77,7 @@ def iter_audio(
     block_s: float = _BLOCK_S,
     notes: list[str] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Yield the file as mono int16 blocks at ``sample_rate_hz`` (none: its own rate), in bounded memory.
+    """Yield the file as mono blocks, (n,) int16, at ``sample_rate_hz`` (none: its own rate), in bounded memory.
 
     The blocks joined are the same samples whatever ``block_s`` (the resampler keeps its state). Channels are averaged.
     A triggered AudioMoth recording (``T.WAV``) is expanded: its samples lie at their true times, with zeros between.
@@ -152,7 +152,7 @@ def read_audio(path: str | os.PathLike, sample_rate_hz: int) -> np.ndarray:
 
 
 def write_wav(path: str | os.PathLike, pcm: np.ndarray, sample_rate_hz: int) -> None:
-    """Write mono int16 samples as WAV, whole or not at all."""
+    """Write mono samples, (n,) int16, as WAV, whole or not at all."""
     with atomic_write(path) as stream:
         soundfile.write(stream, pcm, sample_rate_hz, subtype="PCM_16", format="WAV")
 

@@ -71,7 +71,7 @@ class Levels:
 
 
 def sub_bands(sample_rate_hz: int, low_hz: float, high_hz: float | None) -> np.ndarray:
-    """Return the edges of the sub-bands as FFT bins, shape (bands + 1,) int."""
+    """Return the edges of the sub-bands as FFT bins, (bands + 1,) int64."""
     size = frame_samples(sample_rate_hz)
     top = 0.95 * sample_rate_hz / 2 if high_hz is None else min(high_hz, sample_rate_hz / 2)
     low = min(low_hz, 0.8 * top)
@@ -167,7 +167,7 @@ class LevelMeter:
         return np.percentile(high, _FLOOR_PERCENTILE, axis=0)
 
     def band_energy(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what stands out: ``(edges_hz (bands + 1,), energy (bands,))``, energy summing to 1 (or 0).
+        """Return what stands out: ``edges_hz`` (bands + 1,) and ``energy`` (bands,), float64, summing to 1 (or 0).
 
         The energy over the floor of the frames that reach the threshold in their sub-band: a steady background
         does not count.

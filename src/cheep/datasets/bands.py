@@ -10,7 +10,10 @@ import numpy as np
 
 
 def share_above(edges_hz: Sequence[float] | np.ndarray, energy: Sequence[float] | np.ndarray, limit_hz: float) -> float:
-    """Return the share of ``energy`` (bands,) above ``limit_hz``; a band that is cut counts in proportion."""
+    """Return the share of ``energy`` above ``limit_hz``; a band that is cut counts in proportion.
+
+    ``edges_hz`` : (bands + 1,) float64, rising; ``energy`` : (bands,) float64, summing to 1.
+    """
     edges = np.asarray(edges_hz, float)
     part = np.clip((edges[1:] - limit_hz) / np.maximum(np.diff(edges), 1e-9), 0, 1)
     return float(np.sum(part * np.asarray(energy, float)))

@@ -70,7 +70,7 @@ def prepared(pcm: np.ndarray, config: ClipConfig, sample_rate_hz: int) -> np.nda
 def without_silence(pcm: np.ndarray, below_db: float, frame_samples: int, hop_samples: int) -> np.ndarray:
     """Return ``pcm`` without the hops whose frame lies more than ``below_db`` under the loudest (root mean square).
 
-    A recording that is silent throughout stays as it is.
+    A recording that is silent throughout stays as it is. (n,) int16 in, (m,) int16 out.
     """
     x = int16_to_float(pcm).astype(np.float64)
     padded = np.pad(x**2, frame_samples // 2)

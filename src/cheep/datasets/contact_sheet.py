@@ -75,7 +75,7 @@ def contact_sheet(manifest: Manifest, found: Teaching, sample_rate_hz: int, kept
 
 
 def spectrogram_png(pcm: np.ndarray, sample_rate_hz: int, height: int = 96) -> bytes:
-    """Return a PNG of int16 samples: time to the right, 0 Hz to half the rate upwards, 60 dB from dark to light."""
+    """Return a PNG of samples (n,) int16: time to the right, 0 Hz to half the rate up, 60 dB from dark to light."""
     import matplotlib
     from PIL import Image
 

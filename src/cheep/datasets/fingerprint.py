@@ -55,7 +55,7 @@ def find_duplicates(prints: Sequence[np.ndarray], least: int = 12, part: float =
     """Return ``(one, other, share)`` of files that share sound, ``one < other``.
 
     A pair counts where at least ``least`` hashes, and ``part`` of the smaller file's, agree at one shift in time
-    (two frames more or less). ``share`` is that part.
+    (two frames more or less). ``share`` is that part. ``prints`` : of each file (n, 2) int64, hash and frame.
     """
     sizes = [len(item) for item in prints]
     if not sum(sizes):

@@ -182,7 +182,7 @@ class Manifest:
         return self.with_column("path", TextColumn(codes, [str((self.folder / value).resolve()) for value in values]))
 
     def select(self, index: np.ndarray | Sequence[int]) -> Manifest:
-        """Return the rows of ``index`` (ints or a bool mask)."""
+        """Return the rows of ``index``: (k,) int64 row numbers or a (rows,) bool mask."""
         index = np.asarray(index)
         if index.size == 0 and index.dtype != bool:
             index = index.astype(int)
@@ -203,7 +203,10 @@ class Manifest:
         return self.where("split", split)
 
     def with_column(self, name: str, column: TextColumn | np.ndarray | Sequence[str]) -> Manifest:
-        """Return a manifest in which column ``name`` is replaced or added."""
+        """Return a manifest in which column ``name`` is replaced or added.
+
+        ``column`` : texts, one a row, or numbers, (rows,) float64.
+        """
         if not isinstance(column, TextColumn | np.ndarray):
             column = TextColumn.of(column)
         return Manifest({**self.columns, name: column}, self.folder)

@@ -88,7 +88,7 @@ def voiced_frames(pcm: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, np.
 
 
 def speech_stretches(pcm: np.ndarray, sample_rate_hz: int) -> list[tuple[float, float]]:
-    """Return the stretches of int16 samples that sound like speech, s, at least a second each."""
+    """Return the stretches of samples (n,) int16 that sound like speech, s, at least a second each."""
     voiced, pitch = voiced_frames(pcm, sample_rate_hz)
     span = round(1.0 / _HOP_S)
     if len(voiced) < span // 2:

@@ -122,6 +122,7 @@ def teach(
     """Ask a cross-validated model about every training window.
 
     Folds keep together what the split keeps together (recording, content, group).
+    ``statistics`` : (rows of the manifest, 4 * n_mels) float32, as :func:`window_statistics` gives; None: made here.
 
     Raises
     ------

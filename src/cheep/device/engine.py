@@ -25,7 +25,7 @@ class Scorer(Protocol):
     """Anything that turns windows (n, columns, mels) int8 into scores (n, classes) int8."""
 
     def scores(self, windows: np.ndarray) -> np.ndarray:
-        """Return one row per window."""
+        """Return the scores (n, classes) int8 of windows (n, columns, mels) int8."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Engine:
         return [self._event(item, self._windows - 1) for item in self._detector.flush()]
 
     def run(self, pcm: np.ndarray, block: int = 1 << 17) -> list[LiveEvent]:
-        """Reset, take a whole recording, and return its ended events."""
+        """Reset, take a whole recording, (n,) int16, in blocks of ``block`` samples; return its ended events."""
         self.reset()
         events = []
         for first in range(0, len(pcm), block):

@@ -114,7 +114,7 @@ def spread_between(counts: np.ndarray, hours: np.ndarray) -> Spread:
 
     Parameters
     ----------
-    counts, hours : (n,)
+    counts, hours : (n,) float64
         Events in, and hours of, n recordings (or sites, nights, recordists: whatever is alike within).
 
     Notes

@@ -173,7 +173,7 @@ def count_events(matching: Matching, hours: float, label: str | None = None) -> 
 
 
 def add_counts(parts: Iterable[EventCounts], weights: Sequence[float] | np.ndarray | None = None) -> EventCounts:
-    """Sum counts over recordings (``weights``: how often a bootstrap drew each)."""
+    """Sum counts over recordings. ``weights`` : (parts,) float64, how often a bootstrap drew each; None: once."""
     parts = list(parts)
     weights = [1] * len(parts) if weights is None else list(weights)
     total = {

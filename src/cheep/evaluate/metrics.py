@@ -28,7 +28,7 @@ class Curve:
 
     @property
     def miss_rate(self) -> np.ndarray:
-        """1 - true positive rate: the ordinate of a DET plot."""
+        """1 - true positive rate, (n,) float64: the ordinate of a DET plot."""
         return 1.0 - self.true_positive_rate
 
     @property
@@ -102,7 +102,7 @@ def confusion_matrix(true: np.ndarray, predicted: np.ndarray, n_classes: int) ->
 
 
 def predicted_classes(scores: np.ndarray, reject_below: float | None = None) -> np.ndarray:
-    """Return the class of each row of ``scores`` (n, classes): the largest score, first of equals.
+    """Return the class of each row, (n,) int64: the largest of ``scores`` (n, classes) float, first of equals.
 
     With ``reject_below``, a row whose largest score is lower gets class ``classes`` (out of distribution).
     """

@@ -20,7 +20,7 @@ Condition = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 def add_noise(
     samples: np.ndarray, snr_db: float, rng: np.random.Generator, reference: float | None = None
 ) -> np.ndarray:
-    """Add white noise ``snr_db`` below the level of the calls.
+    """Add white noise ``snr_db`` below the level of the calls; (n,) float32 in and out.
 
     ``reference`` is that level (root mean square); by default that of the loudest tenth of 400-sample blocks.
     """
@@ -31,7 +31,10 @@ def add_noise(
 
 
 def add_wind(samples: np.ndarray, sample_rate_hz: int, level_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Add gusts of low-frequency noise, ``level_db`` above the recording's own level (root mean square)."""
+    """Add gusts of low-frequency noise, ``level_db`` above the recording's own level (root mean square).
+
+    (n,) float32 in and out.
+    """
     n = len(samples)
     if n == 0:
         return samples
@@ -46,7 +49,7 @@ def add_wind(samples: np.ndarray, sample_rate_hz: int, level_db: float, rng: np.
 
 
 def clip_at(samples: np.ndarray, share: float) -> np.ndarray:
-    """Overdrive until ``share`` of the samples stand at full scale."""
+    """Overdrive until ``share`` (0..1) of the samples stand at full scale; (n,) float32 in and out, within -1..1."""
     if len(samples) == 0:
         return samples
     top = float(np.quantile(np.abs(samples), 1 - share))
@@ -54,19 +57,22 @@ def clip_at(samples: np.ndarray, share: float) -> np.ndarray:
 
 
 def through_rate(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    """Resample to another rate and back (what a cheaper recorder would have kept); same length."""
+    """Resample to another rate and back: what a cheaper recorder would have kept; (n,) float32 in and out."""
     back = resample(resample(samples, from_hz, to_hz), to_hz, from_hz)
     return np.pad(back, (0, max(0, len(samples) - len(back))))[: len(samples)].astype(np.float32)
 
 
 def drift(samples: np.ndarray, parts_per_million: float) -> np.ndarray:
-    """Play with a clock that is off: pitch and tempo change by ``parts_per_million``."""
+    """Play with a clock that is off: pitch and tempo change by ``parts_per_million``.
+
+    (n,) float32 in, about ``n * (1 + parts_per_million / 1e6)`` samples float32 out.
+    """
     base = 1_000_000
     return Resampler(base, round(base * (1 + parts_per_million * 1e-6))).push(samples, last=True)
 
 
 def loud_level(samples: np.ndarray, block: int = 400) -> float:
-    """Return the root mean square of the loudest tenth of blocks."""
+    """Return the root mean square (full scale 1.0) of the loudest tenth of blocks of (n,) float32 samples."""
     n = len(samples) // block
     if n == 0:
         return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0

@@ -86,7 +86,9 @@ def calibrate_scores(values: WindowScores, rng: np.random.Generator) -> Temperat
 
 
 def apply_temperature(scores: np.ndarray, temperature: float, activation: str) -> np.ndarray:
-    """Return probabilities: the logits behind ``scores`` (n, classes) divided by ``temperature``.
+    """Return probabilities (n, classes) float64: the logits behind ``scores`` divided by ``temperature``.
+
+    ``scores`` : (n, classes) float in 0..1.
 
     softmax: ``softmax(log p / T)``; sigmoid: ``sigmoid(logit p / T)`` class by class. T above 1 makes scores humbler.
     """
@@ -101,7 +103,7 @@ def apply_temperature(scores: np.ndarray, temperature: float, activation: str) -
 
 
 def negative_log_likelihood(targets: np.ndarray, probabilities: np.ndarray, activation: str) -> float:
-    """Return the mean of -log(probability of what was true); (n, classes) each."""
+    """Return the mean of -log(probability of what was true), nats; both arrays (n, classes) float in 0..1."""
     p = np.clip(probabilities, 1e-12, 1 - 1e-12)
     if activation == "softmax":
         return float(-np.mean(np.sum(targets * np.log(p), axis=1)))
@@ -109,7 +111,7 @@ def negative_log_likelihood(targets: np.ndarray, probabilities: np.ndarray, acti
 
 
 def fit_temperature(targets: np.ndarray, scores: np.ndarray, activation: str) -> float:
-    """Return the temperature (0.05..20) that makes ``targets`` likeliest; both (n, classes) in 0..1."""
+    """Return the temperature (0.05..20) that makes ``targets`` likeliest; both (n, classes) float in 0..1."""
     from scipy.optimize import minimize_scalar
 
     targets = np.asarray(targets, np.float64)
@@ -129,6 +131,7 @@ def reliability(
     """Return how often what the score states is true.
 
     softmax: the winning score against whether it is right; sigmoid: every score against its target.
+    ``targets`` and ``probabilities`` : (n, classes) float in 0..1; ``bins`` equal parts of 0..1.
     """
     if activation == "softmax":
         best = probabilities.argmax(axis=1)

@@ -29,7 +29,7 @@ class WindowScores:
 
     @property
     def groups(self) -> np.ndarray:
-        """Ids (n,) of what an interval draws together, and a fit is judged on apart: groups, or else clips."""
+        """Ids, (n,) int64, of what an interval draws together, and a fit is judged on apart: groups, or else clips."""
         return self.clip if self.group is None else self.group
 
     def clips(self) -> WindowScores:

@@ -15,7 +15,7 @@ _LOG_STEP = np.log(6.4) / 27.0
 
 
 def hz_to_mel(hz: np.ndarray | float, scale: str) -> np.ndarray:
-    """Return mels for frequencies in Hz (float64); ``scale`` is ``"slaney"`` or ``"htk"``."""
+    """Return mels, float64, for frequencies in Hz of any shape; ``scale`` is ``"slaney"`` or ``"htk"``."""
     hz = np.asarray(hz, dtype=np.float64)
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hz / 700.0)
@@ -24,7 +24,7 @@ def hz_to_mel(hz: np.ndarray | float, scale: str) -> np.ndarray:
 
 
 def mel_to_hz(mel: np.ndarray | float, scale: str) -> np.ndarray:
-    """Return frequencies in Hz for mels (float64), the inverse of :func:`hz_to_mel`."""
+    """Return frequencies in Hz, float64, for mels of any shape: the inverse of :func:`hz_to_mel`."""
     mel = np.asarray(mel, dtype=np.float64)
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
@@ -33,7 +33,7 @@ def mel_to_hz(mel: np.ndarray | float, scale: str) -> np.ndarray:
 
 
 def mel_points_hz(config: FeatureConfig) -> np.ndarray:
-    """Return the ``n_mels + 2`` corner frequencies of the triangles, Hz, float64."""
+    """Return the corner frequencies of the triangles, (n_mels + 2,) float64, Hz."""
     low, high = hz_to_mel(config.fmin_hz, config.mel_scale), hz_to_mel(config.fmax_hz, config.mel_scale)
     return mel_to_hz(np.linspace(low, high, config.n_mels + 2), config.mel_scale)
 

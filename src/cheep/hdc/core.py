@@ -190,7 +190,7 @@ class CoreHdc:
         return out
 
     def classify(self, embedding: np.ndarray) -> tuple[int, int, int, int]:
-        """Return (class or -1 for unknown, nearest class, its score, the next score) of one embedding (n_dims,)."""
+        """Return (class or -1 for unknown, nearest class, its score, the next score) of an embedding (n_dims,) int8."""
         self._core.cheep_hdc_encode(self._h, self._rows(embedding)[0].ctypes.data)
         result = _Result()
         self._core.cheep_hdc_compare(self._h, None, result)
@@ -221,11 +221,11 @@ class CoreHdc:
         self._check(self._core.cheep_hdc_learn(self._h, class_index, self._rows(embedding)[0].ctypes.data))
 
     def unlearn(self, class_index: int, embedding: np.ndarray) -> None:
-        """Take one example out."""
+        """Take one example (n_dims,) int8 out."""
         self._check(self._core.cheep_hdc_unlearn(self._h, class_index, self._rows(embedding)[0].ctypes.data))
 
     def refine(self, class_index: int, embedding: np.ndarray) -> bool:
-        """Learn only from a mistake."""
+        """Learn one example (n_dims,) int8 only if it is mistaken; returns whether anything changed."""
         changed = _c.c_bool()
         self._check(self._core.cheep_hdc_refine(self._h, class_index, self._rows(embedding)[0].ctypes.data, changed))
         return changed.value

@@ -111,7 +111,7 @@ class HdcClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the class of each row."""
+        """Return the class of each row of ``X`` (n, n_dims) int8 or float: (n,), of the dtype of ``classes_``."""
         check_is_fitted(self)
         scores = self._scores(X)
         return self.classes_[scores.argmax(axis=1)]

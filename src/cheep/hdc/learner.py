@@ -80,14 +80,14 @@ class HdcLearner:
         self._bundle(self._slot(class_index), self.model.encode(embedding)[0], 1)
 
     def unlearn(self, class_index: int, embedding: np.ndarray) -> None:
-        """Take one example out again."""
+        """Take one example (n_dims,) int8 out again."""
         slot = self._slot(class_index)
         if slot.count == 0:
             raise CheepError(f"class {slot.name!r}: holds no example to take out")
         self._bundle(slot, self.model.encode(embedding)[0], -1)
 
     def refine(self, class_index: int, embedding: np.ndarray) -> bool:
-        """Learn only from a mistake; returns whether anything changed."""
+        """Learn one example (n_dims,) int8 only if it is mistaken; returns whether anything changed."""
         slot = self._slot(class_index)
         hv = self.model.encode(embedding)
         nearest = int(self.scores_of(hv)[0].argmax())
@@ -145,7 +145,10 @@ class HdcLearner:
         return self.scores_of(self.model.encode(embedding))
 
     def predict(self, embedding: np.ndarray) -> np.ndarray:
-        """Return the nearest class (n,), fixed and learned; an overriding slot reports its own index."""
+        """Return the nearest class, fixed or learned, of embeddings (n, n_dims) int8: (n,) int64.
+
+        An overriding slot reports its own index.
+        """
         return self.scores(embedding).argmax(axis=1)
 
     def _slot(self, class_index: int) -> LearnedClass:

@@ -98,7 +98,7 @@ def hypervectors(projected: np.ndarray, form: str, shift: int) -> np.ndarray:
 
 
 def isqrt(x: np.ndarray) -> np.ndarray:
-    """Floor of the square root of integers (int64, below 2^52)."""
+    """Floor of the square root of integers below 2^52, int64, any shape."""
     root = np.sqrt(np.asarray(x, np.float64)).astype(np.int64)
     root -= root * root > x
     return root + ((root + 1) * (root + 1) <= x)
@@ -194,7 +194,10 @@ class HdcModel:
         return self.scores_of(self.encode(embedding))
 
     def predict(self, embedding: np.ndarray, unknown: bool = False) -> np.ndarray:
-        """Return class indices (n,); with ``unknown``, -1 where the best score is below :attr:`reject`."""
+        """Return the class indices, (n,) int64, of embeddings (n, n_dims) int8.
+
+        With ``unknown``, -1 where the best score is below :attr:`reject`.
+        """
         scores = self.scores(embedding)
         best = scores.argmax(axis=1)
         if unknown:
@@ -202,7 +205,7 @@ class HdcModel:
         return best
 
     def quantize(self, embedding: np.ndarray) -> np.ndarray:
-        """Quantize float embeddings by the extractor's output scale: int8."""
+        """Quantize float embeddings (n, n_dims) by the extractor's output scale: int8, same shape."""
         q = np.rint(np.asarray(embedding, np.float64) / self.input_scale) + self.input_zero_point
         return np.clip(q, -128, 127).astype(np.int8)
 

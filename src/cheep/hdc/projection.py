@@ -14,7 +14,10 @@ NORMAL_DEVIATION = 40
 
 
 def random_words(seed: int, index: np.ndarray) -> np.ndarray:
-    """Return words ``index`` of the stream of ``seed``, uint32: a counter through C. Wellons' lowbias32."""
+    """Return words ``index`` of the stream of ``seed``: a counter through C. Wellons' lowbias32.
+
+    ``index`` : integers of any shape, taken modulo 2^32; the words are uint32 of that shape.
+    """
     key = _mix(np.array([(seed + 0x9E3779B9) & 0xFFFFFFFF], np.uint32))
     with np.errstate(over="ignore"):
         return _mix((np.asarray(index).astype(np.uint32) * np.uint32(0x9E3779B9)) ^ key)
@@ -30,7 +33,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def normal_quantiles() -> np.ndarray:
-    """Return the 256 int8 values that a random byte of the Gaussian projection selects."""
+    """Return the values, (256,) int8, that a random byte of the Gaussian projection selects."""
     normal = NormalDist()
     return np.array([round(NORMAL_DEVIATION * normal.inv_cdf((i + 0.5) / 256)) for i in range(256)], np.int8)
 
@@ -79,7 +82,7 @@ def projection_matrix(kind: str, n_dims: int, hyper: int, seed: int) -> np.ndarr
 
 
 def stream_words(kind: str, n_dims: int, hyper: int, seed: int) -> np.ndarray:
-    """Return the random words that define the projection, in the order of the stream (uint32)."""
+    """Return the random words that define the projection, (words,) uint32, in the order of the stream."""
     if kind == "gaussian":
         count = hyper * padded_dims(n_dims) // 4
     elif kind == "bipolar":
@@ -90,7 +93,7 @@ def stream_words(kind: str, n_dims: int, hyper: int, seed: int) -> np.ndarray:
 
 
 def projection_table(kind: str, n_dims: int, hyper: int, seed: int) -> np.ndarray:
-    """Return the table that the C core may read instead of the seed, uint32 words.
+    """Return the table that the C core may read instead of the seed, (words,) uint32.
 
     Gaussian: lane-coded, 4 rows interleaved (``hyper * padded_dims`` bytes); bipolar: one bit per entry; Hadamard:
     the signs of its blocks (``hyper / 8`` bytes).

@@ -133,7 +133,10 @@ def _embed_splits(run: Path, windows: Any, extractor: Extractor) -> dict[str, Em
 
 
 def accuracies(scores: np.ndarray, part: Embedded) -> dict[str, float]:
-    """Return window and clip accuracy (a clip's scores are the mean of its windows')."""
+    """Return window and clip accuracy (a clip's scores are the mean of its windows').
+
+    ``scores`` : (windows, classes) int8, int32 or float.
+    """
     scores = np.asarray(scores, np.float64)
     ids, inverse = np.unique(part.clip, return_inverse=True)
     total = np.zeros((len(ids), scores.shape[1]))
@@ -170,7 +173,7 @@ def join(*parts: Embedded) -> Embedded:
 
 
 def rows_of(part: Embedded, rows: np.ndarray) -> Embedded:
-    """Return some windows of a split."""
+    """Return some windows of a split; ``rows`` : (k,) int64 or a (windows,) bool mask."""
     return Embedded(*(getattr(part, field.name)[rows] for field in dataclasses.fields(Embedded)))
 
 
@@ -236,7 +239,7 @@ def against_hyper(study: Study, base: HdcConfig, values: Sequence[int]) -> list[
 
 
 def draw_clips(part: Embedded, cls: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the rows of ``n`` random clips of class ``cls``."""
+    """Return the windows of ``n`` random clips of class ``cls``: rows of ``part``, (k,) int64."""
     clips = np.unique(part.clip[part.target == cls])
     if len(clips) < n:
         raise CheepError(f"class {cls}: {len(clips)} training clips; {n} are asked for")

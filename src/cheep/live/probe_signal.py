@@ -57,7 +57,7 @@ def reference(sample_rate_hz: int) -> np.ndarray:
 
 
 def sync_chirp(sample_rate_hz: int) -> np.ndarray:
-    """Return one sync chirp at a rate."""
+    """Return one sync chirp at a rate, (n,) float64 within -1..1."""
     return _fade(_chirp(*SYNC_HZ, SYNC_S, sample_rate_hz, logarithmic=False), 0.02, sample_rate_hz)
 
 

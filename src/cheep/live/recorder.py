@@ -28,7 +28,7 @@ class GrowingWav:
         self._header()
 
     def write(self, pcm: np.ndarray) -> None:
-        """Append int16 samples."""
+        """Append samples (n,) int16."""
         data = pcm.astype("<i2").tobytes()
         self._file.write(data)
         self._bytes += len(data)
@@ -79,7 +79,7 @@ class SessionRecorder:
         self._unsaved = 0
 
     def add(self, pcm: np.ndarray, result: StepResult) -> None:
-        """Log one step."""
+        """Log one step: ``pcm`` (n,) int16 and what the engine made of it."""
         self._wav.write(pcm)
         for window in result.windows:
             values = self._engine.probability(window.scores)
@@ -123,7 +123,7 @@ class LastSeconds:
         self._events: collections.deque[LiveEvent] = collections.deque(maxlen=256)
 
     def add(self, pcm: np.ndarray, result: StepResult) -> None:
-        """Take one step."""
+        """Take one step: ``pcm`` (n,) int16 and what the engine made of it."""
         self._parts.append(pcm)
         self._held += len(pcm)
         while self._held - len(self._parts[0]) >= self._samples:

@@ -52,7 +52,7 @@ class Observer(Protocol):
     """Looks at each step."""
 
     def step(self, pcm: np.ndarray, result: StepResult, status: Status) -> None:
-        """Take what one block gave."""
+        """Take one block, ``pcm`` (n,) int16, and what the engine made of it."""
 
 
 class Session:

@@ -150,7 +150,7 @@ class PlainView:
         self._write = write
 
     def columns(self, columns: np.ndarray) -> None:
-        """Columns are not shown."""
+        """Mel columns (k, n_mels) int8 are not shown."""
 
     def scores(self, values: Iterable[float]) -> None:
         """Scores are not shown."""
@@ -170,7 +170,7 @@ class EngineView:
         self._view, self._engine = view, engine
 
     def step(self, pcm: np.ndarray, result: StepResult, status: Status) -> None:
-        """Show one step (Observer)."""
+        """Show one step (Observer): ``pcm`` (n,) int16 and what the engine made of it."""
         self._view.columns(result.columns)
         if result.windows:
             self._view.scores(self._engine.probability(result.windows[-1].scores))

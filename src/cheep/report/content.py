@@ -97,6 +97,7 @@ def clip_confusion(clips: WindowScores, reject_below: float | None) -> tuple[tup
     """Return labels and the confusion matrix (rows true, columns predicted); a class "(none)" where it can occur.
 
     softmax: the largest score; sigmoid, or with a rejection threshold: "(none)" where no score reaches it.
+    The matrix is (labels, labels) int64, of clips.
     """
     n = len(clips.labels)
     limit = reject_below if reject_below is not None else (None if clips.activation == "softmax" else 0.5)

@@ -44,7 +44,7 @@ _WIDTH, _HEIGHT = 4.6, 3.4  # inches: legible when shown 360 px wide
 
 
 def confusion_figure(labels: Sequence[str], table: np.ndarray) -> bytes:
-    """Return the confusion matrix: counts written, shade = share of the row. ``table`` (rows, columns) int.
+    """Return the confusion matrix: counts written, shade = share of the row. ``table`` (rows, columns) int64.
 
     Many labels make a large picture (0.24 inch a label), which a page shows wide.
     """

@@ -144,7 +144,10 @@ def _data(run: RunResults, weak: list[str], following: list[str]) -> None:
 
 
 def most_confused(labels: tuple[str, ...], table: np.ndarray) -> list[tuple[str, str, int, int]]:
-    """Return (true, predicted, clips, clips of the true label) of the wrong cells, the most frequent first."""
+    """Return (true, predicted, clips, clips of the true label) of the wrong cells, the most frequent first.
+
+    ``table`` : (labels, labels) int64, clips by true (row) and predicted label.
+    """
     counts = table.sum(axis=1)
     rows, columns = np.nonzero(table * (1 - np.eye(len(table), dtype=int)))
     found = [(labels[i], labels[j], int(table[i, j]), int(counts[i])) for i, j in zip(rows, columns, strict=True)]

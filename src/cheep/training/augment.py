@@ -73,6 +73,7 @@ def warp_frequency(
     Vocal tract length perturbation (Jaitly, Hinton 2013) on mel bands: every band takes the level, interpolated, that
     stood at its scaled centre frequency; beyond the outer bands the outer bands are repeated. With ``local`` the
     factor also varies smoothly over the bands, by as much: another accent moves one formant and not the next.
+    ``x`` and what comes back are (n, columns, mels) float32, dB.
     """
     if most <= 0 and local <= 0:
         return x
@@ -90,7 +91,7 @@ def warp_time(x: np.ndarray, most: float, rng: np.random.Generator, local: float
     """Change the speed of each window about its middle by a factor between ``1 - most`` and ``1 / (1 - most)``.
 
     With ``local`` the speed also varies smoothly inside the window, by as much: a vowel is drawn out and the rest is
-    not. Where a shortened window ends, its outer columns are repeated.
+    not. Where a shortened window ends, its outer columns are repeated. (n, columns, mels) float32, dB, in and out.
     """
     if most <= 0 and local <= 0:
         return x
@@ -106,7 +107,10 @@ def warp_time(x: np.ndarray, most: float, rng: np.random.Generator, local: float
 
 
 def mix_background(x: np.ndarray, windows: WindowSet, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Add the mel energies of random background windows at a random signal-to-noise ratio to a share of ``x``."""
+    """Add the mel energies of random background windows at a random signal-to-noise ratio to a share of ``x``.
+
+    ``x`` and what comes back are (n, columns, mels) float32, dB, with the context columns of ``windows``.
+    """
     pool = np.flatnonzero(windows.is_background)
     chosen = np.flatnonzero(rng.random(len(x)) < config.mix_probability)
     if not len(pool) or not len(chosen):
@@ -125,6 +129,7 @@ def add_noise(x: np.ndarray, config: AugmentConfig, rng: np.random.Generator) ->
     """Add steady noise, a microphone's or a room's, of a random slope over the bands to a share of ``x``.
 
     In a band of a few bins the power of noise spreads by about 4 dB (chi-squared of as many degrees of freedom).
+    ``x`` and what comes back are (n, columns, mels) float32, dB.
     """
     if config.noise_probability <= 0:
         return x
@@ -144,6 +149,7 @@ def trim(x: np.ndarray, silence_db: float, config: AugmentConfig, rng: np.random
 
     From the first to the last column that is at most ``trim_db`` below the loudest one stays. The weak beginnings
     (*f*, *th*) and ends of a word that a collection's cutting took away are so no longer needed to tell it.
+    ``x`` and what comes back are (n, columns, mels) float32, dB.
     """
     if config.trim_probability <= 0:
         return x
@@ -156,13 +162,16 @@ def trim(x: np.ndarray, silence_db: float, config: AugmentConfig, rng: np.random
 
 
 def add_db(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the level of the sum of two energies given in dB, elementwise, float32."""
+    """Return the level in dB of the sum of two energies given in dB, elementwise: float32 arrays of the same shape."""
     high, low = np.maximum(a, b), np.minimum(a, b)
     return high + np.float32(10 / np.log(10)) * np.log1p(np.exp((low - high) * np.float32(np.log(10) / 10)))
 
 
 def spec_augment(x: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """SpecAugment (Park et al. 2019): replace a random time span and a random band range by the window's mean."""
+    """SpecAugment (Park et al. 2019): replace a random time span and a random band range by the window's mean.
+
+    ``x`` and what comes back are (n, columns, mels) float32, dB or PCEN.
+    """
     n, frames, mels = x.shape
     mean = x.mean(axis=(1, 2), keepdims=True)
     mask = _span(n, frames, config.mask_frames, rng)[:, :, None] | _span(n, mels, config.mask_bands, rng)[:, None, :]
@@ -170,7 +179,10 @@ def spec_augment(x: np.ndarray, config: AugmentConfig, rng: np.random.Generator)
 
 
 def mixup(x: np.ndarray, y: np.ndarray, alpha: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Mixup (Zhang et al. 2018): convex combinations of random pairs of inputs and of their targets."""
+    """Mixup (Zhang et al. 2018): convex combinations of random pairs of inputs and of their targets.
+
+    ``x`` : (n, columns, mels) float32, ``y`` : (n, classes) float32; the same comes back.
+    """
     if alpha <= 0:
         return x, y
     share = rng.beta(alpha, alpha, len(x)).astype(np.float32)

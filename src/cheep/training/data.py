@@ -198,7 +198,13 @@ def balanced_draw(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.nd
 
     Parameters
     ----------
-    labels : (m,) int array
+    labels : (m,) int64
+        Class of each row.
+
+    Returns
+    -------
+    ndarray
+        (n,) int64.
     """
     classes, counts = np.unique(labels, return_counts=True)
     weight = np.sqrt(counts)
