@@ -22,7 +22,7 @@ _MAX_HASHES = 3000  # per file
 
 
 def fingerprint(pcm: np.ndarray) -> np.ndarray:
-    """Return the hashes of int16 samples at 16 kHz: (n, 2) int64 of hash and frame."""
+    """Return the hashes of samples (n,) int16 at 16 kHz: (hashes, 2) int64 of hash and frame."""
     if len(pcm) < 2 * _FRAME:
         return np.zeros((0, 2), np.int64)
     frames = np.lib.stride_tricks.sliding_window_view(pcm, _FRAME)[::_HOP].astype(np.float32)
@@ -55,7 +55,7 @@ def find_duplicates(prints: Sequence[np.ndarray], least: int = 12, part: float =
     """Return ``(one, other, share)`` of files that share sound, ``one < other``.
 
     A pair counts where at least ``least`` hashes, and ``part`` of the smaller file's, agree at one shift in time
-    (two frames more or less). ``share`` is that part. ``prints`` : of each file (n, 2) int64, hash and frame.
+    (two frames more or less). ``share`` is that part. ``prints`` : of each file (hashes, 2) int64, hash and frame.
     """
     sizes = [len(item) for item in prints]
     if not sum(sizes):

@@ -95,7 +95,10 @@ def score_curve(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray | 
 
 
 def confusion_matrix(true: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return counts (n_classes, n_classes) int64: row = true class, column = predicted class."""
+    """Return counts (n_classes, n_classes) int64: row = true class, column = predicted class.
+
+    ``true``, ``predicted`` : (n,) int64 in 0..n_classes - 1.
+    """
     table = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(table, (np.asarray(true, int), np.asarray(predicted, int)), 1)
     return table

@@ -174,7 +174,7 @@ class FrontendStream:
         return self._state
 
     def push(self, pcm: np.ndarray) -> np.ndarray:
-        """Take ``pcm`` (int16, any length) and return the columns it completes, (k, n_mels) float32, dB or PCEN."""
+        """Take ``pcm`` (n,) int16, any n, and return the columns it completes, (k, n_mels) float32, dB or PCEN."""
         pcm = _as_pcm(pcm)
         room = pcm.size // self.config.hop_samples + 2  # one more than can be completed: all samples are taken
         columns = np.empty((room, self.config.n_mels), np.float32)

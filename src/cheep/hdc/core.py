@@ -172,7 +172,7 @@ class CoreHdc:
         self._check(self._core.cheep_hdc_init(self._h, self.spec, n_slots, self._memory.ctypes.data, self.memory_bytes))
 
     def encode(self, embedding: np.ndarray) -> np.ndarray:
-        """Return the hypervectors (n, H) int8."""
+        """Return the hypervectors (n, H) int8 of embeddings (n, n_dims) int8."""
         rows = self._rows(embedding)
         out = np.empty((len(rows), self.model.config.hyper), np.int8)
         for row, hv in zip(rows, out, strict=True):
@@ -181,7 +181,7 @@ class CoreHdc:
         return out
 
     def scores(self, embedding: np.ndarray) -> np.ndarray:
-        """Return the scores (n, classes + slots) int32."""
+        """Return the scores (n, classes + slots) int32 of embeddings (n, n_dims) int8."""
         rows = self._rows(embedding)
         out = np.empty((len(rows), len(self.model.labels) + self.n_slots), np.int32)
         for row, score in zip(rows, out, strict=True):
@@ -198,7 +198,7 @@ class CoreHdc:
         return index, result.nearest, result.score, result.second
 
     def detector_scores(self, scores: np.ndarray) -> np.ndarray:
-        """Return cosine scores (classes + slots,) int32 as int8 for the detector (scale 1/128, zero point 0)."""
+        """Return cosine scores (classes + slots,) int32 as int8 for the detector, same shape (scale 1/128, zero 0)."""
         scores = np.ascontiguousarray(scores, np.int32)
         out = np.empty(len(scores), np.int8)
         self._core.cheep_hdc_detector_scores(self._h, scores.ctypes.data, out.ctypes.data)

@@ -126,7 +126,7 @@ class HdcLearner:
         self.slots[class_index - len(self.model.labels)] = None
 
     def scores_of(self, hv: np.ndarray) -> np.ndarray:
-        """Scores (n, classes + slots) int32 of hypervectors; :data:`NO_SCORE` where a class has none."""
+        """Return scores (n, classes + slots) int32 of hypervectors (n, H) int8; :data:`NO_SCORE` where none is."""
         fixed = self.model.scores_of(hv)
         out = np.full((len(hv), fixed.shape[1] + len(self.slots)), NO_SCORE, np.int32)
         out[:, : fixed.shape[1]] = fixed

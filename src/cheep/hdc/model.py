@@ -47,7 +47,7 @@ class HdcScaling:
         return len(self.center)
 
     def apply(self, embedding: np.ndarray) -> np.ndarray:
-        """Normalize int8 embeddings (n, n_dims); returns int8 in -127..127."""
+        """Normalize int8 embeddings (n, n_dims); returns int8 in -127..127, same shape."""
         x = (16 * embedding.astype(np.int64) - self.center) * self.gain.astype(np.int64)
         return np.clip((x + (1 << (self.gain_shift - 1))) >> self.gain_shift, -127, 127).astype(np.int8)
 
@@ -105,7 +105,7 @@ def isqrt(x: np.ndarray) -> np.ndarray:
 
 
 def inverse_length(vectors: np.ndarray) -> np.ndarray:
-    """Return 2^38 / floor(16 |v|) of integer vectors (n, H), int64; lengths below 16 count as 16."""
+    """Return 2^38 / floor(16 |v|), (n,) int64, of integer vectors (n, H); lengths below 16 count as 16."""
     v = vectors.astype(np.float64)
     length = isqrt(np.rint(np.einsum("nh,nh->n", v, v)).astype(np.int64) << 8)
     return (1 << 38) // np.maximum(length, 256)
@@ -186,7 +186,10 @@ class HdcModel:
         return hypervectors(project(self.scaling.apply(embedding), self.config), self.config.form, self.scaling.shift)
 
     def scores_of(self, hv: np.ndarray, prototypes: np.ndarray | None = None) -> np.ndarray:
-        """Return scores (n, classes) int32 of hypervectors: cosine in 1/32768, or the integer dot product."""
+        """Return scores (n, classes) int32 of hypervectors (n, H) int8: cosine in 1/32768, or the integer dot product.
+
+        ``prototypes`` : (classes, H) int8; None: the model's.
+        """
         return similarity(hv, self.prototypes if prototypes is None else prototypes, self.config)
 
     def scores(self, embedding: np.ndarray) -> np.ndarray:

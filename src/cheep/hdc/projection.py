@@ -121,7 +121,7 @@ def _signs(words: np.ndarray) -> np.ndarray:
 
 
 def lane_code(values: np.ndarray) -> np.ndarray:
-    """Code int8 values (..., 4 k) of -127..127 as words (..., k) uint32: halves 256 b1 + b0 and 256 b3 + b2."""
+    """Code int8 values (..., 4 * k) of -127..127 as words (..., k) uint32: halves 256 b1 + b0 and 256 b3 + b2."""
     b = values.astype(np.int64).reshape(*values.shape[:-1], -1, 4)
     low = (256 * b[..., 1] + b[..., 0]) & 0xFFFF
     high = (256 * b[..., 3] + b[..., 2]) & 0xFFFF
@@ -129,7 +129,7 @@ def lane_code(values: np.ndarray) -> np.ndarray:
 
 
 def lane_decode(words: np.ndarray) -> np.ndarray:
-    """Return the int8 values (..., 4 k) of lane-coded words (..., k)."""
+    """Return the int8 values (..., 4 * k) of lane-coded words (..., k) uint32."""
     halves = np.ascontiguousarray(words.astype("<u4")).view("<i2").astype(np.int32)  # (..., 2 k)
     even = ((halves + 128) & 0xFF) - 128
     odd = (halves - even) >> 8
@@ -137,7 +137,7 @@ def lane_decode(words: np.ndarray) -> np.ndarray:
 
 
 def pack_bits(values: np.ndarray) -> np.ndarray:
-    """Pack signs (..., 32 k) into words (..., k) uint32: a bit is set where the value is not negative.
+    """Pack signs (..., 32 * k) int8 into words (..., k) uint32: a bit is set where the value is not negative.
 
     Element 2 i of 32 goes to bit i, element 2 i + 1 to bit 16 + i.
     """
@@ -147,7 +147,7 @@ def pack_bits(values: np.ndarray) -> np.ndarray:
 
 
 def unpack_bits(words: np.ndarray) -> np.ndarray:
-    """Return the signs (..., 32 k) int8, +1 or -1, of packed words (..., k)."""
+    """Return the signs (..., 32 * k) int8, +1 or -1, of packed words (..., k) uint32."""
     raw = np.ascontiguousarray(np.asarray(words).astype("<u4"))[..., None].view(np.uint8)
     bits = np.unpackbits(raw, axis=-1, bitorder="little").reshape(*raw.shape[:-1], 2, 16)
     ordered = np.swapaxes(bits, -1, -2).reshape(*np.shape(words)[:-1], -1)

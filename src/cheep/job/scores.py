@@ -53,7 +53,7 @@ def int8_scores(runtime: TflmModel, windows: Windows) -> dict[str, WindowScores]
 
 
 def quantize_windows(runtime: TflmModel, x: np.ndarray) -> np.ndarray:
-    """Quantize float windows (n, columns, mels) with the model's own input scale, by the device's rule."""
+    """Quantize float windows (n, columns, mels) with the model's own input scale, by the device's rule: int8."""
     detail = runtime.input_info
     return quantize(x, detail.scale, detail.zero_point)
 

@@ -56,14 +56,14 @@ class LabelPlan:
 
     @property
     def silence(self) -> np.ndarray:
-        """Targets of a window without any sound, (len(labels),) float32: background, or all labels alike."""
+        """Targets of a window without any sound, (labels,) float32: background, or all labels alike."""
         if self.background in self.labels:
             return self.encode([self.background])[0]
         share = 1 / len(self.labels) if self.activation == "softmax" else 0.0
         return np.full(len(self.labels), share, np.float32)
 
     def encode(self, names: list[str]) -> np.ndarray:
-        """Return targets (n, len(labels)) float32 in {0, 1}."""
+        """Return targets (n, labels) float32 in {0, 1}."""
         place = {label: i for i, label in enumerate(self.labels)}
         out = np.zeros((len(names), len(self.labels)), np.float32)
         for row, name in enumerate(names):
@@ -120,7 +120,7 @@ class WindowSet:
         return round(CONTEXT_S / config.hop_s) if self.levels is not None else 0
 
     def gather_levels(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
-        """Return windows in dB, (len(index), context_frames + frames, mels) float32, as :meth:`gather`.
+        """Return windows in dB, (k, context_frames + columns, mels) float32, of rows ``index``, as :meth:`gather`.
 
         Where a recording starts too late for the context, its first column is repeated. A recording of one window
         cannot be moved: it is turned, so that some of its (quiet) end comes first.
@@ -135,7 +135,10 @@ class WindowSet:
         return cache.columns[np.maximum(rows, low[:, None])]
 
     def gather(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
-        """Return windows (len(index), frames, mels) float32, each moved by ``shift`` columns within its recording."""
+        """Return windows (k, columns, mels) float32 of rows ``index``, moved by ``shift`` columns in their recordings.
+
+        ``index`` : (k,) int64; ``shift`` : (k,) int64, or one number for all.
+        """
         start = np.clip(self.first[index] + shift, self.low[index], self.high[index])
         rows = start[:, None] + np.arange(self.cache.config.window_frames)
         return self.cache.columns[rows]
