@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """From the settings of a run to examples: sources, sets of their own, folds, validation, clips."""
 
+import hashlib
 import shutil
 
 import numpy as np
 import pytest
 
+from cheep import runs
 from cheep.audio import write_wav
 from cheep.cli import main
 from cheep.config import ClipConfig, DataConfig, SourceConfig, SplitConfig, VoicesConfig, WindowConfig, load_run_file
@@ -13,6 +15,7 @@ from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.datasets.split import assign_splits, fold_splits
 from cheep.datasets.voices import PROGRAMS
 from cheep.errors import CheepError, GateError
+from cheep.files import write_json
 from cheep.job.split import make_examples
 
 RATE = 8000
@@ -99,6 +102,19 @@ def test_named_test_folds_leave_validation_to_the_others():
     assert set(result.where("fold", "2").column("split")) == {"test"}
     assert set(result.where("fold", "0", "1", "3").column("split")) == {"train", "val"}
     assert set(assign_splits(Manifest.from_rows(rows), SplitConfig(val=0, test=0)).column("split")) == {"train"}
+
+
+def test_examples_that_a_runs_network_was_not_trained_on_are_pointed_out(birds, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    command = ["split-dataset", str(birds), "--run", "one", "--sample-rate", "8000", "--window", "1", "--no-selection"]
+    assert main(command[0], command[1:]) == 0
+    run = tmp_path / "runs" / "one"
+    digest = hashlib.sha256((run / runs.DATASET).read_bytes()).hexdigest()
+    write_json(run / runs.TRAINING, {"data": {"dataset_sha256": digest}})
+    assert main(command[0], command[1:]) == 0
+    assert "trained on other examples" not in capsys.readouterr().out
+    assert main(command[0], [*command[1:], "--seed", "7"]) == 0
+    assert "its network was trained on other examples; train again (cheep train)" in capsys.readouterr().out
 
 
 def test_clips_are_prepared_and_cut_to_their_end(birds, tmp_path):

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from cheep.datasets.gather import Gathered, gather
     from cheep.datasets.manifest import load_manifest
     from cheep.job.choose import chosen_run_file, with_windows
-    from cheep.job.split import is_manifest, make_examples, write_examples
+    from cheep.job.split import is_manifest, make_examples, outdates_model, write_examples
     from cheep.runs import DATASET, RUN_FILE, runs_folder, start_run
 
     base = load_run_file(args.config) if args.config else RunFile()
@@ -116,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
     print(balance_table(examples))
     print(f"\n{choice.paragraph}\n")
     print(f"{output}: {len(examples.manifest)} examples, sha256 {digest[:16]}")
+    if folder is not None and outdates_model(folder, digest):
+        print(f"{folder}: its network was trained on other examples; train again (cheep train)")
     return 0
 
 

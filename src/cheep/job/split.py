@@ -101,6 +101,12 @@ def write_examples(examples: Examples, output: Path, config: DataConfig, why: Se
     return digest
 
 
+def outdates_model(run: Path, digest: str) -> bool:
+    """Is there a network in this run that was trained on other examples than the manifest of this SHA-256?"""
+    path = run / runs.TRAINING
+    return path.is_file() and digest not in path.read_text(encoding="utf-8", errors="replace")
+
+
 def about_examples(manifest: Manifest, config: DataConfig, why: Sequence[str] = ()) -> ManifestAbout:
     """Return what lies beside a manifest that was cut with ``config``."""
     return ManifestAbout(
