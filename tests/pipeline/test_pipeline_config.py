@@ -114,6 +114,13 @@ def test_options_and_settings_come_in_any_order(words, tmp_path, capsys):
     assert "no errors; steps: train, quantize, evaluate" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text, said", [("train: {epochs: 3}", True), ("features: {sample_rate_hz: 16000}", False)])
+def test_features_that_nobody_chose_are_pointed_out(text, said, tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text(text)
+    assert main("run", [str(tmp_path / "a.yaml"), f"data.folder={tmp_path}", "--check"]) == 0
+    assert ("features are the defaults (8 kHz)" in capsys.readouterr().out) == said
+
+
 def test_the_schema_for_editors_is_that_of_the_settings(capsys):
     assert main("run", ["--schema"]) == 0
     schema = json.loads(capsys.readouterr().out)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cheep.commands._progress import Progress, epochs, stage
 from cheep.commands._shared import table
+from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 
 INTERMIXED = True  # settings and options may come in any order
@@ -42,6 +43,11 @@ def run(args: argparse.Namespace) -> int:
     from cheep.pipeline.checks import load_config
 
     config = load_config(args.config, args.overrides)
+    if "train" in config.run.steps and config.features == FeatureConfig():
+        stage(
+            f"features are the defaults ({config.features.sample_rate_hz / 1000:g} kHz); to have them chosen for the "
+            f"recordings: cheep split-dataset --config {args.config}, then cheep train and cheep train-qat"
+        )
     if args.check:
         print(f"{args.config}: no errors; steps: {', '.join(config.run.steps)}")
         return 0
