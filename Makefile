@@ -7,7 +7,7 @@ SECONDS ?= 600
 DEMO ?=
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table bench-accuracy bit-identity \
-	check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-hdc convert-matrix download-kills check-package
+	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-hdc convert-matrix download-kills check-package
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ registry-table:
 ## make bench-accuracy   a committed recipe, cross-validated   TASK=bird TRAIN=folder
 bench-accuracy:
 	$(PYTHON) scripts/bench_accuracy.py --task $(TASK) --train $(TRAIN) --json
+
+## make check-cores      the same event lines on every core that compilers and QEMU offer
+check-cores:
+	$(PYTHON) scripts/check_cores.py --json
 
 ## make check-reference  int8 bytes of the latest run: TFLM, TFLite reference interpreter, compiled C
 check-reference:

@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 level=${1:-all}
 main_packages=(gcc libc6-dev ffmpeg libportaudio2)
 test_packages=(espeak-ng flite g++ clang lld make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm chromium pulseaudio pulseaudio-utils libasound2-plugins)
+# For the same event lines on other cores (scripts/check_cores.py): where they cannot be had, that check skips those cores.
+core_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc)
 case $level in
     main) packages=("${main_packages[@]}"); requirements=requirements.txt ;;
     all) packages=("${main_packages[@]}" "${test_packages[@]}"); requirements=requirements-dev.txt ;;
@@ -36,6 +38,7 @@ install_packages() {
 }
 
 install_packages "${packages[@]}"
+[ "$level" != all ] || install_packages "${core_packages[@]}" || echo "setup: without ${core_packages[*]}"
 if [ "$level" = all ] && command -v apt-cache >/dev/null; then  # clang's sanitizers, named after its version
     version=$(apt-cache depends clang | sed -n 's/^ *Depends: clang-\([0-9]*\)$/\1/p')
     [ -z "$version" ] || ! apt-cache show "libclang-rt-$version-dev" >/dev/null 2>&1 || install_packages "libclang-rt-$version-dev"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Start-up, semihosting and counters of the emulated Cortex-M4F. */
+/* Start-up, semihosting and counters of the emulated cores: Cortex-M and RISC-V, without an operating system. */
 #include "emulator.h"
 
 #include <string.h>
@@ -27,26 +27,41 @@ void emulator_reset(void);
 
 static int semihosting(int operation, const void *argument)
 {
+#if defined(__riscv)
+    register int r0 __asm__("a0") = operation;
+    register const void *r1 __asm__("a1") = argument;
+
+    __asm__ volatile(".balign 16\n\t.option push\n\t.option norvc\n\t"
+                     "slli x0, x0, 0x1f\n\tebreak\n\tsrai x0, x0, 7\n\t.option pop"
+                     : "+r"(r0)
+                     : "r"(r1)
+                     : "memory");
+#else
     register int r0 __asm__("r0") = operation;
     register const void *r1 __asm__("r1") = argument;
 
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+#endif
     return r0;
 }
 
-static volatile uint32_t *word_at(uint32_t address)
-{
-    return (volatile uint32_t *)(uintptr_t)address;
-}
+#define WORD_AT(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
-/* CMSDK timer 0: 25 MHz, counts down; with -icount shift=6 one instruction is 1.6 ticks. */
-#define TIMER_CONTROL word_at(0x40000000u)
-#define TIMER_VALUE word_at(0x40000004u)
-#define TIMER_RELOAD word_at(0x40000008u)
+/* CMSDK timer 0: 25 MHz, counts down; with -icount shift=6 one instruction is 1.6 ticks. Only the mps2 machine of the
+ * Cortex-M4F is asked for counts: elsewhere the clock stands still. */
+#if defined(EMULATOR_TIMER)
+#define TIMER_CONTROL WORD_AT(EMULATOR_TIMER)
+#define TIMER_VALUE WORD_AT(EMULATOR_TIMER + 4u)
+#define TIMER_RELOAD WORD_AT(EMULATOR_TIMER + 8u)
+#endif
 
 uint32_t emulator_ticks(void)
 {
-    return 0xffffffffu - *TIMER_VALUE;
+#if defined(EMULATOR_TIMER)
+    return 0xffffffffu - TIMER_VALUE;
+#else
+    return 0;
+#endif
 }
 
 uint32_t emulator_elapsed(uint32_t since_ticks)
@@ -179,10 +194,8 @@ __attribute__((noreturn)) static void fault(void)
     emulator_exit(3);
 }
 
-void emulator_reset(void)
+__attribute__((noreturn, used)) static void start(void)
 {
-    *word_at(0xe000ed88u) |= 0xfu << 20; /* CPACR: the FPU */
-    __asm__ volatile("dsb\n\tisb");
     uint32_t *from = emulator_data_source;
     for (uint32_t *to = emulator_data_start; to < emulator_data_end; to++) {
         *to = *from++;
@@ -191,13 +204,43 @@ void emulator_reset(void)
         *at = 0;
     }
     emulator_stack_paint();
-    *TIMER_RELOAD = 0xffffffffu;
-    *TIMER_VALUE = 0xffffffffu;
-    *TIMER_CONTROL = 1u;
+#if defined(EMULATOR_TIMER)
+    TIMER_RELOAD = 0xffffffffu;
+    TIMER_VALUE = 0xffffffffu;
+    TIMER_CONTROL = 1u;
+#endif
     emulator_exit(main());
+}
+
+#if defined(__riscv)
+
+/* In machine mode: stack, traps, floating point where there is some. */
+__attribute__((naked, section(".vectors"))) void emulator_reset(void)
+{
+    __asm__ volatile("la sp, emulator_stack_top\n\tla t0, emulator_trap\n\tcsrw mtvec, t0\n\t"
+                     "li t0, 0x2000\n\tcsrs mstatus, t0\n\tj start");
+}
+
+void emulator_trap(void);
+__attribute__((aligned(4))) void emulator_trap(void)
+{
+    fault();
+}
+
+#else
+
+void emulator_reset(void)
+{
+#if defined(__ARM_FP)
+    WORD_AT(0xe000ed88u) |= 0xfu << 20; /* CPACR: the FPU */
+    __asm__ volatile("dsb\n\tisb");
+#endif
+    start();
 }
 
 __attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
     emulator_stack_top, (const void *)emulator_reset, (const void *)fault, (const void *)fault,
     (const void *)fault, (const void *)fault,         (const void *)fault,
 };
+
+#endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The emulated Cortex-M4F (QEMU mps2-an386): files and text on the host through semihosting, an exact
- * instruction counter, and the stack's high-water mark. */
+/* Emulated cores (QEMU): files and text on the host through semihosting, the stack's high-water mark, and on the
+ * Cortex-M4F (mps2-an386) an exact instruction counter. */
 #ifndef CHEEP_EMULATOR_H
 #define CHEEP_EMULATOR_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Instructions executed since the start, modulo 2^32 * 5 / 8; needs -icount shift=6. Take differences
+/* On the Cortex-M4F, instructions executed since the start, modulo 2^32 * 5 / 8; needs -icount shift=6. Take differences
  * with emulator_elapsed: a difference is exact to one instruction. */
 uint32_t emulator_ticks(void);
 uint32_t emulator_elapsed(uint32_t since_ticks);

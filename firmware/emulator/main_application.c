@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The application on the emulated core: the lines that a board writes, and what each stage costs.
+/* The application on an emulated core: the lines that a board writes, and what each stage costs.
  *
  * Argument: IN, int16 little-endian mono PCM at the model's rate. The model is the compiled one.
  */
@@ -10,8 +10,12 @@
 #include "emulator.h"
 #include "hal.h"
 
-#define RING_SAMPLES 2048
 #define BLOCK 256
+#define RING_SAMPLES 2048
+#if defined(__ARM_ARCH_6M__)
+#undef RING_SAMPLES
+#define RING_SAMPLES 512 /* QEMU's machine with that core has 16 KB */
+#endif
 #define CLOCK_MHZ 48u /* lines give times as if the core ran one instruction per cycle at the AudioMoth's clock */
 
 static cheep_app app;
@@ -87,7 +91,7 @@ int main(void)
         emulator_print(line);
         return 1;
     }
-    (void)cheep_line_boot(line, sizeof line, &cheep_generated_app, "cortex-m4", sizeof app + sizeof memory,
+    (void)cheep_line_boot(line, sizeof line, &cheep_generated_app, EMULATOR_BOARD, sizeof app + sizeof memory,
                           cheep_model_memory_bytes());
     emulator_print(line);
     for (;;) {

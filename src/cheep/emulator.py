@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The emulated Cortex-M4F: build a program, run it in QEMU, read exact instruction counts.
+"""Emulated cores: build a program, run it in QEMU; on the Cortex-M4F, read exact instruction counts.
 
-Code runs at address 0 in regions as large as the AudioMoth's (240 KB of flash for the application,
+On the Cortex-M4F code runs at address 0 in regions as large as the AudioMoth's (240 KB of flash for the application,
 32 KB of RAM). Programs use ``firmware/emulator/emulator.h``; what they report with
-``emulator_report(name, value)`` comes back as a dict.
+``emulator_report(name, value)`` comes back as a dict. :data:`CORES` are the others, with the machine that has them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cheep.errors import CheepError
 from cheep.resources import firmware_root
 
-COMPILER = "arm-none-eabi-gcc"
-QEMU = "qemu-system-arm"
 FLASH_BYTES = 240 * 1024
 RAM_BYTES = 32 * 1024
 STACK_BYTES = 1024
@@ -30,6 +29,64 @@ C_FLAGS = (
     *("-std=c11", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections"),
     *("-Wall", "-Wextra", "-Wconversion", "-Werror"),
 )
+
+
+@dataclass(frozen=True)
+class Core:
+    """An emulated core without an operating system: how to compile for it, and QEMU's machine that has it.
+
+    ``flash``, ``ram``: addresses where code and memory lie in that machine. ``packages``: Debian's, of the compiler
+    and of QEMU. ``timer``: the C expression of the CMSDK timer that counts instructions; empty: none is used.
+    """
+
+    name: str
+    title: str
+    flags: tuple[str, ...]
+    machine: str
+    flash: int = 0
+    ram: int = 0x2000_0000
+    flash_bytes: int = FLASH_BYTES
+    ram_bytes: int = RAM_BYTES
+    prefix: str = "arm-none-eabi-"
+    qemu: str = "qemu-system-arm"
+    specs: str = "nano.specs"
+    packages: tuple[str, str] = ("gcc-arm-none-eabi", "qemu-system-arm")
+    timer: str = ""
+
+    def missing(self) -> str:
+        """Return which of compiler and QEMU is not installed, with its package; an empty string: none."""
+        for tool, package in zip((f"{self.prefix}gcc", self.qemu), self.packages, strict=True):
+            if shutil.which(tool) is None:
+                return f"{tool} is not installed (Debian package {package})"
+        return ""
+
+
+def _cortex(name: str, title: str, fpu: str, machine: str, **other: Any) -> Core:
+    soft = ("-mfloat-abi=soft",)
+    return Core(name, title, (f"-mcpu={name}", "-mthumb", *((f"-mfpu={fpu}", "-mfloat-abi=hard") if fpu else soft)),
+                machine, **other)  # fmt: skip
+
+
+def _riscv32(name: str, title: str, isa: str, abi: str) -> Core:
+    return Core(
+        name, title, (f"-march={isa}", f"-mabi={abi}", "-misa-spec=2.2"), "virt", 0x8000_0000, 0x8010_0000,
+        prefix="riscv64-unknown-elf-", qemu="qemu-system-riscv32", specs="picolibc.specs",
+        packages=("gcc-riscv64-unknown-elf", "qemu-system-misc"),
+    )  # fmt: skip
+
+
+M4F = Core("cortex-m4", "Cortex-M4F", CPU_FLAGS, "mps2-an386", timer="0x40000000u")
+CORES = (
+    _cortex("cortex-m0", "Cortex-M0 (RP2040: M0+)", "", "microbit", flash_bytes=256 * 1024, ram_bytes=16 * 1024),
+    _cortex("cortex-m3", "Cortex-M3", "", "mps2-an385"),
+    M4F,
+    _cortex("cortex-m7", "Cortex-M7", "fpv5-d16", "mps2-an500"),
+    _cortex("cortex-m33", "Cortex-M33 (RP2350)", "fpv5-sp-d16", "mps2-an505", flash=0x1000_0000, ram=0x3800_0000),
+    _cortex("cortex-m55", "Cortex-M55", "auto", "mps3-an547", flash=0x1000_0000, ram=0x3000_0000),
+    _riscv32("rv32imc", "RISC-V rv32imc (ESP32-C3)", "rv32imc", "ilp32"),
+    _riscv32("rv32imac", "RISC-V rv32imac (ESP32-C6)", "rv32imac", "ilp32"),
+    _riscv32("rv32imafc", "RISC-V rv32imafc (ESP32-P4)", "rv32imafc", "ilp32f"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,14 +130,14 @@ def _tool(name: str, package: str) -> str:
     return found
 
 
-def compiler() -> str:
-    """Return the path of the ARM compiler; raise :class:`CheepError` when it is missing."""
-    return _tool(COMPILER, "gcc-arm-none-eabi")
+def compiler(core: Core = M4F) -> str:
+    """Return the path of a core's compiler; raise :class:`CheepError` when it is missing."""
+    return _tool(f"{core.prefix}gcc", core.packages[0])
 
 
-def qemu() -> str:
-    """Return the path of QEMU; raise :class:`CheepError` when it is missing."""
-    return _tool(QEMU, "qemu-system-arm")
+def qemu(core: Core = M4F) -> str:
+    """Return the path of a core's QEMU; raise :class:`CheepError` when it is missing."""
+    return _tool(core.qemu, core.packages[1])
 
 
 def emulator_dir() -> Path:
@@ -102,11 +159,12 @@ def build_elf(
     include_dirs: Sequence[Path | str] = (),
     optimization: str = "-O2",
     flags: Sequence[str] = (),
-    flash_bytes: int = FLASH_BYTES,
-    ram_bytes: int = RAM_BYTES,
+    flash_bytes: int | None = None,
+    ram_bytes: int | None = None,
     stack_bytes: int = STACK_BYTES,
+    core: Core = M4F,
 ) -> Path:
-    """Compile and link a program for the emulated core.
+    """Compile and link a program for an emulated core.
 
     Parameters
     ----------
@@ -119,8 +177,10 @@ def build_elf(
     optimization, flags
         For the compiler, after ``-std=c11 -ffp-contract=off`` and warnings as errors.
     flash_bytes, ram_bytes, stack_bytes
-        Sizes of the regions, and what static memory must leave for the stack; the linker refuses a program that does
-        not fit.
+        Sizes of the regions (default: the core's), and what static memory must leave for the stack; the linker refuses
+        a program that does not fit.
+    core
+        For which it is compiled.
 
     Returns
     -------
@@ -129,12 +189,15 @@ def build_elf(
     """
     root, here = firmware_root(), emulator_dir()
     includes = [root / "common" / "include", here, *include_dirs]
+    symbols = {
+        "flash": core.flash, "ram": core.ram, "flash_bytes": flash_bytes or core.flash_bytes,
+        "ram_bytes": ram_bytes or core.ram_bytes, "stack_bytes": stack_bytes,
+    }  # fmt: skip
     arguments = [
-        compiler(), *CPU_FLAGS, *C_FLAGS, optimization, *flags, *(f"-I{d}" for d in includes),
-        *map(str, sources), str(here / "emulator.c"),
-        "-nostartfiles", "--specs=nano.specs", f"-T{here / 'emulator.ld'}", "-Wl,--gc-sections",
-        f"-Wl,--defsym=emulator_flash_bytes={flash_bytes}", f"-Wl,--defsym=emulator_ram_bytes={ram_bytes}",
-        f"-Wl,--defsym=emulator_stack_bytes={stack_bytes}",
+        compiler(core), *core.flags, *C_FLAGS, *([f"-DEMULATOR_TIMER={core.timer}"] if core.timer else []),
+        optimization, *flags, *(f"-I{d}" for d in includes), *map(str, sources), str(here / "emulator.c"),
+        "-nostartfiles", f"--specs={core.specs}", f"-T{here / 'emulator.ld'}", "-Wl,--gc-sections",
+        *(f"-Wl,--defsym=emulator_{name}={value}" for name, value in symbols.items()),
         "-o", str(target),
     ]  # fmt: skip
     _checked(arguments, Path(target).name)
@@ -142,7 +205,7 @@ def build_elf(
 
 
 def elf_sizes(elf: Path | str) -> Sizes:
-    """Return the sizes of an ELF file, bytes."""
+    """Return the sizes of an ELF file for any core, bytes."""
     lines = _checked([_tool("arm-none-eabi-size", "gcc-arm-none-eabi"), str(elf)], "size").splitlines()
     text, data, bss = (int(v) for v in lines[1].split()[:3])
     return Sizes(text, data, bss)
@@ -165,7 +228,12 @@ def symbol_sizes(elf: Path | str) -> dict[str, int]:
 
 
 def run_elf(
-    elf: Path | str, arguments: Sequence[str] = (), *, count: bool = True, timeout_s: float = 300.0
+    elf: Path | str,
+    arguments: Sequence[str] = (),
+    *,
+    count: bool = True,
+    timeout_s: float = 300.0,
+    core: Core = M4F,
 ) -> RunResult:
     """Run a program in QEMU.
 
@@ -176,7 +244,9 @@ def run_elf(
     arguments
         Words that the program reads with ``emulator_arguments`` (no spaces or commas inside a word).
     count
-        Run with ``-icount``, which makes the counts of ``emulator_elapsed`` exact and the run slower.
+        Run with ``-icount``, which makes the counts of ``emulator_elapsed`` exact and the run slower (Cortex-M4F).
+    core
+        For which the program was built.
     timeout_s
         The run is ended after this time.
 
@@ -189,9 +259,10 @@ def run_elf(
         if re.search(r"[\s,]", word):
             raise CheepError(f"{word!r}: an argument of an emulated program must not hold spaces or commas")
     semihosting = ["enable=on", "target=native", "arg=program", *(f"arg={word}" for word in arguments)]
-    command = [qemu(), "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none"]
+    command = [qemu(core), "-M", core.machine, "-nographic", "-monitor", "none", "-serial", "none"]
     command += ["-semihosting-config", ",".join(semihosting)]
-    command += ["-icount", "shift=6,align=off,sleep=off"] if count else []
+    command += ["-icount", "shift=6,align=off,sleep=off"] if count and core.timer else []
+    command += ["-bios", "none"] if core.machine == "virt" else []
     command += ["-kernel", str(elf)]
     try:
         result = subprocess.run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The firmware's application on the emulated Cortex-M4F, with the compiled model."""
+"""The firmware's application on an emulated core, with the compiled model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from cheep.boards.data import find_board
 from cheep.boards.host import BootError, application_sources
-from cheep.emulator import FLASH_BYTES, RAM_BYTES, build_elf, elf_sizes, emulator_dir, run_elf
+from cheep.emulator import M4F, Core, build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.errors import CheepError
 from cheep.export import ExportModel, render_headers
 
@@ -20,7 +20,11 @@ _COSTS = ("frontend_instructions", "model_instructions", "detector_instructions"
 
 
 def run_emulated(
-    export: ExportModel, blocks: Iterable[np.ndarray], optimization: str = "-O2", whole_windows: bool = False
+    export: ExportModel,
+    blocks: Iterable[np.ndarray],
+    optimization: str = "-O2",
+    whole_windows: bool = False,
+    core: Core = M4F,
 ) -> Iterator[str]:
     """Yield the lines that the application writes, then one of type ``emulator`` with its costs.
 
@@ -34,6 +38,8 @@ def run_emulated(
         For the compiler.
     whole_windows : bool
         Run every window from its start even where the network can be fed with columns (the same events).
+    core : Core
+        Which emulated core; instructions are counted on the Cortex-M4F alone (0 elsewhere).
 
     Yields
     ------
@@ -47,39 +53,33 @@ def run_emulated(
     BootError
         The application refused to start.
     CheepError
-        Compiler or QEMU missing, or the program does not fit the regions of an AudioMoth.
+        Compiler or QEMU missing, or the program does not fit the core's regions (an AudioMoth's).
     """
-    from cheep.compiler import compile_bytes
-
     with tempfile.TemporaryDirectory(prefix="cheep-") as name:
         folder = Path(name)
-        generated = folder / "generated"
-        generated.mkdir()
-        compiled = compile_bytes(export.bundle.model.data, name=str(export.bundle.path))
-        texts = {**render_headers(export), "model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
-        for file_name, text in texts.items():
-            (generated / file_name).write_text(text, encoding="utf-8")
+        samples = 0
         with open(folder / "in.pcm", "wb") as sink:
-            samples = 0
             for block in blocks:
                 sink.write(np.ascontiguousarray(block, "<i2").tobytes())
                 samples += len(block)
+        generated = write_generated(export, folder)
         try:
             elf = build_elf(
                 [*application_sources(), generated / "model_compiled.c", emulator_dir() / "main_application.c"],
                 folder / "application.elf",
                 include_dirs=[folder],
                 optimization=optimization,
-                flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_CLASSES_OF_MODEL"]
+                flags=["-DCHEEP_BACKEND_COMPILED", "-DCHEEP_CLASSES_OF_MODEL", f'-DEMULATOR_BOARD="{core.name}"']
                 + ["-DCHEEP_WHOLE_WINDOWS"] * whole_windows,
                 stack_bytes=find_board("cortex-m4").stack_bytes,
+                core=core,
             )
         except CheepError as error:
-            raise _too_big(error, export) from None
+            raise _too_big(error, export, core) from None
         sizes = elf_sizes(elf)
         seconds = samples / export.features.sample_rate_hz
         try:
-            result = run_elf(elf, [str(folder / "in.pcm")], timeout_s=120 + 10 * seconds)
+            result = run_elf(elf, [str(folder / "in.pcm")], timeout_s=120 + 10 * seconds, core=core)
         except CheepError as error:
             raise _refusal(error) from None
     yield from (line for line in result.text.splitlines() if line.startswith('{"type"'))
@@ -87,15 +87,29 @@ def run_emulated(
     costs["instructions_per_second"] = round(1000 * result.values["thousand_instructions"] / max(seconds, 1e-3))
     costs["ram_bytes"] = sizes.ram - result.values["ring_bytes"]
     costs["flash_bytes"] = sizes.flash
-    yield json.dumps({"type": "emulator", "board": "cortex-m4", "optimization": optimization, **costs})
+    yield json.dumps({"type": "emulator", "board": core.name, "optimization": optimization, **costs})
 
 
-def _too_big(error: CheepError, export: ExportModel) -> CheepError:
+def write_generated(export: ExportModel, folder: Path) -> Path:
+    """Write headers and compiled network to ``folder/generated``, as a firmware includes them; return that folder."""
+    from cheep.compiler import compile_bytes
+
+    generated = folder / "generated"
+    generated.mkdir()
+    compiled = compile_bytes(export.bundle.model.data, name=str(export.bundle.path))
+    texts = {**render_headers(export), "model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
+    for file_name, text in texts.items():
+        (generated / file_name).write_text(text, encoding="utf-8")
+    return generated
+
+
+def _too_big(error: CheepError, export: ExportModel, core: Core) -> CheepError:
     if not any(words in str(error) for words in ("too little for the stack", "overflowed by", "will not fit")):
         return error
+    ram, flash = core.ram_bytes // 1024, core.flash_bytes // 1024
     return CheepError(
-        f"{export.bundle.path}: the application with it does not fit the emulated board's {RAM_BYTES // 1024} KB of "
-        f"RAM and {FLASH_BYTES // 1024} KB of flash, those of an AudioMoth (cheep size says by how much); cheep "
+        f"{export.bundle.path}: the application with it does not fit the emulated board's {ram} KB of "
+        f"RAM and {flash} KB of flash, those of an AudioMoth (cheep size says by how much); cheep "
         "split-dataset --board audiomoth chooses one that fits, --board host runs this one"
     )
 
