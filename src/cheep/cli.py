@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cheep import __version__
-from cheep.commands import begin_progress, end_progress
+from cheep.commands import begin_progress, end_progress, working_on
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
 
@@ -69,7 +69,8 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> int:
         if name not in _INTERACTIVE:
             begin_progress(program)
         try:
-            return int(module.run(args) or 0)
+            with working_on(args):
+                return int(module.run(args) or 0)
         finally:
             end_progress()
     except CheepError as error:

@@ -2,7 +2,8 @@
 """One way to do the same to many recordings: on every core, in order, whatever happens to one of them.
 
 The workers are joblib's (loky): fresh processes on every system, so that no script needs a guard, and kept for the
-next call. What a function returns does not depend on how many there are.
+next call. What a function returns does not depend on how many there are. Another engine can take their place
+(:func:`using`): :mod:`cheep.cluster` has one of many machines.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cheep.errors import CheepError
 
@@ -27,7 +28,7 @@ _HERE_FIRST_S = 1.0  # about what it costs to start workers
 _AHEAD = 4  # items per worker that are under way or wait for those before them: bounds the memory
 _IDLE_S = 60  # after which workers end
 #: One thread per worker: as many workers as cores, each with a thread per core, would be in each other's way.
-_ONE_THREAD = {
+ONE_THREAD = {
     name: "1"
     for name in (
         *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
@@ -49,6 +50,26 @@ class Outcome(Generic[Result]):
         if self.error is not None:
             raise self.error
         return self._value  # type: ignore[return-value] # None too may be what the function returned
+
+
+class Engine(Protocol):
+    """What can do the work of :func:`map_each` elsewhere: with the same outcomes, in the same order."""
+
+    def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
+        """Yield the outcome of ``work(item)`` for each of ``items``, in their order."""
+
+
+_ENGINES: list[Engine | None] = []  # the last one counts; None: no other process at all
+
+
+@contextlib.contextmanager
+def using(engine: Engine | None) -> Iterator[None]:
+    """Let every :func:`map_each` inside use ``engine``; None: all is done in this process (which is a worker)."""
+    _ENGINES.append(engine)
+    try:
+        yield
+    finally:
+        _ENGINES.pop()
 
 
 def cores() -> int:
@@ -75,8 +96,8 @@ def map_each(
     items : sequence
         Recordings, files: what takes a hundredth of a second or more each.
     jobs : int, optional
-        Worker processes; 1: none, all is done here. Default: one per core, once the first second here has shown
-        that it is worth starting them.
+        Worker processes on this machine; 1: none, all is done here. Default: one per core, once the first second
+        here has shown that it is worth starting them. A cluster (:func:`using`) has as many as it has.
     progress : callable, optional
         Called with (done, total) after each item.
 
@@ -95,14 +116,17 @@ def map_each(
 
 
 def _outcomes(work: Callable[[Item], Result], items: Sequence[Item], jobs: int | None) -> Iterator[Outcome[Result]]:
-    few = jobs == 1 or len(items) < 2 or (jobs is None and cores() == 1)
+    if _ENGINES and _ENGINES[-1] is not None:
+        yield from _ENGINES[-1].map(work, items)
+        return
+    few = bool(_ENGINES) or jobs == 1 or len(items) < 2 or (jobs is None and cores() == 1)
     begin = time.monotonic()
     at = 0
     while at < len(items) and (few or (jobs is None and time.monotonic() - begin < _HERE_FIRST_S)):
-        yield _outcome(functools.partial(work, items[at]))
+        yield outcome_of(functools.partial(work, items[at]))
         at += 1
     if at < len(items):
-        yield from _by_workers(functools.partial(_carried, work), items[at:], jobs or cores())
+        yield from _by_workers(functools.partial(carried, work), items[at:], jobs or cores())
 
 
 def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Outcome[Result]]:
@@ -120,7 +144,7 @@ def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], jobs: int
             while waiting and waiting[0][1].done():
                 item, future = waiting.popleft()
                 try:
-                    outcome = _outcome(future.result)
+                    outcome = outcome_of(future.result)
                 except BrokenExecutor:  # a worker died, and all that it and its sisters had not finished is lost
                     outcome = _alone(work, item)
                     with _ctrl_c_later():
@@ -139,7 +163,7 @@ def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], jobs: int
 def _workers(jobs: int) -> Any:
     from joblib.externals.loky import get_reusable_executor
 
-    return get_reusable_executor(jobs, timeout=_IDLE_S, env=_ONE_THREAD)
+    return get_reusable_executor(jobs, timeout=_IDLE_S, env=ONE_THREAD)
 
 
 @contextlib.contextmanager
@@ -162,7 +186,7 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Outcome[Result]:
     try:
         with _ctrl_c_later():
             future = _workers(1).submit(work, item)
-        return _outcome(future.result)
+        return outcome_of(future.result)
     except BrokenExecutor as error:
         how = str(error).splitlines()[-1] if str(error) else type(error).__name__
         return Outcome(error=CheepError(f"{item}: ended the process that worked on it, twice (memory?): {how}"))
@@ -172,7 +196,7 @@ def _lost(future: Future) -> bool:
     return not future.done() or isinstance(future.exception(), BrokenExecutor)
 
 
-def _carried(work: Callable[[Item], Result], item: Item) -> Result:
+def carried(work: Callable[[Item], Result], item: Item) -> Result:
     """Work in a worker: an exception that cannot travel becomes one that can."""
     try:
         return work(item)
@@ -180,11 +204,14 @@ def _carried(work: Callable[[Item], Result], item: Item) -> Result:
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
-            raise RuntimeError(f"{type(error).__name__}: {error}") from None
-        raise
+            stand_in = RuntimeError(f"{type(error).__name__}: {error}")
+        else:
+            raise
+    raise stand_in  # not above: it would travel with the other one as its context
 
 
-def _outcome(result: Callable[[], Result]) -> Outcome[Result]:
+def outcome_of(result: Callable[[], Result]) -> Outcome[Result]:
+    """Return what ``result()`` gives or raises (but for the end of a worker)."""
     try:
         return Outcome(result())
     except BrokenExecutor:

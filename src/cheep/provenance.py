@@ -40,6 +40,13 @@ def code_digest(*modules: str, package: Path | None = None) -> str:
     return _digest(modules, package or _PACKAGE)
 
 
+def library_versions(*modules: str) -> dict[str, str]:
+    """Return the versions of the libraries that some modules import, directly or not; empty: not installed."""
+    _, foreign = modules_of(modules)
+    foreign |= {other for name in foreign for other in _WITH.get(name, ())}
+    return {name: _version(name) for name in sorted(foreign) if name not in sys.stdlib_module_names}
+
+
 def modules_of(modules: tuple[str, ...], package: Path | None = None) -> tuple[dict[str, Path], set[str]]:
     """Return the files of all modules that some modules import, directly or not, and the foreign names among it."""
     package = package or _PACKAGE

@@ -7,6 +7,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, stage
 from cheep.commands._shared import add_model
 
@@ -14,6 +15,7 @@ from cheep.commands._shared import add_model
 def add_recordings(parser: argparse.ArgumentParser) -> None:
     """Declare the options that name a model and held-out recordings."""
     add_model(parser)
+    add_cluster(parser)
     group = parser.add_argument_group("held-out recordings (never trained on)")
     group.add_argument(
         "--recordings",

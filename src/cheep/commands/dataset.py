@@ -15,6 +15,7 @@ import csv
 import sys
 from pathlib import Path
 
+from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress
 from cheep.commands._settings import add_setting, settings_from
 from cheep.config import VoicesConfig
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample-rate", type=int, help="of the detector to be, Hz (default: the manifest's, else 8000)"
     )
     inspect.add_argument("--jobs", type=int)
+    add_cluster(inspect)
     sample = sub.add_parser("sample", help="some examples of each label")
     sample.add_argument("manifest", type=Path)
     sample.add_argument("-o", "--output", type=Path, required=True)
@@ -51,9 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     teacher.add_argument("--sample-rate", type=int, help="Hz (default: the manifest's, else 8000)")
     teacher.add_argument("--seed", type=int, default=1)
     teacher.add_argument("--jobs", type=int)
+    add_cluster(teacher)
     voices = sub.add_parser("voices", help="spoken words from synthetic speakers (espeak-ng, flite)")
     voices.add_argument("words", nargs="+", metavar="WORD", help="a label, and what is said")
     voices.add_argument("-o", "--output", type=Path, required=True, help="folder to fill")
+    add_cluster(voices)
     for options, name in ((("-n", "--per-word"), "per_word"), (("--language",), "language"),
                           (("--sample-rate",), "sample_rate_hz"), (("--seed",), "seed")):  # fmt: skip
         add_setting(voices, options, name, VoicesConfig)

@@ -15,6 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
+from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, epochs, stage
 from cheep.commands._shared import table
 from cheep.config import FeatureConfig
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("config", nargs="?", type=Path, metavar="FILE.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings in place of the file's")
+    add_cluster(parser)
     parser.add_argument("--check", action="store_true", help="check the configuration and stop")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema and stop")
 

@@ -15,6 +15,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress
 from cheep.commands._settings import add_config, add_setting, overrides_of, pairs_of
 from cheep.commands._shared import balance_table, note, table
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--run", help="name of the run whose manifest is written (default: a new run, which becomes runs/latest)")
     add("-o", "--output", type=Path, help="manifest to write, in place of a run's dataset.csv")
     add("--jobs", type=int, help="worker processes (default: one per core)")
+    add_cluster(parser)
     windows = parser.add_argument_group("windows")
     for option, name, text in (
         ("--window", "windows.window_s", "length of an example, s (default: by the length of the calls)"),

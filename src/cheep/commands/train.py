@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cheep import runs
+from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, clock_text, epochs, stage
 from cheep.commands._settings import add_config, add_setting, add_settings, run_file_of
 from cheep.commands._shared import add_run, metrics_table, note
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_run(parser)
     add_config(parser)
+    add_cluster(parser)
     add_setting(parser, "--board", "deploy.board", metavar="NAME", help="refuse a network that cannot fit this board")
     parser.add_argument(
         "--time",

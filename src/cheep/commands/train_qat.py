@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 
 from cheep import runs
+from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, epochs, stage
 from cheep.commands._settings import add_config, add_setting, add_settings, run_file_of
 from cheep.commands._shared import add_run, metrics_table, note
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_run(parser)
     add_config(parser)
+    add_cluster(parser)
     parser.add_argument(
         "--max-loss", type=float, metavar="POINTS", help="exit 1 if int8 loses more clip accuracy than this (points)"
     )

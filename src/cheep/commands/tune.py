@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 from cheep import runs
+from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, stage
 from cheep.commands._shared import table
 from cheep.files import write_bytes
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="FILE.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--trials", type=int, default=20, help="how many more (default 20)")
+    add_cluster(parser)
     parser.add_argument("--study", default="study", help="name of the study (default: study)")
     parser.add_argument("--storage", help="Optuna storage URL (default: a SQLite file in runs/tune/STUDY)")
     parser.add_argument("--space", type=Path, help="YAML: setting -> list of values or {low, high, log, step}")

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""map_each on a cluster: the outcomes of local processes, whatever dies; workers that differ are refused."""
+
+import functools
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="requirements-cluster.txt is optional")
+
+from cheep.cluster import client as engine
+from cheep.cluster import connected
+from cheep.cluster.address import Address
+from cheep.cluster.identity import difference, identity, unseen, witness
+from cheep.errors import CheepError
+from cheep.parallel import map_each, using
+
+pytestmark = pytest.mark.xdist_group("cluster")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with connected("local:2") as made:
+        yield made
+
+
+def describe(number):
+    """What a work may depend on: its item, and the folder."""
+    if number % 5 == 4:
+        raise CheepError(f"number={number}: must not end in 4 or 9")
+    if number == 3:
+        raise Awkward("an", "odd one")
+    if number == 7:
+        return threading.Lock()
+    inner = [outcome.value for outcome in map_each(square, [number, number + 1], jobs=2)]
+    return number, os.getcwd(), inner
+
+
+def square(number):
+    return number * number
+
+
+def pid(_):
+    return os.getpid()
+
+
+def die_at(bad, number):
+    if number == bad:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+class Awkward(Exception):
+    """Pickles, but does not come back."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+def told(outcomes):
+    return [str(outcome.error) if outcome.error else outcome.value for outcome in outcomes]
+
+
+def test_outcomes_are_those_of_local_processes(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    with using(cluster):
+        there = told(map_each(describe, range(60), progress=lambda *at: seen.append(at)))
+        assert list(map_each(describe, [])) == []
+    with using(None):
+        here = told(map_each(describe, range(60), jobs=2))
+    assert "cannot travel" in there[7]
+    assert here[:3] == there[:3] and here[8:] == there[8:]
+    assert "an odd one" in there[3] and there[4] == "number=4: must not end in 4 or 9"
+    assert seen == [(done, 60) for done in range(1, 61)]
+
+
+def test_the_work_is_done_elsewhere_and_can_be_given_up(cluster):
+    with using(cluster):
+        rest = map_each(pid, range(500))
+        assert next(rest).value != os.getpid()
+        rest.close()
+        assert len({outcome.value for outcome in map_each(pid, range(200))}) <= 2
+
+
+def test_what_kills_workers_is_a_problem_of_its_item_only(cluster):
+    with using(cluster):
+        outcomes = told(map_each(functools.partial(die_at, 2), range(8)))
+    assert outcomes[:2] + outcomes[3:] == [0, 1, 3, 4, 5, 6, 7]
+    assert outcomes[2].startswith("2: ended the workers that worked on it, again and again")
+
+
+def test_workers_that_differ_are_refused_with_the_reason(cluster, monkeypatch):
+    real = engine.identity
+    monkeypatch.setattr(engine, "identity", lambda module: {**real(module), "cheep": "0.0.1"})
+    with (
+        using(cluster),
+        pytest.raises(CheepError, match=r"none of 2 worker\(s\).*it has cheep .*, this is 0.0.1: inst"),
+    ):
+        list(map_each(square, range(3)))
+    monkeypatch.setattr(engine, "identity", real)
+    monkeypatch.setattr(engine, "witness", lambda items: ("/not/there.wav", 3))
+    with using(cluster), pytest.raises(CheepError, match=r"/not/there.wav is not on .*: shared storage"):
+        list(map_each(square, range(3)))
+
+
+def test_what_differs_is_named():
+    ours = identity("cheep.features.cache")
+    assert difference(ours, ours) == ""
+    assert "numpy 1.0 instead of" in difference(ours, {**ours, "libraries": {**ours["libraries"], "numpy": "1.0"}})
+    assert "other code (abcdabcd instead of" in difference(ours, {**ours, "code": "abcdabcdabcd"})
+    assert "its C core computes other features" in difference(ours, {**ours, "core": "00"})
+
+
+def test_a_worker_must_see_the_client_s_files(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"abc")
+    file = witness([(1, path), tmp_path / "b.wav"])
+    assert file == (str(path), 3) and witness([1]) is None
+    assert unseen(str(tmp_path), file) == ""
+    path.write_bytes(b"abcd")
+    assert "has 4 bytes" in unseen(str(tmp_path), file)
+    path.unlink()
+    assert "shared storage under the same path" in unseen(str(tmp_path), file)
+    assert "no-folder is not on" in unseen(str(tmp_path / "no-folder"), None)
+
+
+@pytest.mark.parametrize("text", ["tcp:host", "host:8786", "local:0", "local:", "file:", "tcp://host", "ftp://host:1"])
+def test_an_address_that_is_none(text):
+    with pytest.raises(CheepError, match=r"must be tcp://HOST:8786, .*local:N"):
+        Address.parse(text)
+
+
+def test_nobody_answers(tmp_path):
+    with (
+        pytest.raises(CheepError, match=r"no scheduler answers .*no such scheduler file"),
+        connected(f"file:{tmp_path / 'none.json'}"),
+    ):
+        pass
+
+
+def test_the_command_line_reaches_the_cluster(capsys, tmp_path):
+    from cheep.cli import main
+
+    Path(tmp_path / "m.csv").write_text("path,label\n")
+    assert main("dataset", ["inspect", str(tmp_path / "m.csv"), "--cluster", "nowhere"]) == 2
+    assert "--cluster nowhere: must be tcp://HOST:8786" in capsys.readouterr().err
