@@ -2,23 +2,22 @@
 """Accuracy of the committed recipes on real recordings, through the int8 device path.
 
   python scripts/bench_accuracy.py --task bird --train DIR              cross-validated by split_group (ESC-10: by fold)
+  python scripts/bench_accuracy.py --task bird --train DIR --seeds 1,2,3
   python scripts/bench_accuracy.py --task esc10 --train DIR --test DIR2 --json
 
 DIR holds one folder per set (``esc10``, ``xc_species3``, ...) with ``LABEL/*.flac`` and ``metadata.csv``
 (file, label, split_group, fold, ...); for the bird task ``manifest_bird_vs_background.csv`` with the levels of each
 second. Every fold trains recipes/TASK.yaml from its seed, as cheep run would (data, training, int8 model: the same
-functions); the scores are those of the int8 model in TensorFlow Lite Micro.
+functions); the scores are those of the int8 model in TensorFlow Lite Micro. What is to be judged is looked at before
+the first training; every finished training and its figures are kept (--keep, default build/bench/TASK-...), so that the
+same command, given again, goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import dataclasses
 import json
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,67 +26,29 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from cheep import runs
-from cheep.audio import probe, read_audio
+from bench_bird import (
+    BIRD,
+    EVENT_RECALL,
+    STRONGEST,
+    Counted,
+    alarms_by_kind,
+    bird_windows,
+    check_birds,
+    jura_windows,
+    operating_points,
+)
+from bench_fold import digest, run_fold, without_gaps
+from cheep.audio import probe
 from cheep.config import DataConfig, FeatureConfig, RunFile, SplitConfig, VoicesConfig, load_run_file
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.split import assign_splits, fold_splits
-from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.field import alarm_rate
-from cheep.evaluate.matching import Annotation, EventCounts, add_counts
-from cheep.evaluate.streaming import Output, ScoreTiming, best_scorer, score_blocks, score_recording
-from cheep.evaluate.sweep import LevelSweep
-from cheep.evaluate.windows import WindowScores, summarize
-from cheep.features.cache import centre_in_silence
-from cheep.job.quantize import quantize_run
-from cheep.job.scores import int8_scores
+from cheep.files import write_csv, write_json
 from cheep.job.split import make_examples
-from cheep.job.train import train_network
-from cheep.job.windows import load_windows
-from cheep.tflite.tflm import TflmModel
-from cheep.training.data import load_cache, window_set
+from cheep.training.data import load_cache
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's floor, 0.9-3.9 kHz
-BIRD = "bird"
-EVENT_RECALL = 0.8
-GAP_SNR_DB = 6.0  # a window of a bird recording that stays below this is background (training only)
-
-
-def bird_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
-    """Return bird and background windows of the joint manifest without the soundscapes, and gaps to train on.
-
-    Labels are known by the second. A longer window stands around its second; a gap is quiet in all of its window.
-    """
-    out = []
-    for row in _table(root / "manifest_bird_vs_background.csv"):
-        if row["set"] == "soundscapes":
-            continue
-        low, full = _levels(row, "win1s_snr_lt4k_db"), _levels(row, "win1s_snr_db")
-        loud = np.maximum(low[: len(full)], full[: len(low)])
-        for second in range(max(1, int(float(row["duration_s"])))):
-            start = _around(second, window_s, row)
-            if row["binary"] != BIRD:
-                out.append(_window(row["file"], "background", start, row, window_s))
-            elif second < len(low) and low[second] >= BIRD_SNR_DB:
-                out.append(_window(row["file"], BIRD, start, row, window_s))
-            elif second < len(loud) and max(loud[int(start) : int(np.ceil(start + window_s))]) <= GAP_SNR_DB:
-                out.append(_window(row["file"], "background", start, row, window_s) | {"reason": "gap"})
-    return out
-
-
-def jura_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
-    """Return every second of the labelled soundscapes: the field test, never trained on."""
-    names = {"bird": BIRD, "no_bird": "background"}
-    return [
-        _window(f"soundscapes/{row['file']}", names[row["label"]], _around(second, window_s, row), row, window_s)
-        for row in _table(root / "soundscapes" / "metadata.csv")
-        if row["label"] in names
-        for second in range(int(float(row["duration_s"])))
-    ]
-
-
 #: What is judged; recipes/TASK.yaml has its data section, which says how windows are cut and folds are made.
 TASKS = (BIRD, "xc_species3", "esc10", "fsdd_digits")
 
@@ -135,107 +96,6 @@ def splits(manifest: Manifest, config: SplitConfig) -> list[Manifest]:
     return [manifest.with_column("split", names.tolist())]
 
 
-def run_fold(
-    manifest: Manifest,
-    recipe: RunFile,
-    folder: Path,
-    cache: Path,
-    field: Manifest | None,
-    float_only: bool = False,
-) -> dict[str, Any]:
-    """Train the recipe on one split; return the metrics of float, QAT and int8, sizes, and field scores.
-
-    ``float_only`` stops after the float network: enough to compare choices, in half of the time.
-    """
-    folder.mkdir(parents=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    (folder / "features").symlink_to(cache, target_is_directory=True)
-    gap = np.array([reason == "gap" for reason in _column(manifest, "reason")])
-    test = np.array([split == "test" for split in manifest.column("split")])
-    data = manifest.select(~(gap & test))
-    data.write(folder / runs.DATASET)
-    begin = time.monotonic()
-    _, metrics = train_network(folder, recipe.features, recipe.train)
-    if float_only:
-        return {"metrics": {"float": metrics}, "seconds": time.monotonic() - begin}
-    quantize_run(folder, recipe.quantize)
-    result = json.loads((folder / runs.EVALUATION).read_text())
-    result["seconds"] = time.monotonic() - begin
-    result["memory"] = _compiled_memory(folder / runs.INT8_TFLITE, recipe.features)
-    heard = manifest.select(test & ~gap)
-    result["streamed"] = streamed_accuracy(folder, heard)
-    wide = full_band(heard, recipe.features.sample_rate_hz)
-    result["narrow_windows"] = len(heard) - len(wide)
-    result["full_band"] = result["metrics"]["int8"]["test"] if len(wide) else None
-    if 0 < len(wide) < len(heard):
-        result["full_band"] = summarize(field_scores(folder, wide, recipe, cache))
-    if field is not None:
-        result["field"] = summarize(field_scores(folder, field, recipe, cache))
-        result["alarms"] = alarms_at_recall(folder, heard)
-    return result
-
-
-def field_scores(folder: Path, field: Manifest, recipe: RunFile, cache: Path) -> WindowScores:
-    """Return the int8 scores of recordings that are no part of the data set."""
-    windows = load_windows(folder, recipe.features, recipe.train)
-    part = window_set(field, load_cache(field, recipe.features, cache), windows.plan)
-    runtime = TflmModel(folder / runs.INT8_TFLITE)
-    outside = dataclasses.replace(windows, splits={"field": part})
-    return int8_scores(runtime, outside)["field"]
-
-
-def full_band(test: Manifest, sample_rate_hz: int) -> Manifest:
-    """Return the windows of recordings made at the features' rate or above.
-
-    A recording made at a lower rate has empty upper bands: a network may tell by them where a sound comes from.
-    """
-    rate = {path: probe(test.folder / path).sample_rate_hz for path in set(test.column("path"))}
-    return test.select(np.array([rate[path] >= sample_rate_hz for path in test.column("path")], bool))
-
-
-def streamed_accuracy(folder: Path, test: Manifest) -> float | None:
-    """Return the share of clips whose strongest score, streamed through the device's path, is their label's.
-
-    A window every ``stride_frames`` columns, as on the device; the class with the highest score anywhere in the clip is
-    the answer. A clip shorter than a window stands in silence. None for a detector of one label.
-    """
-    bundle = load_bundle(folder / runs.INT8_TFLITE)
-    if len(bundle.labels) == 1:
-        return None
-    scorer, _ = best_scorer(bundle)
-    right = []
-    for path, label in {row["path"]: row["label"] for row in test.rows()}.items():
-        pcm = read_audio(test.folder / path, bundle.features.sample_rate_hz)
-        pcm = centre_in_silence(pcm, bundle.features.window_samples)
-        scores, _ = score_blocks(bundle, scorer, [pcm])
-        right.append(bundle.labels[int(scores.max(axis=0).argmax())] == label)
-    return float(np.mean(right))
-
-
-def alarms_at_recall(folder: Path, test: Manifest) -> list[tuple[str, EventCounts]]:
-    """Run the device's path over the test recordings; return (group, counts) of each of background.
-
-    Every test recording is streamed through front end, int8 model and detector at its default stride and smoothing.
-    A recording with a bird window is one event; the threshold is the highest that still finds 80 % of them.
-    Recordings too short for the window and the smoothing are left out.
-    """
-    bundle = load_bundle(folder / runs.INT8_TFLITE)
-    scorer, _ = best_scorer(bundle)
-    rows = {row["path"]: row for row in test.rows()}
-    scored = []
-    for path, row in rows.items():
-        found = [Annotation(BIRD, 0.0, 1e6)] if row["label"] == BIRD else []
-        item = score_recording(bundle, scorer, test.folder / path, group=row["group"], annotations=found)
-        if len(item.scores) >= bundle.detector.smoothing_windows:
-            scored.append(item)
-    output = Output(bundle.labels, bundle.output.scale, bundle.output.zero_point, ScoreTiming.of(bundle))
-    sweep = LevelSweep(scored, output, bundle.detector, BIRD)
-    sweep.measure(range(min(sweep.counts), max(sweep.counts) + 1))
-    enough = [level for level in sweep.counts if add_counts(sweep.counts[level]).recall >= EVENT_RECALL]
-    counts = sweep.counts[max(enough)]
-    return [(item.group, part) for item, part in zip(scored, counts, strict=True) if not item.annotations]
-
-
 def forest_accuracy(manifest: Manifest, features: FeatureConfig, cache: Path) -> float:
     """Return the clip accuracy of a random forest on log-mel statistics, fitted on the same split (train and val)."""
     from sklearn.ensemble import RandomForestClassifier
@@ -262,16 +122,16 @@ def load_recipe(task: str, path: Path | None, changes: Sequence[str] = ()) -> Ru
     return load_run_file(path or RECIPES / f"{task}.yaml", changes)
 
 
-def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> list[dict[str, Any]]:
-    """Return the list of name, value, unit: means over folds of the int8 model, deviations, sizes."""
-    out = []
+def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> dict[str, tuple[float, str]]:
+    """Return (value, unit) by name of one seed: means over folds of the int8 model, deviations, sizes."""
+    out: dict[str, tuple[float, str]] = {}
 
     def add(name: str, values: list[float], unit: str) -> None:
         values = [value for value in values if value is not None]
         if values:
-            out.append({"name": f"{task}.{name}", "value": float(np.mean(values)), "unit": unit})
+            out[f"{task}.{name}"] = (float(np.mean(values)), unit)
             if len(values) > 1:
-                out.append({"name": f"{task}.{name}.std", "value": float(np.std(values, ddof=1)), "unit": unit})
+                out[f"{task}.{name}.std"] = (float(np.std(values, ddof=1)), unit)
 
     for key, name in (("clip_accuracy", "clip_accuracy"), ("window_auc", "window_auc"), ("clip_auc", "clip_auc")):
         for model, prefix in (("int8", ""), ("float", "float.")):
@@ -286,18 +146,52 @@ def summary(task: str, results: list[dict[str, Any]], forests: list[float]) -> l
         add("full_band.window_auc", [r["full_band"] and r["full_band"]["window_auc"] for r in results], "1")
     if "field" in results[0]:
         add("jura.window_auc", [r["field"]["window_auc"] for r in results], "1")
-    alarms = [pair for r in results for pair in r.get("alarms", [])]
-    if alarms:
-        groups, parts = zip(*alarms, strict=True)
-        rate = alarm_rate(parts, groups, np.random.default_rng(1), 1000, 0.95)
-        for name, value in (("", rate.value), (".low", rate.low), (".high", rate.high)):
-            add(f"false_alarms_per_hour_at_80_recall{name}", [value], "1/h")
-        add("background_hours", [sum(part.hours for part in parts)], "h")
     add("model_bytes", [r["bytes"]["int8"] for r in results], "B")
     add("arena_bytes", [r["bytes"]["arena"] for r in results], "B")
     for name in results[0]["memory"]:
         add(name, [r["memory"][name] for r in results], "B")
+    if counted := [r["counted"] for r in results if "counted" in r]:
+        out |= {f"{task}.{name}": value for name, value in bird_figures(counted).items()}
     return out
+
+
+def bird_figures(folds: list[Counted]) -> dict[str, tuple[float, str]]:
+    """Return false alarms an hour at 80 % recall, recall at given rates, both with intervals by group, and by kind."""
+    out: dict[str, tuple[float, str]] = {}
+    pairs = [
+        (group, part)
+        for fold in folds
+        for group, item, part in zip(fold.groups, fold.streamed.recordings, fold.at_recall(), strict=True)
+        if not item.annotations
+    ]
+    groups, parts = zip(*pairs, strict=True)
+    rate = alarm_rate(parts, groups, np.random.default_rng(1), 1000, 0.95)
+    name = f"false_alarms_per_hour_at_{EVENT_RECALL * 100:.0f}_recall"
+    for end, value in (("", rate.value), (".low", rate.low), (".high", rate.high)):
+        out[name + end] = (value, "1/h")
+    out["background_hours"] = (sum(part.hours for part in parts), "h")
+    out["background_groups"] = (float(len(set(groups))), "1")
+    points = operating_points(folds)
+    for rate_, (value, low, high, extrapolated) in points.recall.items():
+        name = f"recall_at_{rate_:g}_per_hour"
+        for end, number in (("", value), (".low", low), (".high", high)):
+            out[name + end] = (number, "1 (extrapolated)" if extrapolated else "1")
+    for kind, hours, alarms in alarms_by_kind(folds):
+        out[f"kind.{kind.replace(' ', '_')}.false_alarms_at_80_recall"] = (float(alarms), f"in {hours:.3f} h")
+    return out
+
+
+def over_seeds(by_seed: dict[int, dict[str, tuple[float, str]]]) -> list[dict[str, Any]]:
+    """Return the list of name, value, unit: means over seeds, and (of several) the deviation between them."""
+    first, *_ = by_seed.values()
+    out = []
+    for name, (_, unit) in first.items():
+        values = [figures[name][0] for figures in by_seed.values() if name in figures]
+        out.append({"name": name, "value": float(np.mean(values)), "unit": unit})
+        if len(values) > 1 and not name.endswith((".std", ".low", ".high")) and ".kind." not in name:
+            out.append({"name": f"{name}.seed_std", "value": float(np.std(values, ddof=1)), "unit": unit})
+    task = next(iter(first)).partition(".")[0]
+    return [*out, {"name": f"{task}.seeds", "value": float(len(by_seed)), "unit": "1"}]
 
 
 def main() -> int:
@@ -313,7 +207,10 @@ def main() -> int:
     parser.add_argument("--float", action="store_true", help="only the float network: to compare choices")
     parser.add_argument("--folds", help="only these folds, from 0, such as 0,2")
     parser.add_argument("--seed", type=int, help="of the folds (default: the recipe's)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the run folders here")
+    parser.add_argument("--seeds", metavar="N,N", help="of the training, such as 1,2,3 (default: the recipe's alone)")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep finished trainings here (default build/bench/TASK-...)"
+    )
     parser.add_argument("--json", action="store_true", help="print a list of name, value, unit")
     args = parser.parse_args()
     try:
@@ -325,12 +222,44 @@ def main() -> int:
 
 def _run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.task, args.recipe, args.set)
-    with tempfile.TemporaryDirectory(prefix="cheep-bench-") as name:
-        return _bench(args, recipe, args.keep or Path(name))
-
-
-def _bench(args: argparse.Namespace, recipe: RunFile, work: Path) -> int:
+    work = args.keep
+    if work is None:
+        places = [str(path and path.resolve()) for path in (args.train, args.test)]
+        name = digest([recipe.features.to_dict(), recipe.train.to_dict(), recipe.quantize.to_dict(), args.seed, places])
+        work = Path("build", "bench", f"{args.task}-{name[:10]}")
     parts = splits(examples_of(args.task, recipe, args, work / "cache"), data_of(args.task, recipe, args).split)
+    chosen = _numbers(args.folds, len(parts)) if args.folds else range(len(parts))
+    field = _check(args, recipe, parts)
+    seeds = _seeds(args.seeds, recipe.train.seed)
+    print(f"trainings and their figures are kept in {work}", file=sys.stderr, flush=True)
+    by_seed, counted = {}, []
+    for seed in seeds:
+        own = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
+        results, forests = [], []
+        for fold in chosen:
+            name = f"{args.task}-{fold}" + (f"-seed{seed}" if seed != recipe.train.seed else "")
+            results.append(run_fold(parts[fold], own, work / name, work / "cache", field, args.float))
+            if args.task == "xc_species3" and not args.float:
+                forests.append(forest_accuracy(parts[fold], recipe.features, work / "cache"))
+            _show(args.task, fold, results[-1], forests)
+        by_seed[seed] = summary(args.task, results, forests)
+        counted += [result["counted"] for result in results if "counted" in result]
+        write_json(work / "figures.json", over_seeds(by_seed))
+    if counted:
+        _strongest(counted, work / "false_alarms.csv", quiet=args.json)
+    values = over_seeds(by_seed)
+    if args.json:
+        print(json.dumps(values, indent=1))
+    else:
+        for value in values:
+            print(f"{value['name']:52} {value['value']:12.4f} {value['unit']}")
+        if len(seeds) == 1:
+            print("of one seed: another seed gives other figures (--seeds 1,2,3)")
+    return 0
+
+
+def _check(args: argparse.Namespace, recipe: RunFile, parts: list[Manifest]) -> Manifest | None:
+    """Look at everything that is to be judged before anything is trained; return the field test, where there is one."""
     if args.test:
         groups = {name: set(parts[0].of_split(name).column("group")) for name in ("train", "val", "test")}
         shared = sorted((groups["train"] | groups["val"]) & groups["test"])
@@ -340,25 +269,45 @@ def _bench(args: argparse.Namespace, recipe: RunFile, work: Path) -> int:
                 "flatter",
                 file=sys.stderr,
             )
-    chosen = _numbers(args.folds, len(parts)) if args.folds else range(len(parts))
-    field_root = (args.test or args.train).resolve()
-    field = None
-    if args.task == BIRD and (field_root / "soundscapes" / "metadata.csv").is_file():
-        field = Manifest.from_rows(jura_windows(field_root, recipe.features.window_s), field_root)
-    results, forests = [], []
-    for fold in chosen:
-        result = run_fold(parts[fold], recipe, work / f"{args.task}-{fold}", work / "cache", field, args.float)
-        results.append(result)
-        if args.task == "xc_species3" and not args.float:
-            forests.append(forest_accuracy(parts[fold], recipe.features, work / "cache"))
-        _show(args.task, fold, result, forests)
-    values = summary(args.task, results, forests)
-    if args.json:
-        print(json.dumps(values, indent=1))
-    else:
-        for value in values:
-            print(f"{value['name']:40} {value['value']:12.4f} {value['unit']}")
-    return 0
+    for part in parts:
+        if not len(part.of_split("test")) or not len(part.of_split("train")):
+            raise CheepError(f"{args.test or args.train}: no windows to train on, or none to test on")
+    if args.task != BIRD:
+        return None
+    for part in parts:
+        check_birds(without_gaps(part.of_split("test")))
+    root = (args.test or args.train).resolve()
+    rows = jura_windows(root, recipe.features.window_s)
+    if not rows:
+        print(f"{root / 'soundscapes'}: no labelled birds and background: no figures of the field", file=sys.stderr)
+        return None
+    field = Manifest.from_rows(rows, root)
+    for path in sorted(set(field.column("path"))):
+        probe(root / path)
+    return field
+
+
+def _strongest(counted: list[Counted], path: Path, quiet: bool) -> None:
+    """Write the strongest false alarms of all folds, and say them."""
+    alarms: dict[str, tuple[float, str, str, float]] = {}
+    for row in (row for fold in counted for row in fold.strongest()):
+        alarms[row[1]] = max(row, alarms.get(row[1], row))
+    rows = sorted(alarms.values(), reverse=True)[:STRONGEST]
+    write_csv(path, ["score", "file", "kind", "start_s"], [(f"{a:.4f}", b, c, f"{d:.1f}") for a, b, c, d in rows])
+    stream = sys.stderr if quiet else sys.stdout
+    print(f"the strongest {len(rows)} false alarms (listen: a bird may be in them; {path}):", file=stream)
+    for score, name, kind, start_s in rows:
+        print(f"  {score:.4f}  {kind:14} {name} at {start_s:.1f} s", file=stream)
+
+
+def _seeds(text: str | None, default: int) -> list[int]:
+    """Return the seeds of ``--seeds``."""
+    if text is None:
+        return [default]
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts) or len(set(parts)) < len(parts):
+        raise CheepError(f"--seeds {text}: must be different whole numbers with commas between them, such as 1,2,3")
+    return [int(part) for part in parts]
 
 
 def _numbers(text: str, count: int) -> list[int]:
@@ -379,56 +328,6 @@ def _show(task: str, fold: int, result: dict[str, Any], forests: list[float]) ->
         file=sys.stderr,
         flush=True,
     )
-
-
-def _compiled_memory(path: Path, features: FeatureConfig) -> dict[str, int]:
-    """Return the RAM of the compiled network: whole windows (with the window itself), and column by column."""
-    from cheep.compiler import compile_model
-
-    try:
-        compiled = compile_model(path)
-    except CheepError:
-        return {}
-    out = {"ram_bytes": compiled.memory_bytes + features.window_frames * features.n_mels}
-    if compiled.stream:
-        out["stream_ram_bytes"] = compiled.stream["memory_bytes"]
-    return out
-
-
-def _around(second: int, window_s: float, row: dict[str, str]) -> float:
-    """Return where a window starts, s, that has a second in its middle, as far as the recording's ends allow."""
-    return round(max(0.0, min(second + 0.5 - window_s / 2, float(row["duration_s"]) - window_s)), 3)
-
-
-def _window(path: str, label: str, start_s: float, row: dict[str, str], window_s: float) -> dict[str, Any]:
-    return {
-        "path": path,
-        "label": label,
-        "start_s": float(start_s),
-        "duration_s": round(window_s, 3),
-        "recording": path,
-        "group": row["split_group"],
-        "fold": row.get("fold", ""),
-        "licence": row.get("license", ""),
-        "attribution": row.get("author", ""),
-        "reason": "",
-        "split": "",
-    }
-
-
-def _levels(row: dict[str, str], name: str) -> list[float]:
-    return [float(value) for value in row[name].split(";") if value]
-
-
-def _column(manifest: Manifest, name: str) -> list[str]:
-    return manifest.column(name) if name in manifest.columns else [""] * len(manifest)
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise CheepError(f"{path}: no such file; --train and --test want a folder of sets with metadata.csv")
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 if __name__ == "__main__":

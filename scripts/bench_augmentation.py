@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import bench_accuracy as data
+from bench_bird import bird_windows, jura_windows
 from cheep import runs
 from cheep.audio.augment import WaveformAugment
 from cheep.config import AugmentConfig, FeatureConfig, TrainConfig, load_run_file
@@ -129,10 +130,10 @@ def main() -> int:
 def _run(args: argparse.Namespace) -> int:
     root = args.data.resolve()
     window_s = FeatureConfig().window_s
-    manifest = Manifest.from_rows(data.bird_windows(root, window_s), root)
+    manifest = Manifest.from_rows(bird_windows(root, window_s), root)
     split = load_run_file(data.RECIPES / "bird.yaml").data.split.model_copy(update={"seed": args.seed})
     folds = data.splits(manifest, split)
-    field = Manifest.from_rows(data.jura_windows(root, window_s), root)
+    field = Manifest.from_rows(jura_windows(root, window_s), root)
     chosen = [int(text) for text in args.folds.split(",")]
     names = list(variants()) if not args.only else [item.strip() for item in args.only.split(";")]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}

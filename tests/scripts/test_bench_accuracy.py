@@ -12,6 +12,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import bench_accuracy
+import bench_bird
+import bench_fold
 from cheep.audio import write_wav
 from cheep.cli import main
 from cheep.datasets.manifest import load_manifest
@@ -119,16 +121,17 @@ def make_birds(root):
 
 def test_the_bird_task_knows_its_seconds_and_reports_alarms_and_the_field(tmp_path, monkeypatch, capsys):
     root = make_birds(tmp_path / "birds")
-    rows = bench_accuracy.bird_windows(root, 1.0)
+    rows = bench_bird.bird_windows(root, 1.0)
     found = [(row["label"], row["start_s"], row["reason"]) for row in rows if row["path"] == "bird_bg/bird/3.wav"]
     assert found == [("background", 0, "gap"), ("bird", 1, ""), ("bird", 2, ""), ("background", 3, "gap")]
     assert not any("soundscapes" in row["path"] for row in rows)
     # a longer window stands around its second, and one that touches the bird is no gap
-    assert [row["start_s"] for row in bench_accuracy.bird_windows(root, 2.0)[:4]] == [0.5, 1.5, 0.5, 1.5]
-    assert [row["label"] for row in bench_accuracy.jura_windows(root, 1.0)] == ["bird"] * 8 + ["background"] * 8
+    assert [row["start_s"] for row in bench_bird.bird_windows(root, 2.0)[:4]] == [0.5, 1.5, 0.5, 1.5]
+    assert [row["label"] for row in bench_bird.jura_windows(root, 1.0)] == ["bird"] * 8 + ["background"] * 8
 
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     options = ["--task", "bird", "--recipe", tmp_path / "recipe.yaml", "--train", root, "--test", root, "--json"]
+    options += ["--keep", tmp_path / "keep"]
     status, out, err = run(monkeypatch, capsys, *options)
     assert status == 0, err
     values = {value["name"].removeprefix("bird."): value["value"] for value in json.loads(out)}
@@ -138,14 +141,116 @@ def test_the_bird_task_knows_its_seconds_and_reports_alarms_and_the_field(tmp_pa
     assert values["background_hours"] == pytest.approx(40 / 3600, rel=0.3)
     low, rate, high = (values[f"false_alarms_per_hour_at_80_recall{end}"] for end in (".low", "", ".high"))
     assert low <= rate <= high
+    for name in ("10", "5", "1", "0.1"):
+        low, recall, high = (values[f"recall_at_{name}_per_hour{end}"] for end in (".low", "", ".high"))
+        assert 0 <= low <= recall <= high <= 1
+    assert values["seeds"] == 1
+    alarms = (tmp_path / "keep" / "false_alarms.csv").read_text().splitlines()
+    assert alarms[0] == "score,file,kind,start_s" and len(alarms) == 11  # of ten background recordings
+    assert "bird_bg/background/" in alarms[1] and "the strongest 10 false alarms" in err
+
+    # given again, nothing is trained, and the figures are the same
+    monkeypatch.setattr(bench_fold, "train_network", None)
+    monkeypatch.setattr(bench_fold, "quantize_run", None)
+    assert run(monkeypatch, capsys, *options)[:2] == (0, out)
+    # what was trained otherwise is not taken for it
+    status, _, err = run(monkeypatch, capsys, *options, "--set", "train.epochs=3")
+    assert status == 2 and "bird-0: holds a training with other train; give another --keep" in err
+
+
+def test_nothing_is_trained_before_all_that_is_judged_was_looked_at(tmp_path, monkeypatch, capsys):
+    train, test = make_birds(tmp_path / "train"), make_birds(tmp_path / "test")
+    options = ["--task", "bird", "--recipe", tmp_path / "recipe.yaml", "--train", train, "--test", test]
+    options += ["--keep", tmp_path / "keep"]
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+
+    class Trained(Exception):
+        pass
+
+    def train_network(*_args, **_more):
+        raise Trained
+
+    monkeypatch.setattr(bench_fold, "train_network", train_network)
+    rows = bench_bird.table(test / "soundscapes" / "metadata.csv")
+    for label in ("unlabelled", "bird"):  # no label, or one alone, tells nothing of the field; the rest is judged
+        write_table(test / "soundscapes" / "metadata.csv", [row | {"label": label} for row in rows])
+        with pytest.raises(Trained):
+            run(monkeypatch, capsys, *options)
+        assert "soundscapes: no labelled birds and background: no figures of the field" in capsys.readouterr().err
+    (test / "bird_bg" / "background" / "3.wav").unlink()
+    status, _, err = run(monkeypatch, capsys, *options)
+    assert status == 2 and "bird_bg/background/3.wav" in err
+    manifest = bench_bird.table(test / "manifest_bird_vs_background.csv")
+    write_table(test / "manifest_bird_vs_background.csv", [row for row in manifest if row["binary"] == "bird"])
+    status, _, err = run(monkeypatch, capsys, *options)
+    assert status == 2 and "the test recordings hold no window of 'background'" in err
+
+
+def test_clips_that_hold_a_bird_are_no_background(tmp_path):
+    root = make_birds(tmp_path / "birds")
+    field = [row | {"note": ""} for row in bench_bird.table(root / "soundscapes" / "metadata.csv")]
+    field[-1]["note"] = "NOT free of birds: a calling owl near 800 Hz"
+    write_table(root / "soundscapes" / "metadata.csv", field)
+    assert len(bench_bird.jura_windows(root, 1.0)) == 12
+    (root / "us8k_more").mkdir()
+    row = {"file": "siren/a.wav", "label": "siren", "split_group": "s", "duration_s": "2.000", "note": "", "title": ""}
+    rows = [row, row | {"file": "siren/b.wav", "note": "title hints at possible bird sound"}]
+    write_table(root / "us8k_more" / "metadata.csv", rows)
+    more = [row for row in bench_bird.bird_windows(root, 1.0) if row["path"].startswith("us8k_more")]
+    assert [(row["path"], row["label"]) for row in more] == [("us8k_more/siren/a.wav", "background")] * 2
+    assert bench_bird.kinds_of(root)["us8k_more/siren/a.wav"] == "siren"
+
+
+def counted(alarms, found, thresholds, hours, groups=None):
+    """Counts by hand: (thresholds, recordings) of background and of birds."""
+    fold = bench_bird.Counted.__new__(bench_bird.Counted)
+    background, birds = np.shape(alarms)[1], np.shape(found)[1]
+    fold.thresholds = np.array(thresholds)
+    fold.alarms = np.concatenate([alarms, np.zeros((len(thresholds), birds))], axis=1)
+    fold.found = np.concatenate([np.zeros((len(thresholds), background)), found], axis=1)
+    fold.events = np.repeat([0.0, 1.0], [background, birds])
+    fold.hours = np.repeat([hours / background, 0.0], [background, birds])
+    fold.groups = groups or [f"g{i}" for i in range(background + birds)]
+    return fold
+
+
+def test_recall_at_a_rate_is_that_of_the_lowest_threshold_that_keeps_it():
+    alarms = np.array([[10, 10], [6, 4], [3, 2], [1, 0], [0, 0]])
+    found = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]])
+    fold = counted(alarms, found, [0.1, 0.3, 0.5, 0.7, 0.9], hours=2.0)
+    points = bench_bird.operating_points([fold], (5.0, 2.5, 1.0)).recall
+    assert [points[rate][0] for rate in (5.0, 2.5, 1.0)] == [1.0, 0.75, 0.5]
+    assert all(low <= value <= high for value, low, high, _ in points.values())
+    # two folds are one pool: the other's alarms count, too
+    other = counted(alarms * 2, found, [0.1, 0.3, 0.5, 0.7, 0.9], hours=2.0, groups=[f"h{i}" for i in range(6)])
+    assert bench_bird.operating_points([fold, other], (5.0,)).recall[5.0][0] == 0.75
+
+
+def test_a_rate_below_one_in_the_hours_is_extrapolated_and_said_so():
+    """Scores of alarms fall off exponentially in log-odds: the threshold for a tenth of the rate lies ln 10 higher."""
+    rng = np.random.default_rng(3)
+    odds = np.linspace(-2, 12, 400)
+    peaks = rng.exponential(1.0, 4000)  # 4,000 alarms above 0: one is left at ln 4000 = 8.3
+    alarms = (peaks[:, None] > odds).sum(0)[:, None]
+    birds = rng.uniform(0, 12, 500)  # recall falls evenly: it tells where the threshold is
+    found = (birds > odds[:, None]).astype(float)
+    fold = counted(alarms, found, 1 / (1 + np.exp(-odds)), hours=1.0)
+    value, _, _, extrapolated = bench_bird.operating_points([fold], (0.1,), draws=20).recall[0.1]
+    assert extrapolated
+    assert 12 * (1 - value) == pytest.approx(np.log(4000 / 0.1), abs=1.2)
 
 
 def test_cross_validation_leaves_a_speaker_out(sets, monkeypatch, capsys):
     options = ["--task", "fsdd_digits", "--recipe", sets / "recipe.yaml", "--train", sets / "train", "--float"]
-    status, out, err = run(monkeypatch, capsys, *options, "--folds", "0,3", "--set", "train.epochs=2")
+    options += ["--keep", sets / "folds", "--set", "train.epochs=2"]
+    status, out, err = run(monkeypatch, capsys, *options, "--folds", "0,3")
     assert status == 0
-    assert [line.split(":")[0] for line in err.splitlines()] == ["fsdd_digits fold 0", "fsdd_digits fold 3"]
+    shown = [line.split(":")[0] for line in err.splitlines() if " fold " in line]
+    assert shown == ["fsdd_digits fold 0", "fsdd_digits fold 3"] and "of one seed" in out
     assert "fsdd_digits.float.clip_accuracy.std" in out
+    status, out, _ = run(monkeypatch, capsys, *options, "--folds", "0", "--seeds", "1,2", "--json")
+    values = {value["name"]: value["value"] for value in json.loads(out)}
+    assert values["fsdd_digits.seeds"] == 2 and "fsdd_digits.float.clip_accuracy.seed_std" in values
 
     args = argparse.Namespace(train=sets / "train", test=None, seed=1)
     recipe = bench_accuracy.load_recipe("fsdd_digits", sets / "recipe.yaml")
@@ -163,6 +268,7 @@ def test_cross_validation_leaves_a_speaker_out(sets, monkeypatch, capsys):
     [
         (["--folds", "4"], "--folds 4: must be numbers from 0 to 3"),
         (["--folds", "a"], "must be numbers"),
+        (["--seeds", "1,1"], "--seeds 1,1: must be different whole numbers"),
         (["--set", "trane.epochs=3"], "trane: unknown setting (did you mean 'train'?)"),
         (["--set", "train.epochs=many"], "epochs='many'"),
         (["--test", "nowhere"], "nowhere/fsdd_digits: no such folder"),
@@ -170,6 +276,7 @@ def test_cross_validation_leaves_a_speaker_out(sets, monkeypatch, capsys):
 )
 def test_mistakes_are_named(sets, monkeypatch, capsys, options, message):
     base = ["--task", "fsdd_digits", "--recipe", sets / "recipe.yaml", "--train", sets / "train"]
+    base += ["--keep", sets / "mistakes"]
     status, out, err = run(monkeypatch, capsys, *base, *options)
     assert status == 2 and not out
     assert message in err
@@ -177,6 +284,7 @@ def test_mistakes_are_named(sets, monkeypatch, capsys, options, message):
 
 def test_a_speaker_on_both_sides_is_pointed_out(sets, monkeypatch, capsys):
     options = ["--task", "fsdd_digits", "--recipe", sets / "recipe.yaml", "--train", sets / "train"]
+    options += ["--keep", sets / "both"]
     status, _, err = run(monkeypatch, capsys, *options, "--test", sets / "train", "--float", "--set", "train.epochs=1")
     assert status == 0
     assert "4 groups are in --train and in --test, such as 'speaker:ann'" in err
