@@ -85,6 +85,11 @@ void cheep_detector_reset(cheep_detector *d);
  * A class reports its start once and its end once. */
 uint16_t cheep_detector_push(cheep_detector *d, const int8_t *scores, cheep_event *events);
 
+/* n rows of n_classes scores. Stops early where fewer than n_classes events fit into max_events; consumed: the rows that
+ * were taken. Returns the number of events. */
+size_t cheep_detector_run(cheep_detector *d, const int8_t *scores, size_t n, cheep_event *events, size_t max_events,
+                          size_t *consumed);
+
 /* Close the events that are running (end of a recording). */
 uint16_t cheep_detector_flush(cheep_detector *d, cheep_event *events);
 

@@ -118,3 +118,17 @@ uint16_t cheep_detector_flush(cheep_detector *d, cheep_event *events)
     }
     return n_events;
 }
+
+size_t cheep_detector_run(cheep_detector *d, const int8_t *scores, size_t n, cheep_event *events, size_t max_events,
+                          size_t *consumed)
+{
+    const size_t n_classes = d->spec->n_classes;
+    size_t n_events = 0;
+    size_t row = 0;
+
+    for (; row < n && max_events - n_events >= n_classes; row++) {
+        n_events += cheep_detector_push(d, scores + row * n_classes, events + n_events);
+    }
+    *consumed = row;
+    return n_events;
+}

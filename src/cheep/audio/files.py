@@ -17,7 +17,7 @@ import soundfile
 
 from cheep.audio.lengths import flac_samples, mp3_seconds
 from cheep.audio.riff import RepairedFile, WavLayout, read_layout
-from cheep.audio.samples import Resampler, float_to_int16
+from cheep.audio.samples import Resampler, float_to_int16, int16_to_float
 from cheep.audio.zeros import ZeroMeter, expanded, may_be_triggered
 from cheep.errors import CheepError
 from cheep.files import atomic_write
@@ -36,7 +36,8 @@ _LIBSNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError)
 class AudioInfo:
     """What a file holds: rate in Hz, length in s, channels, libsndfile's container and sample format.
 
-    ``note`` says what its header gets wrong (sizes that were never written, a wrong length); empty: nothing.
+    ``note`` says what its header gets wrong (sizes that were never written, a wrong length); empty: nothing. ``cut``:
+    the file ends before what its header promises.
     """
 
     sample_rate_hz: int
@@ -45,6 +46,7 @@ class AudioInfo:
     container: str
     sample_format: str
     note: str = ""
+    cut: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,15 +90,27 @@ def iter_audio(
     CheepError
         As :func:`probe`; also where decoding fails midway or a sample is NaN or infinite.
     """
+    info, blocks = open_audio(path, sample_rate_hz, block_s)
+    if info.note:
+        if notes is None:
+            log.warning("%s: %s", path, info.note)
+        else:
+            notes.append(info.note)
+    yield from blocks
+
+
+def open_audio(
+    path: str | os.PathLike, sample_rate_hz: int | None = None, block_s: float = _BLOCK_S
+) -> tuple[AudioInfo, Iterator[np.ndarray]]:
+    """Return what a file holds (``duration_s``: by its header, 0 where that is not known), and its samples.
+
+    The samples come as :func:`iter_audio` yields them, which see; so do the errors.
+    """
     path = _existing(path)
     source = _source(path)
-    if source.info.note:
-        if notes is None:
-            log.warning("%s: %s", path, source.info.note)
-        else:
-            notes.append(source.info.note)
     rate = source.info.sample_rate_hz
-    yield from _convert(path, source.blocks(block_s), rate, sample_rate_hz or rate)
+    info = dataclasses.replace(source.info, duration_s=source.duration_s or 0.0)
+    return info, _convert(path, source.blocks(block_s), rate, sample_rate_hz or rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +197,7 @@ def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
         return None
     _check(path, frames, sample_format)
     note = layout.note if layout is not None else ""
-    info = AudioInfo(rate, 0.0, channels, container, sample_format, note)
+    info = AudioInfo(rate, 0.0, channels, container, sample_format, note, cut=bool(note) and broken is None)
 
     def blocks(block_s: float) -> Iterator[np.ndarray]:
         with opened() as source:
@@ -207,7 +221,8 @@ def _wrong_length(path: Path) -> _Source | None:
         rate = source.info.sample_rate_hz
         note = f"the header says {told / rate:.1f} s" if told else "the header gives no length"
         note += f", {there / rate:.1f} s are there" if there else ""
-        return _Source(dataclasses.replace(source.info, container="FLAC", note=note), None, source.blocks)
+        info = dataclasses.replace(source.info, container="FLAC", note=note, cut=0 < there < told)
+        return _Source(info, None, source.blocks)
     if suffix not in (".mp3", ".mp2", ".mpga"):
         return None
     try:
@@ -229,15 +244,16 @@ def _starts_with(path: Path, magic: bytes) -> bool:
 
 def _read_blocks(path: Path, source: soundfile.SoundFile, block: int) -> Iterator[np.ndarray]:
     done = 0
+    whole = source.subtype == "PCM_16"  # converting them here gives the same numbers, in less time
     while True:
         try:
-            samples = source.read(block, dtype="float32", always_2d=True)  # (n, channels)
+            samples = source.read(block, dtype="int16" if whole else "float32", always_2d=True)  # (n, channels)
         except _LIBSNDFILE_ERRORS as error:
             raise CheepError(f"{path}: decoding fails after {done} samples ({error}); replace the file") from None
         if len(samples) == 0:
             break
         done += len(samples)
-        yield samples
+        yield int16_to_float(samples) if whole else samples
     if done == 0:
         raise CheepError(f"{path}: no samples could be decoded; the file is damaged, replace it")
 

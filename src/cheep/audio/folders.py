@@ -27,10 +27,15 @@ SYSTEM_FOLDERS = ("__macosx", "system volume information", "$recycle.bin", "@ead
 
 @dataclasses.dataclass
 class Listing:
-    """Audio below a folder, sorted, and what was passed over: hidden files, and other suffixes with their number."""
+    """Audio below a folder, sorted, and what was passed over: hidden files, and other suffixes with their number.
+
+    ``lost``: audio that the folder names and that is not there or may not be looked at (a link into the void), and
+    folders that could not be listed.
+    """
 
     audio: list[Path]
     hidden: int = 0
+    lost: list[Path] = dataclasses.field(default_factory=list)
     others: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def passed_over(self) -> str:
@@ -45,10 +50,18 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files of ``folder`` and below, links followed, but not what systems leave there; hidden files too."""
+def files_below(folder: Path, lost: list[Path] | None = None) -> Iterator[Path]:
+    """Yield the files of ``folder`` and below, links followed, but not what systems leave there; hidden files too.
+
+    ``lost`` gets what is named and cannot be looked at, files and folders.
+    """
     seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+
+    def on_error(error: OSError) -> None:
+        if lost is not None and error.filename is not None:
+            lost.append(Path(error.filename))
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(".") and name.lower() not in SYSTEM_FOLDERS]
         real = os.path.realpath(place)
         if real in seen:
@@ -57,14 +70,21 @@ def files_below(folder: Path) -> Iterator[Path]:
         seen.add(real)
         for name in names:
             path = Path(place, name)
-            if path.is_file():
-                yield path
+            try:
+                if path.is_file():
+                    yield path
+                    continue
+                there = path.exists()  # a pipe, a socket, a device
+            except OSError:
+                there = False
+            if not there and lost is not None:
+                lost.append(path)
 
 
 def list_audio(folder: Path | str) -> Listing:
     """Return the audio files of ``folder`` and below, by suffix, and what was passed over."""
     found = Listing([])
-    for path in files_below(Path(folder)):
+    for path in files_below(Path(folder), found.lost):
         if is_hidden(path):
             found.hidden += 1
         elif path.suffix.lower() in AUDIO_SUFFIXES:
@@ -72,6 +92,7 @@ def list_audio(folder: Path | str) -> Listing:
         else:
             found.others[path.suffix.lower()] += 1
     found.audio.sort()
+    found.lost.sort()
     return found
 
 

@@ -208,3 +208,13 @@ def info_texts(path: Path, layout: WavLayout) -> dict[str, str]:
                     texts.setdefault(key.decode("latin-1"), raw.decode("utf-8", "replace").strip())
                     at += 8 + size + size % 2
     return texts
+
+
+def chunk_bytes(path: Path, layout: WavLayout, name: bytes, most: int) -> bytes:
+    """Return the body of a WAV's first chunk ``name``, at most ``most`` bytes; empty where there is none."""
+    for found, start, length in layout.chunks:
+        if found == name:
+            with open(path, "rb") as stream:
+                stream.seek(start)
+                return stream.read(min(length, most))
+    return b""

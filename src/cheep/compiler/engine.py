@@ -24,6 +24,33 @@ void {p}_many({p}_memory *m, const int8_t *windows, int8_t *scores, int n) {{
         {p}_invoke(m, windows + (ptrdiff_t)i * {size_in}, scores + (ptrdiff_t)i * {size_out});
     }}
 }}
+/* Windows that start `stride` columns of `mels` values apart. Where the network has an incremental mode that takes the
+   stride, each column is computed once. */
+void {p}_slide({p}_memory *m, const int8_t *columns, int mels, int stride, int8_t *scores, int n) {{
+#ifdef {P}_STREAM
+    if (stride % {P}_STREAM_STRIDE == 0 && stride < {P}_STREAM_WINDOW) {{
+        {p}_stream *stream = (void *)m;
+        {p}_stream_reset(stream);
+        for (int i = 0; i < n; ++i) {{
+            for (int left = i == 0 ? {P}_STREAM_WINDOW : stride; left > 0; --left, columns += mels) {{
+                {p}_stream_push(stream, columns);
+            }}
+            (void){p}_stream_scores(stream, scores + (ptrdiff_t)i * {size_out});
+        }}
+        return;
+    }}
+#endif
+    for (int i = 0; i < n; ++i) {{
+        {p}_invoke(m, columns + (ptrdiff_t)i * stride * mels, scores + (ptrdiff_t)i * {size_out});
+    }}
+}}
+unsigned {p}_slide_bytes(void) {{
+#ifdef {P}_STREAM
+    return (unsigned)(sizeof({p}_stream) > sizeof({p}_memory) ? sizeof({p}_stream) : sizeof({p}_memory));
+#else
+    return (unsigned)sizeof({p}_memory);
+#endif
+}}
 """
 
 
@@ -60,17 +87,19 @@ class CompiledModel:
         with tempfile.TemporaryDirectory(prefix="cheep-") as folder:
             source = Path(folder) / f"{p}.c"
             sizes = {"size_in": graph.inputs[0].size, "size_out": graph.outputs[0].size}
-            driver = _DRIVER.format(p=p, header=f"{p}.h", **sizes)
+            driver = _DRIVER.format(p=p, P=p.upper(), header=f"{p}.h", **sizes)
             if not single:
                 driver = driver.split("\nvoid")[0] + "\n"
             source.write_text(self.compiled.source + driver)
             (Path(folder) / f"{p}.h").write_text(self.compiled.header)
             library = compile_shared([source], [Path(folder)], flags, "compiled")
         self._library = ctypes.CDLL(str(library))
-        self._memory = np.zeros(self._library[f"{p}_memory_bytes"]() // 8 + 1, np.uint64)
+        needed = self._library[f"{p}_slide_bytes" if single else f"{p}_memory_bytes"]()
+        self._memory = np.zeros(needed // 8 + 1, np.uint64)
         self._invoke = self._library[f"{p}_invoke"]
         self._invoke.restype = None
         self._many = self._library[f"{p}_many"] if single else None
+        self._slide = self._library[f"{p}_slide"] if single else None
 
     @property
     def memory_bytes(self) -> int:
@@ -117,6 +146,25 @@ class CompiledModel:
         out = np.empty((len(flat), self.outputs[0].size), np.int8)
         data = (ctypes.c_void_p(a.ctypes.data) for a in (self._memory, flat, out))
         self._many(*data, ctypes.c_int(len(flat)))
+        return out
+
+    def slide(self, columns: np.ndarray, stride: int) -> np.ndarray:
+        """Return the scores of the windows that start every ``stride`` columns: (n, mels) int8 in, (m, classes) out.
+
+        The same as :meth:`scores` of those windows; where the network has an incremental mode for this stride, each
+        column is computed once.
+        """
+        if self._slide is None:
+            raise CheepError("slide: the model has several inputs or outputs; use invoke")
+        columns = np.ascontiguousarray(columns, np.int8)
+        frames, rest = divmod(self.inputs[0].size, columns.shape[1])
+        if rest:
+            size, label = self.inputs[0].size, self.inputs[0].label
+            raise CheepError(f"columns of {columns.shape[1]} values: {label} takes {size}")
+        n = max(0, (len(columns) - frames) // stride + 1)
+        out = np.empty((n, self.outputs[0].size), np.int8)
+        memory, data, scores = (ctypes.c_void_p(a.ctypes.data) for a in (self._memory, columns, out))
+        self._slide(memory, data, ctypes.c_int(columns.shape[1]), ctypes.c_int(stride), scores, ctypes.c_int(n))
         return out
 
 

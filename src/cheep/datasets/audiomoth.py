@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from cheep.audio.riff import info_texts, read_layout
+from cheep.datasets.guano import guano_values, parse_iso
 from cheep.errors import CheepError
 
 _TIME = re.compile(r"Recorded at (\S+) (\S+)(?: \(UTC([^)]*)\))?")
@@ -54,13 +55,9 @@ def read_card_header(path: Path | str) -> CardHeader | None:
 
 
 def _guano(text: str) -> CardHeader:
-    """Read the GUANO text that newer firmware writes behind the samples, ``Key: value`` by line."""
-    value = dict(re.findall(r"^([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t\0]*$", text, re.MULTILINE))
-    try:
-        time = datetime.datetime.fromisoformat(value.get("Timestamp", "").replace("Z", "+00:00"))
-    except ValueError:
-        time = None
-    return CardHeader(text, device=value.get("Serial", ""), time=time)
+    """Read the GUANO text that newer firmware writes behind the samples."""
+    value = guano_values(text)
+    return CardHeader(text, device=value.get("Serial", ""), time=parse_iso(value.get("Timestamp", "")))
 
 
 def parse_comment(comment: str, path: Path | str = "comment", artist: str = "") -> CardHeader:

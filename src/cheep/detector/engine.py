@@ -15,6 +15,7 @@ from cheep.config import DetectorConfig
 from cheep.errors import CheepError
 
 MAX_CLASSES, MAX_SMOOTHING, MAX_SCORES = 64, 32, 512  # CHEEP_CLASS_LIMIT and its sisters in cheep_detector.h
+_EVENTS = 256  # that one call of the C core may give
 NEVER = 2**31 - 1  # on_sum of a class that makes no event
 
 
@@ -98,8 +99,9 @@ def _library() -> ctypes.CDLL:
     core.cheep_detector_init.restype = ctypes.c_int
     core.cheep_detector_reset.argtypes = [detector]
     core.cheep_detector_reset.restype = None
-    core.cheep_detector_push.argtypes = [detector, ctypes.c_void_p, events]
-    core.cheep_detector_push.restype = ctypes.c_uint16
+    size = ctypes.c_size_t
+    core.cheep_detector_run.argtypes = [detector, ctypes.c_void_p, size, events, size, ctypes.POINTER(size)]
+    core.cheep_detector_run.restype = size
     core.cheep_detector_flush.argtypes = [detector, events]
     core.cheep_detector_flush.restype = ctypes.c_uint16
     return core
@@ -183,7 +185,7 @@ class Detector:
         self._spec = _Spec(
             n_classes, config.smoothing_windows, config.min_windows, config.hold_off_windows, self._thresholds
         )
-        self._events = (_Event * n_classes)()
+        self._events = (_Event * max(n_classes, _EVENTS))()
         self._state = _Detector()
         if self._core.cheep_detector_init(self._state, self._spec) != 0:
             raise CheepError(f"{config.to_json()}: the C detector refuses these settings")
@@ -201,11 +203,14 @@ class Detector:
             raise CheepError(f"scores={rows.dtype} {rows.shape}: must be int8 of shape (windows, {self.n_classes})")
         rows = np.ascontiguousarray(rows)
         events: list[Event] = []
-        start, stride = rows.ctypes.data, rows.shape[1]
-        for window in range(rows.shape[0]):
-            count = self._core.cheep_detector_push(self._state, start + window * stride, self._events)
-            if count:
-                events += self._take(count)
+        done, taken = 0, ctypes.c_size_t()
+        while done < len(rows):
+            start = rows.ctypes.data + done * self.n_classes
+            count = self._core.cheep_detector_run(
+                self._state, start, len(rows) - done, self._events, len(self._events), taken
+            )
+            events += self._take(count)
+            done += taken.value
         return events
 
     def flush(self) -> list[Event]:

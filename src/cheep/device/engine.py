@@ -9,23 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from cheep.compiler.engine import compiled_scorer
 from cheep.device.bundle import ModelBundle, load_bundle
-from cheep.errors import CheepError
-from cheep.tflite.state import tflm_scorer
-
-BACKENDS = ("tflm", "compiled")
-
-
-class Scorer(Protocol):
-    """Anything that turns windows (n, columns, mels) int8 into scores (n, classes) int8."""
-
-    def scores(self, windows: np.ndarray) -> np.ndarray:
-        """Return the scores (n, classes) int8 of windows (n, columns, mels) int8."""
+from cheep.device.scoring import Scorer, WindowScorer, make_scorer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,28 +87,19 @@ class Engine:
         scorer: Scorer | None = None,
     ):
         from cheep.detector import Detector
-        from cheep.features import FrontendStream
 
         self.bundle = source if isinstance(source, ModelBundle) else load_bundle(source)
-        config = self.bundle.features
-        self._frontend = FrontendStream(config)
         output = self.bundle.output
         self._detector = Detector(self.bundle.detector, len(self.bundle.labels), output.scale, output.zero_point)
-        self._scorer = scorer if scorer is not None else make_scorer(self.bundle, backend)
+        self._scoring = WindowScorer(self.bundle, scorer if scorer is not None else make_scorer(self.bundle, backend))
         self._stride = self.bundle.detector.stride_frames
-        self.reset()
+        self._windows = 0
 
     def reset(self) -> None:
         """Forget the past: the next sample is the first of a new recording."""
-        config = self.bundle.features
-        self._frontend.reset()
+        self._scoring.reset()
         self._detector.reset()
-        forget(self._scorer)
-        self._kept = np.zeros((0, config.n_mels), np.int8)  # columns not yet behind every window
-        self._kept_first = 0  # index of the first kept column
         self._windows = 0
-        self._columns = 0
-        self._samples = 0
 
     @property
     def windows(self) -> int:
@@ -129,23 +109,11 @@ class Engine:
     @property
     def samples(self) -> int:
         """Samples taken since the start."""
-        return self._samples
+        return self._scoring.samples
 
     def push(self, pcm: np.ndarray) -> StepResult:
         """Take int16 mono samples, shape (n,), any n; return what they completed."""
-        from cheep.features import quantize
-
-        config, tensor = self.bundle.features, self.bundle.input
-        self._samples += len(pcm)
-        columns = quantize(self._frontend.push(pcm), tensor.scale, tensor.zero_point).reshape(-1, config.n_mels)
-        self._columns += len(columns)
-        self._kept = np.concatenate([self._kept, columns]) if len(columns) else self._kept
-        first = self._windows * self._stride
-        starts = range(first, self._columns - config.window_frames + 1, self._stride)
-        if not starts:
-            return StepResult(columns, [], [])
-        base = np.array(starts) - self._kept_first
-        rows = self._scorer.scores(self._kept[base[:, None] + np.arange(config.window_frames)])
+        columns, rows = self._scoring.push(pcm)
         windows, events = [], []
         for row in rows:
             index = self._windows
@@ -153,9 +121,6 @@ class Engine:
             found = self._detector.push(row[None, :])
             self._windows += 1
             events += [self._event(item, index) for item in found]
-        keep_from = min(self._windows * self._stride, self._columns)
-        self._kept = self._kept[keep_from - self._kept_first :]
-        self._kept_first = keep_from
         return StepResult(columns, windows, events)
 
     def flush(self) -> list[LiveEvent]:
@@ -194,16 +159,3 @@ class Engine:
             last_window=int(event.last_window),
         )
 
-
-def forget(scorer: Scorer) -> None:
-    """Let a scorer that carries a state start a new recording."""
-    getattr(scorer, "forget", lambda: None)()
-
-
-def make_scorer(bundle: ModelBundle, backend: str = "tflm") -> Scorer:
-    """Return what runs the network: ``"tflm"`` or ``"compiled"`` (C, needs a compiler; the same bits, faster)."""
-    if backend == "tflm":
-        return tflm_scorer(bundle.model.data)
-    if backend == "compiled":
-        return compiled_scorer(bundle.model.data)
-    raise CheepError(f"backend={backend!r}: must be one of {', '.join(BACKENDS)}")

@@ -21,13 +21,12 @@ from cheep.audio import ZeroMeter, iter_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle
-from cheep.device.engine import Scorer, forget, make_scorer
+from cheep.device.scoring import Scorer, WindowScorer, make_scorer
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
 from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
-_BATCH = 1024  # windows scored in one call: bounds the memory
 _SCORERS: dict[str, tuple[Scorer, str]] = {}  # of the model in use, by sha256: a worker scores many recordings
 
 
@@ -99,23 +98,10 @@ def score_blocks(bundle: ModelBundle, scorer: Scorer, blocks: Iterable[np.ndarra
     (scores, samples)
         ``scores`` (windows, classes) int8, one row per stride; the number of samples seen.
     """
-    from cheep.features import FrontendStream, quantize
-
-    forget(scorer)
-    config, tensor = bundle.features, bundle.input
-    frames, stride = config.window_frames, bundle.detector.stride_frames
-    stream = FrontendStream(config)
-    kept, samples, rows = np.zeros((0, config.n_mels), np.int8), 0, []
-    for block in blocks:
-        samples += len(block)
-        kept = np.concatenate([kept, quantize(stream.push(block), tensor.scale, tensor.zero_point)])
-        n = (len(kept) - frames) // stride + 1 if len(kept) >= frames else 0
-        for first in range(0, n, _BATCH):
-            starts = np.arange(first, min(n, first + _BATCH)) * stride
-            rows.append(scorer.scores(kept[starts[:, None] + np.arange(frames)]))
-        kept = kept[n * stride :]
-    scores = np.concatenate(rows) if rows else np.zeros((0, len(bundle.labels)), np.int8)
-    return scores, samples
+    windows = WindowScorer(bundle, scorer)
+    rows = [np.zeros((0, len(bundle.labels)), np.int8)]
+    rows += [windows.push(block)[1] for block in blocks]
+    return np.concatenate(rows), windows.samples
 
 
 def score_recordings(

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Samples -> int8 columns -> scores of every window, in blocks of any length: the device path before the detector."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from cheep.compiler.engine import compiled_scorer
+from cheep.device.bundle import ModelBundle
+from cheep.errors import CheepError
+from cheep.tflite.state import tflm_scorer
+
+BACKENDS = ("tflm", "compiled")
+_BATCH = 1024  # windows scored in one call: bounds the memory
+
+
+class Scorer(Protocol):
+    """Anything that turns windows (n, columns, mels) int8 into scores (n, classes) int8."""
+
+    def scores(self, windows: np.ndarray) -> np.ndarray:
+        """Return the scores (n, classes) int8 of windows (n, columns, mels) int8."""
+
+
+def forget(scorer: Scorer) -> None:
+    """Let a scorer that carries a state start a new recording."""
+    getattr(scorer, "forget", lambda: None)()
+
+
+def make_scorer(bundle: ModelBundle, backend: str = "tflm") -> Scorer:
+    """Return what runs the network: ``"tflm"`` or ``"compiled"`` (C, needs a compiler; the same bits, faster)."""
+    if backend == "tflm":
+        return tflm_scorer(bundle.model.data)
+    if backend == "compiled":
+        return compiled_scorer(bundle.model.data)
+    raise CheepError(f"backend={backend!r}: must be one of {', '.join(BACKENDS)}")
+
+
+class WindowScorer:
+    """Scores the windows of one recording after another.
+
+    Parameters
+    ----------
+    bundle : ModelBundle
+    scorer : Scorer
+        Runs the network. One that can ``slide(columns, stride)`` takes all columns of a block in one call.
+    """
+
+    def __init__(self, bundle: ModelBundle, scorer: Scorer) -> None:
+        from cheep.features import FrontendStream
+
+        self._features, self._input, self._classes = bundle.features, bundle.input, len(bundle.labels)
+        self._frames, self._stride = bundle.features.window_frames, bundle.detector.stride_frames
+        self._scorer = scorer
+        self._frontend = FrontendStream(bundle.features)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next sample is the first of a new recording."""
+        self._frontend.reset()
+        forget(self._scorer)
+        self._kept = np.zeros((0, self._features.n_mels), np.int8)  # from the first column of the next window on
+        self._skip = 0  # columns before it that are still to come (a stride longer than a window)
+        self.samples = 0
+
+    def push(self, pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take int16 mono samples, (n,), any n; return what they completed: columns (k, mels), scores (m, classes)."""
+        from cheep.features import quantize
+
+        self.samples += len(pcm)
+        columns = quantize(self._frontend.push(pcm), self._input.scale, self._input.zero_point)
+        columns = columns.reshape(-1, self._features.n_mels)
+        late = columns[self._skip :]
+        self._skip -= len(columns) - len(late)
+        kept = np.concatenate([self._kept, late])
+        n = (len(kept) - self._frames) // self._stride + 1 if len(kept) >= self._frames else 0
+        scores = self._score(kept, n)
+        self._skip += max(0, n * self._stride - len(kept))
+        self._kept = kept[n * self._stride :]
+        return columns, scores
+
+    def _score(self, kept: np.ndarray, n: int) -> np.ndarray:
+        slide = getattr(self._scorer, "slide", None)
+        if slide is not None and n:
+            return slide(kept, self._stride)
+        rows = [np.zeros((0, self._classes), np.int8)]
+        for first in range(0, n, _BATCH):
+            starts = np.arange(first, min(n, first + _BATCH)) * self._stride
+            rows.append(self._scorer.scores(kept[starts[:, None] + np.arange(self._frames)]))
+        return np.concatenate(rows)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""A scan: folders in, a season out. Taken up again where it was interrupted, whatever interrupted it."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from cheep.audio import AUDIO_SUFFIXES, list_audio
+from cheep.config import DetectorConfig
+from cheep.device.bundle import ModelBundle
+from cheep.errors import CheepError
+from cheep.files import DiskError
+from cheep.parallel import map_each
+from cheep.season.scan import Item, Scanned, ScanSettings, failed_recording, prepare, scan_recording
+from cheep.season.schema import TRANSIENT, ModelRow
+from cheep.season.sites import Placing
+from cheep.season.store import Season, read_part
+from cheep.season.tables import make_tables, tables_stale
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a scan finds to do: files that are new or have changed, those that the season has, what was passed over."""
+
+    items: tuple[Item, ...]
+    known: int
+    passed_over: tuple[str, ...]  # one phrase per folder
+    lost_folders: tuple[Path, ...]  # that could not be listed
+
+
+@dataclasses.dataclass
+class ScanResult:
+    """What a scan did."""
+
+    scanned: list[Scanned] = dataclasses.field(default_factory=list)
+    known: int = 0
+
+    @property
+    def counts(self) -> collections.Counter[str]:
+        """Recordings by status."""
+        return collections.Counter(item.status for item in self.scanned)
+
+    @property
+    def hours(self) -> float:
+        """Hours of sound that were heard."""
+        return sum(item.heard_s for item in self.scanned if item.made) / 3600
+
+
+def scan_folders(
+    season: Season,
+    folders: Sequence[Path],
+    bundle: ModelBundle,
+    *,
+    placing: Placing | None = None,
+    runtime: str = "compiled",
+    jobs: int | None = None,
+    detector: DetectorConfig | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_done: Callable[[int, int, Scanned], None] | None = None,
+) -> ScanResult:
+    """Scan the recordings of ``folders`` (and files) that the season does not have, and make its tables.
+
+    Parameters
+    ----------
+    bundle
+        The detector; the season keeps it.
+    placing
+        Sites, deployments and time zone.
+    runtime
+        ``"compiled"`` or ``"tflm"``; the same bits.
+    detector
+        Settings in place of the model's, for a model that the season does not have yet.
+    on_plan, on_done
+        Called with the plan, and with (done, total, what became of it) after each file.
+
+    Raises
+    ------
+    CheepError
+        A folder that is not there, another scan in the same season, a model that cannot run, a full disk. What is wrong
+        with a recording is kept as its status.
+    """
+    with season.writing():
+        model = season.add_model(bundle, detector)
+        settings = ScanSettings(str(season.folder), model, placing or Placing(), runtime)
+        prepare(settings)
+        old = _attempts(season, model)
+        plan = make_plan(folders, old)
+        if on_plan is not None:
+            on_plan(plan)
+        result = ScanResult(known=plan.known)
+        work = functools.partial(scan_recording, settings)
+        outcomes = map_each(work, plan.items, jobs=jobs)
+        for item, outcome in zip(plan.items, outcomes, strict=True):
+            if isinstance(outcome.error, DiskError):
+                raise outcome.error
+            done = failed_recording(settings, item, outcome.error) if outcome.error else outcome.value
+            _forget(season, model, old.get((item.folder, item.path)), done)
+            result.scanned.append(done)
+            if on_done is not None:
+                on_done(len(result.scanned), len(plan.items), done)
+        make_tables(season)
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Attempt:
+    """What the season knows of a file: its state then, and, where it is to be tried again, its file in the season."""
+
+    states: tuple[tuple[int | None, int | None], ...]
+    again: Path | None
+
+
+def _attempts(season: Season, model: ModelRow) -> dict[tuple[str, str], _Attempt]:
+    """Return what the season knows of each file, by folder and path."""
+    known: dict[tuple[str, str], _Attempt] = {}
+    for folder, path, size, mtime, status, part in _rows(season, model):
+        key = (folder, path)
+        before = known.get(key, _Attempt((), None))
+        if status in TRANSIENT:
+            known[key] = dataclasses.replace(before, again=part() if callable(part) else part)
+        else:
+            known[key] = dataclasses.replace(before, states=(*before.states, (size, mtime)))
+    return known
+
+
+def _rows(season: Season, model: ModelRow) -> Iterator[tuple]:
+    """(folder, path, bytes, mtime, status, part) of what ``model`` has scored; from the table where that is fresh."""
+    if not tables_stale(season):
+        names = ["folder", "path", "bytes", "mtime_ns", "status", "models"]
+        table = season.recordings([*names, "recording", "site", "start_local"])
+        for batch in table.to_batches(max_chunksize=4096):
+            for values in batch.to_pylist():
+                if model.model in values["models"] and values["status"] not in TRANSIENT:
+                    yield (*(values[name] for name in names[:-1]), None)
+        if not any(status in TRANSIENT for status in table["status"].unique().to_pylist()):
+            return
+    for path in season.parts(model.model):
+        row = read_part(path).row
+        yield row.folder, row.path, row.bytes, row.mtime_ns, row.status, path
+
+
+def make_plan(folders: Sequence[Path], known: dict[tuple[str, str], _Attempt]) -> Plan:
+    """List ``folders`` and leave out the files that the season has as they are.
+
+    Raises
+    ------
+    CheepError
+        A folder is not there.
+    """
+    items: dict[tuple[str, str], Item] = {}
+    passed, lost_folders, has = [], [], 0
+    for folder in folders:
+        for item in _listed(Path(folder), passed, lost_folders):
+            key = (item.folder, item.path)
+            if key in items:
+                continue
+            before = known.get(key)
+            if before is not None and _state(item.file) in before.states:
+                has += 1
+                continue
+            items[key] = item
+    return Plan(tuple(items.values()), has, tuple(passed), tuple(lost_folders))
+
+
+def _listed(folder: Path, passed: list[str], lost_folders: list[Path]) -> Iterator[Item]:
+    if folder.is_file():
+        yield Item(str(folder.absolute().parent), folder.name)
+        return
+    if not folder.is_dir():
+        raise CheepError(f"{folder}: no such file or folder; check the path (is the card in?)")
+    found = list_audio(folder)
+    if found.passed_over():
+        passed.append(f"{folder}: {found.passed_over()}")
+    lost = [path for path in found.lost if path.suffix.lower() in AUDIO_SUFFIXES]
+    lost_folders += [path for path in found.lost if path not in lost]
+    for path in sorted([*found.audio, *lost]):
+        yield Item(str(folder.absolute()), path.relative_to(folder).as_posix())
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _forget(season: Season, model: ModelRow, before: _Attempt | None, done: Scanned) -> None:
+    """Remove the file of an attempt that has been made again, with another outcome."""
+    if before is None or before.again is None or before.again.stem == done.recording:
+        return
+    with contextlib.suppress(OSError):
+        before.again.unlink()
+
+
+def problems(scanned: Iterable[Scanned]) -> list[Scanned]:
+    """Return the files of which something is to be said."""
+    return [item for item in scanned if item.status != "ok" or item.reason]

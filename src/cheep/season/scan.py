@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""The job of one recording: read, score, detect, write its file of the season. Whatever is wrong becomes its status."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cheep.audio import AudioInfo, ZeroMeter, open_audio
+from cheep.datasets.recorders import read_facts
+from cheep.device.scoring import WindowScorer, make_scorer
+from cheep.errors import CheepError
+from cheep.season.events import detections_of
+from cheep.season.schema import (
+    EMPTY,
+    FAILED,
+    LOCKED,
+    OK,
+    PARTIAL,
+    SILENT,
+    UNREADABLE,
+    VANISHED,
+    ModelRow,
+    Recording,
+    SeasonError,
+)
+from cheep.season.sites import Placing, place
+from cheep.season.store import Part, Season, read_part, write_part
+
+RUNTIMES = ("compiled", "tflm")
+_DIGEST_PLACES, _DIGEST_BYTES, _DIGEST_ENDS = 16, 4096, 1 << 16
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO)
+_LOCKED = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EAGAIN)
+_SHORT_S = 0.05  # less than this missing at the end is a matter of rounding
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanSettings:
+    """What every recording of a scan is done with."""
+
+    season: str
+    model: ModelRow
+    placing: Placing = dataclasses.field(default_factory=Placing)
+    runtime: str = RUNTIMES[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A file to scan: ``path`` (with ``/``) below ``folder``."""
+
+    folder: str
+    path: str
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        return Path(self.folder, self.path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scanned:
+    """What became of a file; ``made``: its file of the season was written now (False: the season had it)."""
+
+    recording: str
+    path: str
+    status: str
+    reason: str
+    heard_s: float
+    detections: int
+    made: bool
+    guessed_zone: bool = False
+
+
+def scan_recording(settings: ScanSettings, item: Item) -> Scanned:
+    """Scan one file; a pure function from the file and the settings to one file of the season.
+
+    Raises
+    ------
+    DiskError
+        The season cannot be written.
+    """
+    season = Season(settings.season)
+    try:
+        status = item.file.stat()
+        if not status.st_size:
+            return _finish(season, settings, _row(settings, item, status), EMPTY, "0 bytes")
+        row = _row(settings, item, status, fast_digest(item.file, status.st_size))
+    except OSError as error:
+        kind, reason = _failure(error)
+        return _finish(season, settings, _row(settings, item, None), kind, reason)
+    known = season.part_path(settings.model.model, row)
+    if known.is_file():
+        with contextlib.suppress(SeasonError):  # damaged: it is made again
+            return _told(read_part(known), made=False)
+    return _finish(season, settings, *_listen(settings, item, row))
+
+
+def failed_recording(settings: ScanSettings, item: Item, error: Exception) -> Scanned:
+    """Keep a file whose job ended in ``error`` (a defect, a killed worker) as such; the next scan tries again."""
+    try:
+        row = _row(settings, item, item.file.stat())
+    except OSError:
+        row = _row(settings, item, None)
+    return _finish(Season(settings.season), settings, row, FAILED, f"{type(error).__name__}: {error}"[:400])
+
+
+def fast_digest(path: Path, size: int) -> str:
+    """Return a digest of a file's size, its ends and places between (all of a short file), hexadecimal.
+
+    Two recordings of a microphone differ everywhere; reading all of an archive again would take as long as listening.
+    """
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with open(path, "rb") as stream:
+        digest.update(stream.read(_DIGEST_ENDS))
+        for i in range(_DIGEST_PLACES if size > 2 * _DIGEST_ENDS else 0):
+            stream.seek(_DIGEST_ENDS + (size - 2 * _DIGEST_ENDS) * i // _DIGEST_PLACES)
+            digest.update(stream.read(_DIGEST_BYTES))
+        stream.seek(max(_DIGEST_ENDS, size - _DIGEST_ENDS))
+        digest.update(stream.read(_DIGEST_ENDS))
+    return digest.hexdigest()
+
+
+def _row(settings: ScanSettings, item: Item, status: os.stat_result | None, digest: str = "") -> Recording:
+    """The row of a file before anything is heard. Without content, the folder is part of its id."""
+    facts = read_facts(item.file)
+    key = "\0".join([digest, item.path] if digest else ["", item.path, item.folder])
+    return Recording(
+        recording=hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest(),
+        folder=item.folder,
+        path=item.path,
+        bytes=status.st_size if status else None,
+        mtime_ns=status.st_mtime_ns if status else None,
+        digest=digest,
+        temperature_c=facts.temperature_c,
+        battery_v=facts.battery_v,
+        gain=facts.gain,
+        reason=facts.problem,
+        **dataclasses.asdict(place(settings.placing, facts, Path(item.folder), item.path)),
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _tools(season: str, model: str, runtime: str) -> tuple[WindowScorer, int]:
+    """What a worker listens with, and the model's rate, Hz; kept for the next recording."""
+    opened = Season(season)
+    bundle = opened.bundle(opened.model(model))
+    return WindowScorer(bundle, make_scorer(bundle, runtime)), bundle.features.sample_rate_hz
+
+
+def prepare(settings: ScanSettings) -> None:
+    """Compile what the workers will load.
+
+    Raises
+    ------
+    CheepError
+        The model cannot be run by this runtime; the message says why.
+    """
+    _tools(settings.season, settings.model.model, settings.runtime)
+
+
+def _listen(settings: ScanSettings, item: Item, row: Recording) -> tuple[Recording, str, str, list[np.ndarray]]:
+    """Score a file as far as it can be read; return its row, status, reason and scores."""
+    scorer, rate = _tools(settings.season, settings.model.model, settings.runtime)
+    scorer.reset()
+    zeros = ZeroMeter(rate)
+    rows: list[np.ndarray] = []
+    info: AudioInfo | None = None
+    error: Exception | None = None
+    try:
+        info, blocks = open_audio(item.file, rate)
+        for block in blocks:
+            zeros.push(block)
+            rows.append(scorer.push(block)[1])
+    except (CheepError, OSError) as found:
+        error = found
+    length_s = scorer.samples / rate
+    row = dataclasses.replace(row, length_s=length_s, silent_s=zeros.seconds())
+    if info is not None:
+        row = dataclasses.replace(
+            row, sample_rate_hz=info.sample_rate_hz, channels=info.channels, container=info.container
+        )
+    status, reason = _status(item, row, info, error)
+    return row, status, reason, rows
+
+
+def _status(item: Item, row: Recording, info: AudioInfo | None, error: Exception | None) -> tuple[str, str]:
+    path = f"{item.file}: "
+    if error is not None:
+        reason = str(error).removeprefix(path)
+        kind = _why_not(item.file, error)
+        return (PARTIAL if kind == UNREADABLE and row.length_s > 0 else kind), reason
+    note = info.note if info is not None else ""
+    reason = "; ".join(part for part in (row.reason.removeprefix(path), note) if part)
+    if not row.length_s:
+        return EMPTY, "no samples"
+    if row.silent_s >= row.length_s - _SHORT_S:
+        return SILENT, "; ".join(part for part in (reason, "nothing but exact zeros") if part)
+    promised_s = info.duration_s if info is not None else 0.0
+    if promised_s and row.length_s < promised_s - _SHORT_S:
+        there = f"the header promises {promised_s:.1f} s, {row.length_s:.1f} s could be decoded"
+        return PARTIAL, "; ".join(part for part in (reason, there) if part)
+    return (PARTIAL if info is not None and info.cut else OK), reason
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    """The status of a file that could not be read: is it there, and may it be read?"""
+    if isinstance(error, OSError):
+        return _failure(error)[0]
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(_DIGEST_ENDS)
+    except OSError as found:
+        return _failure(found)[0]
+    if "none is installed" in str(error):  # ffmpeg: the fault of this computer
+        return FAILED
+    return EMPTY if not head or "holds no samples" in str(error) else UNREADABLE
+
+
+def _failure(error: OSError) -> tuple[str, str]:
+    reason = error.strerror or str(error)
+    if error.errno in _GONE:
+        return VANISHED, reason
+    return LOCKED if error.errno in _LOCKED else UNREADABLE, reason
+
+
+def _finish(
+    season: Season, settings: ScanSettings, row: Recording, status: str, reason: str, rows: Sequence[np.ndarray] = ()
+) -> Scanned:
+    model = settings.model
+    scores = np.concatenate([np.zeros((0, len(model.labels)), np.int8), *rows])
+    row = dataclasses.replace(row, status=status, reason=" ".join(reason.split()))
+    part = Part(row, detections_of(model, row, scores), model.settings, len(scores))
+    write_part(season.part_path(model.model, row), model, scores, part)
+    return _told(part, made=True)
+
+
+def _told(part: Part, made: bool) -> Scanned:
+    row = part.row
+    return Scanned(
+        recording=row.recording,
+        path=row.path,
+        status=row.status,
+        reason=row.reason,
+        heard_s=row.length_s,
+        detections=len(part.detections),
+        made=made,
+        guessed_zone=row.start_utc is not None and row.utc_offset_min is None,
+    )
