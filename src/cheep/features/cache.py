@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import logging
+import mmap
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from cheep.parallel import map_each
 from cheep.provenance import code_digest
 
 log = logging.getLogger(__name__)
+_LARGE_BYTES = 1 << 30  # a file that may not fit into the memory
+_TAKEN_AT_ONCE = 2048  # windows of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +38,20 @@ class FeatureCache:
     config: FeatureConfig
     columns: np.ndarray
     spans: dict[str, tuple[int, int]]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the columns at ``rows`` (k, frames) int64, (k, frames, n_mels) float32.
+
+        What was read of a large file does not stay in the memory of the process: the system keeps it where it has room.
+        """
+        if self.columns.nbytes <= _LARGE_BYTES:
+            return self.columns[rows]
+        out = np.empty((*rows.shape, self.columns.shape[1]), np.float32)
+        for first in range(0, len(rows), _TAKEN_AT_ONCE):
+            part = slice(first, first + _TAKEN_AT_ONCE)
+            out[part] = self.columns[rows[part]]
+            _advise(self.columns, "MADV_DONTNEED")
+        return out
 
 
 def recording_columns(path: str | os.PathLike, config: FeatureConfig) -> np.ndarray:
@@ -109,8 +126,22 @@ def build_feature_cache(
     if not (index_path.is_file() and data_path.is_file()):
         _compute(paths, names, config, data_path, index_path, workers, progress)
     index = json.loads(index_path.read_text(encoding="utf-8"))
-    columns = np.memmap(data_path, np.float32, "r").reshape(-1, config.n_mels)
-    return FeatureCache(config, columns, {name: tuple(span) for name, span in index["spans"].items()})
+    return open_cache(data_path, config, {name: tuple(span) for name, span in index["spans"].items()})
+
+
+def open_cache(path: Path, config: FeatureConfig, spans: dict[str, tuple[int, int]]) -> FeatureCache:
+    """Return the cache that a file of float32 columns and its spans are; the file is read as it is used."""
+    columns = np.memmap(path, np.float32, "r").reshape(-1, config.n_mels)
+    if columns.nbytes > _LARGE_BYTES:
+        _advise(columns, "MADV_RANDOM")  # windows lie anywhere: what follows them is not read ahead
+    return FeatureCache(config, columns, spans)
+
+
+def _advise(columns: np.ndarray, advice: str) -> None:
+    """Tell the system how a memory-mapped array is used, where it can be told."""
+    file = getattr(columns, "_mmap", None)
+    if file is not None and hasattr(mmap, advice):
+        file.madvise(getattr(mmap, advice))
 
 
 def _compute(paths, names, config, data_path: Path, index_path: Path, workers, progress) -> None:

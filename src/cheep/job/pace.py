@@ -14,7 +14,7 @@ from cheep.job.choose import NETWORKS
 from cheep.job.windows import Windows
 from cheep.models import build_model
 from cheep.tf_runtime import seed_everything
-from cheep.training.loop import fit
+from cheep.training.loop import fit, predict_windows
 
 _STEPS, _EPOCHS = 8, 3  # of the trial; its first epoch, which compiles the network, is not counted
 _START_S = 5.0  # building, compiling, saving
@@ -59,7 +59,7 @@ def _epoch_s(windows: Windows, config: TrainConfig) -> float:
     ends: list[float] = []
     fit(model, train, val, short, on_epoch=lambda epoch, *_: ends.append(time.monotonic()) if epoch else None)
     begin = time.monotonic()
-    model.predict(val.all()[..., None], batch_size=512, verbose=0)  # is a part of every epoch, however long
+    predict_windows(model, val)  # is a part of every epoch, however long
     judging_s = time.monotonic() - begin
     step_s = max((ends[-1] - ends[0]) / (_EPOCHS - 1) - judging_s, 1e-4) / trial
     return steps * step_s + judging_s

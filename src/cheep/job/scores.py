@@ -14,6 +14,7 @@ from cheep.features import quantize
 from cheep.job.windows import Windows
 from cheep.tflite.tflm import TflmModel
 from cheep.training.data import LabelPlan, WindowSet
+from cheep.training.loop import predict_windows
 
 
 def keras_scores(model: Any, windows: Windows) -> dict[str, WindowScores]:
@@ -27,7 +28,7 @@ def keras_scores(model: Any, windows: Windows) -> dict[str, WindowScores]:
     out = {}
     for name, part in windows.splits.items():
         if len(part):
-            scores = model.predict(part.all()[..., None], batch_size=512, verbose=0)
+            scores = predict_windows(model, part)
             if scores.shape[1] != part.targets.shape[1]:
                 raise CheepError(
                     f"the model has {scores.shape[1]} outputs, the data set {part.targets.shape[1]} labels "
@@ -47,7 +48,7 @@ def int8_scores(runtime: TflmModel, windows: Windows) -> dict[str, WindowScores]
     out = {}
     for name, part in windows.splits.items():
         if len(part):
-            raw = runtime.scores(quantize_windows(runtime, part.all()))
+            raw = np.concatenate([runtime.scores(quantize_windows(runtime, x)) for x in part.blocks()])
             out[name] = _scores_of(part, windows.plan, dequantize_scores(runtime, raw))
     return out
 

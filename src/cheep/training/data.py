@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from cheep.errors import CheepError
 from cheep.features.cache import FeatureCache, build_feature_cache
 
 CONTEXT_S = 1.0
+BLOCK_WINDOWS = 8192  # a multiple of every batch in which windows are judged: the scores do not depend on it
 log = logging.getLogger(__name__)
 
 
@@ -132,7 +133,7 @@ class WindowSet:
         turn = np.where(low == high, np.abs(shift), 0)[:, None]
         inside = (np.arange(frames) - turn) % frames
         rows = start[:, None] + np.concatenate([np.arange(-self.context_frames, 0) + inside[:, :1], inside], axis=1)
-        return cache.columns[np.maximum(rows, low[:, None])]
+        return cache.take(np.maximum(rows, low[:, None]))
 
     def gather(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
         """Return windows (k, columns, mels) float32 of rows ``index``, moved by ``shift`` columns in their recordings.
@@ -141,11 +142,16 @@ class WindowSet:
         """
         start = np.clip(self.first[index] + shift, self.low[index], self.high[index])
         rows = start[:, None] + np.arange(self.cache.config.window_frames)
-        return self.cache.columns[rows]
+        return self.cache.take(rows)
 
     def all(self) -> np.ndarray:
         """Return every window, (n, columns, mels) float32."""
         return self.gather(np.arange(len(self)))
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield every window, some thousands at a time: (k, columns, mels) float32, in bounded memory."""
+        for first in range(0, len(self), BLOCK_WINDOWS):
+            yield self.gather(np.arange(first, min(len(self), first + BLOCK_WINDOWS)))
 
 
 def load_cache(
@@ -180,18 +186,19 @@ def window_set(manifest: Manifest, cache: FeatureCache, plan: LabelPlan) -> Wind
         )
     last = begin + count - config.window_frames
     first = np.minimum(begin + offset, last)
-    names = manifest.column("label")
-    label_codes, _ = np.unique(np.array(names), return_inverse=True), None
+    label, names = manifest.codes("label")
+    order = sorted(names[code] for code in np.unique(label))
+    rank = {name: place for place, name in enumerate(order)}
     return WindowSet(
         cache=cache,
         first=first,
         low=begin,
         high=last,
-        targets=plan.encode(names),
-        label=label_codes[1],
+        targets=plan.encode(names)[label],
+        label=np.array([rank.get(name, -1) for name in names], np.int64)[label],
         clip=codes.astype(np.int64),
         group=components(manifest, ("recording", "sha256", "group")),
-        is_background=np.array([name == plan.background for name in names], bool),
+        is_background=np.array([name == plan.background for name in names], bool)[label],
         silence=plan.silence,
     )
 

@@ -21,6 +21,7 @@ from cheep.training.data import WindowSet, balanced_draw
 from cheep.training.distill import Teacher
 
 log = logging.getLogger(__name__)
+CHUNK_BYTES = 192 << 20  # of float windows: an epoch of more is drawn in parts; five times as much is in use meanwhile
 
 
 @dataclasses.dataclass
@@ -76,7 +77,6 @@ def fit(
     steps = max(1, -(-size // config.batch_size))
     own_words = teacher is not None and config.teacher_weight == 1  # what it says is not smoothed further
     _compile(keras, model, config, steps, 0.0 if own_words else config.label_smoothing)
-    x_val, y_val = val.all()[..., None], val.targets
     state = _State(model, config, train, state_folder)
     history, best, average = state.resume()
     first_average = config.epochs - max(1, round(config.epochs * config.average_last))
@@ -87,10 +87,8 @@ def fit(
         for epoch in range(len(history), config.epochs):
             rng = np.random.default_rng([config.seed, epoch])
             index = balanced_draw(train.label, size, rng)
-            x, y = draw_epoch(train, index, config.augment, rng, teacher, config.teacher_weight)
-            fitted = model.fit(x, y, batch_size=config.batch_size, epochs=1, verbose=0, shuffle=False)
-            numbers = {"epoch": epoch + 1, "loss": float(fitted.history["loss"][0])}
-            numbers["val_loss"] = _loss(model, x_val, y_val)
+            numbers = {"epoch": epoch + 1, "loss": _pass(model, train, index, config, rng, teacher)}
+            numbers["val_loss"] = _loss(model, val)
             history.append(numbers)
             if numbers["val_loss"] <= min(h["val_loss"] for h in history):
                 best = (epoch, model.get_weights())
@@ -127,8 +125,31 @@ def _compile(keras: Any, model: Any, config: TrainConfig, steps: int, smoothing:
     model.compile(keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), loss)
 
 
-def _loss(model: Any, x: np.ndarray, y: np.ndarray) -> float:
-    p = np.clip(model.predict(x, batch_size=512, verbose=0), 1e-4, 1 - 1e-4)
+def _pass(
+    model: Any, train: WindowSet, index: np.ndarray, config: TrainConfig, rng: np.random.Generator, teacher: Any
+) -> float:
+    """Train on the windows ``index`` once, augmented, in chunks that bound the memory; return the mean loss."""
+    window_bytes = 4 * train.cache.config.n_mels * (train.cache.config.window_frames + train.context_frames)
+    chunk = max(1, CHUNK_BYTES // window_bytes // config.batch_size) * config.batch_size
+    losses = []
+    for first in range(0, len(index), chunk):
+        x, y = draw_epoch(train, index[first : first + chunk], config.augment, rng, teacher, config.teacher_weight)
+        fitted = model.fit(x, y, batch_size=config.batch_size, epochs=1, verbose=0, shuffle=False)
+        losses.append(float(fitted.history["loss"][0]))
+    if len(losses) == 1:
+        return losses[0]
+    sizes = [min(chunk, len(index) - first) for first in range(0, len(index), chunk)]
+    return float(np.average(losses, weights=sizes))
+
+
+def predict_windows(model: Any, windows: WindowSet) -> np.ndarray:
+    """Return the scores (n, classes) float32 of a Keras model for all windows, in bounded memory."""
+    return np.concatenate([model.predict(x[..., None], batch_size=512, verbose=0) for x in windows.blocks()])
+
+
+def _loss(model: Any, val: WindowSet) -> float:
+    y = val.targets
+    p = np.clip(predict_windows(model, val), 1e-4, 1 - 1e-4)
     if p.shape[1] == 1:
         return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
     return float(-np.mean(np.sum(y * np.log(p), axis=1)))
