@@ -147,14 +147,14 @@ def test_a_file_that_changed_is_scanned_again_and_one_that_vanished_is_tried_aga
 
 
 def test_a_defect_in_one_recording_is_its_status(cards, model, tmp_path, monkeypatch):
-    real = scan.open_audio
+    real = scan.hear_file
 
-    def broken(path, *more):
+    def broken(scorer, path):
         if path.name == "02.WAV":
             raise RuntimeError("what nobody thought of")
-        return real(path, *more)
+        return real(scorer, path)
 
-    monkeypatch.setattr(scan, "open_audio", broken)
+    monkeypatch.setattr(scan, "hear_file", broken)
     result = do_scan(tmp_path / "season", [cards], model)
     assert result.counts == {"ok": 2, "failed": 1}
     monkeypatch.undo()

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.device.scoring import Scorer, WindowScorer, make_scorer
+
+if TYPE_CHECKING:
+    from cheep.detector import Event
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,6 @@ class Engine:
         output = self.bundle.output
         self._detector = Detector(self.bundle.detector, len(self.bundle.labels), output.scale, output.zero_point)
         self._scoring = WindowScorer(self.bundle, scorer if scorer is not None else make_scorer(self.bundle, backend))
-        self._stride = self.bundle.detector.stride_frames
         self._windows = 0
 
     def reset(self) -> None:
@@ -117,15 +119,15 @@ class Engine:
         windows, events = [], []
         for row in rows:
             index = self._windows
-            windows.append(ScoredWindow(index, self._window_end_s(index), row))
+            windows.append(ScoredWindow(index, window_end_s(self.bundle, index), row))
             found = self._detector.push(row[None, :])
             self._windows += 1
-            events += [self._event(item, index) for item in found]
+            events += [live_event(self.bundle, item, index) for item in found]
         return StepResult(columns, windows, events)
 
     def flush(self) -> list[LiveEvent]:
         """End the events that are running (the recording is over)."""
-        return [self._event(item, self._windows - 1) for item in self._detector.flush()]
+        return [live_event(self.bundle, item, self._windows - 1) for item in self._detector.flush()]
 
     def run(self, pcm: np.ndarray, block: int = 1 << 17) -> list[LiveEvent]:
         """Reset, take a whole recording, (n,) int16, in blocks of ``block`` samples; return its ended events."""
@@ -141,21 +143,21 @@ class Engine:
         output = self.bundle.output
         return (scores.astype(np.float64) - output.zero_point) * output.scale
 
-    def _window_start_s(self, index: int) -> float:
-        return index * self._stride * self.bundle.features.hop_s
 
-    def _window_end_s(self, index: int) -> float:
-        return self._window_start_s(index) + self.bundle.features.window_s
+def window_end_s(bundle: ModelBundle, index: int) -> float:
+    """Return when the audio of a window ends, s since the start."""
+    return index * bundle.detector.stride_frames * bundle.features.hop_s + bundle.features.window_s
 
-    def _event(self, event: Any, decided: int) -> LiveEvent:
-        return LiveEvent(
-            label=self.bundle.labels[event.label],
-            ended=event.ended,
-            start_s=self._window_start_s(event.first_window),
-            end_s=self._window_end_s(event.last_window),
-            decided_s=self._window_end_s(decided),
-            score=float(event.peak),
-            first_window=int(event.first_window),
-            last_window=int(event.last_window),
-        )
 
+def live_event(bundle: ModelBundle, event: Event, decided: int) -> LiveEvent:
+    """Return an event of the C detector with its times; ``decided``: the window with which it was reported."""
+    return LiveEvent(
+        label=bundle.labels[event.label],
+        ended=event.ended,
+        start_s=event.first_window * bundle.detector.stride_frames * bundle.features.hop_s,
+        end_s=window_end_s(bundle, event.last_window),
+        decided_s=window_end_s(bundle, decided),
+        score=float(event.peak),
+        first_window=int(event.first_window),
+        last_window=int(event.last_window),
+    )

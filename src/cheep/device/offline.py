@@ -1,20 +1,70 @@
 # SPDX-License-Identifier: MIT
-"""Files through the device path, block by block."""
+"""Files through the device path, block by block: heard as far as they can be read, whatever is wrong with them."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from cheep.audio import iter_audio
-from cheep.device.engine import Engine, StepResult
+from cheep.audio import AudioInfo, ZeroMeter, open_audio
+from cheep.device.bundle import ModelBundle
+from cheep.device.engine import LiveEvent, live_event
+from cheep.device.scoring import WindowScorer
+from cheep.errors import CheepError
 
 
-def detect_file(engine: Engine, path: str | os.PathLike) -> Iterator[StepResult]:
-    """Reset ``engine``, yield what each block of the file gives, and last the events that its end closes."""
-    engine.reset()
-    for block in iter_audio(path, engine.bundle.features.sample_rate_hz):
-        yield engine.push(block)
-    yield StepResult(np.zeros((0, engine.bundle.features.n_mels), np.int8), [], engine.flush())
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """What was heard of a file.
+
+    Attributes
+    ----------
+    info
+        What the file holds; None where not even that could be read.
+    length_s, silent_s
+        Of the samples that could be read, s, and of the exact zeros among them.
+    scores
+        Raw scores of every window, (windows, classes) int8.
+    error
+        What ended the reading; None: the end of the file.
+    """
+
+    info: AudioInfo | None
+    length_s: float
+    silent_s: float
+    scores: np.ndarray
+    error: Exception | None = None
+
+
+def hear_file(
+    scorer: WindowScorer, path: str | os.PathLike, microphone: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Heard:
+    """Score a file in bounded memory; ``microphone`` filters the samples, (n,) int16, first."""
+    rate = scorer.sample_rate_hz
+    scorer.reset()
+    zeros = ZeroMeter(rate)
+    rows = [np.zeros((0, scorer.classes), np.int8)]
+    info, error, samples = None, None, 0
+    try:
+        info, blocks = open_audio(path, rate)
+        for block in blocks:
+            samples += len(block)
+            zeros.push(block)
+            rows.append(scorer.push(block if microphone is None else microphone(block))[1])
+    except (CheepError, OSError) as found:
+        error = found
+    return Heard(info, samples / rate, zeros.seconds(), np.concatenate(rows), error)
+
+
+def ended_events(bundle: ModelBundle, scores: np.ndarray) -> list[LiveEvent]:
+    """Return the events of a whole recording's scores, (windows, classes) int8, as the engine reports their ends."""
+    from cheep.detector import Detector
+
+    output = bundle.output
+    detector = Detector(bundle.detector, len(bundle.labels), output.scale, output.zero_point)
+    events = [event for event in (*detector.push(scores), *detector.flush()) if event.ended]
+    # an event ends with the first window that it does not count, or with the recording
+    return [live_event(bundle, event, min(event.last_window + 1, len(scores) - 1)) for event in events]

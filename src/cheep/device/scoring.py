@@ -37,6 +37,18 @@ def make_scorer(bundle: ModelBundle, backend: str = "tflm") -> Scorer:
     raise CheepError(f"backend={backend!r}: must be one of {', '.join(BACKENDS)}")
 
 
+_SHARED: dict[tuple[str, int, str], WindowScorer] = {}  # one: that of the model in use
+
+
+def shared_scorer(bundle: ModelBundle, backend: str) -> WindowScorer:
+    """Return a :class:`WindowScorer` for the recordings that a worker does one after another with one model."""
+    key = (bundle.model.sha256, bundle.detector.stride_frames, backend)
+    if key not in _SHARED:
+        _SHARED.clear()
+        _SHARED[key] = WindowScorer(bundle, make_scorer(bundle, backend))
+    return _SHARED[key]
+
+
 class WindowScorer:
     """Scores the windows of one recording after another.
 
@@ -45,12 +57,20 @@ class WindowScorer:
     bundle : ModelBundle
     scorer : Scorer
         Runs the network. One that can ``slide(columns, stride)`` takes all columns of a block in one call.
+
+    Attributes
+    ----------
+    sample_rate_hz, classes
+        What it takes and gives.
+    samples
+        Taken since the last :meth:`reset`.
     """
 
     def __init__(self, bundle: ModelBundle, scorer: Scorer) -> None:
         from cheep.features import FrontendStream
 
-        self._features, self._input, self._classes = bundle.features, bundle.input, len(bundle.labels)
+        self.sample_rate_hz, self.classes = bundle.features.sample_rate_hz, len(bundle.labels)
+        self._features, self._input = bundle.features, bundle.input
         self._frames, self._stride = bundle.features.window_frames, bundle.detector.stride_frames
         self._scorer = scorer
         self._frontend = FrontendStream(bundle.features)
@@ -84,7 +104,7 @@ class WindowScorer:
         slide = getattr(self._scorer, "slide", None)
         if slide is not None and n:
             return slide(kept, self._stride)
-        rows = [np.zeros((0, self._classes), np.int8)]
+        rows = [np.zeros((0, self.classes), np.int8)]
         for first in range(0, n, _BATCH):
             starts = np.arange(first, min(n, first + _BATCH)) * self._stride
             rows.append(self._scorer.scores(kept[starts[:, None] + np.arange(self._frames)]))

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from cheep.audio import ZeroMeter, iter_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle
+from cheep.device.offline import hear_file
 from cheep.device.scoring import Scorer, WindowScorer, make_scorer
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
@@ -143,20 +143,15 @@ def score_recording(
 
     ``microphone`` makes a filter that the samples go through first.
     """
-    rate_hz = bundle.features.sample_rate_hz
-    zeros = ZeroMeter(rate_hz)
-
-    def heard() -> Iterator[np.ndarray]:
-        for block in iter_audio(path, rate_hz):
-            zeros.push(block)
-            yield block
-
-    blocks = heard() if microphone is None else map(microphone().push, heard())
-    scores, samples = score_blocks(bundle, scorer, blocks)
+    heard = hear_file(WindowScorer(bundle, scorer), path, None if microphone is None else microphone().push)
+    if heard.error is not None:
+        raise heard.error
+    if heard.info is not None and heard.info.note:
+        log.warning("%s: %s", path, heard.info.note)
     name = str(path)
-    silent_s = zeros.seconds()
-    duration_s = max(0.0, samples / rate_hz - silent_s)
-    return ScoredRecording(name, name if group is None else group, duration_s, scores, tuple(annotations), silent_s)
+    duration_s = max(0.0, heard.length_s - heard.silent_s)
+    group = name if group is None else group
+    return ScoredRecording(name, group, duration_s, heard.scores, tuple(annotations), heard.silent_s)
 
 
 def detect(

@@ -153,7 +153,9 @@ def make_plan(folders: Sequence[Path], known: dict[tuple[str, str], _Attempt]) -
         A folder is not there.
     """
     items: dict[tuple[str, str], Item] = {}
-    passed, lost_folders, has = [], [], 0
+    passed: list[str] = []
+    lost_folders: list[Path] = []
+    has = 0
     for folder in folders:
         for item in _listed(Path(folder), passed, lost_folders):
             key = (item.folder, item.path)

@@ -9,15 +9,13 @@ import errno
 import functools
 import hashlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cheep.audio import AudioInfo, ZeroMeter, open_audio
 from cheep.datasets.recorders import read_facts
-from cheep.device.scoring import WindowScorer, make_scorer
-from cheep.errors import CheepError
+from cheep.device.offline import Heard, hear_file
+from cheep.device.scoring import WindowScorer, shared_scorer
 from cheep.season.events import detections_of
 from cheep.season.schema import (
     EMPTY,
@@ -151,11 +149,10 @@ def _row(settings: ScanSettings, item: Item, status: os.stat_result | None, dige
 
 
 @functools.lru_cache(maxsize=1)
-def _tools(season: str, model: str, runtime: str) -> tuple[WindowScorer, int]:
-    """What a worker listens with, and the model's rate, Hz; kept for the next recording."""
+def _scorer(season: str, model: str, runtime: str) -> WindowScorer:
+    """What a worker listens with; kept for the next recording."""
     opened = Season(season)
-    bundle = opened.bundle(opened.model(model))
-    return WindowScorer(bundle, make_scorer(bundle, runtime)), bundle.features.sample_rate_hz
+    return shared_scorer(opened.bundle(opened.model(model)), runtime)
 
 
 def prepare(settings: ScanSettings) -> None:
@@ -166,36 +163,23 @@ def prepare(settings: ScanSettings) -> None:
     CheepError
         The model cannot be run by this runtime; the message says why.
     """
-    _tools(settings.season, settings.model.model, settings.runtime)
+    _scorer(settings.season, settings.model.model, settings.runtime)
 
 
-def _listen(settings: ScanSettings, item: Item, row: Recording) -> tuple[Recording, str, str, list[np.ndarray]]:
+def _listen(settings: ScanSettings, item: Item, row: Recording) -> tuple[Recording, str, str, np.ndarray]:
     """Score a file as far as it can be read; return its row, status, reason and scores."""
-    scorer, rate = _tools(settings.season, settings.model.model, settings.runtime)
-    scorer.reset()
-    zeros = ZeroMeter(rate)
-    rows: list[np.ndarray] = []
-    info: AudioInfo | None = None
-    error: Exception | None = None
-    try:
-        info, blocks = open_audio(item.file, rate)
-        for block in blocks:
-            zeros.push(block)
-            rows.append(scorer.push(block)[1])
-    except (CheepError, OSError) as found:
-        error = found
-    length_s = scorer.samples / rate
-    row = dataclasses.replace(row, length_s=length_s, silent_s=zeros.seconds())
-    if info is not None:
+    heard = hear_file(_scorer(settings.season, settings.model.model, settings.runtime), item.file)
+    row = dataclasses.replace(row, length_s=heard.length_s, silent_s=heard.silent_s)
+    if heard.info is not None:
+        info = heard.info
         row = dataclasses.replace(
             row, sample_rate_hz=info.sample_rate_hz, channels=info.channels, container=info.container
         )
-    status, reason = _status(item, row, info, error)
-    return row, status, reason, rows
+    return row, *_status(item, row, heard), heard.scores
 
 
-def _status(item: Item, row: Recording, info: AudioInfo | None, error: Exception | None) -> tuple[str, str]:
-    path = f"{item.file}: "
+def _status(item: Item, row: Recording, heard: Heard) -> tuple[str, str]:
+    info, error, path = heard.info, heard.error, f"{item.file}: "
     if error is not None:
         reason = str(error).removeprefix(path)
         kind = _why_not(item.file, error)
@@ -235,10 +219,10 @@ def _failure(error: OSError) -> tuple[str, str]:
 
 
 def _finish(
-    season: Season, settings: ScanSettings, row: Recording, status: str, reason: str, rows: Sequence[np.ndarray] = ()
+    season: Season, settings: ScanSettings, row: Recording, status: str, reason: str, scores: np.ndarray | None = None
 ) -> Scanned:
     model = settings.model
-    scores = np.concatenate([np.zeros((0, len(model.labels)), np.int8), *rows])
+    scores = np.zeros((0, len(model.labels)), np.int8) if scores is None else scores
     row = dataclasses.replace(row, status=status, reason=" ".join(reason.split()))
     part = Part(row, detections_of(model, row, scores), model.settings, len(scores))
     write_part(season.part_path(model.model, row), model, scores, part)

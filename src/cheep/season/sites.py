@@ -114,11 +114,12 @@ def _cell(cells: Sequence[str], at: int | None) -> str:
 def _deployment(path: Path, line: int, value: dict[str, str]) -> Deployment:
     if not value["site"]:
         raise CheepError(f"{path}:{line}: no site; name one, or remove the line")
-    degrees = {}
+    degrees: dict[str, float | None] = {"latitude": None, "longitude": None}
     for name, most in (("latitude", 90), ("longitude", 180)):
-        degrees[name] = number_field(value[name], path, line, name) if value[name] else None
-        if degrees[name] is not None and abs(degrees[name]) > most:
-            raise CheepError(f"{path}:{line}: {name}={value[name]}: must lie in -{most}..{most} (degrees)")
+        if value[name]:
+            degrees[name] = number = number_field(value[name], path, line, name)
+            if abs(number) > most:
+                raise CheepError(f"{path}:{line}: {name}={value[name]}: must lie in -{most}..{most} (degrees)")
     if value["timezone"]:
         zone_of(value["timezone"])
     begin, end = (_when(path, line, name, value[name]) for name in ("begin", "end"))
