@@ -112,5 +112,5 @@ simulate-day:
 	mkdir -p build
 	cc -std=c11 -O2 -ffp-contract=off -Ifirmware/common/include tests/c/test_core.c \
 		firmware/common/src/cheep_frontend.c firmware/common/src/cheep_fft.c firmware/common/src/cheep_columns.c \
-		firmware/common/src/cheep_detector.c -lm -o build/day
+		firmware/common/src/cheep_detector.c firmware/common/src/cheep_scores.c -lm -o build/day
 	build/day day

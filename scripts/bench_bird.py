@@ -28,7 +28,6 @@ from cheep.evaluate.matching import Annotation, EventCounts, add_counts
 from cheep.evaluate.streaming import Output, ScoredRecording, best_scorer, score_recording
 from cheep.evaluate.sweep import LevelSweep
 from cheep.files import atomic_write
-from cheep.job.evaluate import output_of
 
 BIRD = "bird"
 BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's floor, 0.9-3.9 kHz
@@ -156,7 +155,7 @@ class Streamed:
                     np.split(data["scores"], ends[:-1]), strict=True,
                 )
             ]  # fmt: skip
-            return cls(items, [str(kind) for kind in data["kinds"]], output_of(bundle), bundle.detector)
+            return cls(items, [str(kind) for kind in data["kinds"]], Output.of(bundle), bundle.detector)
 
 
 _ANYWHERE = Annotation(BIRD, 0.0, 1e6)  # a recording with a bird window is one event
@@ -187,7 +186,7 @@ def stream_recordings(model: Path, test: Manifest) -> Streamed:
             name = file.relative_to(root).as_posix()
             items.append(dataclasses.replace(item, name=name))
             found.append(BIRD if events else kinds.get(str(file), file.parent.name))
-    return Streamed(items, found, output_of(bundle), bundle.detector)
+    return Streamed(items, found, Output.of(bundle), bundle.detector)
 
 
 class Counted:
@@ -230,7 +229,7 @@ class Counted:
                 continue
             sums = np.convolve(item.scores[:, column].astype(int), np.ones(smoothing, int), "valid")
             best = int(sums.argmax())
-            score = stream.output.threshold_of(int(sums[best]), smoothing)
+            score = stream.output.scale.threshold_of(int(sums[best]), smoothing)
             out.append((score, item.name, kind, best * stream.output.timing.stride_s))
         return sorted(out, key=lambda alarm: -alarm[0])[:count]
 

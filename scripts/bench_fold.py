@@ -163,9 +163,9 @@ def field_scores(folder: Path, field: Manifest, recipe: RunFile, cache: Path) ->
     """Return the int8 scores of recordings that are no part of the data set."""
     windows = load_windows(folder, recipe.features, recipe.train)
     part = window_set(field, load_cache(field, recipe.features, cache), windows.plan)
-    runtime = TflmModel(folder / runs.INT8_TFLITE)
+    bundle = load_bundle(folder / runs.INT8_TFLITE)
     outside = dataclasses.replace(windows, splits={"field": part})
-    return int8_scores(runtime, outside)["field"]
+    return int8_scores(TflmModel(bundle.path), outside, bundle.scale)["field"]
 
 
 def full_band(test: Manifest, sample_rate_hz: int) -> Manifest:
@@ -192,7 +192,7 @@ def streamed_accuracy(folder: Path, test: Manifest) -> float | None:
         pcm = read_audio(test.folder / path, bundle.features.sample_rate_hz)
         pcm = centre_in_silence(pcm, bundle.features.window_samples)
         scores, _ = score_blocks(bundle, scorer, [pcm])
-        right.append(bundle.labels[int(scores.max(axis=0).argmax())] == label)
+        right.append(bundle.labels[int(bundle.scale.values(scores).max(axis=0).argmax())] == label)
     return float(np.mean(right))
 
 

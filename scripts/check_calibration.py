@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import hashlib
 import json
 import sys
@@ -68,10 +69,12 @@ def _run(args: argparse.Namespace) -> int:
     bundles = [load_bundle(path) for path in args.model]
     bundle = bundles[0]
     for path, one in zip(args.model, bundles, strict=True):
-        same = (one.output.scale, one.output.zero_point) == (bundle.output.scale, bundle.output.zero_point)
-        if not same or one.labels != bundle.labels:
-            raise CheepError(f"{path}: its scores have another scale or other labels than those of {args.model[0]}")
-        recordings += score_all(one, args.data, args.background, used_groups(path) | seen, seen)
+        if one.scale.kind != bundle.scale.kind or one.labels != bundle.labels:
+            raise CheepError(f"{path}: its scores are of another kind or other labels than those of {args.model[0]}")
+        scored = score_all(one, args.data, args.background, used_groups(path) | seen, seen)
+        recordings += [
+            dataclasses.replace(item, scores=bundle.scale.rescaled(item.scores, one.scale)) for item in scored
+        ]
     if args.half is not None:
         recordings = [item for item in recordings if _half(item.group) == args.half]
     groups = sorted({item.group for item in recordings})
@@ -100,7 +103,7 @@ def campaign(
 ) -> list[dict]:
     """Calibrate on ``count`` groups, count on as many hours as the others have; again and again."""
     timing = ScoreTiming.of(bundle)
-    output = Output(bundle.labels, bundle.output.scale, bundle.output.zero_point, timing)
+    output = Output.of(bundle)
     rng = np.random.default_rng(args.seed)
     found_rows, below, above = [], 0, 0
     for _ in range(args.draws):
@@ -122,7 +125,7 @@ def campaign(
         label = found.labels[0]
         parts = []
         for item in second:
-            events = detect(item.scores, found.detector, output.labels, timing, output.scale, output.zero_point)
+            events = detect(item.scores, found.detector, output.labels, timing, output.scale)
             parts.append(count_events(match_events(events, item.annotations), item.duration_s / 3600, label.label))
         counts = add_counts(parts)
         below += counts.false_alarms_per_hour < label.new_rate[0]

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds="${1:-600}"
 mkdir -p build/fuzz_core/corpus
-sources="cheep_frontend.c cheep_fft.c cheep_columns.c cheep_detector.c"
+sources="cheep_frontend.c cheep_fft.c cheep_columns.c cheep_detector.c cheep_scores.c"
 clang -std=c11 -g -O1 -ffp-contract=off -Wall -Wextra -Wconversion -Werror \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
     -Ifirmware/common/include tests/c/fuzz_core.c \

@@ -38,6 +38,7 @@ CORE_FILES = (
     "cheep_hdc*.c",
     "cheep_lanes.c",
     "cheep_pcen_windows.c",
+    "cheep_scores.c",
 )
 # The bits of a feature depend on -ffp-contract=off: a fused multiply-add rounds once where the core rounds twice.
 BASE_FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", *WARNINGS)

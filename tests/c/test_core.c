@@ -187,7 +187,7 @@ static void test_a_day(uint16_t frame, uint16_t hop, uint16_t mels)
     enum { STRIDE_COLUMNS = 2, BURST_EVERY = 300 };
     const uint64_t total = 24ull * 3600ull * 8000ull;
     const cheep_class_threshold threshold = {3 * 50, 3 * 20};
-    const cheep_detector_spec spec = {1, 3, 2, 4, &threshold};
+    const cheep_detector_spec spec = {1, 3, 2, 4, &threshold, {CHEEP_SCORES_PROBABILITY, 0.0f, 0}};
     static cheep_detector detector;
     static int16_t pcm[4096];
     cheep_frontend fe;

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cheep.config import DetectorConfig
-from cheep.detector import Detector, threshold_sum, threshold_sums
+from cheep.detector import Detector, ScoreScale, threshold_sums
 from cheep.errors import CheepError
 from frontend_reference import PlainDetector
 
-SCALE, ZERO_POINT = 1 / 256, -128
+SCALE = ScoreScale()  # probabilities in 1/256
 
 
 def _rows(events):
@@ -35,8 +35,8 @@ def test_equals_plain_python(data):
     levels = st.sampled_from([-128, -60, -5, 0, 5, 60, 100, 127])
     values = data.draw(st.lists(st.lists(levels, min_size=n_classes, max_size=n_classes), min_size=1, max_size=60))
     scores = np.array(values, np.int8)
-    detector = Detector(config, n_classes, SCALE, ZERO_POINT)
-    sums = threshold_sums(config, n_classes, SCALE, ZERO_POINT)
+    detector = Detector(config, n_classes, SCALE)
+    sums = threshold_sums(config, n_classes, SCALE)
     expected = PlainDetector(sums, config.smoothing_windows, config.min_windows, config.hold_off_windows).run(scores)
     cut = data.draw(st.integers(0, len(scores)))
     events = detector.push(scores[:cut]) + detector.push(scores[cut:]) + detector.flush()
@@ -48,7 +48,7 @@ def test_equals_plain_python(data):
 
 def test_an_event_from_start_to_end():
     config = DetectorConfig(smoothing_windows=2, min_windows=2, hold_off_windows=3, hysteresis=0.2, threshold=(0.5,))
-    detector = Detector(config, 1, SCALE, ZERO_POINT)
+    detector = Detector(config, 1, SCALE)
     high, low = 127, -128
     events = detector.push(np.array([low, high, high, high, low, low, high, high, high, high, high], np.int8)[:, None])
     # means of two: 0 | .5 1 1 .5 0: on (mean >= 0.5) first at 2 (1: 0.498 rounds below), reported at 3
@@ -63,16 +63,17 @@ def test_an_event_from_start_to_end():
 
 def test_no_event_before_smoothing_is_full():
     config = DetectorConfig(smoothing_windows=4, hold_off_windows=0, threshold=(0.1,))
-    events = Detector(config, 1, SCALE, ZERO_POINT).push(np.full((6, 1), 127, np.int8))
+    events = Detector(config, 1, SCALE).push(np.full((6, 1), 127, np.int8))
     assert _rows(events) == [(0, False, 3, 3, 4 * 127)]
 
 
 def test_a_label_without_threshold_is_silent():
     config = DetectorConfig(smoothing_windows=1, threshold=(None, 0.5))
-    events = Detector(config, 2, SCALE, ZERO_POINT).push(np.full((3, 2), 127, np.int8))
+    events = Detector(config, 2, SCALE).push(np.full((3, 2), 127, np.int8))
     assert {e.label for e in events} == {1}
 
 
+@settings(deadline=None)
 @given(
     threshold=st.integers(0, 1000).map(lambda n: n / 1000),
     smoothing=st.integers(1, 32),
@@ -81,11 +82,11 @@ def test_a_label_without_threshold_is_silent():
 def test_the_sum_is_the_least_whose_mean_reaches_the_threshold(threshold, smoothing, zero_point):
     """``ceil`` of the exact bound for the threshold as written in decimals."""
     bound = smoothing * (Fraction(round(threshold * 1000), 1000) * 256 + zero_point)
-    assert threshold_sum(threshold, smoothing, 1 / 256, zero_point) == math.ceil(bound)
+    assert ScoreScale(zero_point=zero_point).on_sum(threshold, smoothing) == math.ceil(bound)
 
 
 def test_one_threshold_serves_all_classes():
-    assert threshold_sums(DetectorConfig(threshold=(0.5,), smoothing_windows=3), 3, SCALE, ZERO_POINT) == [(0, -76)] * 3
+    assert threshold_sums(DetectorConfig(threshold=(0.5,), smoothing_windows=3), 3, SCALE) == [(0, -76)] * 3
 
 
 @pytest.mark.parametrize(
@@ -94,15 +95,19 @@ def test_one_threshold_serves_all_classes():
         (DetectorConfig(threshold=(0.5, 0.5)), 3, SCALE, r"has 2 values for 3 classes"),
         (DetectorConfig(smoothing_windows=32), 40, SCALE, r"n_classes=40, smoothing_windows=32"),
         (DetectorConfig(), 65, SCALE, "65 labels: a detector takes 1 to 64"),
-        (DetectorConfig(), 1, 0.0, r"scale=0.0: must be above 0"),
     ],
 )
 def test_refused_settings(config, n_classes, scale, message):
     with pytest.raises(CheepError, match=message):
-        Detector(config, n_classes, scale, ZERO_POINT)
+        Detector(config, n_classes, scale)
+
+
+def test_a_scale_is_above_zero():
+    with pytest.raises(CheepError, match=r"scale=0.0: must be above 0"):
+        ScoreScale(scale=0.0)
 
 
 @pytest.mark.parametrize(("shape", "kind"), [((3, 2), np.int8), ((3, 1), np.float32), ((3, 1, 1), np.int8)])
 def test_refused_scores(shape, kind):
     with pytest.raises(CheepError, match=r"must be int8 of shape \(windows, 1\)"):
-        Detector(DetectorConfig(), 1, SCALE, ZERO_POINT).push(np.zeros(shape, kind))
+        Detector(DetectorConfig(), 1, SCALE).push(np.zeros(shape, kind))

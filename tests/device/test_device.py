@@ -46,7 +46,7 @@ def test_equals_the_batch_path_by_hand(run, pcm):
     columns = quantize(compute_features(pcm, FEATURES), bundle.input.scale, bundle.input.zero_point)
     starts = range(0, len(columns) - FEATURES.window_frames + 1, DETECTOR.stride_frames)
     scores = TflmModel(bundle.path).scores(np.stack([columns[i : i + FEATURES.window_frames] for i in starts]))
-    detector = Detector(bundle.detector, len(LABELS), bundle.output.scale, bundle.output.zero_point)
+    detector = Detector(bundle.detector, len(LABELS), bundle.scale)
     expected = [(LABELS[e.label], e.first_window, e.last_window) for e in detector.push(scores) if e.ended]
 
     engine = Engine(run)

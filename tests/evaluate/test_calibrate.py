@@ -11,7 +11,7 @@ from cheep.audio import write_wav
 from cheep.cli import main
 from cheep.config import DetectorConfig, TrainConfig
 from cheep.datasets.manifest import Manifest
-from cheep.detector import threshold_sum
+from cheep.detector import ScoreScale
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate import temperature
@@ -24,7 +24,7 @@ from cheep.report.extras import with_extras
 from tone_model import DETECTOR, tones, write_tone_run
 
 TIMING = ScoreTiming(0.25, 1.0)
-OUTPUT = Output(("background", "bird"), 1 / 256, -128, TIMING)
+OUTPUT = Output(("background", "bird"), ScoreScale(), TIMING)
 BASE = DetectorConfig(smoothing_windows=2, hold_off_windows=2, threshold=(None, 0.5))
 
 
@@ -52,7 +52,7 @@ def measure(detector, held_out):
     """False alarms and hours of a detector on recordings."""
     parts = [
         count_events(
-            match_events(detect(item.scores, detector, OUTPUT.labels, TIMING, 1 / 256, -128), item.annotations),
+            match_events(detect(item.scores, detector, OUTPUT.labels, TIMING, OUTPUT.scale), item.annotations),
             item.duration_s / 3600,
         )
         for item in held_out
@@ -158,9 +158,9 @@ def test_the_threshold_is_the_lowest_that_keeps_the_rate(rng):
     result = calibrate(data, OUTPUT, BASE, 3.0, rng=rng, draws=20)
     found, detector = result.labels[0], result.detector
     assert measure(detector, data).false_alarms == found.observed
-    on = threshold_sum(detector.threshold[1], detector.smoothing_windows, 1 / 256, -128)
-    lower = OUTPUT.threshold_of(on - 1, detector.smoothing_windows)
-    assert threshold_sum(lower, detector.smoothing_windows, 1 / 256, -128) == on - 1
+    on = OUTPUT.scale.on_sum(detector.threshold[1], detector.smoothing_windows)
+    lower = OUTPUT.scale.threshold_of(on - 1, detector.smoothing_windows)
+    assert OUTPUT.scale.on_sum(lower, detector.smoothing_windows) == on - 1
     looser = detector.model_copy(update={"threshold": (None, lower)})
     hours = found.hours
     assert (found.observed + found.dispersion) / hours <= 3.0

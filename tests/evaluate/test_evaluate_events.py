@@ -10,7 +10,7 @@ from cheep.audio import audio_files, write_wav
 from cheep.cli import main
 from cheep.config import DetectorConfig
 from cheep.datasets.labels import boxes_for, groups_for
-from cheep.detector import Detector
+from cheep.detector import Detector, ScoreScale
 from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine
 from cheep.errors import CheepError
@@ -141,9 +141,7 @@ def test_streamed_scores_and_events_are_those_of_the_live_engine(run):
     engine = Engine(run, backend="tflm")
     rows = np.array([window.scores for window in engine.push(pcm).windows])
     np.testing.assert_array_equal(scores, rows)
-    found = detect(
-        scores, bundle.detector, bundle.labels, ScoreTiming.of(bundle), bundle.output.scale, bundle.output.zero_point
-    )
+    found = detect(scores, bundle.detector, bundle.labels, ScoreTiming.of(bundle), bundle.scale)
     expected = engine.run(pcm)
     assert [(e.label, e.start_s, e.end_s) for e in found] == [(e.label, e.start_s, e.end_s) for e in expected]
     assert len(found) == 3
@@ -155,10 +153,10 @@ def test_many_thresholds_in_one_pass_are_many_detectors(rng):
     config = DetectorConfig(smoothing_windows=3, hold_off_windows=2, hysteresis=0.05, threshold=(0.5,))
     timing = ScoreTiming(0.25, 1.0)
     levels = np.linspace(0.2, 0.95, 150)
-    together = detect_at_levels(column, levels, config, "x", timing, 1 / 256, -128)
+    together = detect_at_levels(column.astype(np.int16), levels, config, "x", timing, ScoreScale())
     assert len(together) == 150
     for level, found in zip(levels[::13], together[::13], strict=True):
-        single = Detector(config.model_copy(update={"threshold": (float(level),)}), 1, 1 / 256, -128)
+        single = Detector(config.model_copy(update={"threshold": (float(level),)}), 1, ScoreScale())
         events = [e for e in (*single.push(column[:, None]), *single.flush()) if e.ended]
         assert [(round(d.start_s / 0.25), d.score) for d in found] == [(e.first_window, e.peak) for e in events]
     assert len(together[0]) > 0
@@ -202,7 +200,7 @@ def test_scores_do_not_depend_on_the_workers(run, tmp_path):
 def test_field_figures_of_known_recordings(run, tmp_path):
     bundle, recordings, paths = _recordings(run, tmp_path)
     result = evaluate_field(
-        recordings, LABELS, DETECTOR, ScoreTiming.of(bundle), bundle.output.scale, bundle.output.zero_point, draws=200
+        recordings, LABELS, DETECTOR, ScoreTiming.of(bundle), bundle.scale, draws=200
     )
     rows = {row.label: row for row in result.rows}
     assert set(rows) == {"high", "low", "all"}

@@ -15,12 +15,13 @@ from cheep.boards.host import BootError, HostApplication, application_sources
 from cheep.ccore import find_compiler
 from cheep.cli import main
 from cheep.detector import Detector
+from cheep.device import Engine
 from cheep.errors import CheepError
 from cheep.export import load_export, render_headers
 from cheep.features import compute_features, quantize
 from cheep.resources import firmware_root, include_dir
 from cheep.tflite.tflm import TflmModel
-from tone_model import CENTRES_HZ, tone_model, tones, write_tone_run
+from tone_model import CENTRES_HZ, DETECTOR, tone_model, tones, write_tone_run
 
 RATE = 8000
 
@@ -66,7 +67,7 @@ def expected(export, recording):
     stride, frames = export.detector.stride_frames, features.window_frames
     windows = np.stack([q[i : i + frames] for i in range(0, len(q) - frames + 1, stride)])
     scores = TflmModel(bundle.model.data).scores(windows)
-    detector = Detector(export.detector, len(bundle.labels), bundle.output.scale, bundle.output.zero_point)
+    detector = Detector(export.detector, len(bundle.labels), bundle.scale)
     events = []
     for row in scores:
         events += detector.push(row[None])
@@ -90,6 +91,22 @@ def test_the_application_hears_what_python_hears(export, recording, expected):
         assert line["end_s"] == int((event.last_window * hop + span) * 1000 / RATE) / 1000
         assert line["score"] == pytest.approx(event.peak, abs=6e-5)
     assert all(line["state"] == "end" for line in lines[len(events) :])  # closed by finish
+
+
+@pytest.mark.parametrize("kind", ["logit", "log_odds"])
+def test_a_model_of_logits_is_heard_alike(tmp_path, recording, kind):
+    """Scores, thresholds near 1, and what the lines show: the firmware's own numbers are Python's."""
+    config = DETECTOR.model_copy(update={"threshold": (None, 0.9, 0.995)})
+    export = load_export(write_tone_run(tmp_path, detector=config, logits=kind))
+    assert export.bundle.scale.kind == kind and "LOGISTIC" not in export.bundle.model.operators
+    engine = Engine(export.bundle)
+    events = [*engine.push(recording).events, *engine.flush()]
+    lines = lines_of(HostApplication(export), recording)
+    assert len(events) >= 6 and {event.label for event in events} == {"high", "low"}
+    for line, event in zip(lines, events, strict=True):
+        assert (line["label"], line["state"]) == (event.label, "end" if event.ended else "start")
+        assert line["score"] == round(event.score, 6) and 0.9 < line["score"] < 1
+        assert line["logit"] == pytest.approx(event.logit, abs=6e-4)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

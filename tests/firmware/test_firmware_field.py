@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cheep.ccore import compile_shared
-from cheep.detector import threshold_sum
+from cheep.config import DetectorConfig
+from cheep.detector import Detector, ScoreScale
+from cheep.detector.scores import CScale
 from cheep.resources import firmware_root, include_dir
 
 LABELS = ("background", "Erithacus rubecula", "wren, the")
@@ -27,6 +29,13 @@ class Period(ctypes.Structure):
     _fields_ = [("start", ctypes.c_uint16), ("stop", ctypes.c_uint16)]
 
 
+class Level(ctypes.Structure):
+    _fields_ = [("form", ctypes.c_int), ("value", ctypes.c_int32)]
+
+
+MODEL, OFF, PROBABILITY, LOGIT = range(4)
+
+
 class Settings(ctypes.Structure):
     _fields_ = [
         ("gain", ctypes.c_uint8),
@@ -35,7 +44,7 @@ class Settings(ctypes.Structure):
         ("n_periods", ctypes.c_uint8),
         ("periods", Period * 8),
         ("low_battery_mv", ctypes.c_uint16),
-        ("threshold_e4", ctypes.c_int16 * MAX_CLASSES),
+        ("threshold", Level * MAX_CLASSES),
     ]
 
 
@@ -44,7 +53,7 @@ class Detection(ctypes.Structure):
         ("utc", ctypes.c_uint32),
         ("utc_ms", ctypes.c_uint32),
         ("label", ctypes.c_char_p),
-        ("score_e4", ctypes.c_int32),
+        ("score_e6", ctypes.c_uint32),
         ("duration_ms", ctypes.c_uint32),
         ("temperature_mc", ctypes.c_int32),
         ("battery_mv", ctypes.c_uint32),
@@ -63,7 +72,7 @@ class Wav(ctypes.Structure):
         ("battery_mv", ctypes.c_uint32),
         ("temperature_mc", ctypes.c_int32),
         ("label", ctypes.c_char_p),
-        ("score_e4", ctypes.c_int32),
+        ("score_e6", ctypes.c_uint32),
     ]
 
 
@@ -98,14 +107,15 @@ class Date(ctypes.Structure):
 @pytest.fixture(scope="module")
 def field():
     source = firmware_root() / "audiomoth" / "src"
-    sources = [*sorted(source.glob("field_*.c")), firmware_root() / "common" / "src" / "cheep_text.c"]
+    common = firmware_root() / "common" / "src"
+    sources = [*sorted(source.glob("field_*.c")), common / "cheep_text.c", common / "cheep_scores.c"]
     library = ctypes.CDLL(str(compile_shared(sources, [include_dir(), source], flags=["-Werror"], name="cheep_field")))
     library.field_date_of.argtypes = [ctypes.c_uint32]
     library.field_date_of.restype = Date
     library.field_schedule.argtypes = [ctypes.POINTER(Settings), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
     library.field_schedule.restype = ctypes.c_bool
     library.field_threshold.argtypes = [
-        ctypes.POINTER(Threshold), ctypes.c_int16, ctypes.c_uint16, ctypes.c_float, ctypes.c_int32,
+        ctypes.POINTER(Threshold), Level, ctypes.c_uint16, ctypes.POINTER(CScale), ctypes.c_double,
     ]  # fmt: skip
     library.field_threshold.restype = Threshold
     library.field_row.argtypes = [ctypes.c_char_p, ctypes.POINTER(Detection)]
@@ -139,17 +149,26 @@ def parse(field, text, pieces=None):
     return found, notes
 
 
-def test_the_default_file_gives_the_defaults(field):
+def written(field, scale, thresholds=(None, 0.8)):
+    """Return the lines of the file that a device writes where there is none."""
     lines = []
     write = NOTE(lambda _context, line: lines.append(line.decode()))
-    field.field_settings_write(label_array(), len(LABELS), write, None)
+    thresholds = (*thresholds, *[0.5] * (len(LABELS) - len(thresholds)))
+    detector = Detector(DetectorConfig(smoothing_windows=2, threshold=thresholds), len(LABELS), scale)
+    field.field_settings_write(label_array(), ctypes.byref(detector._spec), write, None)
+    return lines
+
+
+def test_the_default_file_gives_the_defaults(field):
+    lines = written(field, ScoreScale())
     text = "\r\n".join([*lines, ""])
     found, notes = parse(field, text)
     assert notes == []
     expected = Settings()
     field.field_settings_default(ctypes.byref(expected))
     assert bytes(found) == bytes(expected)
-    assert "# threshold.Erithacus rubecula = 0.80" in lines
+    assert f"# threshold.{LABELS[0]} = off" in lines
+    assert any(line.startswith("# threshold.Erithacus rubecula = 0.79") for line in lines)
     assert max(map(len, lines)) <= 95  # the parser's own limit
     assert found.gain == 2 and found.led and found.clip_s == 0 and found.low_battery_mv == 3300
 
@@ -165,7 +184,8 @@ def test_every_setting_is_read(field, pieces):
     assert notes == []
     assert (found.gain, found.led, found.clip_s, found.low_battery_mv, found.n_periods) == (3, False, 10, 0, 3)
     assert [(p.start, p.stop) for p in found.periods[:3]] == [(270, 480), (1140, 1320), (1410, 15)]
-    assert list(found.threshold_e4[:4]) == [10000, 8125, -2, -1]
+    levels = [(level.form, level.value) for level in found.threshold[:4]]
+    assert levels == [(PROBABILITY, 1000000), (PROBABILITY, 812500), (OFF, 0), (MODEL, 0)]
 
 
 @pytest.mark.parametrize(
@@ -182,9 +202,13 @@ def test_every_setting_is_read(field, pieces):
         ("clip_seconds = 11", "clip_seconds=11: must be 0 (no clips) to 10"),
         ("clip_seconds = ", "clip_seconds=: must be 0"),
         ("low_battery_millivolts = 100", "must be 0 (never stop) or 2500 to 5000"),
-        ("threshold.wren, the = 1.2", "must be a score between 0 and 1, or off"),
-        ("threshold.wren, the = 0,8", "must be a score between 0 and 1, or off"),
-        ("threshold.wren, the = .", "must be a score between 0 and 1, or off"),
+        ("threshold.wren, the = 1.2", "must be 0 to 1 (6 decimals at most), logit and -100 to 100"),
+        ("threshold.wren, the = 0,8", "must be 0 to 1"),
+        ("threshold.wren, the = .", "must be 0 to 1"),
+        ("threshold.wren, the = 0.9999999", "6 decimals at most"),
+        ("threshold.wren, the = logit", "must be 0 to 1"),
+        ("threshold.wren, the = logit 6.9072", "logit and -100 to 100 (3 decimals)"),
+        ("threshold.wren, the = logit 100.5", "logit and -100 to 100"),
         ("threshold.robin = 0.5", "threshold.robin: the model has no such label"),
         ("volume = 3", "volume: no such setting (gain, schedule, led"),
         ("listen", "listen: not `name = value`"),
@@ -196,7 +220,7 @@ def test_a_wrong_line_is_refused_and_the_others_count(field, line, reason):
     assert len(notes) == 1
     assert notes[0].startswith("SETTINGS.TXT line 2: ") and reason in notes[0]
     assert (found.gain, found.clip_s) == (4, 3)
-    assert found.led and found.n_periods == 0 and list(found.threshold_e4[:3]) == [-1, -1, -1]
+    assert found.led and found.n_periods == 0 and all(level.form == MODEL for level in found.threshold)
 
 
 @settings(max_examples=200, deadline=None)
@@ -204,7 +228,9 @@ def test_a_wrong_line_is_refused_and_the_others_count(field, line, reason):
 def test_no_bytes_upset_the_parser(field, data, pieces):
     found, _ = parse(field, data, pieces)
     assert found.gain <= 4 and found.clip_s <= 10 and found.n_periods <= 8
-    assert all(-2 <= value <= 10000 for value in found.threshold_e4)
+    for level in found.threshold:
+        assert {MODEL: level.value == 0, OFF: level.value == 0, PROBABILITY: 0 <= level.value <= 10**6,
+                LOGIT: abs(level.value) <= 10**5}[level.form]  # fmt: skip
 
 
 @settings(max_examples=150, deadline=None)
@@ -243,22 +269,53 @@ def test_dates(field, utc):
     assert (d.year, d.month, d.day, d.hour, d.minute, d.second) == expected.timetuple()[:6]
 
 
+SCALES = (ScoreScale(), ScoreScale("logit", 0.0625, -30), ScoreScale("log_odds", 0.04, -69))
+
+
 @settings(max_examples=300, deadline=None)
 @given(
-    e4=st.integers(0, 10000),
+    e6=st.integers(0, 10**6),
     smoothing=st.integers(1, 32),
-    scale=st.sampled_from([1 / 256, 0.00390625, 0.0041234, 0.0038]),
-    zero=st.sampled_from([-128, 0, -100]),
+    scale=st.sampled_from(SCALES),
+    hysteresis=st.sampled_from([0.0, 0.1, 0.25]),
 )
-def test_thresholds_follow_the_rule_of_the_python_side(field, e4, smoothing, scale, zero):
-    scale = ctypes.c_float(scale).value
-    model = Threshold(100, 40)
-    found = field.field_threshold(ctypes.byref(model), e4, smoothing, scale, zero)
-    assert found.on_sum == threshold_sum(e4 / 10000, smoothing, scale, zero)
-    assert found.on_sum - found.off_sum == 60
-    kept = field.field_threshold(ctypes.byref(model), -1, smoothing, scale, zero)
+def test_thresholds_follow_the_rule_of_the_python_side(field, e6, smoothing, scale, hysteresis):
+    own = Threshold(100, 40)
+
+    def found(form, value):
+        level = Level(form, value)
+        return field.field_threshold(ctypes.byref(own), level, smoothing, ctypes.byref(scale.c), hysteresis)
+
+    threshold = found(PROBABILITY, e6)
+    assert threshold.on_sum == scale.on_sum(e6 / 1e6, smoothing)
+    assert threshold.off_sum == scale.off_sum(e6 / 1e6, hysteresis, smoothing)
+    assert threshold.off_sum <= threshold.on_sum
+    kept = found(MODEL, 0)
     assert (kept.on_sum, kept.off_sum) == (100, 40)
-    assert field.field_threshold(ctypes.byref(model), -2, smoothing, scale, zero).on_sum == 2**31 - 1
+    assert found(OFF, 0).on_sum == 2**31 - 1
+
+
+def test_a_logit_and_its_probability_are_one_threshold(field):
+    found, notes = parse(field, f"threshold.{LABELS[0]} = logit 6.907\nthreshold.{LABELS[1]} = 0.9990\n")
+    assert notes == []
+    for scale in SCALES:
+        sums = [
+            field.field_threshold(ctypes.byref(Threshold()), level, 2, ctypes.byref(scale.c), 0.1).on_sum
+            for level in found.threshold[:2]
+        ]
+        assert abs(sums[0] - sums[1]) <= 1
+    # of logits, it is no 1: a mean of 6.9 is on, and three steps lower is off
+    assert sums[0] * scale.unit / 2 == pytest.approx(6.907, abs=0.005)
+
+
+@pytest.mark.parametrize("p", [0.02, 0.5, 0.9, 0.999, 0.99999, 0.9999999])
+@pytest.mark.parametrize("scale", SCALES[1:])
+def test_the_line_that_is_shown_is_the_threshold(field, scale, p):
+    line = next(line for line in written(field, scale, (p,)) if LABELS[0] in line)
+    found, notes = parse(field, line.removeprefix("# "))
+    assert notes == []
+    own = field.field_threshold(ctypes.byref(Threshold()), found.threshold[0], 2, ctypes.byref(scale.c), 0.1)
+    assert own.on_sum == scale.on_sum(p, 2)
 
 
 UTC = int(datetime.datetime(2026, 5, 20, 5, 30, 12, tzinfo=datetime.timezone.utc).timestamp())
@@ -279,18 +336,18 @@ def test_names(field):
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.8765", "1.23", "22.6", "4.20", "20260520_053011.WAV"]),
+        ({}, ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.876543", "1.23", "22.6", "4.20", "20260520_053011.WAV"]),
         ({"temperature_mc": -100000, "battery_mv": 0, "clip": b""},
-         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.8765", "1.23", "", "", ""]),
-        ({"temperature_mc": -49, "score_e4": 10000, "duration_ms": 3600000},
-         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "1.0000", "3600.00", "0.0", "4.20", "20260520_053011.WAV"]),
+         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.876543", "1.23", "", "", ""]),
+        ({"temperature_mc": -49, "score_e6": 999999, "duration_ms": 3600000},
+         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.999999", "3600.00", "0.0", "4.20", "20260520_053011.WAV"]),
         ({"temperature_mc": -12350},
-         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.8765", "1.23", "-12.4", "4.20", "20260520_053011.WAV"]),
+         ["2026-05-20T05:30:12.250Z", 'wren, "the"', "0.876543", "1.23", "-12.4", "4.20", "20260520_053011.WAV"]),
     ],
 )  # fmt: skip
 def test_rows(field, values, expected):
     base = {
-        "utc": UTC, "utc_ms": 250, "label": b'wren, "the"', "score_e4": 8765, "duration_ms": 1234,
+        "utc": UTC, "utc_ms": 250, "label": b'wren, "the"', "score_e6": 876543, "duration_ms": 1234,
         "temperature_mc": 22649, "battery_mv": 4200, "clip": b"20260520_053011.WAV",
     }  # fmt: skip
     detection = Detection(**{**base, **values})
@@ -311,7 +368,7 @@ def test_a_row_of_an_endless_label_still_ends(field):
 def test_wav_header_is_read_by_others_and_says_what_audiomoth_says(field):
     import soundfile
 
-    wav = Wav(UTC, 8000, 4000, 0x24F31905, 0x5FDF2F5B, b"medium", 4249, 22600, b"Erithacus rubecula", 8765)
+    wav = Wav(UTC, 8000, 4000, 0x24F31905, 0x5FDF2F5B, b"medium", 4249, 22600, b"Erithacus rubecula", 876543)
     header = ctypes.create_string_buffer(488)
     field.field_wav_header(header, ctypes.byref(wav))
     samples = struct.pack("<4000h", *(int(8000 * math.sin(i / 3)) for i in range(4000)))
@@ -319,7 +376,7 @@ def test_wav_header_is_read_by_others_and_says_what_audiomoth_says(field):
         assert (file.samplerate, file.channels, file.subtype, len(file)) == (8000, 1, "PCM_16", 4000)
         assert file.comment == (
             "Recorded at 05:30:12 20/05/2026 (UTC) by AudioMoth 24F319055FDF2F5B at medium gain while battery was 4.2V "
-            "and temperature was 22.6C. Cheep heard Erithacus rubecula with score 0.8765."
+            "and temperature was 22.6C. Cheep heard Erithacus rubecula with score 0.876543."
         )
         assert file.artist == "AudioMoth 24F319055FDF2F5B"
         assert file.read(3, dtype="int16").tolist() == [0, 2617, 4946]

@@ -17,6 +17,8 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.convert.bundle import write_bundle
 from cheep.features import compute_features, mel_points_hz, quantize
+from cheep.tflite.logits import cut_activation, with_output_scale
+from cheep.tflite.model import read_model
 
 LABELS = ("background", "high", "low")
 CENTRES_HZ = {"high": 3000.0, "low": 1000.0}
@@ -81,20 +83,30 @@ def write_tone_run(
     features: FeatureConfig = FEATURES,
     detector: DetectorConfig = DETECTOR,
     labels: tuple[str, ...] = LABELS,
+    logits: str | None = None,
 ) -> Path:
-    """Write ``bird_detector_int8.tflite`` and ``manifest.json`` into ``folder``; return the folder."""
+    """Write ``bird_detector_int8.tflite`` and ``manifest.json`` into ``folder``; return the folder.
+
+    ``logits``: "logit" or "log_odds", what the model gives in place of the sigmoid of the older models.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     window = quantize(compute_features(tones([(0, 1, "high")], 2), features), IN_SCALE, IN_ZERO)
+    model, scores = tone_model(features, labels), None
+    if logits:
+        model = with_output_scale(cut_activation(model)[0], float(np.float32(0.06)), -30)
+        out = read_model(model).outputs[0]
+        scores = {"kind": logits, "scale": out.scale, "zero_point": out.zero_point}
     write_bundle(
         folder,
         "bird_detector_int8.tflite",
-        tone_model(features, labels),
+        model,
         features=features,
         labels=labels,
         detector=detector,
         golden=window[: features.window_frames],
         data={},
         training={},
+        scores=scores,
     )
     return folder
 

@@ -71,17 +71,17 @@ static void write_line(void *context, const char *text)
             AudioMoth_writeToFile(name_of("\r\n"), 2);
 }
 
-static void write_defaults(const char *const *labels, uint16_t n_labels, uint32_t utc)
+static void write_defaults(const char *const *labels, const cheep_detector_spec *model, uint32_t utc)
 {
     bool good = AudioMoth_openFile(name_of(SETTINGS_NAME));
     if (good) {
-        field_settings_write(labels, n_labels, write_line, &good);
+        field_settings_write(labels, model, write_line, &good);
         good = AudioMoth_closeFile() && good;
     }
     card_log(utc, good ? "SETTINGS.TXT written with the defaults" : "SETTINGS.TXT cannot be written (card full?)");
 }
 
-void card_settings(field_settings *settings, const char *const *labels, uint16_t n_labels)
+void card_settings(field_settings *settings, const char *const *labels, const cheep_detector_spec *model)
 {
     static field_parser parser; /* of no use once the file is read, but too large for the stack */
     char text[READ_BYTES];
@@ -89,10 +89,10 @@ void card_settings(field_settings *settings, const char *const *labels, uint16_t
     AudioMoth_getTime(&utc, NULL);
     field_settings_default(settings);
     if (!AudioMoth_doesFileExist(name_of(SETTINGS_NAME))) {
-        write_defaults(labels, n_labels, utc);
+        write_defaults(labels, model, utc);
         return;
     }
-    field_parser_init(&parser, settings, labels, n_labels, log_problem, &utc);
+    field_parser_init(&parser, settings, labels, model->n_classes, log_problem, &utc);
     /* The log and the settings cannot be open together: read piece by piece, reopening at its place. */
     for (uint32_t at = 0;; at += READ_BYTES) {
         memset(text, 0, sizeof text);

@@ -16,7 +16,7 @@ bool card_start(void);
 void card_stop(void);
 
 /* SETTINGS.TXT -> settings; writes the default file where there is none. Problems go to the log. */
-void card_settings(field_settings *settings, const char *const *labels, uint16_t n_labels);
+void card_settings(field_settings *settings, const char *const *labels, const cheep_detector_spec *model);
 
 /* A line into CHEEP.LOG, with the time. */
 void card_log(uint32_t utc, const char *text);

@@ -84,7 +84,7 @@ size_t field_row(char row[FIELD_ROW_BYTES], const field_detection *detection)
     cheep_text_char(&t, ',');
     csv_string(&t, detection->label);
     cheep_text_char(&t, ',');
-    cheep_text_fixed(&t, detection->score_e4, 4);
+    cheep_text_fixed(&t, detection->score_e6, 6);
     cheep_text_char(&t, ',');
     rounded(&t, (int32_t)detection->duration_ms, 2);
     cheep_text_char(&t, ',');
@@ -160,7 +160,7 @@ static void comment(cheep_text *t, const field_wav *wav)
     cheep_text_string(t, ". Cheep heard ");
     cheep_text_string(t, wav->label);
     cheep_text_string(t, " with score ");
-    cheep_text_fixed(t, wav->score_e4, 4);
+    cheep_text_fixed(t, wav->score_e6, 6);
     cheep_text_char(t, '.');
 }
 

@@ -21,7 +21,7 @@ typedef struct {
     uint32_t utc;              /* of its start */
     uint32_t utc_ms;
     const char *label;
-    int32_t score_e4;
+    uint32_t score_e6;
     uint32_t duration_ms;
     int32_t temperature_mc;    /* millidegrees, or FIELD_NO_TEMPERATURE */
     uint32_t battery_mv;        /* 0: unknown */
@@ -45,7 +45,7 @@ typedef struct {
     uint32_t battery_mv;
     int32_t temperature_mc;
     const char *label;
-    int32_t score_e4;
+    uint32_t score_e6;
 } field_wav;
 
 /* RIFF header with AudioMoth's comment and artist: header[FIELD_WAV_HEADER_BYTES], then the samples follow. */

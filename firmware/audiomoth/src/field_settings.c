@@ -11,9 +11,6 @@ void field_settings_default(field_settings *settings)
     settings->gain = 2;
     settings->led = true;
     settings->low_battery_mv = 3300;
-    for (size_t i = 0; i < CHEEP_MAX_CLASSES; i++) {
-        settings->threshold_e4[i] = FIELD_MODEL;
-    }
 }
 
 void field_parser_init(field_parser *p, field_settings *settings, const char *const *labels, uint16_t n_labels,
@@ -76,30 +73,61 @@ static const char *number(const char *s, uint32_t *value)
     return digits == 0u ? NULL : s;
 }
 
-/* Like "0.85", "1", ".5": in 1/10000; false unless it lies in 0..1. */
-static bool fraction(const char *s, int16_t *value_e4)
+static const char *spaces(const char *s)
+{
+    while (is_space(*s)) {
+        s++;
+    }
+    return s;
+}
+
+/* Like "0.85", "1", ".5", with at most `places` decimals: in units of 10^-places. */
+static bool decimal(const char *s, unsigned places, uint32_t *value)
 {
     uint32_t whole = 0;
     uint32_t part = 0;
-    uint32_t unit = 1000;
+    uint32_t unit = 1;
     if (*s == '.' && (s[1] < '0' || s[1] > '9')) {
         return false;
     }
     if (*s != '.') {
         s = number(s, &whole);
-        if (s == NULL) {
+        if (s == NULL || whole > 1000u) {
             return false;
         }
     }
     if (*s == '.') {
-        for (s++; *s >= '0' && *s <= '9'; s++, unit /= 10u) {
-            part += (uint32_t)(*s - '0') * unit;
-        }
+        s++;
     }
-    if (*s != '\0' || whole > 1u || whole * 10000u + part > 10000u) {
+    for (unsigned i = 0; i < places; i++) {
+        part = 10u * part + (*s >= '0' && *s <= '9' ? (uint32_t)(*s++ - '0') : 0u);
+        unit *= 10u;
+    }
+    *value = whole * unit + part;
+    return *s == '\0';
+}
+
+/* "0.999" (six decimals at most), "logit 6.907" (three at most), or "off". */
+static bool level(const char *s, field_level *out)
+{
+    uint32_t value = 0;
+    if (strcmp(s, "off") == 0) {
+        *out = (field_level){FIELD_OFF, 0};
+        return true;
+    }
+    if (strncmp(s, "logit", 5) == 0 && is_space(s[5])) {
+        s = spaces(s + 5);
+        const bool negative = *s == '-';
+        if (!decimal(s + (negative ? 1 : 0), 3, &value) || value > 100000u) {
+            return false;
+        }
+        *out = (field_level){FIELD_LOGIT, negative ? -(int32_t)value : (int32_t)value};
+        return true;
+    }
+    if (!decimal(s, 6, &value) || value > 1000000u) {
         return false;
     }
-    *value_e4 = (int16_t)(whole * 10000u + part);
+    *out = (field_level){FIELD_PROBABILITY, (int32_t)value};
     return true;
 }
 
@@ -116,14 +144,6 @@ static const char *clock_time(const char *s, uint16_t *minutes)
         return NULL;
     }
     *minutes = (uint16_t)(hour * 60u + minute);
-    return s;
-}
-
-static const char *spaces(const char *s)
-{
-    while (is_space(*s)) {
-        s++;
-    }
     return s;
 }
 
@@ -164,14 +184,14 @@ static bool schedule(const char *s, field_settings *settings)
 static void take_threshold(field_parser *p, const char *name, const char *value)
 {
     const char *label = name + strlen("threshold.");
-    int16_t threshold = FIELD_OFF;
+    field_level threshold;
     for (uint16_t i = 0; i < p->n_labels; i++) {
         if (strcmp(label, p->labels[i]) == 0) {
-            if (strcmp(value, "off") != 0 && !fraction(value, &threshold)) {
-                problem(p, name, value, "must be a score between 0 and 1, or off");
+            if (!level(value, &threshold)) {
+                problem(p, name, value, "must be 0 to 1 (6 decimals at most), logit and -100 to 100 (3 decimals), or off");
                 return;
             }
-            p->settings->threshold_e4[i] = threshold;
+            p->settings->threshold[i] = threshold;
             return;
         }
     }
@@ -272,7 +292,28 @@ uint16_t field_parser_finish(field_parser *p)
     return p->problems;
 }
 
-void field_settings_write(const char *const *labels, uint16_t n_labels, field_note write, void *context)
+/* A threshold midway to the next lower sum: as a probability where four decimals tell it, else as a logit. */
+static void write_level(cheep_text *t, const cheep_detector_spec *model, int32_t on_sum)
+{
+    const uint16_t twice = (uint16_t)(2u * model->smoothing);
+    if (on_sum == INT32_MAX) {
+        cheep_text_string(t, "off");
+        return;
+    }
+    if (on_sum > INT32_MAX / 4 || on_sum < -(INT32_MAX / 4)) {
+        cheep_text_string(t, on_sum > 0 ? "1" : "0");
+        return;
+    }
+    const uint32_t e6 = cheep_scores_sum_e6(&model->scores, 2 * on_sum - 1, twice);
+    if (model->scores.kind != CHEEP_SCORES_PROBABILITY && (e6 > 990000u || e6 < 10000u)) {
+        cheep_text_string(t, "logit ");
+        cheep_text_fixed(t, cheep_scores_value_e3(&model->scores, 2 * on_sum - 1, twice), 3);
+        cheep_text_string(t, " # ");
+    }
+    cheep_text_fixed(t, e6, 6);
+}
+
+void field_settings_write(const char *const *labels, const cheep_detector_spec *model, field_note write, void *context)
 {
     static const char *const lines[] = {
         "# Cheep on AudioMoth. Lines are `name = value`; what follows # is a comment.",
@@ -294,38 +335,43 @@ void field_settings_write(const char *const *labels, uint16_t n_labels, field_no
         "# Stop for an hour when the battery falls below this (0: never)",
         "low_battery_millivolts = 3300",
         "",
-        "# Score from which a label counts, 0 to 1, or off. Without a line: the model's own.",
+        "# From which score a label counts: a probability from 0 to 1 (0.9990 and 0.9995 differ;",
+        "# six decimals at most), `logit` and a number (logit 6.907 is 0.999), or off.",
+        "# Without a line: the model's own, which is shown here.",
     };
     char text[FIELD_LINE_BYTES];
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         write(context, lines[i]);
     }
-    for (uint16_t i = 0; i < n_labels; i++) {
+    for (uint16_t i = 0; i < model->n_classes; i++) {
         cheep_text t;
         cheep_text_init(&t, text, sizeof text);
         cheep_text_string(&t, "# threshold.");
         cheep_text_string(&t, labels[i]);
-        cheep_text_string(&t, " = 0.80");
+        cheep_text_string(&t, " = ");
+        write_level(&t, model, model->threshold[i].on_sum);
         write(context, text);
     }
 }
 
-cheep_class_threshold field_threshold(const cheep_class_threshold *model, int16_t threshold_e4, uint16_t smoothing,
-                                      float scale, int32_t zero_point)
+cheep_class_threshold field_threshold(const cheep_class_threshold *own, field_level level, uint16_t smoothing,
+                                      const cheep_score_scale *scores, double hysteresis)
 {
-    cheep_class_threshold out = *model;
-    if (threshold_e4 == FIELD_OFF) {
-        out.on_sum = INT32_MAX;
-        out.off_sum = INT32_MAX;
-    } else if (threshold_e4 >= 0) {
-        double part = (double)smoothing * ((double)threshold_e4 / 10000.0 / (double)scale);
-        double bound = part + (double)smoothing * zero_point - 1e-9 * (part > 1.0 ? part : 1.0);
-        int32_t whole = (int32_t)bound; /* towards zero */
-        out.on_sum = (double)whole < bound ? whole + 1 : whole;
-        int32_t distance = model->on_sum == INT32_MAX ? 0 : model->on_sum - model->off_sum;
-        out.off_sum = out.on_sum - distance;
+    double p = (double)level.value / 1e6;
+    double rest = (double)(1000000 - level.value) / 1e6;
+    if (level.form == FIELD_MODEL) {
+        return *own;
     }
-    return out;
+    if (level.form == FIELD_OFF) {
+        return (cheep_class_threshold){INT32_MAX, INT32_MAX};
+    }
+    if (level.form == FIELD_LOGIT) {
+        cheep_scores_parts((float)level.value / 1000.0f, &p, &rest);
+    }
+    return (cheep_class_threshold){
+        cheep_scores_on_sum(scores, p, rest, smoothing),
+        cheep_scores_off_sum(scores, p, rest, hysteresis, smoothing),
+    };
 }
 
 static bool in_period(const field_period *period, uint32_t minute)

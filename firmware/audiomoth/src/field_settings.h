@@ -19,6 +19,18 @@ typedef struct {
     uint16_t start_min, stop_min; /* minutes of the UTC day; start > stop passes midnight */
 } field_period;
 
+typedef enum {
+    FIELD_MODEL = 0,   /* the model's own threshold */
+    FIELD_OFF,         /* this label never makes an event */
+    FIELD_PROBABILITY, /* in millionths */
+    FIELD_LOGIT        /* in thousandths: near 1, where a probability has too few digits */
+} field_form;
+
+typedef struct {
+    field_form form;
+    int32_t value;
+} field_level;
+
 typedef struct {
     uint8_t gain;                /* 0 low .. 4 high, as AM_gainSetting_t */
     bool led;
@@ -26,11 +38,8 @@ typedef struct {
     uint8_t n_periods;           /* 0: always */
     field_period periods[FIELD_MAX_PERIODS];
     uint16_t low_battery_mv;      /* 0: never stop */
-    int16_t threshold_e4[CHEEP_MAX_CLASSES]; /* 0..10000, FIELD_OFF, or FIELD_MODEL */
+    field_level threshold[CHEEP_MAX_CLASSES];
 } field_settings;
-
-#define FIELD_MODEL (-1) /* the model's own threshold */
-#define FIELD_OFF (-2)   /* this label never makes an event */
 
 extern const char *const field_gain_names[5];
 
@@ -59,13 +68,13 @@ void field_parser_feed(field_parser *p, const char *data, size_t n);
 /* Returns the number of problems. */
 uint16_t field_parser_finish(field_parser *p);
 
-/* The commented file that is written where there is none, line by line through write (no newline in text). */
-void field_settings_write(const char *const *labels, uint16_t n_labels, field_note write, void *context);
+/* The commented file that is written where there is none, line by line through write (no newline in text). It shows the
+ * model's own thresholds. */
+void field_settings_write(const char *const *labels, const cheep_detector_spec *model, field_note write, void *context);
 
-/* A class's threshold as sums, by Cheep's rule: on = ceil(smoothing * (t / scale + zero_point)); the
- * distance to off_sum stays the model's. */
-cheep_class_threshold field_threshold(const cheep_class_threshold *model, int16_t threshold_e4, uint16_t smoothing,
-                                      float scale, int32_t zero_point);
+/* A class's threshold as sums, by the rule of cheep_scores.h; `own` is the model's. */
+cheep_class_threshold field_threshold(const cheep_class_threshold *own, field_level level, uint16_t smoothing,
+                                      const cheep_score_scale *scores, double hysteresis);
 
 /* Is it time to listen? *seconds_left: until that changes (UINT32_MAX: never). */
 bool field_schedule(const field_settings *settings, uint32_t utc, uint32_t *seconds_left);

@@ -48,7 +48,7 @@ static struct {
         uint32_t samples;
         uint32_t utc;
         uint32_t class_index;
-        int32_t score_e4;
+        uint32_t score_e6;
         char name[FIELD_NAME_BYTES];
     } clip;
 } moth;
@@ -131,7 +131,7 @@ static void plan_clip(const cheep_app *app, const cheep_app_event *event)
     moth.clip.end_sample = start + moth.clip.samples;
     moth.clip.lost = app->stats.lost_samples;
     moth.clip.class_index = event->class_index;
-    moth.clip.score_e4 = event->score_e4;
+    moth.clip.score_e6 = event->score_e6;
     moth.clip.waiting = true;
 }
 
@@ -145,7 +145,7 @@ static void write_clip(const cheep_app *app)
         .battery_mv = moth.session.battery_mv,
         .temperature_mc = moth.session.temperature_mc,
         .label = app->spec->labels[moth.clip.class_index],
-        .score_e4 = moth.clip.score_e4,
+        .score_e6 = moth.clip.score_e6,
     };
     moth.clip.waiting = false;
     hal_identity(&wav.id_high, &wav.id_low);
@@ -169,7 +169,7 @@ static void on_event(void *context, const cheep_app *app, const cheep_app_event 
     char row[FIELD_ROW_BYTES];
     field_detection detection = {
         .label = event->label,
-        .score_e4 = event->score_e4,
+        .score_e6 = event->score_e6,
         .duration_ms = (uint32_t)((event->end_sample - event->start_sample) * 1000u / RATE),
         .temperature_mc = moth.session.temperature_mc,
         .battery_mv = moth.session.battery_mv,
@@ -188,8 +188,8 @@ static void apply_thresholds(void)
 {
     const cheep_detector_spec *model = cheep_generated_app.detector;
     for (uint16_t i = 0; i < CHEEP_MODEL_CLASSES; i++) {
-        moth.thresholds[i] = field_threshold(&model->threshold[i], moth.settings.threshold_e4[i], model->smoothing,
-                                             cheep_generated_app.output_scale, cheep_generated_app.output_zero_point);
+        moth.thresholds[i] = field_threshold(&model->threshold[i], moth.settings.threshold[i], model->smoothing,
+                                             &model->scores, CHEEP_DETECTOR_HYSTERESIS);
     }
     moth.detector = *model;
     moth.detector.threshold = moth.thresholds;
@@ -307,7 +307,7 @@ int main(void)
         blink_red(3); /* no card, or not FAT */
         sleep_s(RETRY_S);
     }
-    card_settings(&moth.settings, cheep_generated_app.labels, CHEEP_MODEL_CLASSES);
+    card_settings(&moth.settings, cheep_generated_app.labels, cheep_generated_app.detector);
     if (AudioMoth_hasWatchdogResetOccurred()) {
         card_log(utc, "the watchdog had to start the device anew");
     }

@@ -40,8 +40,6 @@ typedef struct {
     uint16_t stride_frames;
     float input_inverse_scale;         /* 1 / scale of the model's input */
     int32_t input_zero_point;
-    float output_scale;
-    int32_t output_zero_point;
     const char *const *labels;         /* detector->n_classes names, UTF-8 */
     uint32_t frontend_crc;             /* cheep_selfcheck_frontend on the machine that printed it */
     const int8_t *golden_window;       /* window_frames * n_mels, or NULL */
@@ -63,7 +61,9 @@ typedef struct {
     bool ended;                /* false: it has just begun */
     uint64_t start_sample;     /* first sample of its first window, counted from boot, losses included */
     uint64_t end_sample;       /* one past the last sample of its last window (so far) */
-    int32_t score_e4;          /* peak of the smoothed score, in 1/10000 */
+    uint32_t score_e6;         /* peak of the smoothed score as a probability, in millionths */
+    bool has_logit;            /* the model gives logits */
+    int32_t logit_e3;          /* then the peak as a logit, in 1/1000: where thresholds are compared */
 } cheep_app_event;
 
 /* Since the last report (a minute of audio), worst times per call of a stage. */

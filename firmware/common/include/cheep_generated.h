@@ -24,6 +24,14 @@
 #include <generated/mel_filter_bank.h>
 #include <generated/model.h>
 
+/* Headers that an older Cheep has made: its models had their activation inside. */
+#ifndef CHEEP_DETECTOR_SCORES
+#define CHEEP_DETECTOR_SCORES CHEEP_SCORES_PROBABILITY
+#endif
+#ifndef CHEEP_DETECTOR_HYSTERESIS
+#define CHEEP_DETECTOR_HYSTERESIS 0.1
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #define CHEEP_ASSERT static_assert

@@ -194,14 +194,16 @@ static void report_events(cheep_app *app, uint16_t n)
                     (uint64_t)(spec->window_frames - 1u) * spec->frontend->hop_samples;
     for (uint16_t i = 0; i < n && app->handlers.event != NULL; i++) {
         cheep_app_event event;
-        int32_t above = events[i].peak_sum - spec->output_zero_point * (int32_t)spec->detector->smoothing;
-        float score = (float)above * spec->output_scale / (float)spec->detector->smoothing;
+        const cheep_score_scale *scores = &spec->detector->scores;
+        uint16_t smoothing = spec->detector->smoothing;
         event.class_index = events[i].label;
         event.label = spec->labels[events[i].label];
         event.ended = events[i].ended;
         event.start_sample = window_start(app, events[i].first_window);
         event.end_sample = window_start(app, events[i].last_window) + span;
-        event.score_e4 = (int32_t)(score * 10000.0f + 0.5f);
+        event.score_e6 = cheep_scores_sum_e6(scores, events[i].peak_sum, smoothing);
+        event.has_logit = scores->kind != CHEEP_SCORES_PROBABILITY;
+        event.logit_e3 = event.has_logit ? cheep_scores_value_e3(scores, events[i].peak_sum, smoothing) : 0;
         app->handlers.event(app->handlers.context, app, &event);
     }
 }

@@ -27,7 +27,7 @@ void cheep_detector_reset(cheep_detector *d)
 {
     d->windows = 0;
     d->next = 0;
-    memset(d->scores, 0, sizeof d->scores);
+    memset(d->units, 0, sizeof d->units);
     memset(d->classes, 0, sizeof d->classes);
 }
 
@@ -84,15 +84,23 @@ static bool step(const cheep_detector *d, uint16_t label, cheep_class_state *sta
 
 uint16_t cheep_detector_push(cheep_detector *d, const int8_t *scores, cheep_event *events)
 {
+    int16_t units[CHEEP_MAX_CLASSES];
+
+    cheep_scores_units(&d->spec->scores, scores, d->spec->n_classes, units);
+    return cheep_detector_push_units(d, units, events);
+}
+
+uint16_t cheep_detector_push_units(cheep_detector *d, const int16_t *units, cheep_event *events)
+{
     const uint16_t n_classes = d->spec->n_classes;
-    int8_t *oldest = d->scores + (size_t)d->next * n_classes;
+    int16_t *oldest = d->units + (size_t)d->next * n_classes;
     uint16_t n_events = 0;
 
     for (uint16_t c = 0; c < n_classes; c++) {
         cheep_class_state *state = &d->classes[c];
 
-        state->sum += scores[c] - oldest[c]; /* the ring starts at zero */
-        oldest[c] = scores[c];
+        state->sum += units[c] - oldest[c]; /* the ring starts at zero */
+        oldest[c] = units[c];
         if (step(d, c, state, &events[n_events])) {
             n_events++;
         }
@@ -128,6 +136,20 @@ size_t cheep_detector_run(cheep_detector *d, const int8_t *scores, size_t n, che
 
     for (; row < n && max_events - n_events >= n_classes; row++) {
         n_events += cheep_detector_push(d, scores + row * n_classes, events + n_events);
+    }
+    *consumed = row;
+    return n_events;
+}
+
+size_t cheep_detector_run_units(cheep_detector *d, const int16_t *units, size_t n, cheep_event *events,
+                                size_t max_events, size_t *consumed)
+{
+    const size_t n_classes = d->spec->n_classes;
+    size_t n_events = 0;
+    size_t row = 0;
+
+    for (; row < n && max_events - n_events >= n_classes; row++) {
+        n_events += cheep_detector_push_units(d, units + row * n_classes, events + n_events);
     }
     *consumed = row;
     return n_events;

@@ -91,7 +91,11 @@ size_t cheep_line_event(char *line, size_t capacity, const cheep_app_spec *spec,
     seconds(&t, "start_s", spec, event->start_sample);
     seconds(&t, "end_s", spec, event->end_sample);
     cheep_line_key(&t, "score");
-    cheep_text_fixed(&t, event->score_e4, 4);
+    cheep_text_fixed(&t, event->score_e6, 6);
+    if (event->has_logit) {
+        cheep_line_key(&t, "logit");
+        cheep_text_fixed(&t, event->logit_e3, 3);
+    }
     return cheep_line_close(&t);
 }
 

@@ -53,6 +53,11 @@ static const cheep_detector_spec detector = {
     .min_windows = CHEEP_DETECTOR_MIN_WINDOWS,
     .hold_off = CHEEP_DETECTOR_HOLD_OFF,
     .threshold = thresholds,
+    .scores = {
+        .kind = CHEEP_DETECTOR_SCORES,
+        .scale = CHEEP_MODEL_OUTPUT_SCALE,
+        .zero_point = CHEEP_MODEL_OUTPUT_ZERO_POINT,
+    },
 };
 
 static const char *const labels[] = CHEEP_MODEL_LABELS;
@@ -75,8 +80,6 @@ const cheep_app_spec cheep_generated_app = {
     .stride_frames = CHEEP_DETECTOR_STRIDE_FRAMES,
     .input_inverse_scale = CHEEP_MODEL_INPUT_INVERSE_SCALE,
     .input_zero_point = CHEEP_MODEL_INPUT_ZERO_POINT,
-    .output_scale = CHEEP_MODEL_OUTPUT_SCALE,
-    .output_zero_point = CHEEP_MODEL_OUTPUT_ZERO_POINT,
     .labels = labels,
     .frontend_crc = CHEEP_GOLDEN_FRONTEND_CRC,
     .golden_window = golden_window,

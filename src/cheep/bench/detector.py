@@ -12,12 +12,13 @@ import numpy as np
 from cheep.bench.frontend import render_spec
 from cheep.compiler import Compiled
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.detector import ScoreScale
 from cheep.emulator import build_elf, elf_sizes, emulator_dir, run_elf, symbol_sizes
 from cheep.errors import CheepError
 from cheep.resources import source_dir
 from cheep.tflite.model import TensorInfo
 
-_CORE = ("cheep_frontend.c", "cheep_fft.c", "cheep_columns.c", "cheep_detector.c")
+_CORE = ("cheep_frontend.c", "cheep_fft.c", "cheep_columns.c", "cheep_detector.c", "cheep_scores.c")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,7 @@ def measure_detector(
     stream: bool,
     pcm: np.ndarray | None = None,
     optimization: str = "-O2",
+    meaning: ScoreScale | None = None,
 ) -> DetectorCost:
     """Run the detector over ``pcm`` and count.
 
@@ -62,6 +64,8 @@ def measure_detector(
         Column by column; else the whole window at every stride.
     pcm
         (n,) int16, mono, at ``features.sample_rate_hz``; default: four seconds of noise after one window.
+    meaning
+        What the network's scores mean; default: probabilities in 1/256.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def measure_detector(
         (here / f"{p}.h").write_text(compiled.header)
         defines = "".join(f"#define BENCH_{key} {value}\n" for key, value in names.items())
         (here / "bench_detector.h").write_text(f'#include "{p}.h"\n{memory}{defines}')
-        spec = render_spec(features, detector, n_classes, source.scale, source.zero_point)
+        spec = render_spec(features, detector, n_classes, source.scale, source.zero_point, meaning)
         (here / "frontend_spec.h").write_text(spec)
         (here / "in.pcm").write_bytes(np.ascontiguousarray(pcm, "<i2").tobytes())
         sources = [emulator_dir() / "main_detector.c", here / f"{p}.c"]
@@ -139,7 +143,7 @@ def _flash_by_part(symbols: dict[str, int], prefix: str, total: int) -> dict[str
     for name, size in symbols.items():
         if name.startswith((f"{prefix}_",)):
             parts["network"] += size
-        elif name.startswith(("cheep_detector", "detector_spec", "thresholds")):
+        elif name.startswith(("cheep_detector", "cheep_scores", "detector_spec", "thresholds")):
             parts["detector"] += size
         elif name.startswith(
             ("cheep_dense", "cheep_conv", "cheep_pool", "cheep_lookup", "cheep_softmax", "cheep_depthw")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cheep.config import DetectorConfig, FeatureConfig
-from cheep.detector import Detector, Event, threshold_sums
+from cheep.detector import Detector, Event, ScoreScale, threshold_sums
 from cheep.emulator import RunResult, build_elf, emulator_dir, object_sizes, run_elf
 from cheep.features import (
     FrontendStream,
@@ -24,7 +24,7 @@ from cheep.features import (
 )
 from cheep.resources import source_dir
 
-CORE_FILES = ("cheep_frontend.c", "cheep_fft.c", "cheep_columns.c", "cheep_detector.c")
+CORE_FILES = ("cheep_frontend.c", "cheep_fft.c", "cheep_columns.c", "cheep_detector.c", "cheep_scores.c")
 EVENT_MARK = 0x544E5645
 
 
@@ -38,8 +38,19 @@ def _array(kind: str, name: str, values: Sequence[float]) -> str:
     return f"static const {kind} {name}[{len(words)}] = {{{', '.join(words)}}};\n"
 
 
-def render_spec(config: FeatureConfig, detector: DetectorConfig, n_classes: int, scale: float, zero_point: int) -> str:
-    """Return ``frontend_spec.h`` for ``main_frontend.c``: tables, quantization, and detector thresholds."""
+def render_spec(
+    config: FeatureConfig,
+    detector: DetectorConfig,
+    n_classes: int,
+    scale: float,
+    zero_point: int,
+    scores: ScoreScale | None = None,
+) -> str:
+    """Return ``frontend_spec.h`` for ``main_frontend.c``: tables, quantization, and detector thresholds.
+
+    ``scores`` : what the scores mean (default: probabilities in 1/256).
+    """
+    scores = scores or ScoreScale()
     tables = frontend_spec_tables(config)
     text = "#include <stdint.h>\n"
     for name in ("window", "twiddle", "band_weight"):
@@ -54,11 +65,12 @@ def render_spec(config: FeatureConfig, detector: DetectorConfig, n_classes: int,
     text += "};\n"
     text += f"#define N_MELS {config.n_mels}\n#define INVERSE_SCALE {_float(inverse_scale(scale))}\n"
     text += f"#define ZERO_POINT {zero_point}\n#define FRONTEND_MEMORY_BYTES {FrontendStream(config).memory_bytes}\n"
-    sums = threshold_sums(detector, n_classes, 1 / 256, -128)
+    sums = threshold_sums(detector, n_classes, scores)
     pairs = ", ".join(f"{{{on}, {off}}}" for on, off in sums)
     text += f"static const cheep_class_threshold thresholds[{n_classes}] = {{{pairs}}};\n"
     counts = f"{n_classes}, {detector.smoothing_windows}, {detector.min_windows}, {detector.hold_off_windows}"
-    return text + f"static const cheep_detector_spec detector_spec = {{{counts}, thresholds}};\n"
+    meaning = f"{{CHEEP_SCORES_{scores.kind.upper()}, {_float(scores.scale)}, {scores.zero_point}}}"
+    return text + f"static const cheep_detector_spec detector_spec = {{{counts}, thresholds, {meaning}}};\n"
 
 
 def build_frontend(
@@ -131,7 +143,7 @@ def host_output(
     """
     columns = quantize(compute_features(pcm, config), scale, zero_point)  # (columns, n_mels) int8
     edges = np.arange(n_classes + 1) * config.n_mels // n_classes
-    engine = Detector(detector, n_classes, 1 / 256, -128)
+    engine = Detector(detector, n_classes, ScoreScale())
     parts: list[bytes] = []
     for column in columns:
         parts.append(column.tobytes())

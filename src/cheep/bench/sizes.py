@@ -23,7 +23,9 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
 
     compiled = compile_model(bundle.path)
     classes, notes = len(bundle.labels), []
-    window = measure_detector(compiled, bundle.features, bundle.detector, bundle.input, classes, stream=False)
+    window = measure_detector(
+        compiled, bundle.features, bundle.detector, bundle.input, classes, stream=False, meaning=bundle.scale
+    )
     modes = {"window": window}
     if compiled.stream is None:
         notes.append("incremental mode: none (the network pads in time, or is no chain of rows)")
@@ -32,7 +34,9 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
         stride = max(step, bundle.detector.stride_frames // step * step)
         detector = bundle.detector.model_copy(update={"stride_frames": stride})
         name = "incremental" if stride == bundle.detector.stride_frames else f"incremental, stride {stride}"
-        modes[name] = measure_detector(compiled, bundle.features, detector, bundle.input, classes, stream=True)
+        modes[name] = measure_detector(
+            compiled, bundle.features, detector, bundle.input, classes, stream=True, meaning=bundle.scale
+        )
         if stride != bundle.detector.stride_frames:
             notes.append(f"incremental mode needs a stride that is a multiple of {step}: stride_frames is "
                          f"{bundle.detector.stride_frames}")  # fmt: skip

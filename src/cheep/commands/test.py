@@ -104,21 +104,25 @@ def _hear(bundle: ModelBundle, backend: str, path: Path) -> tuple[Heard, list[Li
 
 
 def _print_event(path: Path, event: LiveEvent, as_json: bool) -> None:
+    from cheep.detector import show_probability
+
     if as_json:
         print(json.dumps({"file": str(path), **event.to_dict()}))
     else:
-        print(f"{path}  {event.start_s:9.2f} - {event.end_s:9.2f} s  {event.label}  {event.score:.2f}")
+        score = show_probability(event.score)
+        print(f"{path}  {event.start_s:9.2f} - {event.end_s:9.2f} s  {event.label}  {score}")
 
 
 def _print_scores(path: Path, bundle: ModelBundle, heard: Heard, as_json: bool) -> None:
+    from cheep.detector import show_probability
     from cheep.device.engine import window_end_s
 
-    output = bundle.output
-    for index, row in enumerate(heard.scores):
+    for index, row in enumerate(bundle.scale.probabilities(heard.scores)):
         end_s = window_end_s(bundle, index)
-        values = [round((int(value) - output.zero_point) * output.scale, 4) for value in row]
+        values = [round(float(value), 6) for value in row]
         if as_json:
             print(json.dumps({"file": str(path), "window": index, "end_s": round(end_s, 3), "scores": values}))
         else:
-            text = "  ".join(f"{name} {value:.2f}" for name, value in zip(bundle.labels, values, strict=True))
+            shown = zip(bundle.labels, map(show_probability, values), strict=True)
+            text = "  ".join(f"{name} {value}" for name, value in shown)
             print(f"{path}  {end_s:9.2f} s  {text}")

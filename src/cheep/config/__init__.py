@@ -12,7 +12,7 @@ from cheep.config.data import (
     VoicesConfig,
     WindowConfig,
 )
-from cheep.config.detector import DetectorConfig, default_stride
+from cheep.config.detector import DetectorConfig, default_stride, parse_threshold
 from cheep.config.features import FeatureConfig
 from cheep.config.quantize import PtqConfig, QatConfig, QuantizeConfig
 from cheep.config.reader import load_run_file, parse_run_file, save_run_file
@@ -47,5 +47,6 @@ __all__ = [
     "load_run_file",
     "nearest_name",
     "parse_run_file",
+    "parse_threshold",
     "save_run_file",
 ]

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
 from cheep.config.base import Settings
@@ -17,13 +21,47 @@ def default_stride(hop_s: float) -> int:
     return max(1, round(_STRIDE_S / hop_s / _POOLING)) * _POOLING
 
 
-class DetectorConfig(Settings):
-    """Smoothing, thresholds with hysteresis, and hold-off, in units of the network's scores (0..1).
+_LOGIT = re.compile(r"\s*logit\s+([-+]?\d+(?:\.\d*)?|[-+]?\.\d+)\s*")
 
-    ``threshold`` has one value per label of the model. ``None`` for a label means that it never
-    makes an event (the background class). A class fires when the mean of its last ``smoothing_windows``
-    scores reaches its threshold in ``min_windows`` successive windows, ends when that mean falls below
-    ``threshold - hysteresis``, and stays silent for ``hold_off_windows`` after an end.
+
+def parse_threshold(value: Any) -> Any:
+    """Return a threshold as a probability: a number (or its text), ``"logit 6.907"``, or ``"off"`` (None).
+
+    Raises
+    ------
+    ValueError
+        Text that is neither.
+    """
+    if not isinstance(value, str):
+        return value
+    if value.strip() == "off":
+        return None
+    if found := _LOGIT.fullmatch(value):
+        odds = math.exp(-min(700.0, max(-700.0, float(found[1]))))
+        return 1 / (1 + odds)
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(
+            f"threshold={value!r}: must be a probability such as 0.999, a logit such as 'logit 6.907', or off"
+        ) from None
+
+
+Level = Annotated[
+    float | None,
+    BeforeValidator(parse_threshold),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}, {"type": "null"}]}),
+]
+
+
+class DetectorConfig(Settings):
+    """Smoothing, thresholds with hysteresis, and hold-off; thresholds are probabilities (0..1).
+
+    ``threshold`` has one value per label of the model, a number or text such as ``"logit 6.907"``. ``None`` for a
+    label means that it never makes an event (the background class). A class fires when the mean of its last
+    ``smoothing_windows`` scores (logits, where the model gives logits) reaches its threshold in ``min_windows``
+    successive windows, ends when that mean falls below ``threshold - hysteresis`` (not below half of the threshold,
+    where the model gives logits), and stays silent for ``hold_off_windows`` after an end.
     """
 
     stride_frames: int = Field(20, ge=1, le=1024, description="columns between two network runs")
@@ -31,11 +69,11 @@ class DetectorConfig(Settings):
     min_windows: int = Field(1, ge=1, le=255)
     hold_off_windows: int = Field(1, ge=0, le=65535)
     hysteresis: float = Field(0.1, ge=0, le=1)
-    threshold: tuple[float | None, ...] = Field((0.5,), min_length=1, max_length=64)
+    threshold: tuple[Level, ...] = Field((0.5,), min_length=1, max_length=64)
 
     @model_validator(mode="after")
     def _in_range(self) -> Self:
         for value in self.threshold:
             if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"threshold={value}: must lie in 0..1 (a score of the network)")
+                raise ValueError(f"threshold={value}: must lie in 0..1 (a probability; near 1 also 'logit 6.907')")
         return self

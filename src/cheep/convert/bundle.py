@@ -30,6 +30,7 @@ def write_bundle(
     data: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
     streaming: dict[str, Any] | None = None,
+    scores: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write ``folder/name`` with its metadata and ``folder/manifest.json``; return the manifest.
 
@@ -44,6 +45,8 @@ def write_bundle(
 
     streaming : dict, optional
         Of a model with a state: ``stride_frames``, the columns between two of its windows.
+    scores : dict, optional
+        What its scores mean (:func:`cheep.tflite.logits.logit_model`); None: they are probabilities.
 
     Raises
     ------
@@ -61,6 +64,8 @@ def write_bundle(
     }
     if streaming:
         described["streaming"] = streaming
+    if scores:
+        described["scores"] = scores
     bytes_ = write_metadata(tflite, described)
     info = read_model(bytes_)
     runtime = TflmModel(bytes_)

@@ -24,8 +24,10 @@ from cheep.convert.merge import merge_pair
 from cheep.convert.runtime import quantize_as
 from cheep.convert.schemes import to_scheme
 from cheep.convert.streaming import Cell, cell_from_keras, check_drift, convert_step, run_float
+from cheep.detector import ScoreScale
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
+from cheep.tflite.logits import logit_model
 from cheep.tflite.model import read_model
 from cheep.tflite.state import tflm_scorer
 
@@ -242,15 +244,16 @@ def convert_detector(job: dict[str, Any], folder: Path, say: Callable[[str], Non
     losses = train_on(parts, cut["train"], cut["val"], config["epochs"], config["learning_rate"], config["seed"])
     say(f"trained on with the state carried: validation loss {losses[0]:.3f} before, {min(losses):.3f} after")
     result = _int8(parts, cut)
+    result["model"], scores = logit_model(result["model"], lambda model: _heard(parts, model, cut["train"])[0])
     judged = "test" if len(cut["test"].columns) else "val"
-    accuracies = _judge(parts, result, cut[judged])
+    accuracies = _judge(parts, result["model"], scores, cut[judged])
     streaming_features = features.model_copy(update={"window_frames": parts.chunk_frames})
     detector = _detector(specs, parts, features, plan.labels, plan.background)
     golden = quantize_as(cut["val"].chunks(parts)[0, 0], read_model(result["model"]).inputs[0])[..., 0]
     write_bundle(
         folder, MODEL, result["model"], features=streaming_features, labels=plan.labels, detector=detector,
         golden=golden, data={"source": path.name}, training={"convert": config, "background": plan.background},
-        streaming={"stride_frames": parts.stride_frames, "states": parts.cell.states},
+        streaming={"stride_frames": parts.stride_frames, "states": parts.cell.states}, scores=scores,
     )  # fmt: skip
     summary = {
         "detector": {
@@ -280,20 +283,24 @@ def _int8(parts: Recurrent, cut: dict[str, Sequences]) -> dict[str, Any]:
     return {"model": merge_pair(backbone, step), "drift": check_drift(step, parts.cell, long.astype(np.float32))}
 
 
-def _judge(parts: Recurrent, result: dict[str, Any], sequences: Sequences) -> dict[str, float]:
-    """Return the share of right classes at the ends of labelled windows, in float and in int8 (TFLM)."""
-    model = read_model(result["model"])
-    scorer = tflm_scorer(result["model"])
+def _heard(parts: Recurrent, data: bytes, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    """Return what an int8 model says (TFLM) at the ends of labelled windows, (n, classes) int8, and at which, bool."""
+    model, scorer = read_model(data), tflm_scorer(data)
     at = sequences.weight > 0
+    found = []
+    for sequence in quantize_as(sequences.chunks(parts), model.inputs[0]):
+        scorer.forget()
+        found.append(scorer.scores(sequence[..., 0]))
+    return np.stack(found)[at], at
+
+
+def _judge(parts: Recurrent, data: bytes, scores: dict[str, Any] | None, sequences: Sequences) -> dict[str, float]:
+    """Return the share of right classes at the ends of labelled windows, in float and in int8 (TFLM)."""
+    heard, at = _heard(parts, data, sequences)
     chunks = sequences.chunks(parts)
     made = parts.backbone.predict(chunks.reshape((-1, *chunks.shape[2:])), batch_size=512, verbose=0)
     floats = run_float(parts.cell, made.reshape((*chunks.shape[:2], -1)))[0][at]
-    found = []
-    for sequence in quantize_as(chunks, model.inputs[0]):
-        scorer.forget()
-        found.append(scorer.scores(sequence[..., 0]))
-    out = model.outputs[0]
-    int8 = ((np.stack(found)[at].astype(np.float64)) - out.zero_point) * out.scale
+    int8 = ScoreScale.of(read_model(data).outputs[0], scores).probabilities(heard)
     truth = sequences.targets[at]
 
     def classes(scores: np.ndarray) -> np.ndarray:

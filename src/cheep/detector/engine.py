@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cheep.ccore import load_core
 from cheep.config import DetectorConfig
+from cheep.detector.scores import NEVER, CScale, ScoreScale
 from cheep.errors import CheepError
 
 MAX_CLASSES, MAX_SMOOTHING, MAX_SCORES = 64, 32, 512  # CHEEP_CLASS_LIMIT and its sisters in cheep_detector.h
 _EVENTS = 256  # that one call of the C core may give
-NEVER = 2**31 - 1  # on_sum of a class that makes no event
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,11 @@ class Event:
     first_window, last_window
         Indices of windows since the start or reset, both included.
     peak
-        Largest smoothed score so far, in the network's units (0..1).
+        Largest smoothed score so far as a probability, 0..1 (of logits: in millionths, as a board writes it).
     peak_sum
-        The same as the exact integer sum of quantized scores.
+        The same as the exact integer sum of units.
+    peak_logit
+        The same as a logit, None where the activation is in the network.
     """
 
     label: int
@@ -43,6 +45,7 @@ class Event:
     last_window: int
     peak: float
     peak_sum: int
+    peak_logit: float | None = None
 
 
 class _Threshold(ctypes.Structure):
@@ -56,6 +59,7 @@ class _Spec(ctypes.Structure):
         ("min_windows", ctypes.c_uint16),
         ("hold_off", ctypes.c_uint16),
         ("threshold", ctypes.POINTER(_Threshold)),
+        ("scores", CScale),
     ]
 
 
@@ -86,7 +90,7 @@ class _Detector(ctypes.Structure):
         ("spec", ctypes.POINTER(_Spec)),
         ("windows", ctypes.c_uint64),
         ("next", ctypes.c_uint16),
-        ("scores", ctypes.c_int8 * MAX_SCORES),
+        ("units", ctypes.c_int16 * MAX_SCORES),
         ("classes", _ClassState * MAX_CLASSES),
     ]
 
@@ -100,22 +104,12 @@ def _library() -> ctypes.CDLL:
     core.cheep_detector_reset.argtypes = [detector]
     core.cheep_detector_reset.restype = None
     size = ctypes.c_size_t
-    core.cheep_detector_run.argtypes = [detector, ctypes.c_void_p, size, events, size, ctypes.POINTER(size)]
-    core.cheep_detector_run.restype = size
+    for name in ("cheep_detector_run", "cheep_detector_run_units"):
+        getattr(core, name).argtypes = [detector, ctypes.c_void_p, size, events, size, ctypes.POINTER(size)]
+        getattr(core, name).restype = size
     core.cheep_detector_flush.argtypes = [detector, events]
     core.cheep_detector_flush.restype = ctypes.c_uint16
     return core
-
-
-def threshold_sum(threshold: float, smoothing: int, scale: float, zero_point: int) -> int:
-    """Return the least sum of ``smoothing`` quantized scores whose mean score is at least ``threshold``.
-
-    ``sum >= smoothing * (threshold / scale + zero_point)``, so the bound is rounded up to the next integer. It is
-    taken one part in 10^9 lower first, because a threshold such as 0.7 is itself a rounded number: a mean score
-    that equals the written threshold is on.
-    """
-    bound = smoothing * (threshold / scale + zero_point)
-    return math.ceil(bound - 1e-9 * max(1.0, abs(smoothing * threshold / scale)))
 
 
 def check_classes(n_classes: int) -> None:
@@ -127,7 +121,7 @@ def check_classes(n_classes: int) -> None:
         )
 
 
-def threshold_sums(config: DetectorConfig, n_classes: int, scale: float, zero_point: int) -> list[tuple[int, int]]:
+def threshold_sums(config: DetectorConfig, n_classes: int, scale: ScoreScale) -> list[tuple[int, int]]:
     """Return ``(on_sum, off_sum)`` per class for ``cheep_detector_spec`` (``NEVER, NEVER`` for a silent class).
 
     Parameters
@@ -136,8 +130,8 @@ def threshold_sums(config: DetectorConfig, n_classes: int, scale: float, zero_po
         Thresholds in 0..1, one per class, or a single one for all classes.
     n_classes
         Outputs of the network.
-    scale, zero_point
-        Of the model's output tensor.
+    scale
+        What the model's scores mean.
     """
     thresholds = config.threshold * n_classes if len(config.threshold) == 1 else config.threshold
     if len(thresholds) != n_classes:
@@ -151,16 +145,13 @@ def threshold_sums(config: DetectorConfig, n_classes: int, scale: float, zero_po
             f"n_classes={n_classes}, smoothing_windows={config.smoothing_windows}: n_classes * smoothing_windows must "
             f"be at most {MAX_SCORES}: set smoothing_windows to {MAX_SCORES // n_classes} or less"
         )
-    if not scale > 0:
-        raise CheepError(f"scale={scale}: must be above 0 (read it from the model's output tensor)")
     sums = []
     for value in thresholds:
         if value is None:
             sums.append((NEVER, NEVER))
             continue
         smoothing = config.smoothing_windows
-        off = threshold_sum(max(0.0, value - config.hysteresis), smoothing, scale, zero_point)
-        sums.append((threshold_sum(value, smoothing, scale, zero_point), off))
+        sums.append((scale.on_sum(value, smoothing), scale.off_sum(value, config.hysteresis, smoothing)))
     return sums
 
 
@@ -173,17 +164,17 @@ class Detector:
         Detector settings (of the model's manifest).
     n_classes
         Outputs of the network.
-    scale, zero_point
-        Of the model's int8 output tensor.
+    scale
+        What the model's int8 scores mean.
     """
 
-    def __init__(self, config: DetectorConfig, n_classes: int, scale: float, zero_point: int) -> None:
-        self.config, self.n_classes, self.scale, self.zero_point = config, n_classes, scale, zero_point
+    def __init__(self, config: DetectorConfig, n_classes: int, scale: ScoreScale) -> None:
+        self.config, self.n_classes, self.scale = config, n_classes, scale
         self._core = _library()
-        sums = threshold_sums(config, n_classes, scale, zero_point)
+        sums = threshold_sums(config, n_classes, scale)
         self._thresholds = (_Threshold * n_classes)(*[_Threshold(*pair) for pair in sums])
         self._spec = _Spec(
-            n_classes, config.smoothing_windows, config.min_windows, config.hold_off_windows, self._thresholds
+            n_classes, config.smoothing_windows, config.min_windows, config.hold_off_windows, self._thresholds, scale.c
         )
         self._events = (_Event * max(n_classes, _EVENTS))()
         self._state = _Detector()
@@ -197,18 +188,25 @@ class Detector:
 
     def push(self, scores: np.ndarray) -> list[Event]:
         """Take scores of successive windows, (n, n_classes) or (n_classes,) int8; return the events in order."""
-        rows = np.asarray(scores)
+        return self._push(scores, np.int8, self._core.cheep_detector_run)
+
+    def push_units(self, units: np.ndarray) -> list[Event]:
+        """Take what :meth:`ScoreScale.units` gives, (n, n_classes) or (n_classes,) int16; return the events."""
+        return self._push(units, np.int16, self._core.cheep_detector_run_units)
+
+    def _push(self, values: np.ndarray, kind: type, run: Any) -> list[Event]:
+        rows = np.asarray(values)
         rows = rows[None, :] if rows.ndim == 1 else rows
-        if rows.dtype != np.int8 or rows.ndim != 2 or rows.shape[1] != self.n_classes:
-            raise CheepError(f"scores={rows.dtype} {rows.shape}: must be int8 of shape (windows, {self.n_classes})")
+        if rows.dtype != kind or rows.ndim != 2 or rows.shape[1] != self.n_classes:
+            raise CheepError(
+                f"scores={rows.dtype} {rows.shape}: must be {np.dtype(kind)} of shape (windows, {self.n_classes})"
+            )
         rows = np.ascontiguousarray(rows)
         events: list[Event] = []
         done, taken = 0, ctypes.c_size_t()
         while done < len(rows):
-            start = rows.ctypes.data + done * self.n_classes
-            count = self._core.cheep_detector_run(
-                self._state, start, len(rows) - done, self._events, len(self._events), taken
-            )
+            start = rows.ctypes.data + done * rows.strides[0]
+            count = run(self._state, start, len(rows) - done, self._events, len(self._events), taken)
             events += self._take(count)
             done += taken.value
         return events
@@ -229,8 +227,9 @@ class Detector:
                 ended=e.ended,
                 first_window=e.first_window,
                 last_window=e.last_window,
-                peak=(e.peak_sum / smoothing - self.zero_point) * self.scale,
+                peak=self.scale.peak(e.peak_sum, smoothing),
                 peak_sum=e.peak_sum,
+                peak_logit=self.scale.value_of(e.peak_sum, smoothing) if self.scale.logits else None,
             )
             for e in self._events[:count]
         ]

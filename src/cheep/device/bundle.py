@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cheep.config import DetectorConfig, FeatureConfig
-from cheep.detector import check_classes
+from cheep.detector import ScoreScale, check_classes
 from cheep.errors import CheepError
 from cheep.tflite.model import TensorInfo, TfliteModel, read_model
 from cheep.tflite.state import check_states
@@ -27,6 +27,7 @@ class ModelBundle:
     features: FeatureConfig
     detector: DetectorConfig
     labels: tuple[str, ...]
+    scale: ScoreScale  # what the scores mean
 
     @property
     def input(self) -> TensorInfo:
@@ -86,7 +87,8 @@ def load_bundle(source: str | os.PathLike | None = None) -> ModelBundle:
     features = FeatureConfig.parse(_section(values, "features", where), f"{where}: features")
     detector = DetectorConfig.parse(_section(values, "detector", where), f"{where}: detector")
     _check_hashes(values, features, model, where)
-    bundle = ModelBundle(path, model, features, detector, tuple(labels))
+    scale = ScoreScale.of(model.outputs[0], values.get("scores"), where)
+    bundle = ModelBundle(path, model, features, detector, tuple(labels), scale)
     _check_shapes(bundle)
     _check_stride(bundle, values, where)
     return bundle

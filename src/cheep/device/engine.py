@@ -35,7 +35,8 @@ class LiveEvent:
 
     ``start_s`` is the start of the audio of the first window whose smoothed score counted, ``end_s`` the end of the
     last one's; ``decided_s`` is the end of the audio that was needed to report this (start or end of the event).
-    ``score`` is the largest smoothed score so far, 0..1.
+    ``score`` is the largest smoothed score so far as a probability, 0..1, ``logit`` the same as a logit (None where the
+    model's activation is inside).
     """
 
     label: str
@@ -46,6 +47,7 @@ class LiveEvent:
     score: float
     first_window: int
     last_window: int
+    logit: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values, times to the millisecond."""
@@ -55,7 +57,8 @@ class LiveEvent:
             "start_s": round(self.start_s, 3),
             "end_s": round(self.end_s, 3),
             "decided_s": round(self.decided_s, 3),
-            "score": round(self.score, 4),
+            "score": round(self.score, 6),
+            **({} if self.logit is None else {"logit": round(self.logit, 3)}),
             "first_window": self.first_window,
             "last_window": self.last_window,
         }
@@ -92,8 +95,7 @@ class Engine:
         from cheep.detector import Detector
 
         self.bundle = source if isinstance(source, ModelBundle) else load_bundle(source)
-        output = self.bundle.output
-        self._detector = Detector(self.bundle.detector, len(self.bundle.labels), output.scale, output.zero_point)
+        self._detector = Detector(self.bundle.detector, len(self.bundle.labels), self.bundle.scale)
         self._scoring = WindowScorer(self.bundle, scorer if scorer is not None else make_scorer(self.bundle, backend))
         self._windows = 0
 
@@ -139,9 +141,8 @@ class Engine:
         return [event for event in events if event.ended]
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
-        """Return int8 scores as the network's real values, float64, same shape."""
-        output = self.bundle.output
-        return (scores.astype(np.float64) - output.zero_point) * output.scale
+        """Return int8 scores (..., classes) as probabilities, float64, same shape."""
+        return self.bundle.scale.probabilities(scores)
 
 
 def window_end_s(bundle: ModelBundle, index: int) -> float:
@@ -160,4 +161,5 @@ def live_event(bundle: ModelBundle, event: Event, decided: int) -> LiveEvent:
         score=float(event.peak),
         first_window=int(event.first_window),
         last_window=int(event.last_window),
+        logit=event.peak_logit,
     )

@@ -63,8 +63,7 @@ def ended_events(bundle: ModelBundle, scores: np.ndarray) -> list[LiveEvent]:
     """Return the events of a whole recording's scores, (windows, classes) int8, as the engine reports their ends."""
     from cheep.detector import Detector
 
-    output = bundle.output
-    detector = Detector(bundle.detector, len(bundle.labels), output.scale, output.zero_point)
+    detector = Detector(bundle.detector, len(bundle.labels), bundle.scale)
     events = [event for event in (*detector.push(scores), *detector.flush()) if event.ended]
     # an event ends with the first window that it does not count, or with the recording
     return [live_event(bundle, event, min(event.last_window + 1, len(scores) - 1)) for event in events]

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cheep.config import DetectorConfig
+from cheep.detector import kept_threshold
 from cheep.detector.engine import MAX_SCORES
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import CONFIDENCE, Estimate, Spread, bootstrap, prediction_interval
@@ -201,7 +202,7 @@ def calibrate(
             f"{MAX_SCORES // len(output.labels)} windows fit"
         )
     config, choices = best
-    by_label = {choice.label: round(choice.threshold, 6) for choice in choices}
+    by_label = {choice.label: kept_threshold(choice.threshold) for choice in choices}
     config = config.model_copy(update={"threshold": tuple(by_label.get(label) for label in output.labels)})
     rng = np.random.default_rng(0) if rng is None else rng
     results = tuple(
@@ -321,7 +322,7 @@ def _result(
         )
     return LabelCalibration(
         label=choice.label,
-        threshold=round(choice.threshold, 6),
+        threshold=kept_threshold(choice.threshold),
         rate=rate,
         observed=total.false_alarms,
         hours=hours,

@@ -15,6 +15,7 @@ import numpy as np
 from cheep.audio import audio_files, float_to_int16, int16_to_float, read_audio
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
+from cheep.detector import ScoreScale
 from cheep.device.bundle import ModelBundle
 from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, rate_interval, spread_between
 from cheep.evaluate.matching import (
@@ -38,7 +39,9 @@ from cheep.evaluate.streaming import (
 )
 from cheep.parallel import map_each
 
-_LEVELS = tuple(1 - np.geomspace(0.004, 0.98, 64))  # denser towards 1, where good detectors work
+# Of average precision: denser towards 1, where good detectors work; no further for a sigmoid inside the network, whose
+# last step below 1 is 0.996.
+_LEVELS = {False: tuple(1 - np.geomspace(0.004, 0.98, 64)), True: tuple(1 - np.geomspace(1e-6, 0.98, 64))}
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +89,7 @@ def evaluate_field(
     labels: Sequence[str],
     config: DetectorConfig,
     timing: ScoreTiming,
-    scale: float,
-    zero_point: int,
+    scale: ScoreScale,
     *,
     rng: np.random.Generator | None = None,
     draws: int = 1000,
@@ -96,21 +98,20 @@ def evaluate_field(
 ) -> FieldResult:
     """Run the detector over scored recordings and compare with their annotations.
 
-    Average precision comes from 64 thresholds between 0.02 and 0.996, smoothing and hold-off as they are.
+    Average precision comes from 64 thresholds from 0.02 on, smoothing and hold-off as they are.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     matchings = [
-        match_events(
-            detect(item.scores, config, labels, timing, scale, zero_point), item.annotations, collar_s=collar_s
-        )
+        match_events(detect(item.scores, config, labels, timing, scale), item.annotations, collar_s=collar_s)
         for item in recordings
     ]
 
     def average_precision(label: str) -> float | None:
-        points: list[list[EventCounts]] = [[] for _ in _LEVELS]
+        levels = _LEVELS[scale.logits]
+        points: list[list[EventCounts]] = [[] for _ in levels]
         for item in recordings:
-            column = item.scores[:, list(labels).index(label)]
-            found = detect_at_levels(column, _LEVELS, config, label, timing, scale, zero_point)
+            column = scale.units(item.scores)[:, list(labels).index(label)]
+            found = detect_at_levels(column, levels, config, label, timing, scale)
             for row, detections in zip(points, found, strict=True):
                 matching = match_events(detections, item.annotations, collar_s=collar_s)
                 row.append(count_events(matching, item.duration_s / 3600, label))
@@ -210,9 +211,7 @@ def _spoil(
     for name in names:
         spoilt = table[name](samples, rate_hz, np.random.default_rng([seed, number]))
         scores, n = score_blocks(bundle, scorer, [float_to_int16(spoilt)])
-        found = detect(
-            scores, config, bundle.labels, ScoreTiming.of(bundle), bundle.output.scale, bundle.output.zero_point
-        )
+        found = detect(scores, config, bundle.labels, ScoreTiming.of(bundle), bundle.scale)
         stretch = n / max(1, len(samples))
         truth = [Annotation(e.label, e.start_s * stretch, e.end_s * stretch) for e in events]
         parts.append(count_events(match_events(found, truth), n / rate_hz / 3600))

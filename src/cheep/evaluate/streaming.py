@@ -19,6 +19,7 @@ import numpy as np
 
 from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
+from cheep.detector import Detector, ScoreScale
 from cheep.device.bundle import ModelBundle
 from cheep.device.offline import hear_file
 from cheep.device.scoring import Scorer, WindowScorer, make_scorer
@@ -45,16 +46,16 @@ class ScoreTiming:
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """The int8 output of a model: labels, and ``score = (q - zero_point) * scale``."""
+    """The int8 output of a model: labels, what a score means, and when it was heard."""
 
     labels: tuple[str, ...]
-    scale: float
-    zero_point: int
+    scale: ScoreScale
     timing: ScoreTiming
 
-    def threshold_of(self, level: int, smoothing: int) -> float:
-        """Return the threshold that lets sums of at least ``level`` pass: midway to the next lower sum, 0..1."""
-        return float(np.clip(((level - 0.5) / smoothing - self.zero_point) * self.scale, 0.0, 1.0))
+    @classmethod
+    def of(cls, bundle: ModelBundle) -> Output:
+        """Return the output of a model."""
+        return cls(bundle.labels, bundle.scale, ScoreTiming.of(bundle))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,14 +160,15 @@ def detect(
     config: DetectorConfig,
     labels: Sequence[str],
     timing: ScoreTiming,
-    scale: float,
-    zero_point: int,
+    scale: ScoreScale,
 ) -> list[Detection]:
-    """Run the C detector over one recording's scores, (windows, classes) int8; return its ended events in order."""
-    from cheep.detector import Detector
+    """Run the C detector over one recording; return its ended events in order.
 
-    detector = Detector(config, len(labels), scale, zero_point)
-    events = [event for event in (*detector.push(scores), *detector.flush()) if event.ended]
+    ``scores`` are (windows, classes): int8 as the model gives them, or int16 units (:meth:`ScoreScale.units`).
+    """
+    detector = Detector(config, len(labels), scale)
+    found = detector.push_units(scores) if scores.dtype == np.int16 else detector.push(scores)
+    events = [event for event in (*found, *detector.flush()) if event.ended]
     return [
         Detection(
             labels[event.label],
@@ -184,10 +186,9 @@ def detect_at_levels(
     config: DetectorConfig,
     label: str,
     timing: ScoreTiming,
-    scale: float,
-    zero_point: int,
+    scale: ScoreScale,
 ) -> list[list[Detection]]:
-    """Return one list of detections per threshold in ``levels``, for the scores of one class, (windows,) int8.
+    """Return one list of detections per threshold in ``levels``, for the units of one class, (windows,) int16.
 
     The C detector is given the class once per threshold, as if they were classes, so that one pass does them all.
     """
@@ -199,7 +200,7 @@ def detect_at_levels(
         found: list[list[Detection]] = [[] for _ in part]
         names = [str(i) for i in range(len(part))]
         rows = np.repeat(column[:, None], len(part), axis=1)
-        for item in detect(rows, settings, names, timing, scale, zero_point):
+        for item in detect(rows, settings, names, timing, scale):
             found[int(item.label)].append(Detection(label, item.start_s, item.end_s, item.score))
         out += found
     return out

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cheep.config import DetectorConfig
+from cheep.detector import kept_threshold
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import Spread, spread_between
 from cheep.evaluate.matching import EventCounts, add_counts, count_events, match_events
@@ -18,7 +19,7 @@ _ENOUGH = 10  # false alarms that say something about their spread between recor
 
 
 class LevelSweep:
-    """Counts at *levels*: integer sums of ``smoothing`` quantized scores, the detector's own unit.
+    """Counts at *levels*: integer sums of ``smoothing`` scores in the detector's own units.
 
     Parameters
     ----------
@@ -45,7 +46,8 @@ class LevelSweep:
         groups, self._group = np.unique([item.group for item in recordings], return_inverse=True)
         self._groups = len(groups)
         self._hours = np.bincount(self._group, [item.duration_s / 3600 for item in recordings], self._groups)
-        sums = np.concatenate([_smoothed(item.scores[:, self.column], config.smoothing_windows) for item in recordings])
+        self._columns = [output.scale.units(item.scores)[:, self.column] for item in recordings]
+        sums = np.concatenate([_smoothed(column, config.smoothing_windows) for column in self._columns])
         if not len(sums):
             seconds = output.timing.window_s + (config.smoothing_windows - 1) * output.timing.stride_s
             raise CheepError(
@@ -56,8 +58,8 @@ class LevelSweep:
         self.measure(sorted({int(sums.min()), int(sums.max()) + 1, *where.tolist()}))
 
     def threshold(self, level: int) -> float:
-        """Return the threshold in 0..1 that ``level`` just reaches."""
-        return self._output.threshold_of(level, self._config.smoothing_windows)
+        """Return the threshold, a probability, that ``level`` just reaches."""
+        return self._output.scale.threshold_of(level, self._config.smoothing_windows)
 
     def measure(self, levels: Sequence[int]) -> None:
         """Run the detector at ``levels`` (those not yet measured)."""
@@ -65,10 +67,8 @@ class LevelSweep:
         thresholds = [self.threshold(level) for level in levels]
         rows: list[list[EventCounts]] = [[] for _ in levels]
         out = self._output
-        for item in self._recordings:
-            found = detect_at_levels(
-                item.scores[:, self.column], thresholds, self._config, self.label, out.timing, out.scale, out.zero_point
-            )
+        for item, column in zip(self._recordings, self._columns, strict=True):
+            found = detect_at_levels(column, thresholds, self._config, self.label, out.timing, out.scale)
             truth = [a for a in item.annotations if a.label == self.label or a.label not in out.labels]
             for row, detections in zip(rows, found, strict=True):
                 matching = match_events(detections, truth, collar_s=self._collar_s)
@@ -112,7 +112,7 @@ class LevelSweep:
         levels = sorted(self.counts)
         totals = [add_counts(self.counts[level]) for level in levels]
         return {
-            "threshold": [round(self.threshold(level), 6) for level in levels],
+            "threshold": [kept_threshold(self.threshold(level)) for level in levels],
             "false_alarms_per_hour": [total.false_alarms / self.hours for total in totals],
             "recall": [total.recall for total in totals],
         }

@@ -15,7 +15,7 @@ from cheep.evaluate.intervals import grouped_proportion
 class WindowScores:
     """Scores of n windows.
 
-    ``targets`` and ``scores`` are (n, classes) float32 in 0..1, ``clip`` (n,) int ids of the recording or clip that a
+    ``targets`` and ``scores`` are (n, classes) float in 0..1, ``clip`` (n,) int ids of the recording or clip that a
     window belongs to, ``activation`` is ``softmax`` or ``sigmoid``; ``group`` (n,) int ids of what is alike
     (recordist, site, the same content), None where nothing but the clips is known.
     """

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 
-from cheep.detector import threshold_sums
+from cheep.detector import logit, threshold_sums
 from cheep.export.bundle import ExportModel
 from cheep.export.ctext import float32, guard, int8_items, mark, string, table
 from cheep.export.mel_header import render_mel_filter_bank
@@ -120,11 +120,11 @@ def render_model_source(export: ExportModel) -> str:
 
 def render_detector_settings(export: ExportModel) -> str:
     """Return ``detector_settings.h``: thresholds as integer sums, smoothing, hold-off, stride."""
-    detector, labels, out = export.detector, export.bundle.labels, export.bundle.output
-    sums = threshold_sums(detector, len(labels), out.scale, out.zero_point)
+    detector, labels = export.detector, export.bundle.labels
+    sums = threshold_sums(detector, len(labels), export.bundle.scale)
     written = detector.threshold if len(detector.threshold) == len(labels) else detector.threshold * len(labels)
     notes = [
-        f"/*   {_comment(label)}: {'never an event' if value is None else f'threshold {value:g}'} */"
+        f"/*   {_comment(label)}: {'never an event' if value is None else _threshold(value)} */"
         for label, value in zip(labels, written, strict=True)
     ]
     lines = [
@@ -135,7 +135,12 @@ def render_detector_settings(export: ExportModel) -> str:
         f"#define CHEEP_DETECTOR_MIN_WINDOWS {detector.min_windows}",
         f"#define CHEEP_DETECTOR_HOLD_OFF {detector.hold_off_windows}",
         "",
-        "/* {on_sum, off_sum} of each class: sums of int8 scores over the smoothing window. */",
+        "/* What the scores are (cheep_scores.h), and how far below its threshold a class goes off. */",
+        f"#define CHEEP_DETECTOR_SCORES CHEEP_SCORES_{export.bundle.scale.kind.upper()}",
+        f"#define CHEEP_DETECTOR_HYSTERESIS {float(detector.hysteresis)!r}",
+        "",
+        "/* {on_sum, off_sum} of each class: sums over the smoothing window",
+        f" * of {_UNITS[export.bundle.scale.kind]}. */",
         *notes,
         table("CHEEP_DETECTOR_THRESHOLDS", (f"{{ {on}, {off} }}" for on, off in sums)),
     ]
@@ -156,6 +161,17 @@ def render_golden_window(export: ExportModel) -> str:
         table("CHEEP_GOLDEN_SCORES", int8_items(np.asarray(export.golden_scores))),
     ]
     return guard("golden_window.h", lines, _first(export))
+
+
+_UNITS = {
+    "probability": "int8 scores",
+    "logit": "int8 scores, which are logits",
+    "log_odds": "log-odds against all other classes, in 1/256",
+}
+
+
+def _threshold(value: float) -> str:
+    return f"threshold {value:.9g} (logit {logit(value):.4g})"
 
 
 def _comment(text: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.errors import CheepError
 from cheep.hdc.config import MAX_DIMS
-from cheep.tflite.flatbuffer import names_of, pack, schema, unpack
+from cheep.tflite.flatbuffer import drop_unused, names_of, pack, schema, unpack
 from cheep.tflite.model import read_model, write_metadata
 
 MAX_FIRMWARE_DIMS = 64  # CHEEP_MAX_CLASSES: the embedding takes the place of the scores
@@ -103,11 +103,12 @@ def cut_at_embedding(model: str | os.PathLike | bytes) -> Extractor:
     )
     graph.operators = graph.operators[:dense]
     graph.outputs = np.array([embedding], np.int32)
-    _drop_unused(net, graph)
+    drop_unused(net, graph)
     net.signatureDefs = []
     data = pack(net)
     if info.metadata is not None:
-        data = write_metadata(data, {**info.metadata, "cut_from_sha256": info.sha256})
+        kept = {name: value for name, value in info.metadata.items() if name != "scores"}
+        data = write_metadata(data, {**kept, "cut_from_sha256": info.sha256})
     out = read_model(data).outputs[0]
     return Extractor(data, n_dims, out.scale, out.zero_point, head_bytes)
 
@@ -155,27 +156,3 @@ def _is_dense(graph: Any, op: Any) -> bool:
     """A 1 x 1 convolution of one point, as the converter writes a dense layer after a global pooling."""
     shapes = [list(graph.tensors[int(i)].shape) for i in (op.inputs[0], op.inputs[1], op.outputs[0])]
     return all(list(shape[1:3]) == [1, 1] for shape in shapes)
-
-
-def _drop_unused(net: Any, graph: Any) -> None:
-    """Drop tensors, buffers and operator codes that nothing refers to, and number the rest anew."""
-    used = {int(i) for op in graph.operators for i in [*op.inputs, *op.outputs] if i >= 0}
-    used |= {int(i) for i in [*graph.inputs, *graph.outputs]}
-    kept = sorted(used)
-    place = {old: new for new, old in enumerate(kept)} | {-1: -1}
-    for op in graph.operators:
-        op.inputs = np.array([place[int(i)] for i in op.inputs], np.int32)
-        op.outputs = np.array([place[int(i)] for i in op.outputs], np.int32)
-    graph.inputs = np.array([place[int(i)] for i in graph.inputs], np.int32)
-    graph.outputs = np.array([place[int(i)] for i in graph.outputs], np.int32)
-    graph.tensors = [graph.tensors[i] for i in kept]
-    net.metadata, net.metadataBuffer = [], None
-    buffers = sorted({0} | {t.buffer for t in graph.tensors})
-    slot = {old: new for new, old in enumerate(buffers)}
-    for t in graph.tensors:
-        t.buffer = slot[t.buffer]
-    net.buffers = [net.buffers[i] for i in buffers]
-    codes = sorted({op.opcodeIndex for op in graph.operators})
-    for op in graph.operators:
-        op.opcodeIndex = codes.index(op.opcodeIndex)
-    net.operatorCodes = [net.operatorCodes[i] for i in codes]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cheep.convert.runtime import dequantize_as, quantize_as
+from cheep.detector import ScoreScale
 from cheep.errors import CheepError
 from cheep.tflite.model import TensorInfo, TfliteModel, read_model
 from cheep.tflite.state import zero_state
@@ -129,6 +130,7 @@ def run_trace(model: TfliteModel, ports: Ports, x: np.ndarray, runtime: str) -> 
     invoke = _invoker(model, runtime)
     source, answer = model.inputs[ports.data], model.outputs[ports.answer]
     steps = x.shape[1] if ports.states else 1
+    read = _reader(model, answer)
     q = quantize_as(x, source).reshape((len(x), steps, *source.shape))
     answers = np.empty((len(x), steps, int(np.prod(answer.shape))), np.float32)
     width = sum(int(np.prod(model.outputs[b].shape)) for _, b in ports.states)
@@ -140,7 +142,7 @@ def run_trace(model: TfliteModel, ports: Ports, x: np.ndarray, runtime: str) -> 
         for t, row in enumerate(sequence):
             inputs[ports.data] = row
             outputs = invoke(inputs)
-            answers[i, t] = dequantize_as(outputs[ports.answer], answer).ravel()
+            answers[i, t] = read(outputs[ports.answer]).ravel()
             parts = []
             for a, b in ports.states:
                 one, two = model.inputs[a], model.outputs[b]
@@ -151,6 +153,14 @@ def run_trace(model: TfliteModel, ports: Ports, x: np.ndarray, runtime: str) -> 
             if parts:
                 states[i, t] = np.concatenate(parts)
     return Trace(answers, states)
+
+
+def _reader(model: TfliteModel, answer: TensorInfo) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes an answer real: probabilities of a detector's logits, so that it compares with the network."""
+    described = (model.metadata or {}).get("scores")
+    if described and answer is model.outputs[0]:
+        return ScoreScale.of(answer, described).probabilities
+    return lambda q: dequantize_as(q, answer)
 
 
 def _invoker(model: TfliteModel, runtime: str) -> Invoke:

@@ -13,11 +13,10 @@ from cheep.config import TrainConfig
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError, GateError
 from cheep.evaluate.calibration import Calibration, calibrate
-from cheep.evaluate.streaming import ScoredRecording
+from cheep.evaluate.streaming import Output, ScoredRecording
 from cheep.evaluate.temperature import TemperatureFit, calibrate_scores
 from cheep.files import plain, read_json, write_json
 from cheep.job import OnFile
-from cheep.job.evaluate import output_of
 from cheep.job.scores import int8_scores
 from cheep.job.windows import load_windows
 from cheep.tflite.tflm import TflmModel
@@ -44,7 +43,7 @@ def find_thresholds(
         ``silent`` names a label that the model does not have.
     """
     return calibrate(
-        recordings, output_of(bundle), bundle.detector, max_per_hour, smoothing=smoothing, hold_off=hold_off,
+        recordings, Output.of(bundle), bundle.detector, max_per_hour, smoothing=smoothing, hold_off=hold_off,
         silent=_silent(silent, bundle), rng=np.random.default_rng(seed), collar_s=collar_s, promise=promise,
         new_hours=new_hours,
     )  # fmt: skip
@@ -85,7 +84,7 @@ def fit_temperature(bundle: ModelBundle, *, seed: int = 0, on_file: OnFile | Non
     windows = load_windows(run, bundle.features, config, on_file, only="val")
     if tuple(windows.plan.labels) != bundle.labels:
         raise CheepError(f"{run / runs.DATASET} has other labels than the model")
-    scores = int8_scores(TflmModel(bundle.path), windows).get("val")
+    scores = int8_scores(TflmModel(bundle.path), windows, bundle.scale).get("val")
     if scores is None:
         raise CheepError(f"{run / runs.DATASET} has no validation windows")
     return calibrate_scores(scores, np.random.default_rng(seed))

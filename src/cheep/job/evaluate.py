@@ -16,7 +16,7 @@ from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
 from cheep.evaluate.field import FieldResult, evaluate_field, load_recordings, robustness_table
 from cheep.evaluate.matching import truth_of
-from cheep.evaluate.streaming import Output, ScoredRecording, ScoreTiming
+from cheep.evaluate.streaming import ScoredRecording, ScoreTiming
 from cheep.files import plain, write_json
 from cheep.job import OnFile
 
@@ -72,8 +72,8 @@ def evaluate_recordings(
 ) -> FieldResult:
     """Return events found, missed and false, by label, with intervals by recording."""
     return evaluate_field(
-        recordings, bundle.labels, bundle.detector, ScoreTiming.of(bundle), bundle.output.scale,
-        bundle.output.zero_point, rng=np.random.default_rng(seed), collar_s=collar_s,
+        recordings, bundle.labels, bundle.detector, ScoreTiming.of(bundle), bundle.scale,
+        rng=np.random.default_rng(seed), collar_s=collar_s,
     )  # fmt: skip
 
 
@@ -96,11 +96,6 @@ def keep_evaluation(
     path = path or bundle.path.parent / "field.json"
     write_json(path, plain(values))
     return path
-
-
-def output_of(bundle: ModelBundle) -> Output:
-    """Return what a model's scores mean."""
-    return Output(bundle.labels, bundle.output.scale, bundle.output.zero_point, ScoreTiming.of(bundle))
 
 
 def _folder(given: Path, audio: Path | None) -> Path:

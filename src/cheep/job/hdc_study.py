@@ -12,6 +12,7 @@ import numpy as np
 
 from cheep import runs
 from cheep.config import FeatureConfig, TrainConfig
+from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.files import needed, read_json
 from cheep.hdc.config import HdcConfig
@@ -113,6 +114,7 @@ def _embed_splits(run: Path, windows: Any, extractor: Extractor) -> dict[str, Em
     network = load_keras(run / runs.FLOAT_MODEL)
     both = keras.Model(network.input, [network.get_layer("embedding").output, network.output])
     whole = CompiledModel(run / runs.INT8_TFLITE)
+    scale = load_bundle(run / runs.INT8_TFLITE).scale
     splits = {}
     for name in SPLITS:
         part = windows.splits[name]
@@ -125,7 +127,7 @@ def _embed_splits(run: Path, windows: Any, extractor: Extractor) -> dict[str, Em
             float_embedding.reshape(len(x), -1),
             float_scores,
             extractor.embed(q),
-            whole.scores(q),
+            scale.probabilities(whole.scores(q)),
             part.targets.argmax(axis=1),
             part.clip,
         )

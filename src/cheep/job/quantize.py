@@ -13,20 +13,23 @@ from cheep.config import FeatureConfig, PtqConfig, QatConfig, QuantizeConfig, Tr
 from cheep.convert.bundle import write_bundle
 from cheep.convert.tflite import calibrated_int8, qat_to_int8
 from cheep.datasets.manifest import load_manifest
+from cheep.detector import ScoreScale
 from cheep.errors import CheepError
 from cheep.evaluate.windows import summarize
 from cheep.files import read_json, write_bytes, write_json
 from cheep.job import OnEpoch, OnFile
-from cheep.job.scores import evaluate_keras, first_detector, golden_window, int8_scores
+from cheep.job.scores import evaluate_keras, first_detector, golden_window, int8_scores, quantize_windows
 from cheep.job.train import train_teachers
 from cheep.job.windows import Windows, describe_data, load_windows
 from cheep.models.saved import load_keras
 from cheep.tf_runtime import seed_everything
+from cheep.tflite.logits import logit_model
 from cheep.tflite.tflm import TflmModel
 from cheep.training.data import load_cache, window_set
 from cheep.training.loop import TrainResult, fit
 from cheep.training.qat import fine_tune_config, quantization_aware
 
+SCALE_WINDOWS = 1500  # of training, evenly drawn, that the scale of the logits is chosen by
 FLOAT_IO_TFLITE = "bird_detector_int8_float_io.tflite"
 
 
@@ -157,6 +160,8 @@ def write_int8(
 ) -> dict[str, Any]:
     """Write an int8 model with all that travels with it, and ``evaluation.json``; return ``metrics`` with its own.
 
+    Its last activation is cut off: it gives logits, in steps chosen from training windows.
+
     Parameters
     ----------
     metrics : dict
@@ -166,18 +171,21 @@ def write_int8(
     result : TrainResult, optional
         The fine-tuning, where there was one.
     """
+    tflite, described = logit_model(tflite, lambda data: _training_scores(data, windows))
     runtime = TflmModel(tflite)
-    scores = int8_scores(runtime, windows)
+    scale = ScoreScale.of(runtime.output_info, described)
+    scores = int8_scores(runtime, windows, scale)
     manifest = write_bundle(
         run,
         runs.INT8_TFLITE,
         tflite,
         features=windows.features,
         labels=windows.plan.labels,
-        detector=first_detector(windows, scores["val"]),
+        detector=first_detector(windows, scores["val"], scale),
         golden=golden_window(runtime, windows),
         data=data,
         training={**training, "background": windows.plan.background},
+        scores=described,
     )
     metrics = {**metrics, "int8": {name: summarize(values) for name, values in scores.items()}}
     sizes = {"int8": manifest["model"]["bytes"], "arena": manifest["model"]["arena_bytes"]}
@@ -194,3 +202,10 @@ def write_int8(
         },
     )
     return metrics
+
+
+def _training_scores(data: bytes, windows: Windows) -> np.ndarray:
+    """Return what an int8 model says of training windows, (n, classes) int8."""
+    runtime, part = TflmModel(data), windows.splits["train"]
+    rows = np.linspace(0, len(part) - 1, min(len(part), SCALE_WINDOWS)).astype(int)
+    return runtime.scores(quantize_windows(runtime, part.gather(rows)))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cheep.config import DetectorConfig, default_stride
+from cheep.detector import ScoreScale, kept_threshold, logit, probability
 from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores, summarize
 from cheep.features import quantize
@@ -43,13 +44,13 @@ def evaluate_keras(model: Any, windows: Windows) -> dict[str, Any]:
     return {name: summarize(scores) for name, scores in keras_scores(model, windows).items()}
 
 
-def int8_scores(runtime: TflmModel, windows: Windows) -> dict[str, WindowScores]:
-    """Return the scores of the int8 model in TFLM for each split that has windows."""
+def int8_scores(runtime: TflmModel, windows: Windows, scale: ScoreScale) -> dict[str, WindowScores]:
+    """Return the scores of the int8 model in TFLM, as probabilities, for each split that has windows."""
     out = {}
     for name, part in windows.splits.items():
         if len(part):
             raw = np.concatenate([runtime.scores(quantize_windows(runtime, x)) for x in part.blocks()])
-            out[name] = _scores_of(part, windows.plan, dequantize_scores(runtime, raw))
+            out[name] = _scores_of(part, windows.plan, scale.probabilities(raw))
     return out
 
 
@@ -59,16 +60,13 @@ def quantize_windows(runtime: TflmModel, x: np.ndarray) -> np.ndarray:
     return quantize(x, detail.scale, detail.zero_point)
 
 
-def dequantize_scores(runtime: TflmModel, q: np.ndarray) -> np.ndarray:
-    """Return int8 scores (n, classes) as float32 in 0..1."""
-    detail = runtime.output_info
-    return ((q.astype(np.float32) - detail.zero_point) * np.float32(detail.scale)).astype(np.float32)
-
-
-def first_detector(windows: Windows, val: WindowScores, false_rate: float = 0.01) -> DetectorConfig:
+def first_detector(
+    windows: Windows, val: WindowScores, scale: ScoreScale, false_rate: float = 0.01
+) -> DetectorConfig:
     """Return a detector whose thresholds let at most ``false_rate`` of the validation windows of others through.
 
-    It stands until ``cheep calibrate`` measures false alarms per hour on long recordings.
+    They lie half a step above the score of such a window, from 0.1 to 0.98 (where the model gives logits: to a step
+    below its largest). It stands until ``cheep calibrate`` measures false alarms per hour on long recordings.
     """
     plan = windows.plan
     thresholds: list[float | None] = []
@@ -80,7 +78,12 @@ def first_detector(windows: Windows, val: WindowScores, false_rate: float = 0.01
         value = (
             float(others[min(len(others) - 1, int(np.ceil(len(others) * (1 - false_rate))))]) if len(others) else 0.5
         )
-        thresholds.append(round(min(max(value + 1 / 256, 0.1), 0.98), 4))
+        if scale.logits:
+            most = float(probability((126 - scale.zero_point) * scale.scale))
+            value = kept_threshold(min(max(float(probability(logit(value) + scale.scale / 2)), 0.1), most))
+        else:
+            value = round(min(max(value + 1 / 256, 0.1), 0.98), 4)
+        thresholds.append(value)
     return DetectorConfig(stride_frames=default_stride(windows.features.hop_s), threshold=tuple(thresholds))
 
 
@@ -94,5 +97,5 @@ def golden_window(runtime: TflmModel, windows: Windows) -> np.ndarray:
 
 
 def _scores_of(part: WindowSet, plan: LabelPlan, scores: np.ndarray) -> WindowScores:
-    scores = np.asarray(scores, np.float32)
+    scores = np.asarray(scores, np.float64)  # in single precision, all above 0.99999994 would be 1
     return WindowScores(plan.labels, plan.activation, part.targets, scores, part.clip, part.group)

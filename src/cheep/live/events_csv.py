@@ -14,7 +14,7 @@ COLUMNS = ("file", "start_s", "end_s", "label", "score")
 
 def event_row(path: str | os.PathLike, event: LiveEvent) -> tuple[str, str, str, str, str]:
     """Return the CSV fields of one ended event, in the order of :data:`COLUMNS`."""
-    return (str(path), f"{event.start_s:.3f}", f"{event.end_s:.3f}", event.label, f"{event.score:.4f}")
+    return (str(path), f"{event.start_s:.3f}", f"{event.end_s:.3f}", event.label, f"{event.score:.6f}")
 
 
 def write_events(path: str | os.PathLike, rows: Sequence[Sequence[str]]) -> None:

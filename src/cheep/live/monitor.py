@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from cheep.detector import show_probability
 from cheep.errors import CheepError
 from cheep.live.serial_lines import LineReader
 
@@ -86,8 +87,8 @@ def describe(message: dict[str, Any]) -> str:
     if kind == "event":
         start, end = _seconds(message.get("start_s")), _seconds(message.get("end_s"))
         running = message.get("state") == "start"
-        tail = " …" if running else ""
-        return f"{start:>9} - {'' if running else end:>9} s  {message.get('label')}  {_two(message.get('score'))}{tail}"
+        shown = _shown(message.get("score")) + (" …" if running else "")
+        return f"{start:>9} - {'' if running else end:>9} s  {message.get('label')}  {shown}"
     if kind == "boot":
         return (
             f"boot: {message.get('board')}, model {message.get('model')}, features {message.get('features')}, "
@@ -133,6 +134,10 @@ def check_boot(message: dict[str, Any], model_sha256: str, feature_hash: int) ->
 
 def _seconds(value: Any) -> str:
     return f"{float(value):.2f}" if isinstance(value, (int, float)) else "?"
+
+
+def _shown(value: Any) -> str:
+    return show_probability(float(value)) if isinstance(value, (int, float)) else "?"
 
 
 def _two(value: Any) -> str:

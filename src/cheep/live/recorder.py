@@ -83,7 +83,7 @@ class SessionRecorder:
         self._wav.write(pcm)
         for window in result.windows:
             values = self._engine.probability(window.scores)
-            self._scores.writerow([f"{window.end_s:.3f}", *(f"{value:.4f}" for value in values)])
+            self._scores.writerow([f"{window.end_s:.3f}", *(f"{value:.6f}" for value in values)])
         self.add_events(result.events)
         self._unsaved += len(pcm)
         if self._unsaved >= self._rate or result.events:
@@ -98,7 +98,7 @@ class SessionRecorder:
                 utc = datetime.fromtimestamp(self._began.timestamp() + event.start_s, timezone.utc)
                 stamp = utc.isoformat(timespec="milliseconds")
                 self._events.writerow(
-                    [stamp, f"{event.start_s:.3f}", f"{event.end_s:.3f}", event.label, f"{event.score:.4f}"]
+                    [stamp, f"{event.start_s:.3f}", f"{event.end_s:.3f}", event.label, f"{event.score:.6f}"]
                 )
                 self._event_file.flush()
 
@@ -152,7 +152,7 @@ class LastSeconds:
                 "windows": [
                     {
                         "end_s": round(item.end_s - first_s, 3),
-                        "scores": [round(float(value), 4) for value in self._engine.probability(item.scores)],
+                        "scores": [round(float(value), 6) for value in self._engine.probability(item.scores)],
                     }
                     for item in self._windows
                     if item.end_s >= first_s

@@ -20,6 +20,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from cheep.detector import show_probability
 from cheep.device.engine import Engine, LiveEvent, StepResult
 from cheep.live.session import Status
 
@@ -182,8 +183,8 @@ class EngineView:
 def event_line(event: LiveEvent) -> str:
     """Return an event as one line: times in s since the start."""
     if event.ended:
-        return f"{event.start_s:9.2f} - {event.end_s:9.2f} s  {event.label}  {event.score:.2f}"
-    return f"{event.start_s:9.2f} -           s  {event.label}  {event.score:.2f} …"
+        return f"{event.start_s:9.2f} - {event.end_s:9.2f} s  {event.label}  {show_probability(event.score)}"
+    return f"{event.start_s:9.2f} -           s  {event.label}  {show_probability(event.score)} …"
 
 
 def score_bar(label: str, value: float, threshold: float | None, name_width: int, width: int) -> Text:
@@ -201,7 +202,7 @@ def score_bar(label: str, value: float, threshold: float | None, name_width: int
         text.append(bar[:mark], style=style)
         text.append("│" if bar[mark] == " " else bar[mark], style="yellow")
         text.append(bar[mark + 1 :], style=style)
-    text.append(f" {value:4.2f}")
+    text.append(f" {show_probability(value)}")
     return text
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cheep import runs
 from cheep.config import FeatureConfig, RunFile, TrainConfig
 from cheep.datasets.about import refuse_contradiction, write_about
@@ -182,9 +180,11 @@ def model_scores(context: Context, int8: bool) -> dict[str, WindowScores]:
     """Return the scores of the float or int8 model on each split that has windows."""
     windows = load_windows(context.run, context.features, context.training, context.progress)
     if int8:
+        from cheep.device.bundle import load_bundle
         from cheep.tflite.tflm import TflmModel
 
-        return int8_scores(TflmModel(context.run / runs.INT8_TFLITE), windows)
+        bundle = load_bundle(context.run)
+        return int8_scores(TflmModel(bundle.path), windows, bundle.scale)
     return keras_scores(load_keras(context.run / runs.FLOAT_MODEL), windows)
 
 
@@ -223,7 +223,7 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
     for path, scored in zip(paths, score_recordings(bundle, plan, progress=context.progress), strict=True):
         label, score = "too short", 0.0
         if len(scored.scores):
-            mean = (scored.scores.astype(np.float64).mean(axis=0) - bundle.output.zero_point) * bundle.output.scale
+            mean = bundle.scale.probabilities(scored.scores).mean(axis=0)
             best = int(mean.argmax())
             label, score = bundle.labels[best], float(mean[best])
             if limit is not None and score < limit:
@@ -233,8 +233,7 @@ def prediction_step(context: Context) -> list[dict[str, Any]]:
             bundle.detector,
             bundle.labels,
             ScoreTiming.of(bundle),
-            bundle.output.scale,
-            bundle.output.zero_point,
+            bundle.scale,
         )
         listed = "; ".join(f"{e.label} {e.start_s:.2f}-{e.end_s:.2f}" for e in events)
         rows.append({"file": str(path), "label": label, "score": f"{score:.4f}", "events": listed})

@@ -15,6 +15,7 @@ from cheep.audio import iter_audio
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.about import read_about
 from cheep.datasets.manifest import Manifest
+from cheep.detector import ScoreScale
 from cheep.device.engine import Engine
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
@@ -42,7 +43,8 @@ def results_of_run(
     config = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
     windows = load_windows(run, features, config, only="test")
     runtime = TflmModel(run / runs.INT8_TFLITE)
-    test = int8_scores(runtime, windows).get("test")
+    scale = ScoreScale.of(runtime.output_info, manifest.get("scores"), str(run / runs.MANIFEST))
+    test = int8_scores(runtime, windows, scale).get("test")
     return RunResults(
         title=title,
         labels=tuple(manifest["labels"]),

@@ -17,7 +17,7 @@ def detections_of(model: ModelRow, row: Recording, scores: np.ndarray) -> tuple[
     """Return the detections in a recording's raw scores, (windows, labels) int8; none where it is not usable."""
     if row.status not in USABLE:
         return ()
-    detector = Detector(model.detector, len(model.labels), model.scale, model.zero_point)
+    detector = Detector(model.detector, len(model.labels), model.score_scale)
     events = [event for event in (*detector.push(scores), *detector.flush()) if event.ended]
     return tuple(
         Detection(

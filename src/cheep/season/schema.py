@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from cheep.config import DetectorConfig
+from cheep.detector import ScoreScale
 from cheep.errors import CheepError
 
 FORMAT = "cheep season"
@@ -174,7 +175,7 @@ class ModelRow:
     labels
         Of the scores, in order.
     kind, scale, zero_point
-        ``kind`` is what ``(q - zero_point) * scale`` of a raw score q is: ``"logit"`` or ``"probability"``.
+        What a raw score means: see :class:`cheep.detector.ScoreScale`, which ``score_scale`` gives.
     stride_s, window_s, stride_frames
         Window i spans ``i * stride_s`` to ``i * stride_s + window_s`` of its recording, s.
     detector
@@ -195,6 +196,11 @@ class ModelRow:
     stride_frames: int
     detector: DetectorConfig
     features: dict[str, Any]
+
+    @property
+    def score_scale(self) -> ScoreScale:
+        """What the raw scores mean; its ``probabilities`` makes them readable."""
+        return ScoreScale(self.kind, self.scale, self.zero_point)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""

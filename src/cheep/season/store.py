@@ -228,15 +228,14 @@ class Season:
 
 def model_row(bundle: ModelBundle, detector: DetectorConfig | None = None) -> ModelRow:
     """Return the row of a model; ``detector`` instead of the model's own settings."""
-    output = bundle.output
     return ModelRow(
         model=bundle.model.sha256[:_ID_CHARS],
         sha256=bundle.model.sha256,
         file=bundle.path.name,
         labels=bundle.labels,
-        kind=str(getattr(bundle, "kind", "probability")),
-        scale=output.scale,
-        zero_point=output.zero_point,
+        kind=bundle.scale.kind,
+        scale=bundle.scale.scale,
+        zero_point=bundle.scale.zero_point,
         stride_s=bundle.stride_s,
         window_s=bundle.features.window_s,
         stride_frames=bundle.detector.stride_frames,

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cheep.errors import CheepError
 
 _IDENTIFIER = b"TFL3"
@@ -70,3 +72,27 @@ def pack(model: Any) -> bytes:
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
+
+
+def drop_unused(net: Any, graph: Any) -> None:
+    """Drop tensors, buffers and operator codes that nothing refers to, and number the rest anew; metadata goes, too."""
+    used = {int(i) for op in graph.operators for i in [*op.inputs, *op.outputs] if i >= 0}
+    used |= {int(i) for i in [*graph.inputs, *graph.outputs]}
+    kept = sorted(used)
+    place = {old: new for new, old in enumerate(kept)} | {-1: -1}
+    for op in graph.operators:
+        op.inputs = np.array([place[int(i)] for i in op.inputs], np.int32)
+        op.outputs = np.array([place[int(i)] for i in op.outputs], np.int32)
+    graph.inputs = np.array([place[int(i)] for i in graph.inputs], np.int32)
+    graph.outputs = np.array([place[int(i)] for i in graph.outputs], np.int32)
+    graph.tensors = [graph.tensors[i] for i in kept]
+    net.metadata, net.metadataBuffer = [], None
+    buffers = sorted({0} | {t.buffer for t in graph.tensors})
+    slot = {old: new for new, old in enumerate(buffers)}
+    for t in graph.tensors:
+        t.buffer = slot[t.buffer]
+    net.buffers = [net.buffers[i] for i in buffers]
+    codes = sorted({op.opcodeIndex for op in graph.operators})
+    for op in graph.operators:
+        op.opcodeIndex = codes.index(op.opcodeIndex)
+    net.operatorCodes = [net.operatorCodes[i] for i in codes]

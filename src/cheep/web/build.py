@@ -122,8 +122,7 @@ def build_page(source: str | os.PathLike | None, folder: str | os.PathLike) -> P
             "fmax_hz": features.fmax_hz,
             "window_s": features.window_s,
             "stride_s": bundle.stride_s,
-            "output_scale": bundle.output.scale,
-            "output_zero_point": bundle.output.zero_point,
+            "scores": bundle.scale.kind,
         },
     )
     for name in PAGE_FILES:

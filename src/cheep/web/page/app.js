@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 // The page: microphone or file -> worker -> pictures and events.
-import { Scores, Spectrogram, decibels, drawLevel } from "./draw.js";
+import { Scores, Spectrogram, decibels, drawLevel, probabilityText } from "./draw.js";
 
 const $ = (id) => document.getElementById(id);
 const worker = new Worker("worker.js", { type: "module" });
@@ -92,7 +92,7 @@ function showEvent(event) {
   row.children[1].textContent = event.label;
   row.children[2].textContent = `${event.start_s.toFixed(2)} s`;
   row.children[3].textContent = ended ? `${event.end_s.toFixed(2)} s` : "…";
-  row.children[4].textContent = event.score.toFixed(2);
+  row.children[4].textContent = probabilityText(event.score);
 }
 
 function draw() {
@@ -103,8 +103,7 @@ function draw() {
   seen.drawn = spectrogram.drawn;
   drawLevel($("level"), latest.rms, latest.peak);
   $("level-text").textContent = `${decibels(latest.rms).toFixed(0)} dBFS, peak ${decibels(latest.peak).toFixed(0)}`;
-  const last = latest.scores.at(-1);
-  if (last) scores.draw(last.map((q) => (q - model.output_zero_point) * model.output_scale));
+  if (latest.probabilities) scores.draw(latest.probabilities);
   const { samples, columns, busyMs } = latest.counts;
   const seconds = samples / model.sample_rate_hz;
   if (seconds > 0) {

@@ -81,6 +81,12 @@ export function decibels(value) {
   return 20 * Math.log10(Math.max(value, 0.03) / 32768);
 }
 
+// A probability with two decimals, or as many as it takes (up to 6) not to read as 1.
+export function probabilityText(value) {
+  const digits = value > 0 && value < 1 ? Math.min(6, Math.max(2, -Math.floor(Math.log10(1 - value)))) : 2;
+  return (value < 1 ? Math.min(value, 1 - 10 ** -digits) : value).toFixed(digits);
+}
+
 export class Scores {
   constructor(section, labels, thresholds) {
     this.thresholds = thresholds;
@@ -96,7 +102,7 @@ export class Scores {
       if (thresholds[i] !== null) {
         const mark = bar.appendChild(document.createElement("u"));
         mark.style.left = `${100 * thresholds[i]}%`;
-        mark.title = `threshold ${thresholds[i].toFixed(2)}`;
+        mark.title = `threshold ${probabilityText(thresholds[i])}`;
       }
       const value = row.appendChild(document.createElement("output"));
       value.textContent = "–";
@@ -109,7 +115,7 @@ export class Scores {
       const { bar, fill, value: output } = this.rows[i];
       fill.style.width = `${100 * Math.max(0, Math.min(1, value))}%`;
       bar.classList.toggle("on", this.thresholds[i] !== null && value >= this.thresholds[i]);
-      output.textContent = value.toFixed(2);
+      output.textContent = probabilityText(value);
     });
   }
 }

@@ -68,7 +68,9 @@ function take(pcm) {
   }
   counts.busyMs += performance.now() - began;
   const rms = Math.sqrt(sum / Math.max(1, pcm.length));
-  postMessage({ type: "step", columns, scores, lines: found, rms, peak, counts: { ...counts } });
+  const shown = new Uint32Array(core.memory.buffer, core.cheep_web_probabilities(), classes);
+  const probabilities = scores.length ? Array.from(shown, (value) => value / 1e6) : null;
+  postMessage({ type: "step", columns, scores, probabilities, lines: found, rms, peak, counts: { ...counts } });
 }
 
 function wav() {

@@ -28,6 +28,7 @@ static struct {
     uint32_t n_columns;
     int8_t scores[(MAX_SAMPLES / CHEEP_MEL_HOP_SAMPLES + 2u) * CHEEP_MODEL_CLASSES];
     uint32_t n_scores;
+    uint32_t probabilities[CHEEP_MODEL_CLASSES]; /* of the last row, in millionths */
     char lines[MAX_LINES];
     uint32_t line_bytes;
     uint64_t seen_columns;
@@ -71,7 +72,12 @@ static void on_scores(void *context, const cheep_app *app, uint64_t window_sampl
 {
     (void)context;
     (void)window_sample;
-    (void)app;
+    const cheep_score_scale *scale = &app->spec->detector->scores;
+    int16_t units[CHEEP_MODEL_CLASSES];
+    cheep_scores_units(scale, scores, CHEEP_MODEL_CLASSES, units);
+    for (uint32_t i = 0; i < CHEEP_MODEL_CLASSES; i++) {
+        web.probabilities[i] = cheep_scores_sum_e6(scale, units[i], 1);
+    }
     memcpy(web.scores + web.n_scores * CHEEP_MODEL_CLASSES, scores, CHEEP_MODEL_CLASSES);
     web.n_scores++;
 }
@@ -108,6 +114,7 @@ EXPORT(cheep_web_pcm_capacity) uint32_t cheep_web_pcm_capacity(void) { return MA
 EXPORT(cheep_web_columns) int8_t *cheep_web_columns(void) { return web.columns; }
 EXPORT(cheep_web_column_count) uint32_t cheep_web_column_count(void) { return web.n_columns; }
 EXPORT(cheep_web_scores) int8_t *cheep_web_scores(void) { return web.scores; }
+EXPORT(cheep_web_probabilities) uint32_t *cheep_web_probabilities(void) { return web.probabilities; }
 EXPORT(cheep_web_score_count) uint32_t cheep_web_score_count(void) { return web.n_scores; }
 EXPORT(cheep_web_lines) char *cheep_web_lines(void) { return web.lines; }
 EXPORT(cheep_web_line_bytes) uint32_t cheep_web_line_bytes(void) { return web.line_bytes; }
