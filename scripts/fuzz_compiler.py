@@ -35,7 +35,8 @@ graph, at, inputs = read_network(data), 0, []
 for t in graph.inputs:
     inputs.append(np.frombuffer(raw[at:at + t.n_bytes], t.dtype).reshape(t.shape)); at += t.n_bytes
 model = TflmModel(data)
-model.invoke(*inputs)
+for _ in range(3):  # what is kept from run to run counts
+    model.invoke(*inputs)
 sys.stdout.buffer.write(b"".join(model.output(i).tobytes() for i in range(len(graph.outputs))))
 """
 
@@ -160,7 +161,10 @@ int main(int n, char **v) {{
     {compiled.prefix}_memory *m = malloc(sizeof *m);
     FILE *f = fopen(v[1], "rb");
     if (fread(in, 1, {size_in}, f) != {size_in}) return 9;
-    {compiled.prefix}_invoke(m, {", ".join(calls)});
+    {f"{compiled.prefix}_reset(m);" if compiled.states else ""}
+    for (int k = 0; k < 3; k++) {{
+        {compiled.prefix}_invoke(m, {", ".join(calls)});
+    }}
     fwrite(out, 1, {size_out}, stdout);
     return 0;
 }}
@@ -194,6 +198,18 @@ int main(int n, char **v) {{
         return "same" if judge.stdout == program.stdout else "different bytes"
 
 
+def sanitize(cases: list[tuple[str, bytes]]) -> int:
+    """Build and run every case as it is; exit status 1 where one is not the same as in TFLM."""
+    verdicts = Counter()
+    for i, (name, data) in enumerate(cases):
+        verdict = run_sanitized(data, i)
+        verdicts[verdict.split(":")[0]] += 1
+        if verdict != "same":
+            print(f"{name}: {verdict}", flush=True)
+    print(f"{len(cases)} cases: {dict(verdicts)}")
+    return 1 if set(verdicts) != {"same"} else 0
+
+
 def main() -> int:
     """Run the campaign; exit status 1 when a mutant got through."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -202,13 +218,20 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=5.0, help="seconds that one file may take")
     parser.add_argument("--build-every", type=int, default=40, help="build and run one of so many accepted mutants")
     parser.add_argument("--models", type=Path, help="folder with more .tflite files to start from")
+    parser.add_argument("--only", default="", help="start from the cases of the grid whose names have this word")
+    parser.add_argument("--sanitize", action="store_true", help="no mutants: each case as it is, with the sanitizers")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="folder for files that got through")
     args = parser.parse_args()
     from cheep.compiler import compile_bytes
     from cheep.errors import CheepError
     from compiler_grid import grid, networks
 
-    seeds = [data for _, data in grid()[::7] + networks()]
+    cases = grid() + networks()
+    if args.only:
+        cases = [(name, data) for name, data in cases if args.only in name]
+    if args.sanitize:
+        return sanitize(cases)
+    seeds = [data for _, data in (cases if args.only else cases[::5])]
     seeds += [path.read_bytes() for path in sorted(args.models.glob("*.tflite"))] * 5 if args.models else []
     rng = np.random.default_rng(args.seed)
     end, counts, failures, slowest, accepted = time.monotonic() + args.seconds, Counter(), [], 0.0, 0

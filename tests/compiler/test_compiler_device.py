@@ -60,8 +60,9 @@ def test_every_operator(tmp_path):
             for t in tensors:
                 pointers.append(f"(void *)({letter} + {at})")
                 at += -(-t.n_bytes // 8) * 8
+        reset = f"m{i}_reset((void *)memory); " if compiled.states else ""
         calls.append(
-            f"emulator_read(source, in, {size_in}); m{i}_invoke((void *)memory, {', '.join(pointers)}); "
+            f"emulator_read(source, in, {size_in}); {reset}m{i}_invoke((void *)memory, {', '.join(pointers)}); "
             f"emulator_write(sink, out, {size_out});"
         )
     text = one_file(made)
@@ -87,6 +88,8 @@ def test_every_operator(tmp_path):
             for t in graph.outputs:
                 pointers.append(out.ctypes.data + at)
                 at += -(-t.n_bytes // 8) * 8
+            if made[i].states:
+                library[f"m{i}_reset"](ctypes.c_void_p(keep.ctypes.data))
             library[f"m{i}_invoke"](*map(ctypes.c_void_p, pointers))
             inputs.append(raw.tobytes())
             expected.append(out.tobytes())

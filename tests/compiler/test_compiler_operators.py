@@ -29,7 +29,7 @@ def models(tmp_path_factory):
     source = folder / "grid.c"
     source.write_text(one_file([c[3] for c in cases]))
     library = ctypes.CDLL(str(compile_shared([source], [folder], ["-O1", "-Werror"], "grid")))
-    return library, [(*case[:3], case[3].memory_bytes) for case in cases]
+    return library, [(*case[:3], case[3]) for case in cases]
 
 
 def _random(rng, tensor, round_: int) -> np.ndarray:
@@ -50,10 +50,12 @@ def test_same_bytes_as_tflm(models):
     library, cases = models
     rng = np.random.default_rng(1)
     wrong = []
-    for name, data, i, memory_bytes in cases:
+    for name, data, i, compiled in cases:
         graph = read_network(data)
         reference = TflmModel(data)
-        memory = np.zeros(memory_bytes // 8 + 1, np.uint64)
+        memory = np.full(compiled.memory_bytes // 8 + 1, -1, np.int64)
+        if compiled.states:
+            library[f"m{i}_reset"](ctypes.c_void_p(memory.ctypes.data))
         for round_ in range(ROUNDS):
             inputs = [_random(rng, t, round_) for t in graph.inputs]
             made = [np.full(t.shape, 99, t.dtype) for t in graph.outputs]
@@ -64,5 +66,6 @@ def test_same_bytes_as_tflm(models):
             if any(a.tobytes() != b.tobytes() for a, b in zip(made, expected, strict=True)):
                 wrong.append(name)
                 break
+        assert memory[-1] == -1, f"{name} wrote past its memory"
     assert not wrong, f"{len(wrong)} of {len(cases)} models differ: {wrong[:20]}"
     assert len(cases) > 400

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cheep.compiler.codegen import kernel_parts
+from recurrent_grid import products, recurrent
 from tflite_builder import Builder, T, constant, same_size
 
 _PADDING = {"SAME": 0, "VALID": 1}
@@ -149,6 +150,16 @@ def edges(rng) -> Iterator[tuple[str, bytes]]:
         byte, own = T((1, 256), scale, zero, dtype="uint8"), T((1, 256), 0.05, 0)
         yield f"QUANTIZE uint8 {scale} {zero}", one("QUANTIZE", [byte], [own], "QuantizeOptions")
         yield f"QUANTIZE to uint8 {scale} {zero}", one("QUANTIZE", [own], [byte], "QuantizeOptions")
+    b = Builder()  # what is computed lies where the caller wants its bytes
+    x, y, z = (b.tensor(t) for t in (T((1, 6), 0.05, 3), T((1, 4), 0.4, -4), T((1, 4), 0.4, 124, dtype="uint8")))
+    b.op(
+        "FULLY_CONNECTED",
+        [x, b.tensor(constant(rng.integers(-127, 128, (4, 6)), 0.01)), -1],
+        [y],
+        "FullyConnectedOptions",
+    )
+    b.op("QUANTIZE", [y], [z], "QuantizeOptions")
+    yield "FULLY_CONNECTED to uint8", b.build([x], [z])
     b = Builder()
     x, shape, batch, whole = (
         b.tensor(t)
@@ -295,7 +306,7 @@ def movements(rng) -> Iterator[tuple[str, bytes]]:
 def grid(seed: int = 0) -> list[tuple[str, bytes]]:
     """Return all models."""
     rng = np.random.default_rng(seed)
-    makers = (convolutions, dense, pools, reductions, edges, resizes, binaries, unaries, movements)
+    makers = (convolutions, dense, pools, reductions, edges, resizes, binaries, unaries, movements, recurrent, products)
     return [pair for maker in makers for pair in maker(rng)]
 
 

@@ -11,6 +11,8 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 
 _TYPES = {
     "int8": schema.TensorType.INT8,
+    "int16": schema.TensorType.INT16,
+    "resource": schema.TensorType.RESOURCE,
     "uint8": schema.TensorType.UINT8,
     "int32": schema.TensorType.INT32,
     "float32": schema.TensorType.FLOAT32,
@@ -27,6 +29,7 @@ class T:
     data: np.ndarray | None = None
     dtype: str = "int8"
     axis: int = 0
+    variable: bool = False
 
 
 class Builder:
@@ -44,7 +47,7 @@ class Builder:
     def tensor(self, t: T) -> int:
         """Add a tensor; return its index."""
         tensor = schema.TensorT()
-        tensor.shape, tensor.type = list(t.shape), _TYPES[t.dtype]
+        tensor.shape, tensor.type, tensor.isVariable = list(t.shape), _TYPES[t.dtype], t.variable
         tensor.name = f"t{len(self._graph.tensors)}"
         tensor.buffer = 0
         if t.data is not None:
@@ -79,6 +82,16 @@ class Builder:
             operator.builtinOptions = table
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, options)
         self._graph.operators.append(operator)
+
+    def subgraph(self) -> None:
+        """Add a subgraph without inputs and outputs; tensors and operators go there until ``main``."""
+        self._graph = schema.SubGraphT()
+        self._graph.tensors, self._graph.operators, self._graph.inputs, self._graph.outputs = [], [], [], []
+        self._model.subgraphs.append(self._graph)
+
+    def main(self) -> None:
+        """Go back to the main subgraph."""
+        self._graph = self._model.subgraphs[0]
 
     def build(self, inputs: list[int], outputs: list[int]) -> bytes:
         """Return the file."""

@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from cheep.compiler import matmul, movement, recurrent
+from cheep.compiler.variables import UPDATED
 from cheep.errors import CheepError
 from cheep.tflite.graph import Graph, Node, Tensor
 
@@ -39,6 +41,9 @@ _ARITY = {
     "PADV2": (3, 3),
     "CONCATENATION": (1, None),
     "PACK": (1, None),
+    "BATCH_MATMUL": (2, 2),
+    "SVDF": (5, 5),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (24, 24),
 }
 # operand positions that must be constants
 _CONSTANT = {
@@ -64,7 +69,7 @@ def check_graph(graph: Graph, name: str) -> None:
     for node in graph.nodes:
         try:
             _check(node)
-        except _Refused as reason:
+        except (_Refused, movement.Unfit) as reason:
             raise CheepError(
                 f"{name}: {node.op} ({node.output.label}): {reason}; use TFLM for this model or change the layer"
             ) from None
@@ -83,13 +88,13 @@ def _check(node: Node) -> None:
     least, most = _ARITY.get(node.op, (1, 1))
     count = len(node.inputs) + len(node.absent)
     _need(least <= count and (most is None or count <= most), "a wrong number of inputs")
-    for i in node.absent:
+    for i in node.absent if node.op not in UPDATED else ():
         bias = i == 2 and node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
         _need(bias, f"input {i} is missing")
     for i, tensor in enumerate(node.inputs):
         if i in _CONSTANT.get(node.op, ()):
             _need(tensor.data is not None, f"its operand {i} must be a constant")
-    many = node.op in ("SPLIT", "SPLIT_V", "UNPACK")
+    many = node.op in ("SPLIT", "SPLIT_V", "UNPACK", *UPDATED)
     _need(many or len(node.outputs) == 1, "a wrong number of outputs")
     for tensor in (*node.inputs, *node.outputs):
         _need(all(n <= _MAX_DIMENSION for n in tensor.shape), f"a dimension is larger than {_MAX_DIMENSION}")
@@ -313,15 +318,10 @@ def _unary(node: Node) -> None:
 def _moving(node: Node) -> None:
     for tensor in (*node.variable_inputs, *node.outputs):
         _need(tensor.dtype == "int8", f"{tensor.label} is not int8")
-    from cheep.compiler import movement
-
     if node.op in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
         _need(node.inputs[0].size == node.output.size, "sizes differ")
         return
-    try:
-        movement.copies(node)
-    except movement.Unfit as reason:
-        raise _Refused(str(reason)) from None
+    movement.copies(node)
 
 
 _CHECKS = {
@@ -342,4 +342,7 @@ _CHECKS = {
     "RESIZE_NEAREST_NEIGHBOR": _resize,
     "QUANTIZE": _quantize,
     "DEQUANTIZE": _dequantize,
+    "BATCH_MATMUL": matmul.check,
+    "SVDF": recurrent.check_svdf,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": recurrent.check_lstm,
 }

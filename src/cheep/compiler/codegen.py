@@ -7,7 +7,9 @@ import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from cheep.compiler import ctext, lower, pipeline, rows
 from cheep.compiler.constants import Constants
@@ -16,7 +18,7 @@ from cheep.errors import CheepError
 from cheep.resources import package_file
 from cheep.tflite.graph import Graph, Node, Tensor
 
-_CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "float32": "float", "int32": "int32_t"}
+_CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "float32": "float", "int32": "int32_t"}
 _INTERPRETER, _PER_NODE = 1024, 128  # bytes of an interpreter's arena besides its tensors, at the least
 _FEWER_STAGES = (12, 8, 6, 4, 3, 2, 1)
 _KERNELS = package_file("compiler", "kernels.c")
@@ -28,7 +30,8 @@ class Compiled:
 
     ``memory_bytes``: working memory of a whole window; ``constant_bytes``: weights and tables; ``macs``: multiply-
     accumulates; ``stream``: None, or a dict with the incremental mode's ``stride_rows`` and ``memory_bytes``;
-    ``slow``: the layers that are not on the fast path.
+    ``slow``: the layers that are not on the fast path; ``states``: whether it keeps values from run to run, and has a
+    reset function.
     """
 
     source: str
@@ -39,6 +42,7 @@ class Compiled:
     macs: int
     stream: dict[str, int] | None
     slow: tuple[lower.SlowLayer, ...] = ()
+    states: bool = False
 
 
 @functools.cache
@@ -110,15 +114,15 @@ def _shape(graph: Graph, generator: Callable[[int, bool], _Generator]) -> tuple[
 
 def _peak(graph: Graph) -> int:
     """Return the bytes of the tensors that an interpreter holds at once, at the most."""
-    root = {id(t): id(t) for t in graph.inputs}
+    root = {id(t): id(t) for t in graph.sources}
     for node in graph.nodes:
         root |= {id(t): root.get(id(node.inputs[0]), 0) if node.op == "ALIAS" else id(t) for t in node.outputs}
     last: dict[int, int] = {}
     for i, node in enumerate(graph.nodes):
         last |= {root[id(t)]: i for t in node.variable_inputs}
-    last |= {root[id(t)]: len(graph.nodes) for t in graph.outputs}
-    first = {id(t): -1 for t in graph.inputs} | {id(t): i for i, n in enumerate(graph.nodes) for t in n.outputs}
-    tensors = [*graph.inputs, *(t for n in graph.nodes for t in n.outputs if n.op != "ALIAS")]
+    last |= {root[id(t)]: len(graph.nodes) for t in graph.results}
+    first = {id(t): -1 for t in graph.sources} | {id(t): i for i, n in enumerate(graph.nodes) for t in n.outputs}
+    tensors = [*graph.sources, *(t for n in graph.nodes for t in n.outputs if n.op != "ALIAS")]
 
     def held(i: int) -> int:
         return sum(t.n_bytes for t in tensors if first[id(t)] <= i <= last.get(id(t), -2))
@@ -158,7 +162,7 @@ class _Generator:
         steps = [self._step(item, i) for i, item in enumerate(rest)]
         self._counters = sum(p.counters for p in (self._pipe, *regions) if p)
         tail_inputs = [self._pipe.result] if self._pipe else list(self._graph.inputs)
-        plan = make_plan(steps, tail_inputs, self._graph.outputs)
+        plan = make_plan(steps, tail_inputs, self._graph.outputs, self._graph.states)
         return rest, regions, steps, plan, *self._memory(plan)
 
     def _bytes(self, words: int) -> int:
@@ -197,7 +201,8 @@ class _Generator:
             for node, channels in stage.layers
         ]  # fmt: skip
         found = tuple(s for s in slow if s)
-        return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size), found)
+        return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size), found,
+                        bool(self._graph.states))  # fmt: skip
 
     def _divide(self) -> tuple[list[Node | pipeline.Pipeline], list[pipeline.Pipeline]]:
         """Return what follows the first pipeline, in order: nodes, and pipelines that start inside the network."""
@@ -207,7 +212,7 @@ class _Generator:
         regions = pipeline.find_more(graph, taken, self._most, self._narrow)
         by_result = {id(p.result): p for p in regions}
         items = [by_result.get(id(n.output), n) for n in graph.nodes if id(n) not in taken or id(n.output) in by_result]
-        needed = {id(t) for t in graph.outputs}
+        needed = {id(t) for t in graph.results}
         kept: list[Node | pipeline.Pipeline] = []
         for item in reversed(items):  # relabellings inside of pipelines need no code
             outs = [item.result] if isinstance(item, pipeline.Pipeline) else item.outputs
@@ -247,8 +252,13 @@ class _Generator:
     def _memory(self, plan: Plan) -> tuple[int, int]:
         """Return (64-bit words of memory, offset of the pipeline's result)."""
         pipe = self._pipe
-        if not pipe:
-            return max(1, -(-plan.n_bytes // 8)), 0
+        if not pipe:  # the states lie behind the tensors
+            words = -(-plan.n_bytes // 8)
+            self._states = []
+            for state in self._graph.states:
+                self._states.append(8 * words)
+                words += -(-state.before.n_bytes // 8)
+            return max(1, words), 0
         # The tail's tensors share the stages' scratch: stages are at rest when the tail runs.
         self._arena = pipe.n_bytes
         result = pipe.final
@@ -260,6 +270,7 @@ class _Generator:
 
     _arena = 0
     _counters = 0
+    _states: Sequence[int] = ()  # offsets of the states in the memory
 
     def _pointer(self, plan: Plan, result: int):
         def pointer(tensor: Tensor) -> str:
@@ -269,9 +280,32 @@ class _Generator:
                 return f"({_CTYPES[tensor.dtype]} *)(void *)({text})" if tensor.dtype != "int8" else text
             if kind == "input" and self._pipe:
                 return f"bytes + {result}"
-            return f"{kind}{place}"
+            state = place - len(self._graph.inputs if kind == "input" else self._graph.outputs)
+            if state >= 0:
+                return self._state_pointer(state)
+            owner = self._graph.outputs[place] if kind == "output" else tensor  # a table in place may change the type
+            return (
+                f"{kind}{place}" if owner.dtype == tensor.dtype else f"({_CTYPES[tensor.dtype]} *)(void *){kind}{place}"
+            )
 
         return pointer
+
+    def _state_pointer(self, index: int) -> str:
+        state, text = self._graph.states[index], f"bytes + {self._states[index]}"
+        return text if state.before.dtype == "int8" else f"({_CTYPES[state.before.dtype]} *)(void *)({text})"
+
+    def _reset_function(self) -> list[str]:
+        """Return the function that gives the states their first values."""
+        code = []
+        for i, state in enumerate(self._graph.states):
+            n_bytes, values = state.before.n_bytes, np.frombuffer(state.initial.tobytes(), np.int8)
+            if np.all(values == values[0]):
+                code.append(f"memset({self._state_pointer(i)}, {int(values[0]) & 255}, {n_bytes});")
+            else:
+                ref = self._constants.array("int8_t", f"{self._prefix}_initial{i}", values)
+                code.append(f"memcpy({self._state_pointer(i)}, {ref}, {n_bytes});")
+        declare = "int8_t *const bytes = (int8_t *)memory->words;"
+        return [f"void {self._prefix}_reset({self._prefix}_memory *memory) {{", declare, *code, "}", ""]
 
     def _head_steps(self) -> list[lower.Step]:
         """Return the steps of the pipeline's head: once for the window, once for each row."""
@@ -310,13 +344,16 @@ class _Generator:
                 lines = step.lines(pointer, f"bytes + {at}")
             code += [f"/* {step.title} */", *lines]
         for tensor, i in plan.copies:
-            code.append(f"memcpy(output{i}, {pointer(tensor)}, {tensor.n_bytes});")
+            state = i - len(graph.outputs)
+            to = f"output{i}" if state < 0 else self._state_pointer(state)
+            code.append(f"memcpy({to}, {pointer(tensor)}, {tensor.n_bytes});")
         outs = ", ".join(self._output_parameters())
         uses_bytes = any("bytes" in line for line in code)
         text: list[str] = []
         declare = "int8_t *const bytes = (int8_t *)memory->words;"
         if not pipe:
             ins = ", ".join(self._input_parameters())
+            text += self._reset_function() if graph.states else []
             text += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs}) {{"]
             text += [declare] if uses_bytes else ["(void)memory;"]
             unread = [f"input{i}" for i in range(len(graph.inputs)) if not any(f"input{i}" in line for line in code)]
@@ -432,7 +469,8 @@ class _Generator:
             return text
         inputs, outputs = self._graph.inputs, self._graph.outputs
         states = [(t.size, int(t.zero_points[0])) for t in inputs[1:]]
-        return text + ctext.adapter(self._prefix, f"0x{self._sha256[:8]}u", inputs[0].size, outputs[0].size, states)
+        model_id, sizes = f"0x{self._sha256[:8]}u", (inputs[0].size, outputs[0].size)
+        return text + ctext.adapter(self._prefix, model_id, *sizes, states, resets=bool(self._graph.states))
 
     def _is_detector(self) -> bool:
         g = self._graph
@@ -461,7 +499,8 @@ class _Generator:
                 lines.append(f"#define {upper}_{kind}{i}_SIZE {t.size} /* {t.dtype} {shape}{quantized} */")
         lines += [
             "",
-            f"/* Working memory: {size} bytes. Nothing in it needs to survive between calls. */",
+            f"/* Working memory: {size} bytes. {'It holds' if graph.states else 'Nothing in it needs to survive'} "
+            f"{'what the network keeps from call to call' if graph.states else 'between calls'}. */",
             "typedef struct {",
         ]
         if self._counters:
@@ -469,9 +508,15 @@ class _Generator:
         if pipe and pipe.mean:
             lines.append(f"    int32_t sums[{pipe.mean.output.size}];")
         lines += [f"    uint64_t words[{words}];", f"}} {prefix}_memory;", ""]
-        lines += [
-            "/* Run the network once. Inputs and outputs belong to the caller; an output may be an input's memory. */"
-        ]
+        if graph.states:
+            lines += ["/* Call before the first run, and whenever what was heard so far is to be forgotten. */"]
+            lines += [f"void {prefix}_reset({prefix}_memory *memory);", ""]
+            lines += [
+                "/* Run the network once. Inputs and outputs belong to the caller, and have memory of their own. */"
+            ]
+        else:
+            text = "Run the network once. Inputs and outputs belong to the caller; an output may be an input's memory."
+            lines += [f"/* {text} */"]
         ins, outs = ", ".join(self._input_parameters()), ", ".join(self._output_parameters())
         lines += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs});", ""]
         if pipe and pipe.streams:

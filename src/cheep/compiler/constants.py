@@ -29,7 +29,7 @@ class Constants:
         if self.names_only:
             return name
         flat = [int(v) for v in np.asarray(values).reshape(-1)]
-        size = {"int8_t": 1, "int16_t": 2}.get(ctype, 4)
+        size = {"int8_t": 1, "int16_t": 2, "uint16_t": 2}.get(ctype, 4)
         align = "_Alignas(4) " if ctype == "int8_t" else ""
         return self._define(align + ctype, name, len(flat), size * len(flat), _wrapped(map(_number, flat)), comment)
 

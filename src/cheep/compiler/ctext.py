@@ -79,8 +79,14 @@ const char *cheep_model_error(void) {{
 """
 
 
-def adapter(prefix: str, model_id: str, size_in: int, size_out: int, states: Sequence[tuple[int, int]]) -> str:
-    """Return the C text behind ``cheep_model.h``; ``states`` are (values, zero point) of each state."""
+def adapter(
+    prefix: str, model_id: str, size_in: int, size_out: int, states: Sequence[tuple[int, int]], resets: bool = False
+) -> str:
+    """Return the C text behind ``cheep_model.h``.
+
+    ``states`` are (values, zero point) of each state that is an input and an output; ``resets``: the network keeps
+    others itself.
+    """
     names = [f"cheep_model_state{i}" for i in range(len(states))]
     pairs = list(zip(names, states, strict=True))
     # An output may be the memory of an input: the state is updated in place.
@@ -93,7 +99,8 @@ def adapter(prefix: str, model_id: str, size_in: int, size_out: int, states: Seq
         size_out=size_out,
         states=len(states),
         state_memory="".join(f"static int8_t {name}[{size}];\n" for name, (size, _) in pairs),
-        state_reset="".join(f"    memset({name}, {zero}, sizeof {name});\n" for name, (_, zero) in pairs),
+        state_reset="".join(f"    memset({name}, {zero}, sizeof {name});\n" for name, (_, zero) in pairs)
+        + (f"    {prefix}_reset(&CHEEP_WINDOW_MEMORY);\n" if resets else ""),
         state_size="".join(f" + sizeof {name}" for name in names),
         arguments=arguments,
     )

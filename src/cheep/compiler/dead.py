@@ -115,7 +115,7 @@ def _needed(graph: Graph) -> dict[int, np.ndarray]:
         n = tensor.shape[-1] if tensor.shape else 1
         needed[id(tensor)] = needed.get(id(tensor), np.zeros(n, bool)) | which
 
-    for tensor in (*graph.inputs, *graph.outputs):
+    for tensor in (*graph.sources, *graph.results):
         need(tensor, True)
     for node in reversed(graph.nodes):
         mine = needed.setdefault(id(node.output), np.zeros(node.output.shape[-1] if node.output.shape else 1, bool))

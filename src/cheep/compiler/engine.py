@@ -100,11 +100,17 @@ class CompiledModel:
         self._invoke.restype = None
         self._many = self._library[f"{p}_many"] if single else None
         self._slide = self._library[f"{p}_slide"] if single else None
+        self.reset()
 
     @property
     def memory_bytes(self) -> int:
         """Working memory on this machine (a device needs as much, see ``Compiled.memory_bytes``)."""
         return int(self._library[f"{DEFAULT_PREFIX}_memory_bytes"]())
+
+    def reset(self) -> None:
+        """Forget what the network keeps from run to run (nothing, for most)."""
+        if self.compiled.states:
+            self._library[f"{DEFAULT_PREFIX}_reset"](ctypes.c_void_p(self._memory.ctypes.data))
 
     def invoke(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Run once.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cheep.compiler.variables import VARIABLE_OPERATORS, find_states
 from cheep.errors import CheepError
 from cheep.tflite.graph import Graph, Node, Tensor
 from cheep.tflite.reader import read_graph
@@ -19,6 +20,7 @@ MAX_TENSOR_BYTES = 1 << 24
 MAX_TENSORS, MAX_OPERATORS = 16384, 4096
 _MAX_DIMENSIONS = 6
 _DTYPES = ("int8", "uint8", "float32", "int32")
+_OF_STATES = ("SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")  # their states and time weights may be int16
 
 _WINDOW = {
     "padding": "padding",
@@ -65,6 +67,12 @@ _OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
     "SHAPE": ("ShapeOptions", {"type": "outType"}),
     "PACK": ("PackOptions", {"n": "valuesCount", "axis": "axis"}),
     "UNPACK": ("UnpackOptions", {"n": "num", "axis": "axis"}),
+    "BATCH_MATMUL": ("BatchMatMulOptions", {"adjoint_a": "adjX", "adjoint_b": "adjY"}),
+    "SVDF": ("SVDFOptions", {"rank": "rank"}),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (
+        "UnidirectionalSequenceLSTMOptions",
+        {"cell_activation": "fusedActivationFunction", "cell_clip": "cellClip", "time_major": "timeMajor"},
+    ),
 }
 _MAY_LACK_OPTIONS = ("ADD", "SUB", "MUL", "MEAN", "SUM", "REDUCE_MAX", "FULLY_CONNECTED", "STRIDED_SLICE", "SHAPE")
 _PLAIN = {
@@ -86,18 +94,8 @@ _PLAIN = {
     "QUANTIZE",
     "DEQUANTIZE",
 }
-_REFUSED = (
-    (
-        ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
-        "it keeps a state in variables: convert the model with its state as an input and an output, or use TFLM",
-    ),
-    (("WHILE", "IF"), "it runs another subgraph: unroll the loop (unroll=True in Keras), or use TFLM"),
-    (
-        ("UNIDIRECTIONAL_SEQUENCE_LSTM", "SVDF"),
-        "it keeps a state in a variable: convert the layer unrolled (unroll=True in Keras), or use TFLM",
-    ),
-)
-SUPPORTED = frozenset(_OPTIONS) | _PLAIN
+_REFUSED = ((("WHILE", "IF"), "it runs another subgraph: unroll the loop (unroll=True in Keras), or use TFLM"),)
+SUPPORTED = frozenset(_OPTIONS) | _PLAIN | frozenset(VARIABLE_OPERATORS)
 _ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 _PADDINGS = {"SAME": 0, "VALID": 1}
 
@@ -113,12 +111,15 @@ def read_network(data: bytes, name: str = "model") -> Graph:
     graph = read_graph(data, name)
     if len(graph.tensors) > MAX_TENSORS or len(graph.nodes) > MAX_OPERATORS:
         raise CheepError(f"{name}: more than {MAX_TENSORS} tensors or {MAX_OPERATORS} operators; use a smaller model")
-    for tensor in graph.tensors:
+    for tensor in [*graph.tensors, *(t for g in graph.called.values() for t in g.tensors)]:
         tensor.name = _printable(tensor.name)
     for i, node in enumerate(graph.nodes):  # an operator that is not supported explains the odd tensors that it brings
         _check_supported(node, i, name)
-    for tensor in graph.tensors:
-        _take_tensor(tensor, f"{name}: tensor {tensor.index} '{tensor.name}'")
+    find_states(graph, name)
+    wide = {id(t) for n in graph.nodes if n.op in _OF_STATES for t in (*n.inputs, *n.outputs)}
+    used = [*graph.sources, *graph.results, *(t for n in graph.nodes for t in (*n.inputs, *n.outputs))]
+    for tensor in {id(t): t for t in used}.values():  # what nobody uses may be anything, as in TFLM
+        _take_tensor(tensor, f"{name}: tensor {tensor.index} '{tensor.name}'", id(tensor) in wide)
     for i, node in enumerate(graph.nodes):
         _take_node(node, i, name)
     _check_order(graph, name)
@@ -163,8 +164,8 @@ def _printable(text: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() and c not in "*/\\\"'?" else "_" for c in text)[:80]
 
 
-def _take_tensor(tensor: Tensor, where: str) -> None:
-    if tensor.dtype not in _DTYPES:
+def _take_tensor(tensor: Tensor, where: str, wide: bool) -> None:
+    if tensor.dtype not in _DTYPES and not (wide and tensor.dtype == "int16"):
         raise CheepError(
             f"{where} is {tensor.dtype}: the compiler takes int8 networks (int32 biases, float32 at the edges); "
             "convert with -q int8 or use TFLM"
@@ -175,8 +176,8 @@ def _take_tensor(tensor: Tensor, where: str) -> None:
         )
     if tensor.size * 4 > MAX_TENSOR_BYTES:
         raise CheepError(f"{where} has shape {list(tensor.shape)}: larger than {MAX_TENSOR_BYTES} bytes")
-    if tensor.is_special:
-        raise CheepError(f"{where} is sparse, or keeps its value from run to run: not supported; use TFLM")
+    if tensor.is_sparse:
+        raise CheepError(f"{where} is sparse: not supported; use TFLM")
     scales, zeros = tensor.scales, tensor.zero_points
     if len(scales) > max(tensor.shape, default=1):
         raise CheepError(f"{where} has {len(scales)} scales for shape {list(tensor.shape)}; the file is damaged")
@@ -227,7 +228,7 @@ def _attributes(node: Node, name: str) -> dict[str, Any]:
 
 def _check_order(graph: Graph, name: str) -> None:
     """Refuse what is read before it is computed, written twice, or never."""
-    known = {t.index for t in graph.inputs}
+    known = {t.index for t in graph.sources}
     for node in graph.nodes:
         for tensor in node.inputs:
             if tensor.data is None and tensor.index not in known:
@@ -239,7 +240,7 @@ def _check_order(graph: Graph, name: str) -> None:
     for tensor in graph.inputs:
         if tensor.data is not None:
             raise CheepError(f"{name}: input {tensor.label} is a constant; the file is damaged")
-    for tensor in graph.outputs:
+    for tensor in graph.results:
         if tensor.data is None and tensor.index not in known:
             raise CheepError(f"{name}: output {tensor.label} is never computed; the file is damaged")
     if not graph.inputs or not graph.outputs or len(set(map(id, graph.inputs))) != len(graph.inputs):

@@ -1484,3 +1484,173 @@ CHEEP_NOINLINE static void cheep_dequantize(const int8_t *in, float *out, int n,
         memcpy(out + i, &v, sizeof v);
     }
 }
+
+/*@ dot: base */
+/* Sum of products of n bytes, at any address. */
+CHEEP_INLINE int32_t cheep_dot(const int8_t *a, const int8_t *b, int n) {
+    int32_t acc = 0;
+    const int8_t *const end = a + n, *const fours = a + (n & ~3);
+    for (; a != fours; a += 4, b += 4) {
+        const uint32_t x = cheep_load32(a), y = cheep_load32(b);
+        acc = cheep_dual(cheep_odd(x), cheep_odd(y), cheep_dual(cheep_even(x), cheep_even(y), acc));
+    }
+    for (; a != end; ++a, ++b) {
+        acc += *a * *b;
+    }
+    return acc;
+}
+
+/*@ general: base */
+typedef struct {
+    int32_t multiplier;
+    int16_t left, right;
+} cheep_general;
+
+CHEEP_INLINE int32_t cheep_by(int32_t x, const cheep_general *r) {
+    return cheep_scale(x, r->multiplier, r->left, r->right);
+}
+
+/*@ matmul: general limit */
+/* rows x columns products of vectors of `depth` bytes: steps from one value to the next, and to the next vector. */
+typedef struct {
+    int32_t rows, columns, depth, a_row, a_step, b_column, b_step;
+    int32_t a_zero, b_zero, out_zero;
+    cheep_general product;
+} cheep_matmul_spec;
+
+CHEEP_NOINLINE static void cheep_matmul(const cheep_matmul_spec *m, const int8_t *a, const int8_t *b, int8_t *out) {
+    for (int i = 0; i < m->rows; ++i, a += m->a_row) {
+        const int8_t *column = b;
+        for (int j = 0; j < m->columns; ++j, column += m->b_column) {
+            const int8_t *x = a, *y = column;
+            int32_t sum = 0;
+            for (int k = 0; k < m->depth; ++k, x += m->a_step, y += m->b_step) {
+                sum += (*x - m->a_zero) * (*y - m->b_zero);
+            }
+            *out++ = cheep_limit(cheep_by(sum, &m->product) + m->out_zero, -128, 127);
+        }
+    }
+}
+
+/*@ svdf: general limit dot */
+/* One filter of `inputs` weights per `memory` values of the state; `rank` filters are summed to an output. */
+typedef struct {
+    const int8_t *feature;
+    const int32_t *folded; /* -input zero point times the sum of the filter's weights */
+    const int32_t *bias;
+    int32_t batches, inputs, units, rank, memory;
+    int32_t state_zero, out_zero;
+    cheep_general to_state, to_output;
+} cheep_svdf_spec;
+
+CHEEP_INLINE void cheep_svdf(const cheep_svdf_spec *m, const int8_t *in, const void *time, const void *before,
+                             void *after, int8_t *out, bool wide) {
+    const int filters = m->units * m->rank, values = m->batches * filters * m->memory;
+    const size_t item = wide ? sizeof(int16_t) : 1;
+    memmove(after, (const char *)before + item, (size_t)(values - 1) * item); /* the oldest of each filter goes */
+    for (int batch = 0; batch < m->batches; ++batch, in += m->inputs) {
+        for (int unit = 0; unit < m->units; ++unit) {
+            uint32_t total = (uint32_t)m->bias[unit];
+            for (int r = unit * m->rank; r < (unit + 1) * m->rank; ++r) {
+                const int at = (batch * filters + r) * m->memory, newest = at + m->memory - 1;
+                const int32_t sum = cheep_dot(in, m->feature + r * m->inputs, m->inputs) + m->folded[r];
+                const int32_t value = cheep_by(sum, &m->to_state);
+                if (wide) {
+                    int16_t *const state = (int16_t *)after;
+                    const int16_t *const weights = (const int16_t *)time + r * m->memory;
+                    state[newest] = (int16_t)(value < INT16_MIN ? INT16_MIN : value > INT16_MAX ? INT16_MAX : value);
+                    for (int k = 0; k < m->memory; ++k) {
+                        total += (uint32_t)(weights[k] * state[at + k]);
+                    }
+                } else {
+                    int8_t *const state = (int8_t *)after;
+                    const int8_t *const weights = (const int8_t *)time + r * m->memory;
+                    state[newest] = (int8_t)(uint8_t)(m->state_zero + cheep_limit(value, -128, 127));
+                    for (int k = 0; k < m->memory; ++k) {
+                        total += (uint32_t)(weights[k] * (state[at + k] - m->state_zero));
+                    }
+                }
+            }
+            *out++ = cheep_limit(cheep_by((int32_t)total, &m->to_output) + m->out_zero, -128, 127);
+        }
+    }
+}
+
+/*@ lstm: general limit dot */
+/* Gates: forget, input, cell, output; of each [unit]: weights of the inputs, of the hidden values, two biases with the
+ * zero points in them, and two ratios that make 2^-12 of both sums. */
+typedef struct {
+    const int8_t *input_weights, *hidden_weights;
+    const int32_t *bias;
+    const uint16_t *sigmoid; /* sigmoid(i / 24) * 2^16 */
+    int32_t batches, steps, inputs, units;
+    int32_t batch_step, time_step; /* of the input's and output's rows */
+    int32_t hidden_zero, clip, tanh_multiplier, tanh_shift;
+    cheep_general gates[4][2], forget, input, output;
+} cheep_lstm_spec;
+
+CHEEP_INLINE int32_t cheep_limit16(int32_t v) {
+    return v < INT16_MIN ? INT16_MIN : v > INT16_MAX ? INT16_MAX : v;
+}
+
+/* A fixed-point number of 12 fraction bits -> 15. */
+CHEEP_INLINE int32_t cheep_sigmoid16(const uint16_t *table, int32_t x) {
+    const int32_t v = 3 * x;
+    const uint32_t size = (uint32_t)(v < 0 ? -v : v), at = size >> 9;
+    uint32_t r = UINT32_C(0x7fff) << 10;
+    if (at < 255) {
+        r = ((uint32_t)table[at] << 9) + (size & 511) * (uint32_t)(table[at + 1] - table[at]);
+    }
+    r = v >= 0 ? r + 512 : (UINT32_C(1) << 25) - r + 511;
+    return (int16_t)(uint16_t)(r >> 10);
+}
+
+CHEEP_INLINE int32_t cheep_tanh16(const uint16_t *table, int32_t x, int32_t multiplier, int32_t shift) {
+    const int32_t v = (x * multiplier + (shift > 0 ? 1 << (shift - 1) : 0)) >> shift;
+    const uint32_t size = (uint32_t)(v < 0 ? -v : v), at = size >> 8;
+    int32_t r = 0xffff << 8;
+    if (at < 255) {
+        r = (table[at] << 8) + (int32_t)(size & 255) * (table[at + 1] - table[at]);
+    }
+    r = v >= 0 ? r - (1 << 23) + 128 : -r + (1 << 23) + 127;
+    return (int16_t)(uint16_t)(uint32_t)(r >> 8);
+}
+
+CHEEP_NOINLINE static int32_t cheep_lstm_gate(const cheep_lstm_spec *m, int gate, int unit, const int8_t *in,
+                                              const int8_t *hidden) {
+    const int row = gate * m->units + unit;
+    const int32_t a = cheep_dot(in, m->input_weights + row * m->inputs, m->inputs) + m->bias[2 * row];
+    const int32_t b = cheep_dot(hidden, m->hidden_weights + row * m->units, m->units) + m->bias[2 * row + 1];
+    const cheep_general *const ratios = m->gates[gate];
+    return cheep_limit16(cheep_limit16(cheep_by(a, &ratios[0])) + cheep_limit16(cheep_by(b, &ratios[1])));
+}
+
+/* hidden and cell are what the states become; they may be what they were. */
+CHEEP_NOINLINE static void cheep_lstm(const cheep_lstm_spec *m, const int8_t *in, const int8_t *hidden_before,
+                                      const int16_t *cell_before, int8_t *out, int8_t *hidden, int16_t *cell) {
+    const size_t values = (size_t)(m->batches * m->units);
+    memmove(hidden, hidden_before, values);
+    memmove(cell, cell_before, values * sizeof *cell);
+    for (int batch = 0; batch < m->batches; ++batch, hidden += m->units, cell += m->units) {
+        for (int step = 0; step < m->steps; ++step) {
+            const int row = batch * m->batch_step + step * m->time_step;
+            const int8_t *const x = in + row * m->inputs;
+            int8_t *const made = out + row * m->units;
+            for (int unit = 0; unit < m->units; ++unit) {
+                const int32_t keep = cheep_sigmoid16(m->sigmoid, cheep_lstm_gate(m, 0, unit, x, hidden));
+                const int32_t take = cheep_sigmoid16(m->sigmoid, cheep_lstm_gate(m, 1, unit, x, hidden));
+                const int32_t candidate = cheep_tanh16(m->sigmoid, cheep_lstm_gate(m, 2, unit, x, hidden), 3, 0);
+                const int32_t show = cheep_sigmoid16(m->sigmoid, cheep_lstm_gate(m, 3, unit, x, hidden));
+                int32_t c = cheep_limit16(cheep_by(keep * cell[unit], &m->forget));
+                c = cheep_limit16(c + cheep_limit16(cheep_by(take * candidate, &m->input)));
+                if (m->clip > 0) {
+                    c = c > m->clip ? m->clip : c < -m->clip ? -m->clip : c;
+                }
+                cell[unit] = (int16_t)c;
+                const int32_t h = cheep_tanh16(m->sigmoid, c, m->tanh_multiplier, m->tanh_shift) * show;
+                made[unit] = cheep_limit(cheep_by(h, &m->output) + m->hidden_zero, -128, 127);
+            }
+            memcpy(hidden, made, (size_t)m->units);
+        }
+    }
+}

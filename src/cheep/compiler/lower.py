@@ -6,35 +6,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cheep.compiler import fixedpoint, matrix, movement, requantize
+from cheep.compiler import fixedpoint, matmul, matrix, movement, recurrent, requantize
 from cheep.compiler.constants import Constants
 from cheep.compiler.passes import binary_spec
+from cheep.compiler.step import Pointers, SlowLayer, Step, rescale, title
 from cheep.tflite.graph import Node, Tensor
-
-if TYPE_CHECKING:
-    from cheep.compiler.pipeline import Pipeline
-
-Pointers = Callable[[Tensor], str]
-
 
 # instructions per multiply-accumulate on a Cortex-M4F, measured on 16x16x16, 3x3 (docs/compiled-models.md)
 FAST, FAST_DEPTHWISE = 1.0, 2.0
 _GENERAL, _BY_PATCH, _DEPTHWISE = 12.0, 2.0, 7.0
 ANY_PER_OUTPUT = 25  # more where every output is rescaled with 64-bit products
-
-
-@dataclasses.dataclass(frozen=True)
-class SlowLayer:
-    """A layer that left the fast path: which, why, and what it costs."""
-
-    title: str
-    reason: str
-    instructions: int
-    fast_instructions: int
 
 
 def slow_layer(node: Node, reason: str, per_mac: float, more: int = 0) -> SlowLayer:
@@ -49,23 +33,6 @@ def slow_scales(node: Node, c: requantize.Channels) -> SlowLayer | None:
         return None
     fast = FAST_DEPTHWISE if node.op == "DEPTHWISE" else FAST
     return slow_layer(node, c.reason, fast, ANY_PER_OUTPUT * node.output.size)
-
-
-@dataclasses.dataclass
-class Step:
-    """One operator's code. ``lines(pointer, scratch)`` gives C statements; ``kernels`` are the parts it calls."""
-
-    title: str
-    reads: list[Tensor]
-    writes: list[Tensor]
-    lines: Callable[[Pointers, str], list[str]]
-    kernels: set[str]
-    wrappers: set[tuple[str, str]] = dataclasses.field(default_factory=set)
-    scratch: int = 0
-    in_place: bool = False  # the first input's memory may become the first output's
-    alias: bool = False  # no code: the output is the input
-    slow: SlowLayer | None = None
-    rows: Pipeline | None = None  # many layers at once, row by row: its code is made when all has its place
 
 
 # kernel -> (function, parameters, arguments) of the function that fixes its limit
@@ -98,14 +65,6 @@ def wrapper_name(kernel: str, limit: str) -> str:
 def lower(node: Node, name: str, constants: Constants) -> Step:
     """Return the step of ``node``; ``name`` prefixes its constants."""
     return _LOWER[node.op](node, name, constants)
-
-
-def title(node: Node) -> str:
-    """Return the comment above a step: operator and shapes."""
-    shapes = ", ".join("x".join(map(str, t.shape)) or "1" for t in node.inputs)
-    made = ", ".join("x".join(map(str, t.shape)) or "1" for t in node.outputs)
-    op = node.attributes.get("from", node.op)
-    return f"{op}: {shapes} -> {made}"
 
 
 def pad_filters(weights: np.ndarray) -> np.ndarray:
@@ -299,10 +258,10 @@ def _binary(node: Node, name: str, constants: Constants) -> Step:
     zeros = f"{a.zero_point}, {b.zero_point}, {out.zero_point}, {spec['range'][0]}, {spec['range'][1]}"
     if node.op == "MUL":
         kernel = "mul"
-        text = f"{_rescale(spec['product'])}, {zeros}"
+        text = f"{rescale(spec['product'])}, {zeros}"
     else:
         kernel = "add"
-        text = ", ".join(_rescale(spec[k], 20 if k != "sum" else 0) for k in ("a", "b", "sum"))
+        text = ", ".join(rescale(spec[k], 20 if k != "sum" else 0) for k in ("a", "b", "sum"))
         text += f", {zeros}, {'true' if node.op == 'SUB' else 'false'}"
     spec_line = f"const cheep_{kernel}_spec spec = {{{text}}};"
     pa, pb = _constant_pointer(a, name + "_a", constants), _constant_pointer(b, name + "_b", constants)
@@ -321,11 +280,6 @@ def _binary(node: Node, name: str, constants: Constants) -> Step:
 
     in_place = a.data is None and a.size == out.size and (b.data is not None or b is not a)
     return Step(title(node), node.variable_inputs, [out], lines, {kernel}, in_place=in_place)
-
-
-def _rescale(pair: tuple[int, int], left: int = 0) -> str:
-    multiplier, shift = pair
-    return f"{{{multiplier}, {left + max(shift, 0)}, {max(-shift, 0)}}}"
 
 
 def _constant_pointer(tensor: Tensor, name: str, constants: Constants) -> str | None:
@@ -485,6 +439,9 @@ _LOWER: dict[str, Callable[[Node, str, Constants], Step]] = {
     "SOFTMAX": _softmax,
     "QUANTIZE": _quantize_float,
     "DEQUANTIZE": _dequantize,
+    "BATCH_MATMUL": matmul.lower,
+    "SVDF": recurrent.lower_svdf,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": recurrent.lower_lstm,
     **dict.fromkeys(
         ("PAD", "PADV2", "CONCATENATION", "SPLIT", "SPLIT_V", "STRIDED_SLICE", "PACK", "UNPACK", "TRANSPOSE"), _movement
     ),
@@ -492,9 +449,9 @@ _LOWER: dict[str, Callable[[Node, str, Constants], Step]] = {
 
 
 def macs(node: Node) -> int:
-    """Return the multiply-accumulates of a node (0 for what has no weights)."""
+    """Return the multiply-accumulates of a node (0 for what does not multiply)."""
     if node.op not in ("CONV", "DEPTHWISE", "DENSE"):
-        return 0
+        return node.macs
     weights = node.attributes["weights"]
     if node.op == "DENSE":
         return weights.size * node.attributes["rows"]

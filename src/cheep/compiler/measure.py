@@ -126,7 +126,8 @@ def _render(compiled: Compiled, stream: bool) -> str:
         start = f"{p}_stream_reset(m);"
         run = f"{p}_stream_push(m, in->input0); return {p}_stream_scores(m, {made});"
     else:
-        start, run = "(void)m;", f"{p}_invoke(m, {passed}); return 1;"
+        start = f"{p}_reset(m);" if compiled.states else "(void)m;"
+        run = f"{p}_invoke(m, {passed}); return 1;"
     text += "static inline void bench_start(bench_memory *m)\n{\n#ifdef BENCH_BARE\n    (void)m;\n#else\n"
     text += f"    {start}\n#endif\n}}\n"
     text += "static inline int bench_run(bench_memory *m, bench_inputs *in, bench_outputs *out)\n{\n#ifdef BENCH_BARE\n"

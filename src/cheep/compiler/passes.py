@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cheep.compiler import fixedpoint
+from cheep.compiler import fixedpoint, matmul
 from cheep.tflite.graph import Graph, Node, Tensor
 
 RELABELLING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
@@ -95,6 +95,8 @@ def normalize_convolutions(graph: Graph) -> None:
     becomes CONV. Weights: CONV [out][h][w][in of the group], DEPTHWISE [h][w][channels], DENSE [out][in].
     """
     for node in graph.nodes:
+        if node.op == "BATCH_MATMUL":
+            _product_as_dense(node)
         if node.op not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             continue
         source, weights, out = node.inputs[0], node.inputs[1].constant, node.output
@@ -130,6 +132,15 @@ def normalize_convolutions(graph: Graph) -> None:
                 else:
                     node.op, a["weights"] = "CONV", weights
         node.inputs = [source]
+
+
+def _product_as_dense(node: Node) -> None:
+    weights = matmul.dense_form(node)
+    if weights is None:
+        return
+    a = {"activation": "NONE", "bias": np.zeros(len(weights), np.int64), "scales": node.inputs[1].scales}
+    rows = node.inputs[0].size // weights.shape[1]
+    node.op, node.attributes, node.inputs = "DENSE", {**a, "weights": weights, "rows": rows}, node.inputs[:1]
 
 
 def fold_padding(graph: Graph) -> None:
@@ -324,7 +335,7 @@ def drop_identities(graph: Graph) -> None:
 
 def drop_unused(graph: Graph) -> None:
     """Remove the nodes whose results nobody reads."""
-    needed = {id(t) for t in graph.outputs}
+    needed = {id(t) for t in graph.results}
     kept = []
     for node in reversed(graph.nodes):
         if any(id(t) in needed for t in node.outputs):

@@ -100,7 +100,7 @@ class _Finder:
         for node in graph.nodes:
             for tensor in node.variable_inputs:
                 self._readers.setdefault(id(tensor), []).append(node)
-        self._outputs = {id(t) for t in graph.outputs}
+        self._outputs = {id(t) for t in graph.results}
 
     def grow(self) -> Pipeline | None:
         """Return the longest pipeline of which the rest of the network reads one tensor."""
@@ -261,7 +261,7 @@ def find(graph: Graph, most: int = ALL, narrow: bool = False) -> Pipeline | None
 
     ``narrow``: with less scratch memory, slower.
     """
-    if len(graph.inputs) != 1 or graph.inputs[0].dtype != "int8":
+    if len(graph.sources) != 1 or graph.inputs[0].dtype != "int8":
         return None
     tensor = _through_aliases(graph, graph.inputs[0])
     head = _head(graph, tensor)

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-from cheep.compiler.lower import Step
-from cheep.tflite.graph import Tensor
+from cheep.compiler.step import Step
+from cheep.errors import CheepError
+from cheep.tflite.graph import State, Tensor
 
 ALIGNMENT = 8
 
@@ -31,11 +33,17 @@ class _Storage:
     fixed: bool = False  # not in the caller's memory
 
 
-def make_plan(steps: list[Step], inputs: list[Tensor], outputs: list[Tensor]) -> Plan:
-    """Place every tensor: aliases share memory, element-wise results take over dying inputs, the rest first-fit."""
+def make_plan(steps: list[Step], inputs: list[Tensor], outputs: list[Tensor], states: Sequence[State] = ()) -> Plan:
+    """Place every tensor: aliases share memory, element-wise results take over dying inputs, the rest first-fit.
+
+    ``states`` are inputs and outputs behind the others, in memory of their own: one place for both.
+    """
+    own_inputs, own_outputs = inputs, outputs
+    inputs, outputs = [*inputs, *(s.before for s in states)], [*outputs, *(s.after for s in states)]
     root = _roots(steps, inputs)
     storage = _storages(steps, inputs, root, _last_reads(steps, outputs, root))
-    copies = _take_outputs(inputs, outputs, root, storage)
+    copies = _take_outputs(own_inputs, own_outputs, root, storage)
+    copies += _take_states(steps, states, root, storage, len(own_inputs), len(own_outputs))
     blocks = {id(s): s for s in storage.values() if s.kind == "arena"}
     scratch = [_Storage(step.scratch, i, i) for i, step in enumerate(steps)]
     total = first_fit([(s.n_bytes, s.first, s.last, s) for s in (*blocks.values(), *scratch) if s.n_bytes])
@@ -101,6 +109,28 @@ def _take_outputs(
             s.kind, s.place = "output", i
         elif not (s.kind == "output" and s.place == i):
             copies.append((tensor, i))
+    return copies
+
+
+def _take_states(
+    steps: list[Step], states: Sequence[State], root: dict[int, int], storage: dict[int, _Storage],
+    first_input: int, first_output: int,
+) -> list[tuple[Tensor, int]]:  # fmt: skip
+    """Let what a state becomes be computed where the state lies, as soon as nobody reads the old value any more."""
+    copies: list[tuple[Tensor, int]] = []
+    for k, state in enumerate(states):
+        old, new = storage[root[id(state.before)]], storage[root[id(state.after)]]
+        if new is old:
+            continue  # it stays
+        if new.kind == "input" and new.place >= first_input:
+            raise CheepError(f"variable '{state.name}' becomes another variable's old value: not supported; use TFLM")
+        ends = old.last
+        if 0 <= new.first < len(steps) and steps[new.first].updates:
+            ends -= 1
+        if new.kind == "arena" and not new.fixed and new.first > ends and new.n_bytes == state.after.n_bytes:
+            new.kind, new.place = "output", first_output + k
+        else:
+            copies.append((state.after, first_output + k))
     return copies
 
 

@@ -98,7 +98,11 @@ def buffers(graph: Graph, scratch: Callable[[Node], int] | None = None) -> list[
             life.setdefault(id(tensor), [now, now])[1] = now
     for tensor in graph.outputs:
         life.setdefault(id(tensor), [last, last])[1] = last
-    computed = (t for t in graph.tensors if t.data is None and not t.is_special and t.n_bytes and id(t) in life)
+    computed = (
+        t
+        for t in graph.tensors
+        if t.data is None and not (t.is_sparse or t.is_variable) and t.n_bytes and id(t) in life
+    )
     placed = [Buffer(_multiple(t.n_bytes, 16), *life[id(t)]) for t in computed]
     for now, node in enumerate(graph.nodes, start=1):
         wanted = (_int4_scratch(node), scratch(node) if scratch is not None else 0)

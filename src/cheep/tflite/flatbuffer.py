@@ -39,6 +39,11 @@ def dtype_of(tensor: Any) -> str:
     return names_of("TensorType").get(tensor.Type(), f"type {tensor.Type()}").lower()
 
 
+def is_outside(buffer: Any) -> bool:
+    """Whether a buffer's bytes lie behind the flatbuffer, as in files of more than 2 GB."""
+    return buffer.Offset() > 1 and buffer.Size() > 1
+
+
 def operator_name(code: Any) -> str:
     """Return the name of an operator code, ``CUSTOM:NAME`` for one that is not built in."""
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())

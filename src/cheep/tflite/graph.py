@@ -34,7 +34,8 @@ class Tensor:
     zero_points: np.ndarray  # (n,) int64
     axis: int = 0
     data: np.ndarray | None = None
-    is_special: bool = False  # sparse, or a variable that keeps its value from run to run
+    is_sparse: bool = False
+    is_variable: bool = False  # keeps its value from run to run
 
     @property
     def size(self) -> int:
@@ -151,8 +152,24 @@ _MACS: dict[str, Callable[[Node], int]] = {
 
 
 @dataclasses.dataclass
+class State:
+    """What a network keeps from run to run: it is read as ``before``, and what it becomes is ``after``.
+
+    ``initial`` : its value before the first run, of ``before``'s shape and dtype (int8 or int16).
+    """
+
+    name: str
+    before: Tensor
+    after: Tensor
+    initial: np.ndarray
+
+
+@dataclasses.dataclass
 class Graph:
-    """A whole network: the first (and for a device only) subgraph of a file."""
+    """A whole network: the first (and for a device only) subgraph of a file.
+
+    ``called`` : the subgraphs that its CALL_ONCE operators name; ``states`` are found by the compiler.
+    """
 
     inputs: list[Tensor]
     outputs: list[Tensor]
@@ -160,6 +177,18 @@ class Graph:
     tensors: list[Tensor] = dataclasses.field(default_factory=list)  # all, also those that no operator uses
     subgraphs: int = 1
     data: bytes = b""  # the file
+    called: dict[int, Graph] = dataclasses.field(default_factory=dict)
+    states: list[State] = dataclasses.field(default_factory=list)
+
+    @property
+    def sources(self) -> list[Tensor]:
+        """What is there before the first operator: the inputs, then the states."""
+        return [*self.inputs, *(s.before for s in self.states)]
+
+    @property
+    def results(self) -> list[Tensor]:
+        """What must be there behind the last operator: the outputs, then what the states become."""
+        return [*self.outputs, *(s.after for s in self.states)]
 
     @property
     def macs(self) -> int:
@@ -175,5 +204,5 @@ class Graph:
         return [n for n in self.nodes if any(t is tensor for t in n.inputs)]
 
     def is_output(self, tensor: Tensor) -> bool:
-        """Whether the caller receives ``tensor``."""
-        return any(t is tensor for t in self.outputs)
+        """Whether the caller receives ``tensor``, or a state becomes it."""
+        return any(t is tensor for t in self.results)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cheep.errors import CheepError
-from cheep.tflite.flatbuffer import dtype_of, names_of, operator_name, read_bytes, schema, text
+from cheep.tflite.flatbuffer import dtype_of, is_outside, names_of, operator_name, read_bytes, schema, text
 from cheep.tflite.graph import ITEM_BYTES, Graph, Node, Tensor
 
 MAX_TENSORS = 100_000
@@ -53,7 +53,18 @@ class _Reader:
         subgraphs, buffers = (self.model.SubgraphsLength(), self.model.BuffersLength())
         self.bounded(subgraphs)
         self.bounded(buffers)
-        raw = self.model.Subgraphs(0)
+        graph = self.subgraph(0, subgraphs)
+        for node in graph.nodes:
+            if node.op == "CALL_ONCE":
+                index = int(node.attributes.get("initSubgraphIndex", 0))
+                if not 0 < index < subgraphs:
+                    raise CheepError(f"{self.name}: CALL_ONCE names subgraph {index} of {subgraphs}")
+                if index not in graph.called:
+                    graph.called[index] = self.subgraph(index, subgraphs)
+        return graph
+
+    def subgraph(self, index: int, subgraphs: int) -> Graph:
+        raw = self.model.Subgraphs(index)
         tensors, operators = raw.TensorsLength(), raw.OperatorsLength()
         if not 0 < tensors <= MAX_TENSORS or operators > MAX_TENSORS:
             raise CheepError(f"{self.name}: claims {tensors} tensors and {operators} operators; the file is damaged")
@@ -96,8 +107,8 @@ class _Reader:
             if self.bounded(quantization.ZeroPointLength()):
                 zeros = np.array(quantization.ZeroPointAsNumpy(), np.int64)
             axis = int(quantization.QuantizedDimension())
-        special = raw.Sparsity() is not None or bool(raw.IsVariable())
-        tensor = Tensor(index, label, shape, dtype_of(raw), scales, zeros, axis, is_special=special)
+        sparse, variable = raw.Sparsity() is not None, bool(raw.IsVariable())
+        tensor = Tensor(index, label, shape, dtype_of(raw), scales, zeros, axis, is_sparse=sparse, is_variable=variable)
         tensor.data = self.constant(raw.Buffer(), tensor, where)
         return tensor
 
@@ -105,13 +116,24 @@ class _Reader:
         if not 0 <= number < self.model.BuffersLength():
             raise CheepError(f"{where} refers to buffer {number} of {self.model.BuffersLength()}; the file is damaged")
         buffer = self.model.Buffers(number)
-        if number == 0 or buffer is None or buffer.DataLength() == 0:
+        if number == 0 or buffer is None:
+            return None
+        if is_outside(buffer):
+            start, end = buffer.Offset(), buffer.Offset() + buffer.Size()
+            if end > len(self.data):
+                raise CheepError(
+                    f"{where}: buffer {number} lies at {start} to {end} in a file of {len(self.data)} bytes"
+                )
+            return self.values(self.data[start:end], tensor, where)
+        if buffer.DataLength() == 0:
             return None
         if buffer.DataLength() > len(self.data):
             raise CheepError(
                 f"{where}: buffer {number} claims {buffer.DataLength()} bytes in a file of {len(self.data)}"
             )
-        raw = np.asarray(buffer.DataAsNumpy()).tobytes()
+        return self.values(np.asarray(buffer.DataAsNumpy()).tobytes(), tensor, where)
+
+    def values(self, raw: bytes, tensor: Tensor, where: str) -> np.ndarray:
         if tensor.dtype not in ITEM_BYTES:
             return np.frombuffer(raw, np.uint8)
         if len(raw) != tensor.n_bytes:

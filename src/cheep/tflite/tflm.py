@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cheep.errors import CheepError
+from cheep.tflite.flatbuffer import is_outside, schema
 from cheep.tflite.model import read_model
 
 _MAX_ARENA_BYTES = 64 << 20
@@ -42,6 +43,13 @@ class TflmModel:
         self._name = "model" if isinstance(model, bytes) else str(model)
         info = read_model(model)  # validated before native code sees it
         self._data, self._n_inputs = info.data, len(info.inputs)
+        flat = schema().Model.GetRootAs(info.data, 0)
+        if any(is_outside(flat.Buffers(i)) for i in range(flat.BuffersLength())):
+            raise CheepError(
+                f"{self._name}: TFLM cannot run it: weights lie behind the flatbuffer, where TFLM does not look; "
+                "convert it again with the weights inside, or compile it (cheep compile)"
+            )
+        self._given = arena_bytes
         self._interpreter = self._create(arena_bytes) if arena_bytes else self._create_with_enough()
         self.input_info, self.output_info = info.inputs[0], info.outputs[0]
         self.input_shape, self.output_shape = self.input_info.shape, self.output_info.shape
@@ -68,6 +76,10 @@ class TflmModel:
         for index, value in inputs.items():
             self._interpreter.set_input(value, index)
         self._interpreter.invoke()
+
+    def reset(self) -> None:
+        """Forget what the network keeps from run to run: variables are as before the first run."""
+        self._interpreter = self._create(self._given) if self._given else self._create_with_enough()
 
     def output(self, index: int) -> np.ndarray:
         """Return output ``index`` of the last run: the shape and dtype of the model (int8 as a rule)."""
