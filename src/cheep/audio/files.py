@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
 import subprocess
@@ -51,11 +52,15 @@ class AudioInfo:
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """How to read a file: ``blocks(block_s)`` yields float32 (n, channels); ``duration_s`` None: count them."""
+    """How to read a file: ``blocks(block_s)`` yields float32 (n, channels); ``duration_s`` None: count them.
+
+    ``seek(first, n)`` yields n samples from the first on, where that needs no decoding of those before.
+    """
 
     info: AudioInfo
     duration_s: float | None
     blocks: Callable[[float], Iterator[np.ndarray]]
+    seek: Callable[[int, int], Iterator[np.ndarray]] | None = None
 
 
 def probe(path: str | os.PathLike) -> AudioInfo:
@@ -165,6 +170,32 @@ def read_audio(path: str | os.PathLike, sample_rate_hz: int) -> np.ndarray:
     return np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
 
 
+def read_span(path: str | os.PathLike, begin_s: float, end_s: float) -> tuple[np.ndarray, int]:
+    """Return the samples of a file from ``begin_s`` to ``end_s``, mono int16, (n,), and its own rate in Hz.
+
+    What libsndfile can seek in is not decoded from its beginning. Beyond the end of the file there is nothing.
+
+    Raises
+    ------
+    CheepError
+        As :func:`iter_audio`.
+    """
+    path = _existing(path)
+    source = _source(path)
+    rate = source.info.sample_rate_hz
+    first, behind = max(0, round(begin_s * rate)), round(end_s * rate)
+    if source.seek is not None:
+        blocks = source.seek(first, behind - first)
+        return np.concatenate([np.zeros(0, np.int16), *_convert(path, blocks, rate, rate)]), rate
+    at, parts = 0, [np.zeros(0, np.int16)]
+    for block in _convert(path, source.blocks(_BLOCK_S), rate, rate):
+        parts.append(block[max(0, first - at) : max(0, behind - at)])
+        at += len(block)
+        if at >= behind:
+            break
+    return np.concatenate(parts), rate
+
+
 def write_wav(path: str | os.PathLike, pcm: np.ndarray, sample_rate_hz: int) -> None:
     """Write mono samples, (n,) int16, as WAV, whole or not at all."""
     with atomic_write(path) as stream:
@@ -203,8 +234,16 @@ def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
         with opened() as source:
             yield from _read_blocks(path, source, max(1, int(block_s * rate)))
 
+    def seek(first: int, n: int) -> Iterator[np.ndarray]:
+        if first >= frames:
+            return
+        with opened() as source:
+            source.seek(first)
+            yield from itertools.islice(_read_blocks(path, source, max(1, n)), 1)
+
     # an MP3 without an index gives a guess, a damaged one less than its index says
-    return _Source(info, None if container == "MP3" else frames / rate, blocks)
+    sure = container != "MP3"
+    return _Source(info, frames / rate if sure else None, blocks, seek if sure else None)
 
 
 def _wrong_length(path: Path) -> _Source | None:

@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, stage, working
 from cheep.commands._shared import add_model
 
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime", choices=("compiled", "tflm"), default="compiled", help="the same bits (%(default)s)"
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: one per core)")
+    add_cluster(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def confusion_figure(labels: Sequence[str], table: np.ndarray) -> bytes:
     rows, columns = table.shape
     many = columns > MANY_LABELS
     size = 0.24 * columns + 2.2 if many else max(_HEIGHT, 0.36 * columns + 1.7)
-    with _figure(size + 0.4, max(2.6, size * rows / columns)) as (figure, axes):
+    with framed(size + 0.4, max(2.6, size * rows / columns)) as (figure, axes):
         share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
         for i in range(rows):
@@ -68,12 +68,12 @@ def confusion_figure(labels: Sequence[str], table: np.ndarray) -> bytes:
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         axes.grid(False)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def roc_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
     """Return ROC curves, one per label."""
-    with _figure() as (figure, axes):
+    with framed() as (figure, axes):
         for (label, curve), colour in zip(curves, _colours(len(curves)), strict=True):
             axes.step(
                 curve.false_positive_rate,
@@ -85,12 +85,12 @@ def roc_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
         axes.plot([0, 1], [0, 1], color="#aab", linewidth=1, linestyle=":")
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
         _legend(axes, len(curves), "lower right", "area under curve")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def precision_recall_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
     """Return precision over recall, one curve per label."""
-    with _figure() as (figure, axes):
+    with framed() as (figure, axes):
         for (label, curve), colour in zip(curves, _colours(len(curves)), strict=True):
             axes.step(
                 curve.true_positive_rate,
@@ -101,7 +101,7 @@ def precision_recall_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
             )
         axes.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
         _legend(axes, len(curves), "lower left", "average precision")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def det_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
@@ -110,7 +110,7 @@ def det_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
 
     ticks = np.array([0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
     low, high = 5e-4, 0.97
-    with _figure() as (figure, axes):
+    with framed() as (figure, axes):
         for (label, curve), colour in zip(curves, _colours(len(curves)), strict=True):
             x = norm.ppf(np.clip(curve.false_positive_rate, low, high))
             y = norm.ppf(np.clip(curve.miss_rate, low, high))
@@ -131,12 +131,12 @@ def det_figure(curves: Sequence[tuple[str, Curve]]) -> bytes:
         )
         axes.tick_params(labelsize=8.5)
         _legend(axes, len(curves), "upper right", "equal error rate")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def reliability_figure(before: Reliability, after: Reliability | None, temperature: float | None) -> bytes:
     """Return the reliability plot: how often a score is right, before and after temperature scaling."""
-    with _figure() as (figure, axes):
+    with framed() as (figure, axes):
         axes.plot([0, 1], [0, 1], color="#aab", linewidth=1, linestyle=":")
         axes.plot(
             before.stated,
@@ -159,7 +159,7 @@ def reliability_figure(before: Reliability, after: Reliability | None, temperatu
             xlabel="stated probability (score)", ylabel="observed frequency", xlim=(-0.02, 1.02), ylim=(-0.02, 1.05)
         )
         axes.legend(loc="best")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def history_figures(history: History) -> list[bytes]:
@@ -174,7 +174,7 @@ def history_figures(history: History) -> list[bytes]:
     for metrics in (losses, others):
         if not metrics:
             continue
-        with _figure(_WIDTH, 2.8) as (figure, axes):
+        with framed(_WIDTH, 2.8) as (figure, axes):
             for (name, values), colour in zip(metrics.items(), _colours(len(metrics)), strict=True):
                 axes.plot(np.arange(1, len(values) + 1), values, color=colour, label=name.replace("_", " "))
             if history.best_epoch is not None:
@@ -182,13 +182,13 @@ def history_figures(history: History) -> list[bytes]:
             axes.set_xlabel("epoch")
             axes.legend(loc="best")
             axes.xaxis.get_major_locator().set_params(integer=True)
-            out.append(_svg(figure))
+            out.append(svg_of(figure))
     return out
 
 
 def operating_figure(curves: Sequence[OperatingCurve]) -> bytes:
     """Return recall over false alarms per hour, the chosen points with their intervals."""
-    with _figure() as (figure, axes):
+    with framed() as (figure, axes):
         floor = min([0.5 / curve.hours for curve in curves if curve.hours > 0] or [0.01])
         for curve, colour in zip(curves, _colours(len(curves)), strict=True):
             order = np.argsort(curve.threshold)[::-1]
@@ -215,7 +215,7 @@ def operating_figure(curves: Sequence[OperatingCurve]) -> bytes:
         axes.set_xscale("log")
         axes.set(xlabel="false alarms per hour", ylabel="recall of events", ylim=(-0.02, 1.03))
         axes.legend(loc="best")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def soundscape_figure(scape: Soundscape, labels: Sequence[str], wide: bool) -> bytes:
@@ -227,7 +227,7 @@ def soundscape_figure(scape: Soundscape, labels: Sequence[str], wide: bool) -> b
     colours = dict(zip(labels, _colours(len(labels)), strict=True))
     step = scape.duration_s / lines
     height = 0.6 + 0.9 * lines + 0.24 * np.ceil(len(shown) / (5 if wide else 2))
-    with _figure(2.2 * _WIDTH if wide else _WIDTH, height, panels=lines) as (figure, axes):
+    with framed(2.2 * _WIDTH if wide else _WIDTH, height, panels=lines) as (figure, axes):
         axes = np.atleast_1d(axes)
         for row, panel in enumerate(axes):
             begin, end = row * step, (row + 1) * step
@@ -249,7 +249,7 @@ def soundscape_figure(scape: Soundscape, labels: Sequence[str], wide: bool) -> b
         if shown:
             handles = [Patch(color=colours[name], label=_short(name)) for name in shown]
             figure.legend(handles=handles, loc="outside upper left", ncols=5 if wide else 2, fontsize=9)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def spectrogram_figure(pcm: np.ndarray, sample_rate_hz: int) -> bytes:
@@ -263,7 +263,7 @@ def spectrogram_figure(pcm: np.ndarray, sample_rate_hz: int) -> bytes:
     frequency, time, power = spectrogram(samples, sample_rate_hz, nperseg=size, noverlap=size * 3 // 4, nfft=2 * size)
     level = 10 * np.log10(power + 1e-14)
     top = float(np.max(level))
-    with _figure(3.6, 1.9) as (figure, axes):
+    with framed(3.6, 1.9) as (figure, axes):
         axes.pcolormesh(
             time,
             frequency / 1000,
@@ -277,7 +277,7 @@ def spectrogram_figure(pcm: np.ndarray, sample_rate_hz: int) -> bytes:
         axes.set(xlabel="s", ylabel="kHz")
         axes.grid(False)
         axes.tick_params(labelsize=8.5)
-        return _png(figure)
+        return png_of(figure)
 
 
 def _drawable(values: object) -> bool:
@@ -307,9 +307,13 @@ def _legend(axes, n: int, where: str, title: str) -> None:
         axes.legend(loc=where, title=title, title_fontsize=9, alignment="left")
 
 
-class _figure:
-    def __init__(self, width: float = _WIDTH, height: float = _HEIGHT, panels: int = 1):
-        self._size, self._panels = (width, height), panels
+class framed:
+    """Context with a figure of ``width`` x ``height`` inches and its axes, one above the other, in one look."""
+
+    def __init__(
+        self, width: float = _WIDTH, height: float = _HEIGHT, panels: int = 1, heights: Sequence[float] | None = None
+    ):
+        self._size, self._panels, self._heights = (width, height), panels, heights
 
     def __enter__(self):
         import matplotlib
@@ -320,20 +324,22 @@ class _figure:
         self._context.__enter__()
         figure = Figure(figsize=self._size, layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(self._panels, 1)
+        axes = figure.subplots(self._panels, 1, height_ratios=self._heights)
         return figure, axes
 
     def __exit__(self, *error) -> None:
         self._context.__exit__(*error)
 
 
-def _svg(figure) -> bytes:
+def svg_of(figure) -> bytes:
+    """Return a figure as SVG, the same bytes each time."""
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue()
 
 
-def _png(figure) -> bytes:
+def png_of(figure) -> bytes:
+    """Return a figure as PNG, the same bytes each time."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=140, metadata={"Software": None})
     return out.getvalue()

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Work with a season (what cheep scan made): numbers and pictures, detections for other programs, other thresholds.
+
+summary SEASON                hours, detections and gaps by site, hour and month; tables and pictures
+export SEASON KIND -o OUT     detections: csv, raven, audacity, birdnet, kaleidoscope, or clips (sound)
+detect SEASON --threshold T   make the detections again, from the stored scores
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cheep.commands._cluster import add_cluster
+from cheep.commands._progress import Progress, stage, working
+from cheep.commands._shared import table
+from cheep.errors import CheepError
+
+if TYPE_CHECKING:
+    from cheep.season.schema import ModelRow
+    from cheep.season.summary import Line, Summary
+
+_SHOWN = 12
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    sub = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    summary = _action(sub, "summary", "hours, detections and gaps by site, hour and month")
+    summary.add_argument("-o", "--output", type=Path, metavar="DIR", help="for tables and pictures (SEASON/summary)")
+    export = _action(sub, "export", "detections as other programs read them, or as sound")
+    export.add_argument("kind", choices=("csv", "raven", "audacity", "birdnet", "kaleidoscope", "clips"))
+    export.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="file; raven, audacity, clips: folder"
+    )
+    export.add_argument("--label", action="append", default=[], help="only this one (may be given again)")
+    export.add_argument("--site", action="append", default=[], help="only this one (may be given again)")
+    export.add_argument("--min-score", type=float, default=0.0, metavar="S", help="only from this score on, 0..1")
+    export.add_argument("--context", type=float, default=1.0, metavar="S", help="of clips: s around each (%(default)g)")
+    export.add_argument("--most", type=int, default=0, metavar="N", help="of clips: the best N of each label")
+    export.add_argument("--jobs", type=int, metavar="N")
+    detect = _action(sub, "detect", "the detections again, from the stored scores")
+    detect.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        metavar="[LABEL=]T",
+        help="0..1, of one label or of all; none: LABEL=never (may be given again)",
+    )
+    for name in ("smoothing_windows", "min_windows", "hold_off_windows"):
+        detect.add_argument(f"--{name.replace('_', '-')}", dest=name, type=int, metavar="N")
+    detect.add_argument("--hysteresis", type=float, metavar="H")
+    add_cluster(detect)
+
+
+def _action(sub, name: str, text: str) -> argparse.ArgumentParser:
+    parser = sub.add_parser(name, help=text, description=text)
+    parser.add_argument("season", type=Path, metavar="SEASON", help="folder that cheep scan made")
+    parser.add_argument("--model", metavar="ID", help="beginning of its id, where the season has several")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked."""
+    return {"summary": _summary, "export": _export, "detect": _detect}[args.action](args)
+
+
+def _summary(args: argparse.Namespace) -> int:
+    from cheep.season import Season
+    from cheep.season.summary import summarize, write_summary
+
+    season = Season(args.season)
+    model = season.model(args.model)
+    _check_tables(season)
+    working("reading the tables")
+    found = summarize(season, model)
+    written = write_summary(found, args.output or season.folder / "summary")
+    _tell(found, model)
+    print(f"\ntables and pictures: {written[0].parent}")
+    return 0
+
+
+def _tell(found: Summary, model: ModelRow) -> None:
+    status = ", ".join(f"{count} {name}" for name, count in found.status.items())
+    print(f"{found.hours:.2f} h heard with {model.file} ({model.model}); recordings: {status or 'none'}\n")
+    for name, lines in (("site", found.by_site), ("month", found.by_month), ("hour", found.by_hour)):
+        if lines:
+            print(_lines(name, lines, found.labels), "\n")
+    for gap in found.gaps[:_SHOWN]:
+        days = gap.first if gap.days == 1 else f"{gap.first} to {gap.last}"
+        print(f"gap: {gap.deployment}, {days}: {gap.hours:.2f} h, usually {gap.usual_hours:.2f} h a day")
+    if len(found.gaps) > _SHOWN:
+        print(f"... and {len(found.gaps) - _SHOWN} gaps more: gaps.csv")
+
+
+def _lines(name: str, lines: tuple[Line, ...], labels: tuple[str, ...]) -> str:
+    shown = labels[:6]
+    rows = [[name, "hours", "recordings", *shown]]
+    rows += [
+        [line.name, f"{line.hours:.2f}", str(line.recordings), *(str(line.detections[label]) for label in shown)]
+        for line in lines[:40]
+    ]
+    more = f"\n... and {len(lines) - 40} more: by_{name}.csv" if len(lines) > 40 else ""
+    return table(rows) + more
+
+
+def _export(args: argparse.Namespace) -> int:
+    from cheep.season import Season
+    from cheep.season.export import Wanted, export_detections
+
+    season = Season(args.season)
+    _check_tables(season)
+    done = export_detections(
+        season,
+        args.kind,
+        args.output,
+        model=season.model(args.model),
+        wanted=Wanted(tuple(args.label), tuple(args.site), args.min_score),
+        context_s=args.context,
+        most=args.most,
+        jobs=args.jobs,
+        progress=Progress("recordings"),
+    )
+    for text in done.problems[:_SHOWN]:
+        print(text, file=sys.stderr)
+    lost = f"; {len(done.problems)} recording(s) could not be read" if done.problems else ""
+    print(f"{args.output}: {done.detections} detection(s) in {done.files} file(s){lost}")
+    return 0
+
+
+def _detect(args: argparse.Namespace) -> int:
+    from cheep.season import Season
+    from cheep.season.tables import make_tables
+
+    season = Season(args.season)
+    model = season.model(args.model)
+    names = ("smoothing_windows", "min_windows", "hold_off_windows", "hysteresis")
+    changed = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    values = {**model.detector.to_dict(), **changed, "threshold": _thresholds(args.threshold, model)}
+    detector = type(model.detector).parse(values, "options")
+    before = season.detections(model.model).num_rows
+    with season.writing():
+        model = season.set_detector(model, detector)
+        make_tables(season, progress=Progress("recordings"))
+    stage(f"{season.detections(model.model).num_rows} detection(s), {before} before; {model.detector.to_json()}")
+    return 0
+
+
+def _thresholds(given: list[str], model: ModelRow) -> list[float | None]:
+    from cheep.config import nearest_name
+
+    now = model.detector.threshold
+    out: list[float | None] = list(now * len(model.labels) if len(now) == 1 else now)
+    for text in given:
+        label, _, value = text.rpartition("=")
+        if label and label not in model.labels:
+            raise CheepError(f"--threshold {text}: no label {label!r}{nearest_name(label, model.labels)}")
+        try:
+            number = None if value == "never" else float(value)
+        except ValueError:
+            raise CheepError(f"--threshold {text}: must be a number 0..1, or LABEL=never") from None
+        for i, name in enumerate(model.labels):
+            if name == label or (not label and out[i] is not None):
+                out[i] = number
+    return out
+
+
+def _check_tables(season) -> None:
+    from cheep.season.tables import tables_stale
+
+    if tables_stale(season):
+        print("the tables are older than the scores: a scan was interrupted; give its command again", file=sys.stderr)
