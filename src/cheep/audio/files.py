@@ -26,6 +26,7 @@ from cheep.files import atomic_write
 log = logging.getLogger(__name__)
 
 _BLOCK_S = 20.0
+_CAREFUL = 1024  # samples of a block near a damaged place
 _EIGHT_BIT = ("PCM_U8", "PCM_S8")
 _LEAST_PEAK = 1000  # quieter than this nothing is clipped
 _LEAST_CLIPPED = 0.0005
@@ -284,17 +285,29 @@ def _starts_with(path: Path, magic: bytes) -> bool:
 def _read_blocks(path: Path, source: soundfile.SoundFile, block: int) -> Iterator[np.ndarray]:
     done = 0
     whole = source.subtype == "PCM_16"  # converting them here gives the same numbers, in less time
+    failure = None
     while True:
         try:
             samples = source.read(block, dtype="int16" if whole else "float32", always_2d=True)  # (n, channels)
         except _LIBSNDFILE_ERRORS as error:
-            raise CheepError(f"{path}: decoding fails after {done} samples ({error}); replace the file") from None
+            if failure is not None or block <= _CAREFUL:
+                raise _failed(path, done, failure or error) from None
+            failure, block = error, _CAREFUL  # once more, for what comes before the damage
+            with contextlib.suppress(_LIBSNDFILE_ERRORS):
+                source.seek(done)
+            continue
         if len(samples) == 0:
             break
         done += len(samples)
         yield int16_to_float(samples) if whole else samples
+    if failure is not None:
+        raise _failed(path, done, failure)
     if done == 0:
         raise CheepError(f"{path}: no samples could be decoded; the file is damaged, replace it")
+
+
+def _failed(path: Path, done: int, error: Exception) -> CheepError:
+    return CheepError(f"{path}: decoding fails after {done} samples ({error}); replace the file")
 
 
 def _convert(path: Path, blocks: Iterator[np.ndarray], from_hz: int, to_hz: int) -> Iterator[np.ndarray]:

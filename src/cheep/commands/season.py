@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(args: argparse.Namespace) -> int:
     from cheep.season import Season
-    from cheep.season.summary import summarize, write_summary
+    from cheep.season.summary import summarize
+    from cheep.season.summary_files import write_summary
 
     season = Season(args.season)
     model = season.model(args.model)

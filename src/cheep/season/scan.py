@@ -179,16 +179,16 @@ def _listen(settings: ScanSettings, item: Item, row: Recording) -> tuple[Recordi
 
 
 def _status(item: Item, row: Recording, heard: Heard) -> tuple[str, str]:
-    info, error, path = heard.info, heard.error, f"{item.file}: "
+    info, error = heard.info, heard.error
     if error is not None:
-        reason = str(error).removeprefix(path)
+        reason = str(error)
         kind = _why_not(item.file, error)
         return (PARTIAL if kind == UNREADABLE and row.length_s > 0 else kind), reason
     note = info.note if info is not None else ""
-    reason = "; ".join(part for part in (row.reason.removeprefix(path), note) if part)
+    reason = "; ".join(part for part in (row.reason, note) if part)
     if not row.length_s:
         return EMPTY, "no samples"
-    if row.silent_s >= row.length_s - _SHORT_S:
+    if row.silent_s and row.silent_s >= row.length_s - _SHORT_S:
         return SILENT, "; ".join(part for part in (reason, "nothing but exact zeros") if part)
     promised_s = info.duration_s if info is not None else 0.0
     if promised_s and row.length_s < promised_s - _SHORT_S:
@@ -223,10 +223,15 @@ def _finish(
 ) -> Scanned:
     model = settings.model
     scores = np.zeros((0, len(model.labels)), np.int8) if scores is None else scores
-    row = dataclasses.replace(row, status=status, reason=" ".join(reason.split()))
+    row = dataclasses.replace(row, status=status, reason=_plain(reason, row))
     part = Part(row, detections_of(model, row, scores), model.settings, len(scores))
     write_part(season.part_path(model.model, row), model, scores, part)
     return _told(part, made=True)
+
+
+def _plain(reason: str, row: Recording) -> str:
+    """A reason on one line, without the file's name, which has its own columns."""
+    return " ".join(reason.replace(f"{Path(row.folder, row.path)}:", "").split())
 
 
 def _told(part: Part, made: bool) -> Scanned:
