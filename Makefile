@@ -7,7 +7,7 @@ SECONDS ?= 600
 DEMO ?=
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table bench-accuracy bit-identity \
-	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-hdc convert-matrix download-kills check-package
+	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -98,6 +98,14 @@ soak:
 ## make check-live       recordings through a virtual sound card into the listener   RECORDINGS=files [MODEL=run]
 check-live:
 	$(PYTHON) scripts/check_soundcard.py $(RECORDINGS) $(if $(MODEL),--model $(MODEL))
+
+## make bench-cluster-faults   a season on a cluster that breaks 100 times (root: network namespaces)
+bench-cluster-faults:
+	$(PYTHON) scripts/bench_cluster_faults.py --json
+
+## make bench-training-memory  1,000 hours of windows: the peak memory of training
+bench-training-memory:
+	$(PYTHON) scripts/bench_training_memory.py --json
 
 ## make bench-hdc        the hyperdimensional head's accuracy study   DATA=folder
 bench-hdc:

@@ -50,7 +50,7 @@ def prepare_gpus() -> int:
     with quiet_stderr():
         gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        with contextlib.suppress(RuntimeError):  # in use already
+        with contextlib.suppress(RuntimeError, ValueError):  # in use already, or given a limit
             tf.config.experimental.set_memory_growth(gpu, True)
     if gpus:
         log.info(

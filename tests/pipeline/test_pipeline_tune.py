@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Search spaces, budgets and the cost that a search weighs; the search itself needs optuna (optional)."""
 
+import functools
+import json
+from types import SimpleNamespace
+
 import pytest
 
 from cheep.config import DetectorConfig
 from cheep.errors import CheepError
+from cheep.parallel import outcome_of, using
+from cheep.pipeline import tune as search
 from cheep.pipeline.checks import parse_config
 from cheep.pipeline.tune import (
     DEFAULT_SPACE,
@@ -82,3 +88,52 @@ def test_processes_that_make_the_storage_together_try_again(tmp_path, monkeypatc
     monkeypatch.undo()
     with pytest.raises(CheepError, match=r"--storage sqlite:////no/such/x\.db: cannot be opened"):
         open_storage("sqlite:////no/such/x.db")
+
+
+class Backwards:
+    """An engine that works on the last item first."""
+
+    def map(self, work, items):
+        done = {place: outcome_of(functools.partial(work, items[place])) for place in reversed(range(len(items)))}
+        yield from (done[place] for place in range(len(items)))
+
+
+def trained(settings):
+    """What a trial would have found: a function of its settings."""
+    folder = search.output_folder(settings)
+    folder.mkdir(parents=True)
+    if settings.features.n_mels == 48:
+        raise CheepError("48 bands do not fit")
+    accuracy = {"metrics": {"val": {"clip_accuracy": 1 - settings.train.learning_rate}}}
+    (folder / "evaluation_int8.json").write_text(json.dumps(accuracy))
+    row = {"model": "int8", "instructions": 1000 * settings.features.n_mels, "ram_bytes": 10, "flash_bytes": 10}
+    return SimpleNamespace(rows=[row])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_same_trials_are_made_whoever_makes_them(tmp_path, monkeypatch):
+    optuna = pytest.importorskip("optuna", reason="requirements-pipelines.txt is optional")
+    monkeypatch.setattr(search, "run_pipeline", trained)
+    config = tmp_path / "a.yaml"
+    for label in ("robin", "wren"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.wav").touch()
+    config.write_text("run: {steps: [train, quantize, evaluate, benchmark]}\ndata: {folder: .}\n")
+    space = {"features.n_mels": [32, 40, 48], "train.learning_rate": {"low": 0.001, "high": 0.01}}
+    found, said, seen = [], [], []
+    for name, engine in (("here", None), ("there", Backwards())):
+        with using(engine):
+            storage = f"sqlite:///{tmp_path / name}.db"
+            found.append(
+                search.tune(config, [], space, study="s", storage=storage, trials=15, folder=tmp_path / name,
+                            budget=Budget(), say=said.append, progress=lambda *at: seen.append(at))
+            )  # fmt: skip
+    assert found[0] == found[1] and 5 < len(found[0]) < 15
+    states = [t.state.name for t in optuna.load_study(study_name="s", storage=storage).trials]
+    assert states.count("PRUNED") == 15 - len(found[1]) == sum("48 bands" in text for text in said) / 2
+    assert seen == 2 * [(done, 15) for done in range(16)]
+    monkeypatch.setattr(search, "run_pipeline", lambda settings: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        search.tune(config, [], space, study="s", storage=storage, trials=3, folder=tmp_path / "x", budget=Budget())
+    states = [t.state.name for t in optuna.load_study(study_name="s", storage=storage).trials]
+    assert states[15:] == ["FAIL"] * 3  # none is left as running

@@ -85,7 +85,9 @@ def connect(address: Address, local: Any = None) -> Any:
         Nobody answers there, or the scheduler file is not there (yet).
     """
     distributed = import_distributed()
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by Cheep, once
+    for name in ["distributed", *logging.root.manager.loggerDict]:
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said by Cheep, once
     if local is not None:
         return distributed.Client(local, set_as_default=False)
     timeout_s = f"{_CONNECT_S:g}s"

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,11 +63,16 @@ def module_of(work: Callable) -> str:
 
 
 def witness(items: Any) -> tuple[str, int] | None:
-    """Return the first file among ``items`` (path, or a tuple with one) with its size: a worker must see it too."""
+    """Return the first item's file (a path, a tuple with one, what has a ``file``) with its size: workers must see it.
+
+    None: it has none, or it is not there.
+    """
     for item in items[:1]:
-        for part in item if isinstance(item, tuple) else (item,):
-            if isinstance(part, Path) and part.is_file():
-                return str(part), part.stat().st_size
+        for part in item if isinstance(item, tuple) else (item, getattr(item, "file", None)):
+            if isinstance(part, Path):
+                with contextlib.suppress(OSError):
+                    if stat.S_ISREG((status := part.stat()).st_mode):
+                        return str(part), status.st_size
     return None
 
 

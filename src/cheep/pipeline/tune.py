@@ -17,8 +17,9 @@ import yaml
 from cheep.config import RunFile, default_stride
 from cheep.errors import CheepError
 from cheep.files import read_json
+from cheep.parallel import Outcome, map_each
 from cheep.pipeline.checks import load_config
-from cheep.pipeline.runner import run_pipeline
+from cheep.pipeline.runner import output_folder, run_pipeline
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ DEFAULT_SPACE: dict[str, Any] = {
     "train.learning_rate": {"low": 5e-4, "high": 1e-2, "log": True},
     "train.dropout": {"low": 0.0, "high": 0.4},
 }
+GENERATION = 12  # trials that are chosen together, whoever runs them: their choice does not depend on the workers
 TRIAL = ("train", "quantize", "evaluate", "benchmark")
 ACCURACY, COST = "validation clip accuracy (int8)", "instructions per second of audio"
 
@@ -105,7 +107,9 @@ def tune(
 ) -> list[Trial]:
     """Run ``trials`` more trials of a study (made where it does not exist) and return all finished ones.
 
-    Several processes, also on several machines, may work on one storage at the same time; a study goes on where it was.
+    Trials are chosen a generation at a time and run one after another, or side by side on a cluster
+    (:func:`cheep.parallel.using`): the same trials either way. Several processes, also on several machines, may work on
+    one storage at the same time; a study goes on where it was.
     """
     optuna = import_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -119,38 +123,60 @@ def tune(
     open_storage(storage)
     search = optuna.create_study(
         study_name=study, storage=storage, load_if_exists=True, directions=["maximize", "minimize"],
-        sampler=optuna.samplers.NSGAIISampler(population_size=12, seed=None if trials_of(storage, study) else seed),
+        sampler=optuna.samplers.NSGAIISampler(
+            population_size=GENERATION, seed=None if trials_of(storage, study) else seed
+        ),
     )  # fmt: skip
 
-    def objective(trial: Any) -> tuple[float, float]:
+    def task_of(trial: Any) -> tuple[Path, RunFile]:
         chosen = {name: _suggest(trial, name, choice) for name, choice in space.items()}
         texts = [f"{name}={yaml.safe_dump(value).splitlines()[0]}" for name, value in chosen.items()]
         target = folder / f"trial-{trial.number:04d}"
         extra = [f"run.steps=[{', '.join(TRIAL)}]", f"run.folder={target}"]
         extra += ["data.split.cross_validate=false", "data.split.fold_count=0"]
-        settings = load_config(config_path, [*overrides, *texts, *extra])
-        try:
-            outcome = run_pipeline(settings)
-        except CheepError as error:  # a network that these features are too small for, for example
-            say(f"trial {trial.number}: impossible: {error}")
-            raise optuna.TrialPruned(str(error)) from None
-        row = next(row for row in outcome.rows if row["model"] == "int8")
-        accuracy = read_json(target / "evaluation_int8.json", "cheep tune")["metrics"]["val"]["clip_accuracy"]
-        cost = instructions_per_s(row["instructions"], settings)
-        trial.set_user_attr("ram_bytes", row["ram_bytes"])
-        over = budget.excess(row)
-        if over:
-            say(f"trial {trial.number}: over budget ({'; '.join(over)})")
-            raise optuna.TrialPruned("over budget: " + "; ".join(over))
-        say(f"trial {trial.number}: accuracy {accuracy:.3f}, {cost / 1e6:.2f} M instructions per second, {chosen}")
-        return accuracy, cost
+        return config_path, load_config(config_path, [*overrides, *texts, *extra])
 
-    before = len(search.trials)
     progress(0, trials)
-    search.optimize(
-        objective, n_trials=trials, callbacks=[lambda now, _: progress(min(trials, len(now.trials) - before), trials)]
-    )
+    for first in range(0, trials, GENERATION):
+        asked = [search.ask() for _ in range(min(GENERATION, trials - first))]
+        told = 0
+        try:
+            outcomes = map_each(_run_trial, [task_of(trial) for trial in asked], jobs=1)
+            for trial, outcome in zip(asked, outcomes, strict=True):
+                _tell(search, trial, outcome, budget, say)
+                told += 1
+                progress(first + told, trials)
+        finally:  # all of them, or Ctrl-C, or a defect
+            for trial in asked[told:]:
+                search.tell(trial, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
     return finished(search)
+
+
+def _run_trial(task: tuple[Path, RunFile]) -> tuple[float, float, dict[str, Any]]:
+    """Train and measure one network; return accuracy, instructions per second, and all that was measured."""
+    _, settings = task
+    outcome = run_pipeline(settings)
+    row = next(row for row in outcome.rows if row["model"] == "int8")
+    found = read_json(output_folder(settings) / "evaluation_int8.json", "cheep tune")
+    accuracy = found["metrics"]["val"]["clip_accuracy"]
+    return accuracy, instructions_per_s(row["instructions"], settings), row
+
+
+def _tell(search: Any, trial: Any, outcome: Outcome, budget: Budget, say: Callable[[str], None]) -> None:
+    pruned = import_optuna().trial.TrialState.PRUNED
+    if isinstance(outcome.error, CheepError):  # a network that these features are too small for, for example
+        say(f"trial {trial.number}: impossible: {outcome.error}")
+        search.tell(trial, state=pruned)
+        return
+    accuracy, cost, row = outcome.value
+    trial.set_user_attr("ram_bytes", row["ram_bytes"])
+    over = budget.excess(row)
+    if over:
+        say(f"trial {trial.number}: over budget ({'; '.join(over)})")
+        search.tell(trial, state=pruned)
+        return
+    say(f"trial {trial.number}: accuracy {accuracy:.3f}, {cost / 1e6:.2f} M instructions per second, {trial.params}")
+    search.tell(trial, (accuracy, cost))
 
 
 def instructions_per_s(per_window: int, config: RunFile) -> float:
