@@ -41,6 +41,10 @@ uint32_t cheep_hal_stack_bytes(void)
     return emulator_stack_peak_bytes();
 }
 
+void cheep_hal_alive(void)
+{
+}
+
 static void keep(uint32_t *most, uint32_t value)
 {
     *most = value > *most ? value : *most;

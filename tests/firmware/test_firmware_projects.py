@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from cheep.detector.engine import MAX_CLASSES, MAX_SCORES, MAX_SMOOTHING
 from cheep.errors import CheepError
 from cheep.export import load_export, render_headers, render_model_source
 from cheep.resources import firmware_root, include_dir
+from cheep.tflite.tflm import TflmModel
 from tone_model import DETECTOR, LABELS, tones, write_tone_run
 
 ROOT = firmware_root()
@@ -303,26 +305,43 @@ def test_24_bits_in_32_are_rounded_not_cut(core, bits):
 HEAD_LINES = ("hdc_event", "hdc_learned", "hdc_classes", "hdc_error")
 
 
+class _SlowNetwork:
+    """Takes longer than its stride of 0.25 s, once."""
+
+    def __init__(self, export):
+        self._network = TflmModel(export.bundle.model.data)
+
+    def scores(self, windows):
+        begun = time.monotonic()
+        while time.monotonic() < begun + 0.26:
+            pass
+        return self._network.scores(windows)
+
+
 def test_lines_match_their_schema(export):
     from cheep.boards.host import HostApplication
 
     schema = json.loads(SCHEMA.read_text())
     kinds = {kind["properties"]["type"]["const"]: kind for kind in schema["oneOf"]}
-    application = HostApplication(export)
+    application = HostApplication(export, real_time=True)
     lines = [*application.lines(), *application.run(tones([(2, 4, "low")], 61)), *application.finish()]
+    lines += application.run(np.zeros(4 * 8000, np.int16))
+    application = HostApplication(export, runtime=_SlowNetwork(export), real_time=True)
+    application.poll()
+    lines += application.lines()
     seen = set()
     for line in lines:
         message = json.loads(line)
         kind = kinds[message["type"]]
         seen.add(message["type"])
-        assert set(message) == set(kind["properties"]) == set(kind["required"])
+        assert set(kind["required"]) <= set(message) <= set(kind["properties"])
         for name, value in message.items():
             rule = kind["properties"][name]
             expected = {"string": str, "integer": int, "number": (int, float)}.get(rule.get("type"))
             assert expected is None or isinstance(value, expected)
             assert "enum" not in rule or value in rule["enum"]
             assert "pattern" not in rule or re.fullmatch(rule["pattern"], value)
-    assert seen == {"boot", "event", "stats"}
+    assert seen == {"boot", "event", "stats", "microphone", "slow"}
     assert set(kinds) == seen | {"error", *HEAD_LINES}  # those: test_hdc_app.py
 
 
@@ -422,7 +441,7 @@ def test_training_refuses_labels_that_no_board_takes(tmp_path):
 
 def test_limits_are_those_of_the_header():
     text = (include_dir() / "cheep_detector.h").read_text()
-    for name, value in (("CLASS_LIMIT", MAX_CLASSES), ("MAX_SMOOTHING", MAX_SMOOTHING), ("MAX_SCORES", MAX_SCORES)):
+    for name, value in (("CLASS_LIMIT", MAX_CLASSES), ("MAX_SMOOTHING", MAX_SMOOTHING), ("SCORES_LIMIT", MAX_SCORES)):
         assert re.search(rf"#define CHEEP_{name} {value}\b", text), name
     for project in ("audiomoth/platformio.ini", "common/CMakeLists.txt", "host/Makefile"):
         text = (ROOT / project).read_text()

@@ -15,6 +15,7 @@ MODEL = """/* {digest}: the cache of builds looks at this file, and not at what 
 #define CHEEP_BACKEND_COMPILED
 {define}
 #include "model_compiled.c"
+{after}
 #include "model_callback.h"
 
 void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, cheep_callback_invoke invoke,
@@ -28,14 +29,14 @@ void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, ch
 """
 
 
-def compiled_application(export, folder, define="", change=None, **options):
+def compiled_application(export, folder, define="", change=None, after="", **options):
     compiled = compile_bytes(export.bundle.model.data)
     headers = {**render_headers(export), "model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
     if change:
         headers = change(headers)
     source = folder / "model.c"
     digest = hashlib.sha256(headers["model_compiled.c"].encode()).hexdigest()
-    source.write_text(MODEL.format(define=define, digest=digest))
+    source.write_text(MODEL.format(define=define, after=after, digest=digest))
     return HostApplication(export, headers=headers, model_sources=[source], **options)
 
 

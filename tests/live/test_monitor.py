@@ -126,10 +126,24 @@ def test_view_shows_board_events_and_counters():
         view.message(BOOT)
         view.message(event(3))
         view.message({"type": "stats", "t_s": 60, "windows": 240})
+        view.message({"type": "microphone", "state": "silent", "t_s": 61.5, "reason": "nothing but zeros"})
         view.note("/dev/ttyX: connection lost")
         view.refresh(LineReader().counts)
-    for words in ("/dev/ttyX", "self-check passed", "bird 3", "240 windows", "connection lost"):
-        assert words in out.getvalue()
+    shown = out.getvalue()
+    silent = "microphone: silent at 61.5 s: nothing but zeros"
+    for words in ("/dev/ttyX", "self-check passed", "bird 3", "240 windows", "connection lost", silent):
+        assert words in shown
+
+
+def test_trouble_goes_from_the_view_when_it_is_over():
+    view = BoardView("/dev/ttyX")
+    view.message({"type": "slow", "t_s": 0, "every": 2, "window_ms": 400, "stride_ms": 250})
+    view.message({"type": "microphone", "state": "failing", "t_s": 1, "reason": "x"})
+    assert [text.split(":")[0] for text in view._trouble.values()] == ["TOO SLOW", "microphone"]
+    view.message({"type": "microphone", "state": "heard", "t_s": 2, "reason": ""})
+    assert [kind for kind, text in view._trouble.items() if text] == ["slow"]
+    view.message(BOOT)
+    assert not view._trouble
 
 
 class FakeBoard:

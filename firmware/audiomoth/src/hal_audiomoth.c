@@ -67,6 +67,11 @@ uint32_t cheep_hal_clock_us(void)
     return us;
 }
 
+void cheep_hal_alive(void)
+{
+    AudioMoth_feedWatchdog();
+}
+
 void hal_microphone_start(cheep_ring *ring, unsigned gain)
 {
     target = ring;

@@ -6,6 +6,7 @@
  */
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "audiomoth.h"
 
@@ -182,6 +183,31 @@ static void on_event(void *context, const cheep_app *app, const cheep_app_event 
     moth.counts[event->class_index]++;
 }
 
+static void log_now(const char *line, size_t n)
+{
+    char text[CHEEP_LINE_BYTES / 2];
+    uint32_t utc = 0;
+    n = n < sizeof text ? n : sizeof text;
+    memcpy(text, line, n);
+    text[n - 1u] = '\0'; /* the log brings its own end of line */
+    AudioMoth_getTime(&utc, NULL);
+    card_log(utc, text);
+}
+
+static void on_microphone(void *context, const cheep_app *app, cheep_microphone state)
+{
+    char line[CHEEP_LINE_BYTES / 2];
+    (void)context;
+    log_now(line, cheep_line_microphone(line, sizeof line, app, state));
+}
+
+static void on_slow(void *context, const cheep_app *app, const cheep_app_slow *slow)
+{
+    char line[CHEEP_LINE_BYTES / 2];
+    (void)context;
+    log_now(line, cheep_line_slow(line, sizeof line, app, slow));
+}
+
 /* One session */
 
 static void apply_thresholds(void)
@@ -199,7 +225,8 @@ static void apply_thresholds(void)
 
 static bool boot(void)
 {
-    cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = NULL, .scores = NULL};
+    cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = NULL, .scores = NULL,
+                                   .microphone = on_microphone, .slow = on_slow};
     uint32_t utc = 0;
 #if defined(CHEEP_HDC)
     handlers.scores = hdc_examples_window; /* the model gives an embedding, which makes no event of its own */
@@ -221,9 +248,7 @@ static bool boot(void)
 #endif
     if (status != CHEEP_OK) {
         char line[CHEEP_LINE_BYTES / 2];
-        size_t n = cheep_line_error(line, sizeof line, cheep_stage_name(moth.app.failed_stage), moth.app.failure);
-        line[n - 1u] = '\0'; /* the log brings its own end of line */
-        card_log(utc, line);
+        log_now(line, cheep_line_error(line, sizeof line, cheep_stage_name(moth.app.failed_stage), moth.app.failure));
     }
     return status == CHEEP_OK;
 }

@@ -18,9 +18,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cheep_capture.h"
 #include "cheep_columns.h"
 #include "cheep_detector.h"
 #include "cheep_frontend.h"
+#include "cheep_levels.h"
 #include "cheep_model.h"
 #include "cheep_ring.h"
 #include "cheep_status.h"
@@ -38,6 +40,7 @@ typedef struct {
     const cheep_detector_spec *detector;
     uint16_t window_frames;
     uint16_t stride_frames;
+    bool keeps_state;                  /* a recurrent model: its windows must come a stride apart */
     float input_inverse_scale;         /* 1 / scale of the model's input */
     int32_t input_zero_point;
     const char *const *labels;         /* detector->n_classes names, UTF-8 */
@@ -77,7 +80,22 @@ typedef struct {
     uint32_t worst_waiting;    /* most samples that waited in the ring */
     uint32_t overruns;         /* gaps since boot */
     uint64_t lost_samples;     /* since boot */
+    uint64_t skipped;          /* windows left out since boot, because the network takes too long */
+    cheep_levels_summary input; /* level, offset, clipping and zeros in this minute */
 } cheep_app_stats;
+
+typedef enum {
+    CHEEP_MICROPHONE_HEARD = 0, /* back; as it is taken to be at boot */
+    CHEEP_MICROPHONE_SILENT,    /* nothing but zeros for CHEEP_SILENT_SECONDS */
+    CHEEP_MICROPHONE_FAILING    /* its driver gives nothing (cheep_app_watch) */
+} cheep_microphone;
+
+/* The network takes longer than its stride: from now on one window in so many is run. */
+typedef struct {
+    uint16_t every;            /* 1: a recurrent model, which can leave no window out; samples will be lost */
+    uint32_t window_us;        /* work of one window */
+    uint32_t stride_us;        /* from one window to the next, as the settings want it */
+} cheep_app_slow;
 
 typedef struct cheep_app cheep_app;
 
@@ -87,6 +105,11 @@ typedef struct {
     void (*stats)(void *context, const cheep_app *app, const cheep_app_stats *stats);   /* may be NULL */
     /* Each window's scores, before the detector; may be NULL. */
     void (*scores)(void *context, const cheep_app *app, uint64_t window_sample, const int8_t *scores);
+    /* The state of the microphone has changed; may be NULL. */
+    void (*microphone)(void *context, const cheep_app *app, cheep_microphone state);
+    /* The detector cannot keep up, and does this about it. NULL: every window is run, however long it takes (audio that
+     * waits, as from a file). */
+    void (*slow)(void *context, const cheep_app *app, const cheep_app_slow *slow);
 } cheep_app_handlers;
 
 struct cheep_app {
@@ -105,6 +128,16 @@ struct cheep_app {
     uint64_t origin;           /* sample at which the front end was last reset */
     uint64_t next_report;      /* sample of the next statistics */
     uint64_t segment_window;   /* detector->windows at the last reset */
+    uint16_t every;            /* of the windows, one in so many is run: 1 unless the network takes too long */
+    uint8_t slow_windows;      /* in a row that took longer than the audio up to the next */
+    bool slow_untold;          /* handlers.slow is to be called: boot has found it */
+    bool slow_told;
+    uint32_t span;             /* columns from the window before to the next */
+    uint32_t busy_us;          /* work since the window before */
+    uint32_t window_us;        /* of the network for a whole window, as last measured; 0: not yet */
+    cheep_levels levels;
+    const cheep_capture *capture; /* or NULL */
+    cheep_microphone microphone;
     cheep_app_stats stats;
     cheep_stage failed_stage;
     const char *failure;       /* one line, never NULL after cheep_app_boot */
@@ -120,7 +153,11 @@ size_t cheep_app_memory_bytes(const cheep_app_spec *spec);
 cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *memory, size_t memory_bytes,
                             cheep_ring *ring, const cheep_app_handlers *handlers);
 
-/* Work on at most max_samples of what waits in the ring; returns the samples consumed. */
+/* What fills the ring, so that its failures are said; NULL: nobody. Before the first poll. */
+void cheep_app_watch(cheep_app *app, const cheep_capture *capture);
+
+/* Work on at most max_samples of what waits in the ring; returns the samples consumed. A board with a watchdog polls for
+ * few columns at a time and feeds it in between: a call runs a window for each stride in max_samples. */
 size_t cheep_app_poll(cheep_app *app, size_t max_samples);
 
 /* Forget the audio heard so far: the next column is the first of a new window. */

@@ -33,6 +33,12 @@ size_t cheep_line_event(char *line, size_t capacity, const cheep_app_spec *spec,
 size_t cheep_line_stats(char *line, size_t capacity, const cheep_app_spec *spec, const cheep_app_stats *stats,
                         size_t model_bytes, size_t stack_bytes);
 
+/* {"type":"microphone","state":"heard"|"silent"|"failing",...} */
+size_t cheep_line_microphone(char *line, size_t capacity, const cheep_app *app, cheep_microphone state);
+
+/* {"type":"slow","every":...} */
+size_t cheep_line_slow(char *line, size_t capacity, const cheep_app *app, const cheep_app_slow *slow);
+
 /* The parts of a line, for those of other modules: open, then a key and its value as often as wanted, then close,
  * which adds "crc" and the newline and returns the length. What does not fit is cut. */
 void cheep_line_open(cheep_text *t, char *line, size_t capacity, const char *type);

@@ -36,6 +36,9 @@ cheep_status cheep_ring_init(cheep_ring *ring, int16_t *data, uint32_t capacity)
 /* Producer, interrupt-safe: all n samples are taken or all are counted as lost. Returns those taken. */
 size_t cheep_ring_push(cheep_ring *ring, const int16_t *pcm, size_t n);
 
+/* Producer: n samples never came (the driver dropped them): a gap, as if there had been no room for them. */
+void cheep_ring_lose(cheep_ring *ring, uint32_t n);
+
 /* Consumer: the samples that can be read at *pcm in one piece (0 when empty). */
 size_t cheep_ring_peek(const cheep_ring *ring, const int16_t **pcm);
 

@@ -17,6 +17,9 @@ extern "C" {
 /* Microseconds from a free-running clock; wraps at 2^32. Used for measuring, never for dating. */
 uint32_t cheep_hal_clock_us(void);
 
+/* Called at boot between pieces of work that may each take long: feed the watchdog. */
+void cheep_hal_alive(void);
+
 /* Deepest use of the stack since the start, in bytes; 0 where the board cannot tell. */
 uint32_t cheep_hal_stack_bytes(void);
 

@@ -3,185 +3,28 @@
 
 #include <string.h>
 
+#include "cheep_boot.h"
 #include "cheep_model.h"
-#include "cheep_selfcheck.h"
 #include "hal.h"
 
-#define REPORT_SECONDS 60u
+#define SLOW_WINDOWS 3u /* in a row: one may have been held up by something else */
+#define MOST_EVERY 1000u
 
-static size_t aligned(size_t bytes)
-{
-    return (bytes + 7u) & ~(size_t)7u;
-}
-
-size_t cheep_app_memory_bytes(const cheep_app_spec *spec)
-{
-    if (spec == NULL || spec->frontend == NULL || spec->detector == NULL || spec->window_frames < 1u) {
-        return 0;
-    }
-    size_t frontend = cheep_frontend_memory_bytes(spec->frontend);
-    if (frontend == 0u) {
-        return 0;
-    }
-    size_t n_mels = spec->frontend->n_mels;
-    size_t window = spec->window_frames * n_mels;
-    return aligned(frontend) + aligned(spec->detector->n_classes * sizeof(cheep_event)) +
-           aligned(n_mels * sizeof(float)) + aligned(n_mels) + aligned(window);
-}
-
-const char *cheep_stage_name(cheep_stage stage)
-{
-    switch (stage) {
-    case CHEEP_STAGE_SETTINGS: return "settings";
-    case CHEEP_STAGE_FRONTEND: return "frontend";
-    case CHEEP_STAGE_MODEL: return "model";
-    case CHEEP_STAGE_GOLDEN: return "golden";
-    case CHEEP_STAGE_DETECTOR: return "detector";
-    case CHEEP_STAGE_NONE: break;
-    }
-    return "none";
-}
-
-static cheep_status refuse(cheep_app *app, cheep_stage stage, cheep_status status, const char *why)
-{
-    app->failed_stage = stage;
-    app->failure = why;
-    return status;
-}
-
-static cheep_status check_settings(cheep_app *app, size_t memory_bytes)
-{
-    const cheep_app_spec *spec = app->spec;
-    size_t needed = cheep_app_memory_bytes(spec);
-    if (needed == 0u || spec->stride_frames < 1u || spec->labels == NULL) {
-        return refuse(app, CHEEP_STAGE_SETTINGS, CHEEP_ERROR_ARGUMENT,
-                      "the generated headers hold impossible sizes; make them again");
-    }
-    if (spec->frontend->feature_hash != spec->feature_hash) {
-        return refuse(app, CHEEP_STAGE_SETTINGS, CHEEP_ERROR_MISMATCH,
-                      "mel_filter_bank.h and model.h are of different feature settings");
-    }
-    if (memory_bytes < needed) {
-        return refuse(app, CHEEP_STAGE_SETTINGS, CHEEP_ERROR_MEMORY,
-                      "the application's memory is smaller than CHEEP_APP_MEMORY_BYTES");
-    }
-    return CHEEP_OK;
-}
-
-static cheep_status check_frontend(cheep_app *app, void *memory, size_t memory_bytes)
-{
-    const cheep_app_spec *spec = app->spec;
-    uint32_t crc = 0;
-    cheep_status status = cheep_selfcheck_frontend(spec->frontend, spec->input_inverse_scale,
-                                                   spec->input_zero_point, memory, memory_bytes, &crc);
-    if (status == CHEEP_OK) {
-        status = cheep_frontend_init(&app->frontend, spec->frontend, memory, memory_bytes);
-    }
-    if (status != CHEEP_OK) {
-        return refuse(app, CHEEP_STAGE_FRONTEND, status, "the front end refuses the settings of mel_filter_bank.h");
-    }
-    if (crc != spec->frontend_crc) {
-        return refuse(app, CHEEP_STAGE_FRONTEND, CHEEP_ERROR_MISMATCH,
-                      "the columns of the test sound differ from those in training (tables or compiler flags)");
-    }
-    return CHEEP_OK;
-}
-
-/* Run the golden window in the way in which the windows of the microphone will be run. */
-static cheep_status golden_scores(const cheep_app *app, int8_t *scores)
-{
-    const cheep_app_spec *spec = app->spec;
-    if (app->by_columns == NULL) {
-        cheep_model_forget();
-        return cheep_model_invoke(spec->golden_window, scores);
-    }
-    cheep_status status = CHEEP_OK;
-    for (size_t i = 0; i < spec->window_frames && status == CHEEP_OK; i++) {
-        status = app->by_columns->push(spec->golden_window + i * spec->frontend->n_mels);
-    }
-    return status == CHEEP_OK ? app->by_columns->scores(scores) : status;
-}
-
-static cheep_status check_model(cheep_app *app)
-{
-    const cheep_app_spec *spec = app->spec;
-    int8_t scores[CHEEP_MAX_CLASSES];
-    cheep_status status = cheep_model_init();
-    if (status != CHEEP_OK) {
-        return refuse(app, CHEEP_STAGE_MODEL, status, cheep_model_error());
-    }
-    const cheep_model_columns *by_columns = cheep_model_by_columns();
-    if (by_columns != NULL && spec->stride_frames % by_columns->stride_frames == 0u) {
-        app->by_columns = by_columns;
-        by_columns->reset();
-    }
-    if (spec->golden_window == NULL) {
-        return CHEEP_OK;
-    }
-    status = golden_scores(app, scores);
-    if (status != CHEEP_OK) {
-        return refuse(app, CHEEP_STAGE_GOLDEN, status, cheep_model_error());
-    }
-    if (memcmp(scores, spec->golden_scores, spec->detector->n_classes) != 0) {
-        return refuse(app, CHEEP_STAGE_GOLDEN, CHEEP_ERROR_MISMATCH,
-                      "the model's scores for the golden window differ from those in training");
-    }
-    return CHEEP_OK;
-}
-
-cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *memory, size_t memory_bytes,
-                            cheep_ring *ring, const cheep_app_handlers *handlers)
-{
-    memset(app, 0, sizeof *app);
-    app->spec = spec;
-    app->ring = ring;
-    app->handlers = *handlers;
-    app->failure = "";
-    cheep_status status = check_settings(app, memory_bytes);
-    if (status != CHEEP_OK) {
-        return status;
-    }
-    uint8_t *at = memory;
-    size_t n_mels = spec->frontend->n_mels;
-    size_t frontend = aligned(cheep_frontend_memory_bytes(spec->frontend));
-    status = check_frontend(app, at, frontend);
-    if (status != CHEEP_OK) {
-        return status;
-    }
-    at += frontend;
-    app->events = (cheep_event *)(void *)at;
-    at += aligned(spec->detector->n_classes * sizeof(cheep_event));
-    app->column = (float *)(void *)at;
-    at += aligned(n_mels * sizeof(float));
-    app->quantized = (int8_t *)at;
-    at += aligned(n_mels);
-    cheep_columns_init(&app->columns, (int8_t *)at, spec->window_frames, spec->frontend->n_mels);
-    status = cheep_detector_init(&app->detector, spec->detector);
-    if (status != CHEEP_OK) {
-        return refuse(app, CHEEP_STAGE_DETECTOR, status, "the detector refuses the settings of detector_settings.h");
-    }
-    status = check_model(app);
-    if (status != CHEEP_OK) {
-        return status;
-    }
-    cheep_app_forget(app);
-    app->next_report = (uint64_t)REPORT_SECONDS * spec->frontend->sample_rate_hz;
-    return CHEEP_OK;
-}
-
-static void keep_worst(uint32_t *worst, uint32_t begun_us)
+/* Work that began at begun_us is done. */
+static void count_work(cheep_app *app, uint32_t *worst, uint32_t begun_us)
 {
     uint32_t took = cheep_hal_clock_us() - begun_us; /* right across one wrap of the clock */
     if (took > *worst) {
         *worst = took;
     }
+    app->busy_us += took < UINT32_MAX / 2u - app->busy_us ? took : 0u;
 }
 
 /* First sample of a window, counted from boot. A window before the last gap is dated as if there had been none. */
 static uint64_t window_start(const cheep_app *app, uint64_t window)
 {
     const cheep_app_spec *spec = app->spec;
-    int64_t stride = (int64_t)spec->stride_frames * spec->frontend->hop_samples;
+    int64_t stride = (int64_t)spec->stride_frames * app->every * spec->frontend->hop_samples;
     int64_t start = (int64_t)app->origin + ((int64_t)window - (int64_t)app->segment_window) * stride;
     return start < 0 ? 0u : (uint64_t)start;
 }
@@ -231,10 +74,9 @@ static const int8_t *straight_window(cheep_columns *columns)
     return columns->data;
 }
 
-/* Hand a column to the model; true: a window is complete, and scores holds what the model says of it. */
-static bool run_model(cheep_app *app, int8_t *scores)
+/* Hand a column to the model, the last one of a window or not; true: scores holds what the model says of the window. */
+static bool run_model(cheep_app *app, bool complete, int8_t *scores)
 {
-    bool complete = --app->until_window == 0u;
     uint32_t begun = cheep_hal_clock_us();
     cheep_status status = CHEEP_OK;
     if (app->by_columns != NULL) {
@@ -248,15 +90,85 @@ static bool run_model(cheep_app *app, int8_t *scores)
             status = cheep_model_invoke(straight_window(&app->columns), scores);
         }
     }
-    keep_worst(&app->stats.model_us, begun);
-    if (complete) {
-        app->until_window = app->spec->stride_frames;
-    }
+    count_work(app, &app->stats.model_us, begun);
     if (status != CHEEP_OK) {
         app->failed_stage = CHEEP_STAGE_MODEL;
         app->failure = cheep_model_error();
     }
     return complete && status == CHEEP_OK;
+}
+
+static void next_window_in(cheep_app *app, uint32_t columns)
+{
+    app->until_window = columns;
+    app->span = columns;
+    app->busy_us = 0;
+}
+
+static uint32_t columns_us(const cheep_app *app, uint32_t columns)
+{
+    const cheep_frontend_spec *frontend = app->spec->frontend;
+    return (uint32_t)((uint64_t)columns * frontend->hop_samples * 1000000u / frontend->sample_rate_hz);
+}
+
+static void tell_slow(cheep_app *app)
+{
+    const cheep_app_slow slow = {.every = app->every,
+                                 .window_us = app->window_us,
+                                 .stride_us = columns_us(app, app->spec->stride_frames)};
+    app->handlers.slow(app->handlers.context, app, &slow);
+}
+
+bool cheep_app_run_fewer(cheep_app *app)
+{
+    const cheep_app_spec *spec = app->spec;
+    const uint32_t every = app->window_us / columns_us(app, spec->stride_frames) + 1u;
+    if (spec->keeps_state || every <= app->every) {
+        return false;
+    }
+    app->every = (uint16_t)(every < MOST_EVERY ? every : MOST_EVERY);
+    if (app->by_columns != NULL) {
+        app->by_columns = NULL; /* it would have to be fed with every column: from here on whole windows */
+        cheep_columns_reset(&app->columns);
+    }
+    return true;
+}
+
+/* Behind a window: run fewer from here on. Columns already heard are kept; events that run end here, so that their times
+ * are right. */
+static void slow_down(cheep_app *app)
+{
+    const cheep_app_spec *spec = app->spec;
+    const uint64_t start = window_start(app, app->detector.windows - 1u);
+    const uint32_t before = app->every;
+    report_events(app, cheep_detector_flush(&app->detector, app->events));
+    if (cheep_app_run_fewer(app)) {
+        uint32_t columns = (uint32_t)spec->stride_frames * app->every;
+        const uint32_t missing = (uint32_t)(spec->window_frames - app->columns.count);
+        columns = columns < missing ? missing : columns;
+        next_window_in(app, columns);
+        app->stats.skipped += columns / spec->stride_frames - before;
+        app->origin = start + (uint64_t)columns * spec->frontend->hop_samples;
+        app->segment_window = app->detector.windows;
+        tell_slow(app);
+    } else if (!app->slow_told) {
+        tell_slow(app);
+    }
+    app->slow_told = true;
+}
+
+/* A window is done, which took busy_us since the one before, span columns ago. Where that is longer than the audio, again
+ * and again, the ring would fill for ever. */
+static void keep_up(cheep_app *app, uint32_t busy_us, uint32_t span)
+{
+    if (app->handlers.slow == NULL || busy_us <= columns_us(app, span)) {
+        app->slow_windows = 0;
+    } else if (++app->slow_windows == SLOW_WINDOWS) {
+        app->slow_windows = 0;
+        app->window_us = app->by_columns == NULL ? busy_us
+                                                 : (uint32_t)((uint64_t)busy_us * app->spec->window_frames / span);
+        slow_down(app);
+    }
 }
 
 static void take_scores(cheep_app *app, const int8_t *scores)
@@ -266,7 +178,7 @@ static void take_scores(cheep_app *app, const int8_t *scores)
     }
     uint32_t begun = cheep_hal_clock_us();
     uint16_t n = cheep_detector_push(&app->detector, scores, app->events);
-    keep_worst(&app->stats.detector_us, begun);
+    count_work(app, &app->stats.detector_us, begun);
     app->stats.windows_now++;
     report_events(app, n);
 }
@@ -275,10 +187,21 @@ static void take_column(cheep_app *app)
 {
     const cheep_app_spec *spec = app->spec;
     int8_t scores[CHEEP_MAX_CLASSES];
+    const bool complete = --app->until_window == 0u;
     cheep_quantize(app->column, spec->frontend->n_mels, spec->input_inverse_scale, spec->input_zero_point,
                    app->quantized);
-    if (run_model(app, scores)) {
+    const bool scored = run_model(app, complete, scores);
+    if (scored) {
         take_scores(app, scores);
+    }
+    if (complete) {
+        const uint32_t busy_us = app->busy_us;
+        const uint32_t span = app->span;
+        next_window_in(app, (uint32_t)spec->stride_frames * app->every);
+        app->stats.skipped += app->every - 1u;
+        if (scored) {
+            keep_up(app, busy_us, span);
+        }
     }
 }
 
@@ -290,7 +213,7 @@ void cheep_app_forget(cheep_app *app)
     if (app->by_columns != NULL) {
         app->by_columns->reset();
     }
-    app->until_window = app->spec->window_frames;
+    next_window_in(app, app->spec->window_frames);
 }
 
 /* Samples were lost here: no column and no window may join what lies on the two sides. */
@@ -309,20 +232,47 @@ static void report_statistics(cheep_app *app)
     stats.sample = app->samples;
     stats.windows = app->detector.windows;
     stats.overruns = app->ring->overruns;
-    uint64_t lost = app->stats.lost_samples;
+    stats.input = cheep_levels_take(&app->levels);
+    stats.input.dc += app->capture != NULL ? app->capture->offset : 0;
     memset(&app->stats, 0, sizeof app->stats);
-    app->stats.lost_samples = lost;
+    app->stats.lost_samples = stats.lost_samples;
+    app->stats.skipped = stats.skipped;
     while (app->next_report <= app->samples) {
-        app->next_report += (uint64_t)REPORT_SECONDS * app->spec->frontend->sample_rate_hz;
+        app->next_report += (uint64_t)CHEEP_REPORT_SECONDS * app->spec->frontend->sample_rate_hz;
     }
     if (app->handlers.stats != NULL) {
         app->handlers.stats(app->handlers.context, app, &stats);
     }
 }
 
+void cheep_app_watch(cheep_app *app, const cheep_capture *capture)
+{
+    app->capture = capture;
+}
+
+static void watch_microphone(cheep_app *app)
+{
+    cheep_microphone state = app->levels.silent ? CHEEP_MICROPHONE_SILENT : CHEEP_MICROPHONE_HEARD;
+    if (app->capture != NULL && __atomic_load_n(&app->capture->in_a_row, __ATOMIC_ACQUIRE) > 0u) {
+        state = CHEEP_MICROPHONE_FAILING;
+    }
+    if (state != app->microphone) {
+        app->microphone = state;
+        if (app->handlers.microphone != NULL) {
+            app->handlers.microphone(app->handlers.context, app, state);
+        }
+    }
+}
+
 size_t cheep_app_poll(cheep_app *app, size_t max_samples)
 {
     size_t done = 0;
+    if (app->slow_untold) {
+        app->slow_untold = false;
+        app->slow_told = true;
+        tell_slow(app);
+    }
+    watch_microphone(app);
     uint32_t waiting = cheep_ring_waiting(app->ring);
     if (waiting > app->stats.worst_waiting) {
         app->stats.worst_waiting = waiting;
@@ -342,10 +292,12 @@ size_t cheep_app_poll(cheep_app *app, size_t max_samples)
             uint32_t begun = cheep_hal_clock_us();
             size_t used = cheep_frontend_push(&app->frontend, pcm, n, app->column, &ready);
             if (ready) {
-                keep_worst(&app->stats.frontend_us, begun);
+                count_work(app, &app->stats.frontend_us, begun);
             }
+            cheep_levels_add(&app->levels, app->spec->frontend->sample_rate_hz, pcm, used);
             cheep_ring_consume(app->ring, used);
             app->samples += used;
+            watch_microphone(app);
             done += used;
             if (ready) {
                 take_column(app);

@@ -116,7 +116,50 @@ size_t cheep_line_stats(char *line, size_t capacity, const cheep_app_spec *spec,
     number(&t, "waiting", stats->worst_waiting);
     number(&t, "overruns", stats->overruns);
     number(&t, "lost_samples", stats->lost_samples);
+    number(&t, "skipped", stats->skipped);
+    cheep_line_key(&t, "level_db");
+    cheep_text_fixed(&t, stats->input.level_e1, 1);
+    cheep_line_key(&t, "dc");
+    cheep_text_signed(&t, stats->input.dc);
+    cheep_line_key(&t, "clipped");
+    cheep_text_fixed(&t, stats->input.clipped_e4, 4);
+    cheep_line_key(&t, "zeros");
+    cheep_text_fixed(&t, stats->input.zeros_e4, 4);
     number(&t, "model_bytes", model_bytes);
     number(&t, "stack_bytes", stack_bytes);
+    return cheep_line_close(&t);
+}
+
+size_t cheep_line_microphone(char *line, size_t capacity, const cheep_app *app, cheep_microphone state)
+{
+    const char *name = "heard";
+    const char *reason = "";
+    if (state == CHEEP_MICROPHONE_SILENT) {
+        name = "silent";
+        reason = "nothing but zeros: look at data wire, slot (left or right) and power";
+    } else if (state == CHEEP_MICROPHONE_FAILING) {
+        name = "failing";
+        reason = "the driver gives no samples: tried again and again";
+    }
+    cheep_text t;
+    cheep_line_open(&t, line, capacity, "microphone");
+    cheep_line_key(&t, "state");
+    cheep_text_json_string(&t, name);
+    seconds(&t, "t_s", app->spec, app->samples);
+    cheep_line_key(&t, "reason");
+    cheep_text_json_string(&t, reason);
+    return cheep_line_close(&t);
+}
+
+size_t cheep_line_slow(char *line, size_t capacity, const cheep_app *app, const cheep_app_slow *slow)
+{
+    cheep_text t;
+    cheep_line_open(&t, line, capacity, "slow");
+    seconds(&t, "t_s", app->spec, app->samples);
+    number(&t, "every", slow->every);
+    cheep_line_key(&t, "window_ms");
+    cheep_text_fixed(&t, slow->window_us, 3);
+    cheep_line_key(&t, "stride_ms");
+    cheep_text_fixed(&t, slow->stride_us, 3);
     return cheep_line_close(&t);
 }

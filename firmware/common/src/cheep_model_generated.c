@@ -78,6 +78,7 @@ const cheep_app_spec cheep_generated_app = {
     .detector = &detector,
     .window_frames = CHEEP_MODEL_FRAMES,
     .stride_frames = CHEEP_DETECTOR_STRIDE_FRAMES,
+    .keeps_state = CHEEP_MODEL_STATES > 0,
     .input_inverse_scale = CHEEP_MODEL_INPUT_INVERSE_SCALE,
     .input_zero_point = CHEEP_MODEL_INPUT_ZERO_POINT,
     .labels = labels,

@@ -24,10 +24,7 @@ size_t cheep_ring_push(cheep_ring *ring, const int16_t *pcm, size_t n)
     uint32_t room = ring->capacity - (head - LOAD(&ring->tail));
     uint32_t seen = LOAD(&ring->lost_seen);
     if (ring->lost != seen || n > room) {
-        if (ring->lost == seen) {
-            STORE(&ring->overruns, ring->overruns + 1u);
-        }
-        STORE(&ring->lost, ring->lost + (uint32_t)n);
+        cheep_ring_lose(ring, (uint32_t)n);
         return 0;
     }
     uint32_t at = head & (ring->capacity - 1u);
@@ -39,6 +36,14 @@ size_t cheep_ring_push(cheep_ring *ring, const int16_t *pcm, size_t n)
     memcpy(ring->data, pcm + first, (n - first) * sizeof *pcm);
     STORE(&ring->head, head + (uint32_t)n);
     return n;
+}
+
+void cheep_ring_lose(cheep_ring *ring, uint32_t n)
+{
+    if (ring->lost == LOAD(&ring->lost_seen)) {
+        STORE(&ring->overruns, ring->overruns + 1u);
+    }
+    STORE(&ring->lost, ring->lost + n);
 }
 
 size_t cheep_ring_peek(const cheep_ring *ring, const int16_t **pcm)

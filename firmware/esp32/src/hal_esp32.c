@@ -11,6 +11,11 @@ uint32_t cheep_hal_clock_us(void)
     return (uint32_t)esp_timer_get_time();
 }
 
+/* While the application boots the task watchdog does not watch it (main.c). */
+void cheep_hal_alive(void)
+{
+}
+
 /* Of the calling task, which is the one that runs the application. */
 uint32_t cheep_hal_stack_bytes(void)
 {

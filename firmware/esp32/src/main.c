@@ -10,7 +10,7 @@
 
 #include "board_config.h"
 #include "cheep_app.h"
-#include "cheep_decimate.h"
+#include "cheep_capture.h"
 #include "cheep_generated.h"
 #include "cheep_lines.h"
 #include "cheep_model.h"
@@ -28,11 +28,13 @@ _Static_assert(CHEEP_MEL_SAMPLE_RATE_HZ >= 5334 && CHEEP_MEL_SAMPLE_RATE_HZ <= 4
                "the microphone needs a model with a sample rate of 5334 to 48000 Hz");
 
 #define BLOCK 256
+#define POLL_SAMPLES (4 * CHEEP_MEL_HOP_SAMPLES) /* then the watchdog is fed: at most a few windows */
 #define CAPTURE_STACK 4096
 #define CAPTURE_PRIORITY 10
 
 static cheep_app app;
 static cheep_ring ring;
+static cheep_capture capture;
 static int16_t samples[CHEEP_RING_SAMPLES];
 static _Alignas(8) uint8_t memory[CHEEP_APP_MEMORY_BYTES];
 static TaskHandle_t main_task;
@@ -68,27 +70,51 @@ static void on_stats(void *context, const cheep_app *from, const cheep_app_stats
                                       cheep_hal_stack_bytes()));
 }
 
+static void on_microphone(void *context, const cheep_app *from, cheep_microphone state)
+{
+    static char line[CHEEP_LINE_BYTES];
+    (void)context;
+    write_line(line, cheep_line_microphone(line, sizeof line, from, state));
+}
+
+/* A window may take longer than the watchdog waits: it waits for three. */
+static void on_slow(void *context, const cheep_app *from, const cheep_app_slow *slow)
+{
+    static char line[CHEEP_LINE_BYTES];
+    const uint32_t timeout_ms = 3u * (slow->window_us / 1000u);
+    const esp_task_wdt_config_t config = {
+        .timeout_ms = timeout_ms > 1000u * CONFIG_ESP_TASK_WDT_TIMEOUT_S ? timeout_ms
+                                                                         : 1000u * CONFIG_ESP_TASK_WDT_TIMEOUT_S,
+        .idle_core_mask = 0,
+        .trigger_panic = true,
+    };
+    (void)context;
+    ESP_ERROR_CHECK(esp_task_wdt_reconfigure(&config));
+    write_line(line, cheep_line_slow(line, sizeof line, from, slow));
+}
+
 /* The producer: reads, decimates, copies into the ring, wakes the main task. */
-static void capture(void *unused)
+static void read_microphone(void *unused)
 {
     static int16_t pcm[BLOCK + 1];
-    static cheep_decimator decimator;
     (void)unused;
-    (void)cheep_decimate_init(&decimator, FACTOR);
     for (;;) {
         size_t got = 0;
         if (microphone_read(pcm, BLOCK, &got) == ESP_OK && got > 0u) {
-            got = cheep_decimate(&decimator, pcm, got, pcm);
-            (void)cheep_ring_push(&ring, pcm, got);
+            cheep_capture_took(&capture, pcm, got, microphone_dropped());
+            capture.offset = microphone_offset();
             xTaskNotifyGive(main_task);
+        } else {
+            vTaskDelay(pdMS_TO_TICKS(cheep_capture_failed(&capture)));
         }
     }
 }
 
-/* Said again and again, so that a monitor opened later sees it. */
+/* Said again and again, so that a monitor opened later sees it: nobody else has to be fed meanwhile. */
 static void refuse(const char *stage, const char *reason)
 {
     static char line[CHEEP_LINE_BYTES];
+    (void)esp_task_wdt_delete(NULL); /* not watched yet, at boot */
     for (;;) {
         write_line(line, cheep_line_error(line, sizeof line, stage, reason));
         for (unsigned blink = 0; blink < 20u; blink++) {
@@ -101,7 +127,8 @@ static void refuse(const char *stage, const char *reason)
 void app_main(void)
 {
     static char line[CHEEP_LINE_BYTES];
-    cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = on_stats, .scores = NULL};
+    cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = on_stats, .scores = NULL,
+                                   .microphone = on_microphone, .slow = on_slow};
 #if defined(CHEEP_HDC)
     handlers.scores = hdc_window; /* the model gives an embedding, which makes no event of its own */
 #endif
@@ -112,6 +139,7 @@ void app_main(void)
     set_led(false);
     main_task = xTaskGetCurrentTaskHandle();
     (void)cheep_ring_init(&ring, samples, CHEEP_RING_SAMPLES);
+    (void)cheep_capture_init(&capture, &ring, FACTOR, CHEEP_MEL_SAMPLE_RATE_HZ);
     if (cheep_app_boot(&app, &cheep_generated_app, memory, sizeof memory, &ring, &handlers) != CHEEP_OK) {
         refuse(cheep_stage_name(app.failed_stage), app.failure);
     }
@@ -123,14 +151,15 @@ void app_main(void)
 #if defined(CHEEP_HDC)
     hdc_start();
 #endif
-    xTaskCreatePinnedToCore(capture, "capture", CAPTURE_STACK, NULL, CAPTURE_PRIORITY, NULL, 0);
+    cheep_app_watch(&app, &capture);
+    xTaskCreatePinnedToCore(read_microphone, "capture", CAPTURE_STACK, NULL, CAPTURE_PRIORITY, NULL, 0);
     ESP_ERROR_CHECK(esp_task_wdt_add(NULL));
     for (;;) {
         ESP_ERROR_CHECK(esp_task_wdt_reset());
 #if defined(CHEEP_HDC)
         hdc_poll();
 #endif
-        if (cheep_app_poll(&app, CHEEP_RING_SAMPLES) == 0u) {
+        if (cheep_app_poll(&app, POLL_SAMPLES) == 0u) {
             (void)ulTaskNotifyTake(pdTRUE, pdMS_TO_TICKS(1000));
         }
         if (app.failed_stage != CHEEP_STAGE_NONE) {

@@ -6,6 +6,7 @@
 
 #include "driver/gpio.h"
 #include "driver/i2s_std.h"
+#include "esp_attr.h"
 
 #include "cheep_decimate.h"
 #include "microphone.h"
@@ -14,6 +15,16 @@
 
 static i2s_chan_handle_t channel;
 static cheep_i2s24 converter = {.mean_q8 = 0, .gain_bits = CHEEP_MIC_GAIN_BITS};
+
+static uint32_t dropped_bytes; /* the interrupt adds, the reading task takes */
+
+static bool IRAM_ATTR on_overflow(i2s_chan_handle_t handle, i2s_event_data_t *event, void *context)
+{
+    (void)handle;
+    (void)context;
+    (void)__atomic_fetch_add(&dropped_bytes, (uint32_t)event->size, __ATOMIC_RELAXED);
+    return false;
+}
 
 esp_err_t microphone_start(uint32_t rate_hz)
 {
@@ -37,7 +48,21 @@ esp_err_t microphone_start(uint32_t rate_hz)
     if (status == ESP_OK) {
         status = i2s_channel_init_std_mode(channel, &config);
     }
+    if (status == ESP_OK) {
+        const i2s_event_callbacks_t callbacks = {.on_recv_q_ovf = on_overflow};
+        status = i2s_channel_register_event_callback(channel, &callbacks, NULL);
+    }
     return status == ESP_OK ? i2s_channel_enable(channel) : status;
+}
+
+uint32_t microphone_dropped(void)
+{
+    return __atomic_exchange_n(&dropped_bytes, 0u, __ATOMIC_RELAXED) / (uint32_t)sizeof(int32_t);
+}
+
+int32_t microphone_offset(void)
+{
+    return (converter.mean_q8 / 256 * (1 << converter.gain_bits)) / 256;
 }
 
 esp_err_t microphone_read(int16_t *pcm, size_t n, size_t *got)

@@ -6,12 +6,23 @@
 
 #include "driver/gpio.h"
 #include "driver/i2s_pdm.h"
+#include "esp_attr.h"
 
 #include "cheep_decimate.h"
 #include "microphone.h"
 
 static i2s_chan_handle_t channel;
 static cheep_dc dc;
+
+static uint32_t dropped_bytes; /* the interrupt adds, the reading task takes */
+
+static bool IRAM_ATTR on_overflow(i2s_chan_handle_t handle, i2s_event_data_t *event, void *context)
+{
+    (void)handle;
+    (void)context;
+    (void)__atomic_fetch_add(&dropped_bytes, (uint32_t)event->size, __ATOMIC_RELAXED);
+    return false;
+}
 
 esp_err_t microphone_start(uint32_t rate_hz)
 {
@@ -27,7 +38,21 @@ esp_err_t microphone_start(uint32_t rate_hz)
     if (status == ESP_OK) {
         status = i2s_channel_init_pdm_rx_mode(channel, &config);
     }
+    if (status == ESP_OK) {
+        const i2s_event_callbacks_t callbacks = {.on_recv_q_ovf = on_overflow};
+        status = i2s_channel_register_event_callback(channel, &callbacks, NULL);
+    }
     return status == ESP_OK ? i2s_channel_enable(channel) : status;
+}
+
+uint32_t microphone_dropped(void)
+{
+    return __atomic_exchange_n(&dropped_bytes, 0u, __ATOMIC_RELAXED) / (uint32_t)sizeof(int16_t);
+}
+
+int32_t microphone_offset(void)
+{
+    return dc.mean_q12 / 4096 * (1 << CHEEP_MIC_GAIN_BITS);
 }
 
 esp_err_t microphone_read(int16_t *pcm, size_t n, size_t *got)

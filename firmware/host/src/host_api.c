@@ -15,6 +15,7 @@
 static struct {
     cheep_app app;
     cheep_ring ring;
+    cheep_capture capture;
     cheep_host_output output;
     int16_t *samples;
     void *memory;
@@ -31,6 +32,10 @@ uint32_t cheep_hal_clock_us(void)
 uint32_t cheep_hal_stack_bytes(void)
 {
     return 0;
+}
+
+void cheep_hal_alive(void)
+{
 }
 
 static void write_line(const char *line, size_t length)
@@ -53,6 +58,20 @@ static void on_stats(void *context, const cheep_app *app, const cheep_app_stats 
                                       cheep_hal_stack_bytes()));
 }
 
+static void on_microphone(void *context, const cheep_app *app, cheep_microphone state)
+{
+    char line[CHEEP_LINE_BYTES];
+    (void)context;
+    write_line(line, cheep_line_microphone(line, sizeof line, app, state));
+}
+
+static void on_slow(void *context, const cheep_app *app, const cheep_app_slow *slow)
+{
+    char line[CHEEP_LINE_BYTES];
+    (void)context;
+    write_line(line, cheep_line_slow(line, sizeof line, app, slow));
+}
+
 static void on_scores(void *context, const cheep_app *app, uint64_t window_sample, const int8_t *scores)
 {
     (void)context;
@@ -68,8 +87,12 @@ cheep_status cheep_host_boot(uint32_t ring_capacity, size_t memory_bytes, const 
     host.output = *output;
     host.samples = malloc(ring_capacity * sizeof *host.samples);
     host.memory = malloc(given);
-    cheep_app_handlers handlers = {.context = NULL, .event = on_event, .stats = on_stats,
-                                   .scores = output->scores != NULL ? on_scores : NULL};
+    cheep_app_handlers handlers = {.context = NULL,
+                                   .event = on_event,
+                                   .stats = on_stats,
+                                   .scores = output->scores != NULL ? on_scores : NULL,
+                                   .microphone = on_microphone,
+                                   .slow = output->real_time ? on_slow : NULL};
     cheep_status status = CHEEP_ERROR_MEMORY;
     if (host.samples != NULL && host.memory != NULL) {
         status = cheep_ring_init(&host.ring, host.samples, ring_capacity);
@@ -87,6 +110,22 @@ cheep_status cheep_host_boot(uint32_t ring_capacity, size_t memory_bytes, const 
     write_line(line, cheep_line_boot(line, sizeof line, spec, "host", sizeof host.app + CHEEP_APP_MEMORY_BYTES,
                                      cheep_model_memory_bytes()));
     return CHEEP_OK;
+}
+
+cheep_status cheep_host_capture(uint32_t factor)
+{
+    cheep_app_watch(&host.app, &host.capture);
+    return cheep_capture_init(&host.capture, &host.ring, factor, cheep_generated_app.frontend->sample_rate_hz);
+}
+
+void cheep_host_took(int16_t *pcm, size_t n, uint32_t dropped)
+{
+    cheep_capture_took(&host.capture, pcm, n, dropped);
+}
+
+uint32_t cheep_host_failed(void)
+{
+    return cheep_capture_failed(&host.capture);
 }
 
 size_t cheep_host_push(const int16_t *pcm, size_t n)

@@ -33,7 +33,7 @@ _INVOKE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class _Output(ctypes.Structure):
-    _fields_ = [("line", _LINE), ("scores", _SCORES), ("context", ctypes.c_void_p)]
+    _fields_ = [("line", _LINE), ("scores", _SCORES), ("context", ctypes.c_void_p), ("real_time", ctypes.c_bool)]
 
 
 class _Facts(ctypes.Structure):
@@ -124,6 +124,8 @@ class HostApplication:
         Called with (first sample of the window, scores as (classes,) int8) for every window.
     model_sources : list of Path, optional
         As for :func:`build_application`: C files that are the model, instead of ``runtime``.
+    real_time : bool
+        As on a board: a network that takes longer than its stride leaves windows out, and says so.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class HostApplication:
         memory_bytes: int = 0,
         arena_bytes: int | None = None,
         model_sources: list[Path] | None = None,
+        real_time: bool = False,
     ):
         self._lines: list[str] = []
         self._shape = (export.features.window_frames, export.features.n_mels)
@@ -148,7 +151,7 @@ class HostApplication:
         self._runtime = runtime
         self._describe(export.bundle.model, export.arena_bytes if arena_bytes is None else arena_bytes)
         take_scores = _SCORES(functools.partial(_give_scores, on_scores)) if on_scores else _SCORES()
-        self._output = _Output(_LINE(self._take_line), take_scores, None)
+        self._output = _Output(_LINE(self._take_line), take_scores, None, real_time)
         status = self._library.cheep_host_boot(ring_samples, memory_bytes, ctypes.byref(self._output))
         self._raise_pending()
         if status != 0:
@@ -174,6 +177,20 @@ class HostApplication:
         """Put samples (n,) int16 into the ring as the audio interrupt does; return those taken (all or none)."""
         pcm = np.ascontiguousarray(pcm, np.int16)
         return int(self._library.cheep_host_push(pcm.ctypes.data, pcm.size))
+
+    def capture(self, factor: int = 1) -> None:
+        """Feed the ring through a microphone's driver from here on, at ``factor`` times the model's rate."""
+        if self._library.cheep_host_capture(factor) != 0:
+            raise CheepError(f"factor={factor}: must be 1, 2 or 3")
+
+    def took(self, pcm: np.ndarray, dropped: int = 0) -> None:
+        """The driver has given samples (n,) int16, and lost ``dropped`` before them."""
+        pcm = np.array(pcm, np.int16)
+        self._library.cheep_host_took(pcm.ctypes.data, pcm.size, dropped)
+
+    def failed(self) -> int:
+        """A read of the driver has failed; return for how many milliseconds to wait."""
+        return int(self._library.cheep_host_failed())
 
     def poll(self, max_samples: int = 2**62) -> int:
         """Work on what waits in the ring as the main loop does; return the samples consumed."""
@@ -242,6 +259,11 @@ def _load_copy(path: Path) -> ctypes.CDLL:
     library.cheep_host_boot.restype = ctypes.c_int
     library.cheep_host_push.argtypes = [ctypes.c_void_p, size]
     library.cheep_host_push.restype = size
+    library.cheep_host_capture.argtypes = [ctypes.c_uint32]
+    library.cheep_host_capture.restype = ctypes.c_int
+    library.cheep_host_took.argtypes = [ctypes.c_void_p, size, ctypes.c_uint32]
+    library.cheep_host_took.restype = None
+    library.cheep_host_failed.restype = ctypes.c_uint32
     library.cheep_host_poll.argtypes = [size]
     library.cheep_host_poll.restype = size
     library.cheep_host_run.argtypes = [ctypes.c_void_p, size]

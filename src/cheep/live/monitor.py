@@ -98,10 +98,38 @@ def describe(message: dict[str, Any]) -> str:
         return f"ERROR at stage {message.get('stage')}: {message.get('reason')}"
     if kind.startswith("hdc_"):
         return _describe_head(message)
+    if kind == "microphone":
+        reason = f": {message.get('reason')}" if message.get("reason") else ""
+        return f"microphone: {message.get('state')} at {message.get('t_s')} s{reason}"
+    if kind == "slow":
+        return _describe_slow(message)
     lost = message.get("lost_samples", 0)
+    skipped = f", {message.get('skipped')} windows left out" if message.get("skipped") else ""
     return (
         f"{message.get('t_s')} s: {message.get('windows')} windows, worst ms per column {message.get('frontend_ms')}, "
-        f"model {message.get('model_ms')}; lost samples {lost}, stack {message.get('stack_bytes')} bytes"
+        f"model {message.get('model_ms')}; lost samples {lost}{skipped}, stack {message.get('stack_bytes')} bytes"
+        + _describe_input(message)
+    )
+
+
+def _describe_input(message: dict[str, Any]) -> str:
+    if "level_db" not in message:  # a board with an older firmware
+        return ""
+    parts = [f"; input {message['level_db']} dB"]
+    parts += [f"offset {message['dc']}"] if message.get("dc") else []
+    for name, text in (("clipped", "clipped"), ("zeros", "zeros")):
+        share = message.get(name)
+        if isinstance(share, (int, float)) and share >= 0.001:
+            parts.append(f"{share:.1%} {text}")
+    return ", ".join(parts)
+
+
+def _describe_slow(message: dict[str, Any]) -> str:
+    every = message.get("every")
+    what = "samples are lost" if every == 1 else f"one window in {every} is run"
+    return (
+        f"TOO SLOW: a window takes {message.get('window_ms')} ms, every {message.get('stride_ms')} ms one is due; "
+        f"{what} (use the compiled network, a smaller one or a longer stride)"
     )
 
 

@@ -16,7 +16,10 @@ from typing import Any
 _END = re.compile(rb',"crc":"0x([0-9a-f]{8})"\}')
 _BEGIN = re.compile(rb'\{"type":')
 MAX_LINE_BYTES = 512
-TYPES = ("boot", "event", "stats", "error", "hdc_event", "hdc_learned", "hdc_classes", "hdc_error")
+TYPES = (
+    *("boot", "event", "stats", "microphone", "slow", "error"),
+    *("hdc_event", "hdc_learned", "hdc_classes", "hdc_error"),
+)
 
 
 @dataclasses.dataclass

@@ -28,6 +28,7 @@ class BoardView:
         self._running: dict[str, bool] = {}
         self._log: collections.deque[str] = collections.deque(maxlen=12)
         self._statistics = ""
+        self._trouble: dict[str, str] = {}  # what is wrong now, by the message's type
         self._counts = LineCounts()
         self._drawn = 0.0
         self._live = Live(self, console=self.console, auto_refresh=False)
@@ -55,9 +56,13 @@ class BoardView:
             self._log.append(describe(message))
         elif kind == "stats":
             self._statistics = describe(message)
+        elif kind in ("microphone", "slow"):
+            self._log.append(describe(message))
+            self._trouble[kind] = "" if message.get("state") == "heard" else describe(message)
         else:
             self._about = describe(message)
             self._log.append(self._about)
+            self._trouble.clear()
 
     def note(self, text: str) -> None:
         """Add a remark to the log."""
@@ -75,6 +80,8 @@ class BoardView:
         width = options.max_width
         yield Text(self._port, style="bold")
         yield Text(self._about, style="red" if self._about.startswith("ERROR") else "", overflow="ellipsis")
+        for trouble in filter(None, self._trouble.values()):
+            yield Text(trouble, style="red", overflow="ellipsis", no_wrap=True)
         names = max(map(len, self._peaks), default=0)
         for label, peak in self._peaks.items():
             shown = peak if self._running.get(label) else 0.0

@@ -46,6 +46,10 @@ uint32_t cheep_hal_stack_bytes(void)
     return 0;
 }
 
+void cheep_hal_alive(void)
+{
+}
+
 static void write_line(const char *line, size_t n)
 {
     if (web.line_bytes + n <= MAX_LINES) {
@@ -93,7 +97,7 @@ static void forget_output(void)
 EXPORT(cheep_web_boot) int32_t cheep_web_boot(void)
 {
     char line[CHEEP_LINE_BYTES];
-    const cheep_app_handlers handlers = {NULL, on_event, on_stats, on_scores};
+    const cheep_app_handlers handlers = {NULL, on_event, on_stats, on_scores, NULL, NULL};
     memset(&web, 0, sizeof web);
     cheep_status status = cheep_ring_init(&web.ring, web.ring_data, 2u * MAX_SAMPLES);
     if (status == CHEEP_OK) {
