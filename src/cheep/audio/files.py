@@ -8,14 +8,13 @@ import dataclasses
 import itertools
 import logging
 import os
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from cheep.audio.ffmpeg import open_with_ffmpeg
 from cheep.audio.lengths import flac_samples, mp3_seconds
 from cheep.audio.riff import RepairedFile, WavLayout, read_layout
 from cheep.audio.samples import Resampler, float_to_int16, int16_to_float
@@ -26,7 +25,7 @@ from cheep.files import atomic_write
 log = logging.getLogger(__name__)
 
 _BLOCK_S = 20.0
-_CAREFUL = 1024  # samples of a block near a damaged place
+_PIECE = 1024  # samples that are decoded at once near a damaged place
 _EIGHT_BIT = ("PCM_U8", "PCM_S8")
 _LEAST_PEAK = 1000  # quieter than this nothing is clipped
 _LEAST_CLIPPED = 0.0005
@@ -232,8 +231,13 @@ def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
     info = AudioInfo(rate, 0.0, channels, container, sample_format, note, cut=bool(note) and broken is None)
 
     def blocks(block_s: float) -> Iterator[np.ndarray]:
-        with opened() as source:
-            yield from _read_blocks(path, source, max(1, int(block_s * rate)))
+        block = max(1, int(block_s * rate))
+        try:
+            with opened() as source:
+                yield from _read_blocks(path, source, block)
+        except _Damage as damage:
+            with opened() as source:
+                yield from _up_to_damage(path, source, block, damage.done)
 
     def seek(first: int, n: int) -> Iterator[np.ndarray]:
         if first >= frames:
@@ -285,29 +289,37 @@ def _starts_with(path: Path, magic: bytes) -> bool:
 def _read_blocks(path: Path, source: soundfile.SoundFile, block: int) -> Iterator[np.ndarray]:
     done = 0
     whole = source.subtype == "PCM_16"  # converting them here gives the same numbers, in less time
-    failure = None
     while True:
         try:
             samples = source.read(block, dtype="int16" if whole else "float32", always_2d=True)  # (n, channels)
         except _LIBSNDFILE_ERRORS as error:
-            if failure is not None or block <= _CAREFUL:
-                raise _failed(path, done, failure or error) from None
-            failure, block = error, _CAREFUL  # once more, for what comes before the damage
-            with contextlib.suppress(_LIBSNDFILE_ERRORS):
-                source.seek(done)
-            continue
+            raise _Damage(path, done, error) from None
         if len(samples) == 0:
             break
         done += len(samples)
         yield int16_to_float(samples) if whole else samples
-    if failure is not None:
-        raise _failed(path, done, failure)
     if done == 0:
         raise CheepError(f"{path}: no samples could be decoded; the file is damaged, replace it")
 
 
-def _failed(path: Path, done: int, error: Exception) -> CheepError:
-    return CheepError(f"{path}: decoding fails after {done} samples ({error}); replace the file")
+class _Damage(CheepError):
+    def __init__(self, path: Path, done: int, error: Exception) -> None:
+        super().__init__(f"{path}: decoding fails after {done} samples ({error}); replace the file")
+        self.done = done
+
+
+def _up_to_damage(path: Path, source: soundfile.SoundFile, block: int, done: int) -> Iterator[np.ndarray]:
+    """Yield what comes after ``done`` samples, in small pieces: libsndfile gives nothing of a read in which it fails.
+
+    ``source`` has just been opened; a damaged file cannot be relied on to seek.
+    """
+    for _ in range(done // block):
+        source.read(block, dtype="int16")
+    try:
+        yield from _read_blocks(path, source, _PIECE)
+    except _Damage as damage:
+        damage.args = (str(damage).replace(f"after {damage.done} ", f"after {done + damage.done} "),)
+        raise
 
 
 def _convert(path: Path, blocks: Iterator[np.ndarray], from_hz: int, to_hz: int) -> Iterator[np.ndarray]:
@@ -339,54 +351,7 @@ def _check(path: Path, frames: int, sample_format: str) -> None:
         )
 
 
-# -- ffmpeg -----------------------------------------------------------------------------------
-
-
 def _ffmpeg(path: Path) -> _Source:
-    """Return how ffmpeg reads the first audio stream of a file; pydub finds ffmpeg and asks it what is there."""
-    import pydub
-    from pydub.utils import mediainfo_json
-
-    try:
-        told = mediainfo_json(str(path))
-    except FileNotFoundError:
-        raise CheepError(f"{path}: needs ffmpeg to decode and none is installed (apt-get install ffmpeg)") from None
-    except (OSError, ValueError, IndexError, KeyError):
-        told = {}
-    streams = [stream for stream in told.get("streams", []) if stream.get("codec_type") == "audio"]
-    try:
-        rate, channels = int(streams[0]["sample_rate"]), int(streams[0]["channels"])
-    except (IndexError, KeyError, ValueError):
-        rate = channels = 0
-    if rate < 1 or channels < 1:
-        raise CheepError(f"{path}: no audio that libsndfile or ffmpeg can read; the file is damaged or foreign")
-    command = [pydub.AudioSegment.converter, "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0"]
-    command += ["-f", "f32le", "-ac", str(channels), "-ar", str(rate), "pipe:1"]
+    rate, channels, blocks = open_with_ffmpeg(path)
     info = AudioInfo(rate, 0.0, channels, path.suffix[1:].upper(), "")
-    return _Source(info, None, lambda block_s: _ffmpeg_blocks(path, command, max(1, int(block_s * rate)), channels))
-
-
-def _ffmpeg_blocks(path: Path, command: list[str], block: int, channels: int) -> Iterator[np.ndarray]:
-    done = 0
-    with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints) as process,
-    ):
-        try:
-            pipe = process.stdout
-            while pipe is not None and (data := pipe.read(4 * channels * block)):
-                samples = np.frombuffer(data[: len(data) // (4 * channels) * 4 * channels], "<f4")
-                done += len(samples) // channels
-                yield samples.reshape(-1, channels)
-        except GeneratorExit:  # nobody wants the rest
-            process.kill()
-            raise
-        status = process.wait()
-        complaints.seek(0)
-        said = (complaints.read(400).decode("utf-8", "replace").strip().splitlines() or [f"status {status}"])[-1]
-    if not done:
-        raise CheepError(
-            f"{path}: no audio that libsndfile or ffmpeg can read ({said}); the file is damaged or foreign"
-        )
-    if status:
-        raise CheepError(f"{path}: decoding fails after {done} samples ({said}); replace the file")
+    return _Source(info, None, lambda block_s: blocks(max(1, int(block_s * rate))))
