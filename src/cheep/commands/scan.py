@@ -36,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--season", type=Path, required=True, metavar="DIR", help="the season: a new folder, or one to add to"
     )
     add_model(parser)
-    add_cluster(parser)
     group = parser.add_argument_group("where and when")
     group.add_argument(
         "--deployments",
