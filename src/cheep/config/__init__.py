@@ -3,12 +3,14 @@
 
 from cheep.config.base import Settings, canonical_json, nearest_name
 from cheep.config.data import (
+    NUISANCE_KINDS,
     ActivityConfig,
     BuildConfig,
     ClipConfig,
     DataConfig,
     SourceConfig,
     SplitConfig,
+    SyntheticBackgroundConfig,
     VoicesConfig,
     WindowConfig,
 )
@@ -20,6 +22,7 @@ from cheep.config.run_file import DeployConfig, EvaluateConfig, PredictConfig, R
 from cheep.config.training import AugmentConfig, TrainConfig
 
 __all__ = [
+    "NUISANCE_KINDS",
     "ActivityConfig",
     "AugmentConfig",
     "BuildConfig",
@@ -38,6 +41,7 @@ __all__ = [
     "Settings",
     "SourceConfig",
     "SplitConfig",
+    "SyntheticBackgroundConfig",
     "TrackConfig",
     "TrainConfig",
     "VoicesConfig",
