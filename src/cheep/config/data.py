@@ -183,7 +183,7 @@ class ClipConfig(Settings):
 #: Kinds of sound that ``cheep.datasets.nuisances`` synthesizes.
 NUISANCE_KINDS = (
     *("siren", "beep", "morse", "cricket", "trill", "squeak", "bark"),
-    *("engine", "chime", "horn", "voice", "music", "clatter", "rustle"),
+    *("engine", "chime", "horn", "voice", "music", "clatter", "rustle", "loop"),
 )
 
 

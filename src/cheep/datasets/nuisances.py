@@ -250,6 +250,13 @@ def _rustle(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     ) ** rng.uniform(1, 3)
 
 
+def _loop(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """A short piece of another sound again and again: barks in series, machines, jingles, slices made longer."""
+    maker = (_bark, _voice, _clatter, _horn, _squeak, _engine, _music)[int(rng.integers(0, 7))]
+    piece = maker(int(rng.uniform(0.12, 1.0) * rate), rate, rng)
+    return np.resize(piece * _edges(len(piece), 0.01, rate), n)
+
+
 #: Kinds of :func:`nuisance`.
 KINDS: dict[str, _Maker] = {
     "siren": _siren,
@@ -266,6 +273,7 @@ KINDS: dict[str, _Maker] = {
     "music": _music,
     "clatter": _clatter,
     "rustle": _rustle,
+    "loop": _loop,
 }
 
 
