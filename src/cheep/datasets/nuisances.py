@@ -57,7 +57,8 @@ def _beep(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     pitch = rng.uniform(600, 4500, int(rng.integers(1, 3)))
     on, off = rng.uniform(0.03, 0.6), rng.uniform(0.03, 0.7)
     burst, pause = int(rng.integers(1, 6)), rng.uniform(0, 1.5)
-    parts, at = [], 0
+    parts: list[np.ndarray] = []
+    at = 0
     while sum(map(len, parts)) < n:
         m = int(on * rate)
         wave = _partials(np.full(m, pitch[at % len(pitch)]), rate, 3.0, int(rng.integers(1, 5)), rng)
@@ -115,8 +116,8 @@ def _trill(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
         track = pitch * (1 + rng.uniform(0.005, 0.04) * np.sin(2 * np.pi * speed * t))
         wave = (np.sin(2 * np.pi * np.cumsum(track) / rate)) * (0.6 + 0.4 * np.sin(2 * np.pi * speed * t))
         return wave * _rhythm(n, rate, rng.uniform(0.1, 1.2), rng.uniform(0.1, 1.5), rng)
-    speed = rng.uniform(10, 60) * (1 + rng.uniform(0, 0.4) * _slow(n, 1.0, rate, rng))
-    clicks = np.diff(np.floor(np.cumsum(speed) / rate), prepend=0.0)
+    teeth = rng.uniform(10, 60) * (1 + rng.uniform(0, 0.4) * _slow(n, 1.0, rate, rng))
+    clicks = np.diff(np.floor(np.cumsum(teeth) / rate), prepend=0.0)
     ring = _ring(rate, rng.uniform(1200, 0.45 * rate), rng.uniform(0.002, 0.02))
     return _convolve(clicks, ring) * _rhythm(n, rate, rng.uniform(0.2, 2), rng.uniform(0.1, 1.5), rng)
 
@@ -137,8 +138,8 @@ def _squeak(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
 
 def _bark(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Dogs: bursts with a falling, rough pitch through a resonance of the mouth; small ones yap, some whine."""
-    base, parts = rng.uniform(180, 900), []
-    mouth = rng.uniform(600, 2200)
+    base, mouth = rng.uniform(180, 900), rng.uniform(600, 2200)
+    parts: list[np.ndarray] = []
     while sum(map(len, parts)) < n:
         whine = rng.uniform() < 0.15
         m = int((rng.uniform(0.3, 1.0) if whine else rng.uniform(0.08, 0.3)) * rate)
