@@ -75,7 +75,7 @@ def make_examples(
         rate = config.sample_rate_hz
         recordings = prepare_clips(recordings, config.clips, rate, folder / "audio", on_file)
         calibration = prepare_clips(calibration, config.clips, rate, folder / "calibration") if calibration else []
-    noises = _synthesized(config, folder, on_file) if config.synthetic_background is not None else []
+    noises = _synthesized(config, folder, on_file)
     built = build_manifest([*recordings, *said, *noises], config, Path(), gathered.boxes, on_file, jobs)
     ranges = build_manifest(calibration, config, Path(), jobs=jobs).manifest if calibration else None
     return Examples(built.manifest, built.left_out, ranges, built.reasons, built.bad_files)
@@ -136,6 +136,8 @@ def _synthesized(config: DataConfig, folder: Path, on_file: OnFile | None) -> li
     from cheep.datasets.synthetic import synthesize_background
 
     wanted, rate = config.synthetic_background, config.sample_rate_hz
+    if wanted is None:
+        return []
     place = folder / "synthetic" / f"{wanted.sha256[:16]}-{rate}"
     return synthesize_background(place, wanted, rate, config.windows.background, on_file)
 

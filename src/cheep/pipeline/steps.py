@@ -141,7 +141,7 @@ def quantization_step(context: Context) -> None:
     made_with = (context.features, context.training)
     may_fire_on = context.config.evaluate.may_fire_on
     inputs = [model_key, context.keys.get("data"), q.to_dict(), *(settings.to_dict() for settings in made_with)]
-    inputs.append(list(may_fire_on))
+    inputs.append(" ".join(may_fire_on))
     key = content_key("quantization", inputs, "cheep.job.quantize")
     context.keys["quantization"] = key
     names = (runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION, FLOAT_IO_TFLITE)
