@@ -172,7 +172,7 @@ def bird_figures(folds: list[Counted]) -> dict[str, tuple[float, str]]:
         if not item.annotations
     ]
     groups, parts = zip(*pairs, strict=True)
-    rate = alarm_rate(parts, groups, np.random.default_rng(1), 1000, 0.95)
+    rate = alarm_rate(parts, groups)
     name = f"false_alarms_per_hour_at_{EVENT_RECALL * 100:.0f}_recall"
     for end, value in (("", rate.value), (".low", rate.low), (".high", rate.high)):
         out[name + end] = (value, "1/h")

@@ -240,13 +240,12 @@ class Counted:
         out = []
         stream = self.streamed
         column, smoothing = stream.output.labels.index(BIRD), stream.detector.smoothing_windows
-        for item, kind in zip(stream.recordings, stream.kinds, strict=True):
-            if item.annotations:
-                continue
-            sums = np.convolve(item.scores[:, column].astype(int), np.ones(smoothing, int), "valid")
-            best = int(sums.argmax())
-            score = stream.output.scale.threshold_of(int(sums[best]), smoothing)
-            out.append((score, item.name, kind, best * stream.output.timing.stride_s))
+        for number, (item, kind) in enumerate(zip(stream.recordings, stream.kinds, strict=True)):
+            on = np.nonzero(self.alarms[:, number])[0]
+            if len(on):
+                sums = np.convolve(item.scores[:, column].astype(int), np.ones(smoothing, int), "valid")
+                start_s = int(sums.argmax()) * stream.output.timing.stride_s
+                out.append((float(self.thresholds[on[-1]]), item.name, kind, start_s))
         return sorted(out, key=lambda alarm: -alarm[0])[:count]
 
 

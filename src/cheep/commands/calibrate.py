@@ -113,13 +113,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _temperature(args: argparse.Namespace, bundle) -> None:
-    from cheep.job.calibrate import fit_temperature, keep_temperature
+    from cheep.job.calibrate import fit_temperature, keep_temperature, kept_temperature
 
     stage("fitting a temperature to the validation windows")
     try:
         found = fit_temperature(bundle, seed=args.seed, on_file=Progress("features"))
-    except CheepError as error:
-        print(f"no temperature, scores stay scores: {error}")
+    except (CheepError, OSError) as error:
+        kept = kept_temperature(bundle)
+        stays = "scores stay scores" if kept is None else f"the one fitted before ({kept['value']:.2f}) stays"
+        print(f"no new temperature, {stays}: {error}")
         return
     print(
         f"temperature {found.value:.2f}: fitted on {found.windows} validation windows of {found.groups} groups; on "
@@ -128,8 +130,9 @@ def _temperature(args: argparse.Namespace, bundle) -> None:
     )
     if not found.helps:
         print("it does not help there, and is not kept: scores stay scores")
-    elif not args.dry_run:
-        print(f"wrote {keep_temperature(bundle, found, args.json)} (temperature)")
+    if not args.dry_run:
+        path = keep_temperature(bundle, found, args.json)
+        print(f"wrote {path} ({'' if found.helps else 'no '}temperature)")
 
 
 def _numbers(text: str, option: str, low: int, high: int) -> tuple[int, ...]:
