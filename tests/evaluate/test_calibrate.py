@@ -296,6 +296,7 @@ def test_calibrate_writes_the_manifest_and_nothing_else_changes(field, tmp_path,
     assert main("calibrate", ["--max-false-alarms", "100/h", *options]) == 0
     text = capsys.readouterr().out
     assert "target: at most 100 false alarms per hour" in text
+    assert "low: WARNING: fires on hum, a signal without any sound" in text, "it holds the label's own 1 kHz"
     after = json.loads((run / "manifest.json").read_text())
     assert after["detector"]["threshold"][0] is None  # background stays silent
     assert after["detector"]["threshold"] != before["detector"]["threshold"]

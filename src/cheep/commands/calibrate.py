@@ -106,10 +106,24 @@ def run(args: argparse.Namespace) -> int:
         header = renew_thresholds(bundle, args.headers)
         print(f"wrote {header}" if header else "cheep model-convert puts the thresholds into the headers")
         note(args, bundle.path.parent, "calibrate")
+        _signals(bundle.path)
     _temperature(args, bundle)
     if not args.dry_run:
         print("next: cheep report (shows these thresholds and their false alarms)")
     return 0
+
+
+def _signals(model: Path) -> None:
+    """Say where the new thresholds let signals without any sound through."""
+    from cheep.device.bundle import load_bundle
+    from cheep.evaluate.signals import hear_signals
+
+    for item in hear_signals(load_bundle(model)):
+        if item.fires:
+            print(
+                f"{', '.join(item.fires)}: WARNING: fires on {item.signal}, a signal without any sound; with a broken "
+                "microphone it would report for ever (docs/evaluation.md, Signals without sound)"
+            )
 
 
 def _temperature(args: argparse.Namespace, bundle) -> None:
