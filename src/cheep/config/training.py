@@ -85,5 +85,11 @@ class TrainConfig(Settings):
         le=1,
         description="share of the teachers' judgement in the targets; 1: they judge masks and mixes too",
     )
+    hard_negatives: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="rounds in which half of the background drawn is the tenth that scored highest for a target",
+    )
     augment: AugmentConfig = AugmentConfig()
     seed: int = Field(1, ge=0, lt=2**31, description="of weights, draws and changes")
