@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, print, write."""
+    from cheep.detector import show_probability
     from cheep.evaluate.calibration import parse_rate
     from cheep.job.calibrate import check_promise, find_thresholds, keep_thresholds
     from cheep.job.export import renew_thresholds
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         rows.append(
             [
                 item.label,
-                f"{item.threshold:.3f}",
+                show_probability(item.threshold, 3),
                 item.rate.text(2),
                 str(item.observed),
                 f"{item.hours:.2f}",

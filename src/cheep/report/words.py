@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from cheep.detector import show_probability
 from cheep.evaluate.matching import add_counts, count_events, match_events
 from cheep.report.results import RunResults, Threshold
 
@@ -75,12 +76,12 @@ def _threshold(item: Threshold, alarms: _Range) -> str:
     heard = f"{item.hours:.2g} hours"
     if item.recall is None:
         return (
-            f"{item.label}: {rate} false alarms an hour at threshold {item.value:.3f}, measured on {heard}; how many "
-            "calls it finds was not measured."
+            f"{item.label}: {rate} false alarms an hour at threshold {show_probability(item.value, 3)}, measured on "
+            f"{heard}; how many calls it finds was not measured."
         )
     return (
         f"{item.label}: finds {_range(item.recall, _percent)} of the calls with {rate} false alarms an hour, at "
-        f"threshold {item.value:.3f}, measured on {heard}."
+        f"threshold {show_probability(item.value, 3)}, measured on {heard}."
     )
 
 
