@@ -96,7 +96,8 @@ class LabelCalibration:
         groups = self.narrow_hours / self.hours * self.groups
         return (
             f"{who}; about {self.narrow_hours - self.hours:.2g} more hours, of {_many(groups - self.groups)} other "
-            "groups like these (sites, nights), narrow it to three times the expectation; more of the same do not"
+            "groups like these (sites, nights), narrow it to three times the expectation; more of the same groups do "
+            "not"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _text(rate: float | None) -> str:
 
 
 def _many(groups: float) -> str:
-    return f"{max(1, round(groups))}" if groups < 1000 else f"{groups:.2g}"
+    return f"{max(1, round(groups))}" if groups < 1000 else f"{round(groups, -2):,.0f}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,7 +72,7 @@ def _thresholds(run: RunResults, good: list[str], weak: list[str], following: li
 
 
 def _threshold(item: Threshold, alarms: _Range) -> str:
-    rate = _range(alarms, lambda value: f"{value:.2g}")
+    rate = _range(alarms, lambda value: f"{value:.0f}" if value >= 100 else f"{value:.2g}")
     heard = f"{item.hours:.2g} hours"
     if item.recall is None:
         return (
