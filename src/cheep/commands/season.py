@@ -4,15 +4,20 @@
 summary SEASON                hours, detections and gaps by site, hour and month; tables and pictures
 export SEASON KIND -o OUT     detections: csv, raven, audacity, birdnet, kaleidoscope, or clips (sound)
 detect SEASON --threshold T   make the detections again, from the stored scores
+plan SEASON --want WISH       how many clips to verify, drawn how, and what certainty that gives (docs/field-loop.md)
+estimate SEASON               what the verdicts say: precision, false alarms, calls, recall, thresholds
+verdicts SEASON               verdicts from and to other programs' files; how far reviewers agree
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cheep.commands import _season_plan
 from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, stage, working
 from cheep.commands._shared import table
@@ -53,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         detect.add_argument(f"--{name.replace('_', '-')}", dest=name, type=int, metavar="N")
     detect.add_argument("--hysteresis", type=float, metavar="H")
     add_cluster(detect)
+    _season_plan.add_actions(functools.partial(_action, sub))
 
 
 def _action(sub, name: str, text: str) -> argparse.ArgumentParser:
@@ -64,7 +70,7 @@ def _action(sub, name: str, text: str) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
-    return {"summary": _summary, "export": _export, "detect": _detect}[args.action](args)
+    return _ACTIONS[args.action](args)
 
 
 def _summary(args: argparse.Namespace) -> int:
@@ -173,3 +179,13 @@ def _check_tables(season) -> None:
 
     if tables_stale(season):
         print("the tables are older than the scores: a scan was interrupted; give its command again", file=sys.stderr)
+
+
+_ACTIONS = {
+    "summary": _summary,
+    "export": _export,
+    "detect": _detect,
+    "plan": _season_plan.run_plan,
+    "estimate": _season_plan.run_estimate,
+    "verdicts": _season_plan.run_verdicts,
+}

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cheep.audio.folders import files_below
 from cheep.datasets.labels import DURATION, END, FILE, LABEL, START, Box, parse_audacity
 from cheep.datasets.numbers import seconds_field
@@ -318,22 +316,15 @@ def _write_segments(
     target: Path, verdicts: list[Verdict], recordings: Recordings, scores: Mapping[Clip, float]
 ) -> Iterator[Path]:
     """Cut the clips; those of which nobody is sure lie beside the two folders, as BirdNET-Analyzer leaves them."""
-    from cheep.audio import iter_audio, probe, write_wav
+    from cheep.audio import read_span, write_wav
 
     parts = {True: ("Positive",), False: ("Negative",), None: ()}
     for number, (clip, judgement) in enumerate(judge(verdicts).items(), 1):
         path = recordings.path(clip.recording)
-        rate = probe(path).sample_rate_hz
-        first, last = (round(ms * rate / 1000) for ms in (clip.start_ms, clip.end_ms))
-        pcm, at = [], 0
-        for block in iter_audio(path, rate):
-            pcm.append(block[max(0, first - at) : max(0, last - at)])
-            at += len(block)
-            if at >= last:
-                break
+        pcm, rate = read_span(path, clip.start_ms / 1000, clip.end_ms / 1000)
         times = "_".join(f"{ms / 1000:.3f}".rstrip("0").rstrip(".") + "s" for ms in (clip.start_ms, clip.end_ms))
         name = f"{scores.get(clip, 0.0):.3f}_{number}_{path.stem}_{times}.wav"
         out = target.joinpath(clip.label, *parts[judgement.present], name)
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_wav(out, np.concatenate(pcm), rate)
+        write_wav(out, pcm, rate)
         yield out

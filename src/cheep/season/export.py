@@ -132,8 +132,7 @@ def detections_by_recording(
         mine &= pc.field("site").isin(wanted.sites)
     if wanted.least:
         mine &= pc.field("score") >= wanted.least
-    name = ""
-    held: list[dict[str, Any]] = []
+    name, held = "", []
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(_BATCH):
             for row in batch.filter(mine).to_pylist():

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""cheep season plan, estimate, verdicts: how much to listen to, what it tells, and files of other programs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cheep.commands._progress import Progress, stage
+from cheep.commands._shared import table
+from cheep.errors import CheepError
+
+if TYPE_CHECKING:
+    from cheep.season.curves import ThresholdRow
+    from cheep.season.estimate import Estimates
+    from cheep.season.tell import SeasonEstimate
+
+
+def add_actions(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """Declare the subcommands; ``action(name, help)`` makes a parser that knows SEASON and ``--model``."""
+    plan = action("plan", "how many clips to verify, drawn how, and what certainty that gives")
+    plan.add_argument("--label", metavar="L", help="what to verify (default: the only label that makes events)")
+    plan.add_argument(
+        "--want", default="precision:0.05", metavar="WISH",
+        help="precision:0.05, rate:0.5/h, recall:0.1 (to +- that), or threshold:0.9 (for that precision); %(default)s",
+    )  # fmt: skip
+    plan.add_argument("--name", metavar="NAME", help="of the plan (default: LABEL-WISH)")
+    plan.add_argument("--clips", type=int, metavar="N", help="verify N, whatever they can promise")
+    plan.add_argument("--clip-s", type=float, default=3.0, metavar="S", help="length of the clips (%(default)g)")
+    plan.add_argument("--threshold", type=float, metavar="T", help="draw as if this were the threshold, 0..1")
+    plan.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
+    found = action("estimate", "what the verdicts on a plan's clips say of the season")
+    found.add_argument("--plan", metavar="NAME", help="default: the only one")
+    found.add_argument("--precision", type=float, metavar="P", help="find the threshold for this precision, 0..1")
+    found.add_argument("--sure", action="store_true", help="of the interval's lower end, not of the value")
+    found.add_argument("--keep", metavar="RUN", help="write that threshold into the manifest of this run's model")
+    found.add_argument("--json", type=Path, metavar="OUT", help="also write the estimates there")
+    said = action("verdicts", "verdicts from and to other programs' files; how far reviewers agree")
+    said.add_argument("--import", dest="source", type=Path, metavar="PATH", help="file or folder with verdicts")
+    said.add_argument("--reviewer", default="", metavar="WHO", help="whose they are, where the file does not say")
+    said.add_argument("--export", dest="kind", choices=("raven", "audacity", "birdnet", "whombat", "csv"))
+    said.add_argument("-o", "--output", type=Path, metavar="OUT", help="of --export: folder; whombat, csv: file")
+    said.add_argument("--label", default="", metavar="L", help="only of this label")
+
+
+def run_plan(args: argparse.Namespace) -> int:
+    """Draw a plan and say what it promises."""
+    from cheep.season import Season
+    from cheep.season.frame import frame_of_season
+    from cheep.season.plan import make_plan
+    from cheep.season.sizes import parse_want
+    from cheep.season.tell import known_answers
+    from cheep.season.verdicts import read_verdicts
+
+    season, want = Season(args.season), parse_want(args.want)
+    model = season.model(args.model)
+    label = args.label or _only_label(model.labels, model.detector.threshold)
+    detector = None
+    if args.threshold is not None:
+        thresholds = [args.threshold if name == label else None for name in model.labels]
+        values = {**model.detector.to_dict(), "threshold": thresholds}
+        detector = type(model.detector).parse(values, "--threshold")
+    stage(f"cutting the season into clips of {args.clip_s:g} s")
+    frame = frame_of_season(season, model, label, detector=detector, clip_s=args.clip_s, on_file=Progress("recordings"))
+    plan = make_plan(
+        frame, label, want, name=args.name or f"{label}-{want.what}".replace(" ", "_"), model=model.model,
+        detector=(detector or model.detector).to_dict(), seed=args.seed, clips=args.clips,
+        known=known_answers(read_verdicts(args.season).of(label)),
+    )  # fmt: skip
+    path = plan.write(args.season)
+    rows = [["clips of", "in the season", "to verify", "each stands for"]]
+    for place, kind in enumerate(plan.kinds):
+        of = plan.counts["stratum"] == place
+        held, size = int(plan.counts["clips"][of].sum()), plan.promise.sizes[place]
+        low, high = plan.counts["score"][of].min(), plan.counts["score"][of].max()
+        name = f"{kind} ({low:+.1f} to {high:+.1f})"
+        rows.append([name, str(held), str(size), f"{held / size:.1f}" if size else "-"])
+    print(table(rows))
+    unit = {"rate": " false alarms per hour", "recall": " of recall"}.get(want.what, " of precision")
+    word = "promises" if plan.promise.kept else "cannot promise what you want, but"
+    print(
+        f"{len(plan.items)} clips ({plan.promise.repeats} of them twice): {word} +-{plan.promise.half_width:.3g}{unit} "
+        f"with 95 % confidence; {plan.promise.why}"
+    )
+    print(
+        f"wrote {path}; next: cheep review {args.season} --plan {plan.name}, then cheep season estimate {args.season}"
+    )
+    return 0
+
+
+def run_estimate(args: argparse.Namespace) -> int:
+    """Estimate, write, and keep a threshold where it is asked for."""
+    from cheep.device.bundle import load_bundle
+    from cheep.files import read_json, write_json
+    from cheep.season import Season
+    from cheep.season.curves import threshold_for
+    from cheep.season.estimate_files import write_estimate
+    from cheep.season.keep import keep_season_threshold, warnings_of
+    from cheep.season.plan import read_plan
+    from cheep.season.tell import estimate_season
+    from cheep.season.verdicts import read_verdicts
+
+    season = Season(args.season)
+    plan = read_plan(args.season, args.plan)
+    verdicts = read_verdicts(args.season)
+    if not verdicts.of(plan.label):
+        raise CheepError(
+            f"{args.season}: no verdict on {plan.label} yet (cheep review {args.season} --plan {plan.name})"
+        )
+    found = estimate_season(plan, verdicts.of(plan.label))
+    row = season.model(plan.model)
+    manifest = season.folder / "models" / row.model / "manifest.json"
+    warnings = warnings_of(found, read_json(manifest, "cheep scan") if manifest.is_file() else {})
+    warnings += [f"{text} (line passed over)" for text in verdicts.problems]
+    print(_estimate_table(found))
+    for text in (*warnings, *found.notes):
+        print(f"note: {text}")
+    if args.json:
+        write_json(args.json, found.to_dict())
+    for path in write_estimate(found, season, verdicts.of(plan.label), warnings):
+        print(f"wrote {path}")
+    if args.precision is not None:
+        chosen = threshold_for(list(found.thresholds), args.precision, args.sure)
+        _say_threshold(args.precision, chosen)
+        if args.keep:
+            for path in keep_season_threshold(load_bundle(args.keep), found, chosen):
+                print(f"wrote {path} (threshold of {plan.label})")
+    elif args.keep:
+        raise CheepError("--keep: which threshold? name the precision that it is for (--precision 0.9)")
+    return 0
+
+
+def run_verdicts(args: argparse.Namespace) -> int:
+    """Import, export, and say who has given how many."""
+    from cheep.season import Season
+    from cheep.season.exchange import import_verdicts, read_verdict_files, write_verdict_files
+    from cheep.season.export import file_of
+    from cheep.season.lookup import Recordings
+    from cheep.season.verdicts import agreements, read_verdicts, reviewers
+
+    season = Season(args.season)
+    rows = season.recordings(["recording", "folder", "path"]).to_pylist()
+    recordings = Recordings({row["recording"]: file_of(row) for row in rows})
+    if args.source is not None:
+        labels = sorted({label for model in season.models() for label in model.labels})
+        read = read_verdict_files(args.source, recordings, labels)
+        if any(not item.reviewer for item in read.verdicts) and not args.reviewer:
+            raise CheepError(f"{args.source}: does not say whose verdicts these are: --reviewer WHO")
+        added, known = import_verdicts(args.season, args.reviewer, read)
+        print(f"{added} verdict(s) added, {known} were known")
+        for reason, count in read.passed_over.items():
+            print(f"passed over: {count} {reason}")
+    found = read_verdicts(args.season)
+    if args.kind is not None:
+        if args.output is None:
+            raise CheepError(f"--export {args.kind}: where to? (--output)")
+        paths = write_verdict_files(args.kind, args.output, found.of(args.label), recordings)
+        print(f"{args.output}: {len(found.of(args.label))} verdict(s) in {len(paths)} file(s)")
+    for name in reviewers(args.season):
+        print(f"{name}: {len(found.of(args.label, name))} verdict(s)")
+    for pair in agreements(found.of(args.label)):
+        kappa = "too few to say" if pair.kappa is None else f"kappa {pair.kappa:.2f}"
+        print(f"{pair.first} and {pair.second}: {pair.clips} clips of both, {kappa}")
+    for text in found.problems:
+        print(f"passed over: {text}")
+    if found.torn:
+        print(f"passed over: {found.torn} last line(s) without an end (a process was killed while it wrote)")
+    return 0
+
+
+def _only_label(labels: tuple[str, ...], thresholds: tuple[float | None, ...]) -> str:
+    heard = [name for name, t in zip(labels, thresholds * (len(labels) if len(thresholds) == 1 else 1), strict=True)
+             if t is not None]  # fmt: skip
+    if len(heard) != 1:
+        raise CheepError(f"--label: which one? ({', '.join(heard)})")
+    return heard[0]
+
+
+def _estimate_table(found: SeasonEstimate) -> str:
+    rows = [["", "hours", "det./h", "verdicts", "precision", "false alarms/h", "calls/h", "recall"]]
+
+    def cells(name: str, hours: float, item: Estimates) -> list[str]:
+        shown = ["-" if v is None else v.text(2) for v in (item.precision, item.false_alarms, item.calls, item.recall)]
+        return [name, f"{hours:.1f}", f"{item.detections:.2f}", f"{item.verdicts}+{item.verdicts_below}", *shown]
+
+    rows += [
+        cells(row.name if row.by == "all" else f"{row.by} {row.name}", row.hours, row.estimates) for row in found.rows
+    ]
+    rows.append(cells("(if the design is ignored)", found.rows[0].hours, found.without_design))
+    return table(rows)
+
+
+def _say_threshold(wanted: float, row: ThresholdRow) -> None:
+    from cheep.detector.scores import probability, show_probability
+
+    print(
+        f"threshold {show_probability(float(probability(row.score)), 3)} for precision {wanted:g}: "
+        f"{row.precision.text(2)} of {row.detections:.2f} detections per hour are right, {row.false_alarms.text(2)} "
+        f"false alarms per hour ({row.verdicts} verdicts)"
+    )

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""A threshold that a season's verdicts chose, into the model's manifest: from there header and SETTINGS.TXT take it.
+
+And whether the season is like what the threshold in the manifest was calibrated on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cheep import runs
+from cheep.detector.scores import kept_threshold, probability
+from cheep.device.bundle import ModelBundle
+from cheep.errors import CheepError
+from cheep.evaluate.calibration import Calibration, LabelCalibration
+from cheep.evaluate.intervals import Estimate
+from cheep.files import plain, read_json, write_json
+from cheep.job.calibrate import keep_thresholds
+from cheep.season.curves import ThresholdRow
+from cheep.season.plan import Plan
+from cheep.season.tell import SeasonEstimate
+
+#: A site's typical score this many robust deviations from that of the others sounds unlike them.
+UNLIKE = 3.0
+
+
+def keep_season_threshold(bundle: ModelBundle, found: SeasonEstimate, row: ThresholdRow) -> tuple[Path, Path]:
+    """Write the threshold of the plan's label, and what it was found to give, into the model's manifest.
+
+    The other labels keep theirs, and what their calibration said.
+
+    Raises
+    ------
+    CheepError
+        The model is not the one whose scores were verified.
+    """
+    plan = found.plan
+    if not bundle.model.sha256.startswith(plan.model):
+        raise CheepError(
+            f"{bundle.path}: sha256 {bundle.model.sha256[:16]} is not {plan.model}, whose detections were verified; "
+            "name the run of that model (--run)"
+        )
+    thresholds = list(bundle.detector.threshold)
+    if len(thresholds) == 1:
+        thresholds *= len(bundle.labels)
+    thresholds[bundle.labels.index(plan.label)] = kept_threshold(float(probability(row.score)))
+    detector = type(bundle.detector).parse({**bundle.detector.to_dict(), "threshold": thresholds}, "season")
+    manifest = bundle.path.parent / runs.MANIFEST
+    before = read_json(manifest, runs.QAT_COMMAND).get("calibration") or {}
+    others = [item for item in before.get("labels", ()) if item.get("label") != plan.label]
+    written = keep_thresholds(bundle, Calibration(detector, (_as_calibration(found, row, thresholds, bundle),)))
+    values = read_json(manifest, runs.QAT_COMMAND)
+    values["calibration"]["labels"] += others
+    values["calibration"]["temperature"] = before.get("temperature")
+    values["calibration"]["season"] = plain(
+        {
+            "label": plan.label,
+            "plan": plan.name,
+            "want": plan.want,
+            "verdicts": row.verdicts,
+            "precision": row.precision.to_dict(),
+            "recall": found.whole.recall.to_dict() if found.whole.recall else None,
+            "sites": sorted(set(plan.counts["site"].tolist())),
+            "scores": score_quantiles(plan),
+        }
+    )
+    write_json(manifest, values)
+    return written
+
+
+def _as_calibration(
+    found: SeasonEstimate, row: ThresholdRow, thresholds: list[float | None], bundle: ModelBundle
+) -> LabelCalibration:
+    plan, rate = found.plan, row.false_alarms
+    hours = found.rows[0].hours
+    high = rate.high if rate.high is not None else rate.value
+    low = rate.low if rate.low is not None else 0.0
+    groups = len({(item.site, item.night) for item in plan.items})
+    table = found.thresholds
+    return LabelCalibration(
+        label=plan.label,
+        threshold=float(thresholds[bundle.labels.index(plan.label)] or 0.0),
+        rate=rate,
+        observed=round(rate.value * hours),
+        hours=hours,
+        recordings=len({item.recording for item in plan.items}),
+        groups=groups,
+        dispersion=1.0,
+        dispersion_high=1.0,
+        new_hours=hours,
+        new_rate=(low, high),
+        annotations=0,
+        recall=found.whole.recall,
+        target=high,
+        met=True,
+        promised=True,
+        hours_needed=hours,
+        curve={
+            "threshold": [kept_threshold(float(probability(item.score))) for item in table],
+            "false_alarms_per_hour": [item.false_alarms.value for item in table],
+            "recall": [None] * len(table),
+        },
+    )
+
+
+def score_quantiles(plan: Plan, site: str = "") -> list[float]:
+    """Return the 10, 50, 90 and 99 % points of the clips' scores (logits), of one site or all."""
+    rows = plan.counts["site"] == site if site else np.ones(len(plan.counts["site"]), bool)
+    order = np.argsort(plan.counts["score"][rows], kind="stable")
+    weight = np.cumsum(plan.counts["clips"][rows][order])
+    at = np.searchsorted(weight, np.array([0.1, 0.5, 0.9, 0.99]) * weight[-1])
+    return [round(float(value), 2) for value in plan.counts["score"][rows][order][np.minimum(at, len(order) - 1)]]
+
+
+def warnings_of(found: SeasonEstimate, manifest: dict) -> list[str]:
+    """Return in what the season differs from what the model's threshold was calibrated on.
+
+    Compared are false alarms per hour (intervals that do not meet), scores (their quantiles, where an earlier season
+    chose the threshold), and sites: new ones, and those that sound unlike the others.
+    """
+    out = []
+    plan, label = found.plan, found.plan.label
+    calibration = manifest.get("calibration") or {}
+    before = next((item for item in calibration.get("labels", ()) if item.get("label") == label), None)
+    now = found.whole.false_alarms
+    if before is None:
+        out.append(f"{label}: its threshold was never calibrated (cheep calibrate, or --keep here)")
+    elif now is not None:
+        then = Estimate(**before["false_alarms_per_hour"])
+        if now.low is not None and then.high is not None and now.low > then.high:
+            out.append(
+                f"{now.text(2)} false alarms per hour, where calibration promised {then.text(2)}: the season is not "
+                "like the recordings that the threshold was calibrated on"
+            )
+    season = calibration.get("season") or {}
+    if season.get("label") == label:
+        new = sorted(set(plan.counts["site"].tolist()) - set(season["sites"]))
+        if new:
+            out.append(f"sites that the threshold was not chosen on: {', '.join(new[:8])}{' ...' if new[8:] else ''}")
+        moved = score_quantiles(plan)[1] - season["scores"][1]
+        spread = max(0.5, season["scores"][2] - season["scores"][0])
+        if abs(moved) > spread / 2:
+            way = "higher" if moved > 0 else "lower"
+            out.append(f"scores lie {abs(moved):.1f} log-odds {way} than when the threshold was chosen")
+    sites = sorted(set(plan.counts["site"].tolist()))
+    if len(sites) > 2:
+        middle = np.array([score_quantiles(plan, site)[2] for site in sites])
+        off = np.abs(middle - np.median(middle))
+        scale = max(0.3, 1.4826 * float(np.median(off)))
+        for site, value in zip(sites, off, strict=True):
+            if value > UNLIKE * scale:
+                out.append(
+                    f"site {site} sounds unlike the others (its scores): what holds there may not hold elsewhere"
+                )
+    return out

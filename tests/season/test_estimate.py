@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""Plans and estimates: weights add up, intervals hold the truth, a slip below the threshold is asked about again."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from cheep.cli import main
+from cheep.errors import CheepError
+from cheep.season.frame import frame_of_season
+from cheep.season.plan import make_plan, progress, read_plan, to_do
+from cheep.season.sampling import BELOW, DETECTED, allocate, draw, strata_of
+from cheep.season.simulated import simulate_season
+from cheep.season.sizes import parse_want
+from cheep.season.tell import estimate_season
+from cheep.season.trial import try_want
+from cheep.season.verdicts import Verdict, VerdictLog, read_verdicts
+from scored_season import LABEL, answers, scored_season
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    return simulate_season(np.random.default_rng(3), "common", 12_000)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    return scored_season(tmp_path_factory.mktemp("scored"))
+
+
+def test_strata_hold_every_clip_once(simulated):
+    strata = strata_of(simulated.frame)
+    rows = np.concatenate([item.rows for item in strata])
+    assert np.array_equal(np.sort(rows), np.arange(len(simulated.frame)))
+    assert all((simulated.frame.detections[item.rows] > 0).all() for item in strata if item.kind == DETECTED)
+    below = [item for item in strata if item.kind == BELOW]
+    assert len(below) == 5 and all(a.low >= b.high for a, b in itertools.pairwise(below))
+
+
+def test_weights_stand_for_the_season(simulated):
+    """Whatever is summed over the season is the same, on average, summed over the sample with its weights."""
+    frame, present = simulated.frame, simulated.present
+    strata = strata_of(frame)
+    sizes = np.minimum([item.size for item in strata], 41)
+    sums = []
+    for seed in range(200):
+        sample = draw(strata, sizes, np.random.default_rng(seed))
+        assert len(np.unique(sample.rows)) == len(sample) == sizes.sum()
+        assert np.isclose(sample.weight.sum(), len(frame), rtol=0.01)
+        sums.append(float(sample.weight @ present[sample.rows]))
+    error = np.std(sums) / np.sqrt(len(sums))
+    assert abs(np.mean(sums) - present.sum()) < 3.5 * error + 0.01 * present.sum()
+
+
+def test_allocation_keeps_its_bounds():
+    sizes = allocate(np.array([5.0, 0.0, 100.0]), np.array([30, 10, 8]), 30, 2)
+    assert sizes.tolist() == [20, 2, 8]
+    assert allocate(np.ones(3), np.full(3, 4), 100).tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize("text", ["precison:0.1", "precision:2", "rate:-1", "precision:0.1/h", "recall:0"])
+def test_a_wish_is_checked(text):
+    with pytest.raises(CheepError, match="--want"):
+        parse_want(text)
+
+
+def test_more_certainty_needs_more_clips(simulated):
+    counts = [
+        len(make_plan(simulated.frame, "bird", parse_want(f"precision:{value}"), name="p").items)
+        for value in (0.2, 0.1, 0.06)
+    ]
+    assert counts == sorted(counts) and counts[0] < counts[-1]
+
+
+def test_the_same_seed_gives_the_same_plan(tmp_path, scored):
+    season, _ = scored
+    frame = frame_of_season(season, season.model(), LABEL)
+    want = parse_want("recall:0.2")
+    one, two, other = (make_plan(frame, LABEL, want, name="p", seed=seed, clips=120) for seed in (1, 1, 2))
+    assert one.items == two.items != other.items
+    path = one.write(tmp_path)
+    first = path.with_suffix(".parquet").read_bytes()
+    two.write(tmp_path)
+    assert path.with_suffix(".parquet").read_bytes() == first
+    back = read_plan(tmp_path)
+    assert back.items == one.items and back.promise == one.promise
+    assert all(np.array_equal(back.counts[name], one.counts[name]) for name in one.counts)
+
+
+def test_a_frame_counts_every_detection_once(scored):
+    season, truth = scored
+    frame = frame_of_season(season, season.model(), LABEL)
+    assert len(frame) == len(truth)
+    assert frame.detections.sum() == sum(item["label"] == LABEL for item in season.detections().to_pylist())
+    assert frame.total_hours == pytest.approx(2.0)
+    assert frame.found[frame.detections > 0].all()
+    assert frame.sites == ("creek", "ridge") and frame.months == ("2026-05", "2026-06")
+    loud = [truth[frame.recordings[r], float(s)] for r, s in zip(frame.recording, frame.start_s, strict=True)]
+    assert frame.score[loud].mean() > frame.score[~np.array(loud)].mean() + 3
+    lower = season.model().detector.model_copy(update={"threshold": (None, None, 0.2)})
+    assert frame_of_season(season, season.model(), LABEL, detector=lower).detections.sum() > frame.detections.sum()
+    with pytest.raises(CheepError, match="did you mean 'low'"):
+        frame_of_season(season, season.model(), "lov")
+
+
+def test_a_right_below_the_threshold_is_asked_again(scored):
+    season, truth = scored
+    frame = frame_of_season(season, season.model(), LABEL)
+    plan = make_plan(frame, LABEL, parse_want("recall:0.2"), name="p", clips=100)
+    first = to_do(plan, [])
+    assert [item.item for item in first] == list(plan.items)
+    below = next(item for item in plan.items if item.kind == BELOW and not item.repeat)
+    about = (below.recording, LABEL, below.start_s, below.end_s)
+    slip = Verdict(*about, "right")
+    others = [item for item in answers(plan.items, dict.fromkeys(truth, False)) if item.clip != slip.clip]
+    again = [question for question in to_do(plan, [slip, *others]) if question.item.clip == slip.clip]
+    assert [question.ask for question in again] == [1]
+    twice = [slip, Verdict(*about, "wrong", ask=1), *others]
+    assert not [q for q in to_do(plan, twice) if q.item.clip == slip.clip]
+    sure = [slip, Verdict(*about, "right", ask=1), *others]
+    assert [q.ask for q in to_do(plan, sure) if q.item.clip == slip.clip] == [2]
+    assert sum(item.item.repeat for item in to_do(plan, twice)) == plan.promise.repeats
+    done, of = progress(plan, twice)
+    assert (done, of - done) == (len(plan.items) + 1, plan.promise.repeats)
+    found = estimate_season(plan, twice)
+    assert (found.slips, found.whole.calls is not None) == (1, True)
+    assert found.whole.calls.value < 1e-6
+
+
+def test_everything_heard_is_the_truth(scored):
+    season, truth = scored
+    frame = frame_of_season(season, season.model(), LABEL)
+    plan = make_plan(frame, LABEL, parse_want("recall:0.01"), name="p", clips=len(frame))
+    assert len(plan.items) == len(frame)
+    found = estimate_season(plan, answers(plan.items, truth))
+    there = np.array([truth[item.recording, item.start_s] for item in plan.items])
+    peaks = np.array([item.detections for item in plan.items])
+    assert found.whole.precision.value == pytest.approx(peaks @ there / peaks.sum(), abs=1e-9)
+    assert found.whole.false_alarms.value == pytest.approx(peaks @ ~there / 2.0, rel=1e-4)
+    assert found.whole.calls.value == pytest.approx(there.sum() / 2.0, rel=1e-4)
+    assert found.whole.calls.high - found.whole.calls.low < 1.0
+    sites = {row.name: row.estimates for row in found.rows if row.by == "site"}
+    assert sites["creek"].calls.value > sites["ridge"].calls.value
+
+
+def test_intervals_hold_the_truth_of_simulated_seasons():
+    """The short form of scripts/bench_loop.py: the design's intervals hold it, the naive ones of recall do not."""
+    held: dict[str, list[bool]] = {"precision": [], "recall": [], "naive": [], "kept": []}
+    for number in range(12):
+        kind = ("common", "rare")[number % 2]
+        season = simulate_season(np.random.default_rng([8, number]), kind, 12_000)
+        first = try_want(season, parse_want("precision:0.1"), (0.0, 0.03)[number // 2 % 2], number)
+        held["precision"].append(first.held["precision"])
+        if first.promised:
+            held["kept"].append(first.half <= first.wanted)
+        plan = make_plan(season.frame, "bird", parse_want("recall:0.1"), name="p", seed=number, clips=300)
+        names = [season.frame.recordings[code] for code in season.frame.recording]
+        truth = dict(zip(zip(names, season.frame.start_s.tolist(), strict=True), season.present.tolist(), strict=True))
+        found = estimate_season(plan, answers(plan.items, truth), details=False)
+        real = (season.present & season.frame.found).sum() / season.present.sum()
+        held["recall"].append(found.whole.recall.low <= real <= found.whole.recall.high)
+        naive = found.without_design.recall
+        held["naive"].append(naive.low <= real <= naive.high)
+    assert np.mean(held["precision"]) >= 0.9 and np.mean(held["recall"]) >= 0.9 and np.mean(held["kept"]) >= 0.9
+    assert np.mean(held["naive"]) <= np.mean(held["recall"]) - 0.25
+
+
+def test_plan_verify_estimate_keep(tmp_path, capsys):
+    season, truth = scored_season(tmp_path)
+    folder = str(season.folder)
+    assert main("season", ["plan", folder, "--label", LABEL, "--want", "recall:0.2", "--clips", "700"]) == 0
+    assert "700 clips (56 of them twice)" in capsys.readouterr().out
+    assert main("season", ["estimate", folder]) == 2
+    assert "no verdict on low yet" in capsys.readouterr().err
+    plan = read_plan(folder)
+    log, given = VerdictLog(folder, "anna"), []
+    while questions := to_do(plan, given):
+        log.add_all(answers([q.item for q in questions], truth, [q.ask for q in questions]))
+        given = list(read_verdicts(folder).verdicts)
+    run = str(tmp_path / "run")
+    command = ["estimate", folder, "--precision", "0.6", "--keep", run, "--json", str(tmp_path / "e.json")]
+    assert main("season", command) == 0
+    text = capsys.readouterr().out
+    assert "site creek" in text and "for precision 0.6" in text and "never calibrated" in text
+    values = json.loads((tmp_path / "e.json").read_text())
+    real = sum(truth.values()) / 2.0
+    low, high = (values["rows"][0]["estimates"]["calls"][end] for end in ("low", "high"))
+    assert low <= real <= high
+    out = season.folder / "estimates" / plan.name
+    assert {path.name for path in out.iterdir()} >= {"report.html", "estimates.csv", "thresholds.csv", "occupancy.csv"}
+    lines = (out / "occupancy.csv").read_text().splitlines()
+    assert lines[0] == "site,night,hours,detections,verified_right,verified_wrong" and len(lines) == 13
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    background, high_tone, threshold = manifest["detector"]["threshold"]
+    assert (background, high_tone) == (None, 0.6) and threshold >= 0.6
+    (calibration,) = manifest["calibration"]["labels"]
+    assert calibration["label"] == LABEL and calibration["threshold"] == threshold
+    assert manifest["calibration"]["season"]["sites"] == ["creek", "ridge"]
+    assert main("season", ["verdicts", folder, "--export", "csv", "-o", str(tmp_path / "v.csv")]) == 0
+    assert main("season", ["verdicts", folder, "--import", str(tmp_path / "v.csv")]) == 0
+    assert f"0 verdict(s) added, {len(given)} were known" in capsys.readouterr().out
+
+
+def test_what_a_model_is_not_gets_no_threshold(tmp_path, capsys, scored):
+    from tone_model import write_tone_run
+
+    season, truth = scored
+    folder = str(season.folder)
+    assert main("season", ["plan", folder, "--label", LABEL, "--clips", "40", "--name", "few"]) == 0
+    plan = read_plan(folder, "few")
+    VerdictLog(folder, "ben").add_all(answers(plan.items, truth))
+    other = write_tone_run(tmp_path / "other", labels=("background", "high", "low", "more"))
+    assert main("season", ["estimate", folder, "--plan", "few", "--precision", "0.5", "--keep", str(other)]) == 2
+    assert "is not" in capsys.readouterr().err
+    assert main("season", ["estimate", folder, "--plan", "few", "--precision", "0.9999", "--sure"]) == 2
+    assert "no threshold reaches it" in capsys.readouterr().err
