@@ -12,8 +12,10 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import os
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -27,6 +29,7 @@ Result = TypeVar("Result")
 _HERE_FIRST_S = 1.0  # about what it costs to start workers
 _AHEAD = 4  # items per worker that are under way or wait for those before them: bounds the memory
 _IDLE_S = 60  # after which workers end
+_LOOK_S = 0.5  # between two looks at who is there
 #: One thread per worker: as many workers as cores, each with a thread per core, would be in each other's way.
 ONE_THREAD = {
     name: "1"
@@ -163,7 +166,19 @@ def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], jobs: int
 def _workers(jobs: int) -> Any:
     from joblib.externals.loky import get_reusable_executor
 
-    return get_reusable_executor(jobs, timeout=_IDLE_S, env=ONE_THREAD)
+    return get_reusable_executor(jobs, timeout=_IDLE_S, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),))
+
+
+def _end_with(client: int) -> None:
+    """Let this worker end soon after the process that it works for, however that ends (a kill tells nobody)."""
+
+    def watch() -> None:
+        while os.getppid() == client:
+            time.sleep(_LOOK_S)
+        os._exit(1)
+
+    if os.name == "posix":
+        threading.Thread(target=watch, name="cheep-parent", daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -168,3 +168,36 @@ def test_ctrl_c_ends_the_workers_too(tmp_path):
     assert out == "ended\n" and "Traceback" not in errors
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+def test_workers_end_with_a_client_that_is_killed(tmp_path):
+    child = run_script(
+        tmp_path,
+        """
+        import os, time
+        from cheep.parallel import map_each
+
+        def work(number):
+            if number:
+                time.sleep(60)
+            return os.getpid()
+
+        for outcome in map_each(work, range(10), jobs=2):
+            print(outcome.value, flush=True)
+        """,
+    )
+    worker = int(child.stdout.readline())
+    child.kill()
+    child.communicate()
+    deadline = time.monotonic() + 20
+    while alive(worker):
+        assert time.monotonic() < deadline, "an orphan"
+        time.sleep(0.05)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
