@@ -6,7 +6,7 @@ MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
 DEMO ?=
 
-.PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table bench-accuracy bit-identity \
+.PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
 	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
@@ -58,6 +58,14 @@ bench-accuracy:
 ## make check-cores      the same event lines on every core that compilers and QEMU offer
 check-cores:
 	$(PYTHON) scripts/check_cores.py --json
+
+## make bench-intervals  do intervals of false alarms hold for other groups and kinds   KEEP=folder of bench-accuracy --keep
+bench-intervals:
+	$(PYTHON) scripts/bench_intervals.py $(KEEP) --json
+
+## make leaderboard      every recipe anew, with three seeds: docs/leaderboard.md, docs/results.md   TRAIN=folder [SEEDS=1,2,3]
+leaderboard:
+	$(PYTHON) scripts/bench_leaderboard.py --train $(TRAIN) --seeds $(or $(SEEDS),1,2,3)
 
 ## make check-reference  int8 bytes of the latest run: TFLM, TFLite reference interpreter, compiled C
 check-reference:

@@ -20,8 +20,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep.audio import probe
-from cheep.config import DetectorConfig
+from cheep.config import DetectorConfig, SyntheticBackgroundConfig
 from cheep.datasets.manifest import Manifest
+from cheep.datasets.synthetic import synthesize_background
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, EventCounts, add_counts
@@ -30,7 +31,8 @@ from cheep.evaluate.sweep import LevelSweep
 from cheep.files import atomic_write
 
 BIRD = "bird"
-BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's floor, 0.9-3.9 kHz
+BIRD_SNR_DB = 12.0  # a bird window holds a bird: its level over the recording's floor in the bands that the rate has
+WIDE_HZ = 16000  # the rate from which the level over all bands counts, too, and not only that in 0.9-3.9 kHz
 GAP_SNR_DB = 6.0  # a window of a bird recording that stays below this is background (training only)
 MORE_BACKGROUND = ("us8k_more",)  # sets of background that the joint manifest does not name, where they are there
 NOT_BACKGROUND = ("NOT free of birds", "title hints at possible bird")  # beginnings of notes: such clips are left out
@@ -47,11 +49,13 @@ KINDS = {
 }
 
 
-def bird_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
+def bird_windows(root: Path, window_s: float, sample_rate_hz: int = WIDE_HZ) -> list[dict[str, Any]]:
     """Return bird and background windows of the joint manifest without the soundscapes, and gaps to train on.
 
-    Labels are known by the second. A longer window stands around its second; a gap is quiet in all of its window.
-    Sets of ``MORE_BACKGROUND`` are background, too; clips whose note says that they hold a bird are left out.
+    Labels are known by the second: a bird is there where the level in 0.9-3.9 kHz, or (features of ``WIDE_HZ`` or more)
+    that over all bands, rises over the recording's floor, so that owls, geese and high trills count as well.
+    A longer window stands around its second; a gap is quiet in all of its window. Sets of ``MORE_BACKGROUND`` are
+    background, too; clips whose note says that they hold a bird are left out.
     """
     out = []
     notes = _notes(root)
@@ -60,14 +64,26 @@ def bird_windows(root: Path, window_s: float) -> list[dict[str, Any]]:
             continue
         low, full = _levels(row, "win1s_snr_lt4k_db"), _levels(row, "win1s_snr_db")
         loud = np.maximum(low[: len(full)], full[: len(low)])
+        heard = loud if sample_rate_hz >= WIDE_HZ else low
         for second in range(max(1, int(float(row["duration_s"])))):
             start = _around(second, window_s, row)
             if row["binary"] != BIRD:
                 out.append(_window(row["file"], "background", start, row, window_s))
-            elif second < len(low) and low[second] >= BIRD_SNR_DB:
+            elif second < len(heard) and heard[second] >= BIRD_SNR_DB:
                 out.append(_window(row["file"], BIRD, start, row, window_s))
             elif second < len(loud) and max(loud[int(start) : int(np.ceil(start + window_s))]) <= GAP_SNR_DB:
                 out.append(_window(row["file"], "background", start, row, window_s) | {"reason": "gap"})
+    return out
+
+
+def synthetic_windows(config: SyntheticBackgroundConfig, rate_hz: int, window_s: float, folder: Path):
+    """Return windows of synthesized background, one a second, to train on: rows as those of :func:`bird_windows`."""
+    out = []
+    for item in synthesize_background(folder / f"{config.sha256[:16]}-{rate_hz}", config, rate_hz):
+        row = {"split_group": item.recording, "license": item.licence, "author": item.attribution}
+        for second in range(max(1, int(config.recording_s - window_s) + 1)):
+            window = _window(str(item.path.resolve()), "background", float(second), row, window_s)
+            out.append(window | {"split": "train", "reason": "synthetic"})
     return out
 
 
@@ -224,13 +240,12 @@ class Counted:
         out = []
         stream = self.streamed
         column, smoothing = stream.output.labels.index(BIRD), stream.detector.smoothing_windows
-        for item, kind in zip(stream.recordings, stream.kinds, strict=True):
-            if item.annotations:
-                continue
-            sums = np.convolve(item.scores[:, column].astype(int), np.ones(smoothing, int), "valid")
-            best = int(sums.argmax())
-            score = stream.output.scale.threshold_of(int(sums[best]), smoothing)
-            out.append((score, item.name, kind, best * stream.output.timing.stride_s))
+        for number, (item, kind) in enumerate(zip(stream.recordings, stream.kinds, strict=True)):
+            on = np.nonzero(self.alarms[:, number])[0]
+            if len(on):
+                sums = np.convolve(item.scores[:, column].astype(int), np.ones(smoothing, int), "valid")
+                start_s = int(sums.argmax()) * stream.output.timing.stride_s
+                out.append((float(self.thresholds[on[-1]]), item.name, kind, start_s))
         return sorted(out, key=lambda alarm: -alarm[0])[:count]
 
 

@@ -67,6 +67,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", type=Path, help="new folder for the logs (default: a temporary one, removed)")
     args = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background too: the client must hear it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves no namespace behind
     try:
         found = campaign(args)
     except CannotRun as reason:

@@ -192,3 +192,16 @@ def test_half_a_header_is_no_traceback(tmp_path):
     odd = bytearray(whole)
     struct.pack_into("<H", odd, 32, 0)  # a frame of 0 bytes: the other fields tell
     assert np.array_equal(read_audio(put(tmp_path / "a.wav", bytes(odd)), RATE), PCM)
+
+
+def test_runs_of_zeros_do_not_depend_on_how_the_samples_come():
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        least, n = int(rng.integers(1, 9)), int(rng.integers(0, 60))
+        pcm = (rng.random(n) > rng.choice([0.1, 0.5, 0.9])).astype(np.int16)
+        meter = ZeroMeter(1, least)
+        for part in np.split(pcm, np.sort(rng.integers(0, n + 1, int(rng.integers(0, 6))))):
+            meter.push(part)
+        zero = np.concatenate([[False], pcm == 0, [False]])
+        edges = np.flatnonzero(zero[1:] != zero[:-1]).reshape(-1, 2)
+        assert meter.runs() == tuple((a, b) for a, b in edges.tolist() if b - a >= least)

@@ -207,8 +207,6 @@ def test_calibration_hears_through_a_profile(tmp_path):
     deaf = dataclasses.replace(analyse(float_to_int16(path(8000)), 8000), response=((100.0, -60.0), (4000.0, -60.0)))
     scores = []
     for microphone in (None, lambda: deaf.path(8000)):
-        found = load_recordings(
-            engine.bundle, {}, tmp_path, [tmp_path / "a.wav"], microphone=microphone
-        )
+        found = load_recordings(engine.bundle, {}, tmp_path, [tmp_path / "a.wav"], microphone=microphone)
         scores.append(found[0].scores)
     assert scores[0][:, 2].max() > 100 and scores[1][:, 2].max() < 0

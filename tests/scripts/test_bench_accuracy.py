@@ -16,6 +16,7 @@ import bench_bird
 import bench_fold
 from cheep.audio import write_wav
 from cheep.cli import main
+from cheep.config import SyntheticBackgroundConfig
 from cheep.datasets.manifest import load_manifest
 
 RATE = 8000
@@ -199,6 +200,28 @@ def test_clips_that_hold_a_bird_are_no_background(tmp_path):
     more = [row for row in bench_bird.bird_windows(root, 1.0) if row["path"].startswith("us8k_more")]
     assert [(row["path"], row["label"]) for row in more] == [("us8k_more/siren/a.wav", "background")] * 2
     assert bench_bird.kinds_of(root)["us8k_more/siren/a.wav"] == "siren"
+
+
+def test_a_bird_is_heard_in_the_bands_that_the_rate_has(tmp_path):
+    root = make_birds(tmp_path / "birds")
+    rows = bench_bird.table(root / "manifest_bird_vs_background.csv")
+    high = next(row for row in rows if row["file"] == "bird_bg/bird/3.wav")
+    high["win1s_snr_lt4k_db"] = "2;20;3;3"  # in its third second it sings above 4 kHz alone
+    write_table(root / "manifest_bird_vs_background.csv", rows)
+
+    def birds(rate):
+        rows = bench_bird.bird_windows(root, 1.0, rate)
+        return [r["start_s"] for r in rows if r["path"] == "bird_bg/bird/3.wav" and r["label"] == "bird"]
+
+    assert birds(16000) == [1, 2] and birds(8000) == [1]
+
+
+def test_synthesized_background_is_trained_on_and_not_judged(tmp_path):
+    config = SyntheticBackgroundConfig(hours=0.015, recording_s=4.0, kinds=("siren", "loop"))
+    rows = bench_bird.synthetic_windows(config, RATE, 2.0, tmp_path)
+    assert len(rows) == 14 * 3, "14 recordings of 4 s, windows at 0, 1 and 2 s"
+    assert {(row["label"], row["split"], row["reason"]) for row in rows} == {("background", "train", "synthetic")}
+    assert len({row["group"] for row in rows}) == 14 and all(Path(row["path"]).is_file() for row in rows)
 
 
 def counted(alarms, found, thresholds, hours, groups=None):

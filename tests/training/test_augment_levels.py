@@ -130,7 +130,7 @@ def test_a_window_of_digital_silence_says_nothing_of_its_recordings_label():
     first, low, high = np.array([0, 20, 30]), np.zeros(3, int), np.full(3, 50)
     targets = np.tile(np.array([[1, 0]], np.float32), (3, 1))
     none = np.zeros(3, int)
-    config = AugmentConfig(gain_db=0, tilt_db=0, band_db=0, shift_frames=0, mixup_alpha=0)
+    config = AugmentConfig(gain_db=0, tilt_db=0, band_db=0, shift_frames=0, mixup_alpha=0, signal_probability=0)
     for silence in ([0.5, 0.5], [0.0, 1.0]):
         windows = WindowSet(
             FeatureCache(features, columns, {}), first, low, high, targets, none, none, none.astype(bool),
@@ -138,6 +138,34 @@ def test_a_window_of_digital_silence_says_nothing_of_its_recordings_label():
         )  # fmt: skip
         _, y = draw_epoch(windows, np.arange(3), config, np.random.default_rng(1))
         assert y.tolist() == [[1, 0], silence, [1, 0]] and y.dtype == np.float32
+
+
+def test_signals_without_sound_take_the_place_of_some_windows():
+    features = FeatureConfig()
+    columns = np.full((200, features.n_mels), -20.0, np.float32)
+    n = 400
+    first, none = np.zeros(n, int), np.zeros(n, int)
+    targets = np.tile(np.array([[0, 1]], np.float32), (n, 1))
+    config = AugmentConfig(gain_db=0, tilt_db=0, mix_probability=0, mixup_alpha=0, mask_frames=0, mask_bands=0)
+    loudest = {}
+    for background in (True, False):
+        windows = WindowSet(
+            FeatureCache(features, columns, {}), first, none, none, targets, none, none, np.full(n, background),
+            np.array([1, 0] if background else [0.5, 0.5], np.float32),
+        )  # fmt: skip
+        some = config.model_copy(update={"signal_probability": 0.25})
+        x, y = draw_epoch(windows, np.arange(n), some, np.random.default_rng(1))
+        changed = (x[..., 0] != -20).any(axis=(1, 2))
+        assert 0.18 < changed.mean() < 0.32
+        assert np.array_equal(y[changed], np.tile(windows.silence, (changed.sum(), 1)))
+        assert np.array_equal(y[~changed], targets[~changed])
+        assert is_silent(x[changed, ..., 0], features).any(), "digital silence is among them, at its own level"
+        loudest[background] = x[changed].max()
+        off = draw_epoch(
+            windows, np.arange(n), config.model_copy(update={"signal_probability": 0.0}), np.random.default_rng(1)
+        )
+        assert (off[0] == -20).all()
+    assert loudest[True] > 0 > -40 > loudest[False], "no loud noise without a background to call it"
 
 
 @pytest.mark.parametrize("spectrum", ["power", "magnitude"])

@@ -16,6 +16,7 @@ import soundfile
 
 from cheep.audio.ffmpeg import open_with_ffmpeg
 from cheep.audio.lengths import flac_samples, mp3_seconds
+from cheep.audio.remote import local_file, url_of
 from cheep.audio.riff import RepairedFile, WavLayout, read_layout
 from cheep.audio.samples import Resampler, float_to_int16, int16_to_float
 from cheep.audio.zeros import ZeroMeter, expanded, may_be_triggered
@@ -334,6 +335,11 @@ def _convert(path: Path, blocks: Iterator[np.ndarray], from_hz: int, to_hz: int)
 
 def _existing(path: str | os.PathLike) -> Path:
     path = Path(path)
+    if (url := url_of(path)) is not None:
+        try:
+            path = local_file(path)
+        except OSError as error:
+            raise CheepError(f"{url}: cannot be read: {error.strerror or error}") from None
     if not path.is_file():
         raise CheepError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:

@@ -11,6 +11,9 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
+from cheep.audio.remote import files_below as remote_files
+from cheep.audio.remote import is_folder as is_remote_folder
+from cheep.audio.remote import status_of, url_of
 from cheep.errors import CheepError
 
 log = logging.getLogger(__name__)
@@ -84,7 +87,8 @@ def files_below(folder: Path, lost: list[Path] | None = None) -> Iterator[Path]:
 def list_audio(folder: Path | str) -> Listing:
     """Return the audio files of ``folder`` and below, by suffix, and what was passed over."""
     found = Listing([])
-    for path in files_below(Path(folder), found.lost):
+    url = url_of(folder)
+    for path in files_below(Path(folder), found.lost) if url is None else remote_files(url):
         if is_hidden(path):
             found.hidden += 1
         elif path.suffix.lower() in AUDIO_SUFFIXES:
@@ -96,6 +100,23 @@ def list_audio(folder: Path | str) -> Listing:
     return found
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether a file is there, also in object storage; OSError where the storage does not answer."""
+    if url_of(path) is None:
+        return path.is_file()
+    try:
+        status_of(path)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    return True
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there, also in object storage; OSError where the storage does not answer."""
+    url = url_of(path)
+    return path.is_dir() if url is None else is_remote_folder(url)
+
+
 def audio_files(path: Path | str) -> list[Path]:
     """Return the audio files of a folder and below, sorted; or the file itself.
 
@@ -105,9 +126,9 @@ def audio_files(path: Path | str) -> list[Path]:
         Nothing is there, or no audio (the message counts what is).
     """
     path = Path(path)
-    if path.is_file():
+    if is_file(path):
         return [path]
-    if not path.is_dir():
+    if not is_folder(path):
         raise CheepError(f"{path}: no such file or folder; check the path")
     found = list_audio(path)
     if not found.audio:

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, print, write."""
+    from cheep.detector import show_probability
     from cheep.evaluate.calibration import parse_rate
     from cheep.job.calibrate import check_promise, find_thresholds, keep_thresholds
     from cheep.job.export import renew_thresholds
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         rows.append(
             [
                 item.label,
-                f"{item.threshold:.3f}",
+                show_probability(item.threshold, 3),
                 item.rate.text(2),
                 str(item.observed),
                 f"{item.hours:.2f}",
@@ -106,20 +107,36 @@ def run(args: argparse.Namespace) -> int:
         header = renew_thresholds(bundle, args.headers)
         print(f"wrote {header}" if header else "cheep model-convert puts the thresholds into the headers")
         note(args, bundle.path.parent, "calibrate")
+        _signals(bundle.path)
     _temperature(args, bundle)
     if not args.dry_run:
         print("next: cheep report (shows these thresholds and their false alarms)")
     return 0
 
 
+def _signals(model: Path) -> None:
+    """Say where the new thresholds let signals without any sound through."""
+    from cheep.device.bundle import load_bundle
+    from cheep.evaluate.signals import hear_signals
+
+    for item in hear_signals(load_bundle(model)):
+        if item.fires:
+            print(
+                f"{', '.join(item.fires)}: WARNING: fires on {item.signal}, a signal without any sound; with a broken "
+                "microphone it would report for ever (docs/evaluation.md, Signals without sound)"
+            )
+
+
 def _temperature(args: argparse.Namespace, bundle) -> None:
-    from cheep.job.calibrate import fit_temperature, keep_temperature
+    from cheep.job.calibrate import fit_temperature, keep_temperature, kept_temperature
 
     stage("fitting a temperature to the validation windows")
     try:
         found = fit_temperature(bundle, seed=args.seed, on_file=Progress("features"))
-    except CheepError as error:
-        print(f"no temperature, scores stay scores: {error}")
+    except (CheepError, OSError) as error:
+        kept = kept_temperature(bundle)
+        stays = "scores stay scores" if kept is None else f"the one fitted before ({kept['value']:.2f}) stays"
+        print(f"no new temperature, {stays}: {error}")
         return
     print(
         f"temperature {found.value:.2f}: fitted on {found.windows} validation windows of {found.groups} groups; on "
@@ -128,8 +145,9 @@ def _temperature(args: argparse.Namespace, bundle) -> None:
     )
     if not found.helps:
         print("it does not help there, and is not kept: scores stay scores")
-    elif not args.dry_run:
-        print(f"wrote {keep_temperature(bundle, found, args.json)} (temperature)")
+    if not args.dry_run:
+        path = keep_temperature(bundle, found, args.json)
+        print(f"wrote {path} ({'' if found.helps else 'no '}temperature)")
 
 
 def _numbers(text: str, option: str, low: int, high: int) -> tuple[int, ...]:

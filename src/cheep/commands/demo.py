@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do everything, print the table and the next command."""
     from cheep.datasets.demo import make_demo_dataset
+    from cheep.evaluate.signals import Heard, check_signals, signal_rows
     from cheep.export import generated_folder
     from cheep.job.export import deploy
     from cheep.job.quantize import quantize_aware
@@ -59,10 +60,14 @@ def run(args: argparse.Namespace) -> int:
     report = _report(folder, scape)
 
     print("\n" + metrics_table(metrics))
-    _print_sizes(read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)["bytes"])
+    evaluation = read_json(folder / runs.EVALUATION, runs.QAT_COMMAND)
+    heard = [Heard.from_dict(item) for item in evaluation["signals"]]
+    print("\n" + table(signal_rows(heard)))
+    _print_sizes(evaluation["bytes"])
     print("\nsoundscape, calls against detections:\n" + counts)
     print(f"\nheaders:  {', '.join(str(path) for path in headers if path.suffix == '.h')}")
     print(f"report:   {report}")
+    check_signals(heard)
     stage("done")
     print(f"\nnext: {_NEXT}")
     return 0

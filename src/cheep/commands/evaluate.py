@@ -48,7 +48,10 @@ def run(args: argparse.Namespace) -> int:
                 "-" if row.false_alarms_per_hour is None else row.false_alarms_per_hour.text(2),
             ]
         )
-    print(f"{len(recordings)} recordings, {result.hours:.2f} h; in brackets: 95 % intervals by recording")
+    print(
+        f"{len(recordings)} recordings, {result.hours:.2f} h; in brackets: 95 % intervals by recording; of false "
+        "alarms per hour: what as many new hours will show, sounds that were not met among them"
+    )
     print(table(rows))
     spoilt = None
     if args.robustness:

@@ -3,12 +3,14 @@
 
 from cheep.config.base import Settings, canonical_json, nearest_name
 from cheep.config.data import (
+    NUISANCE_KINDS,
     ActivityConfig,
     BuildConfig,
     ClipConfig,
     DataConfig,
     SourceConfig,
     SplitConfig,
+    SyntheticBackgroundConfig,
     VoicesConfig,
     WindowConfig,
 )
@@ -16,10 +18,20 @@ from cheep.config.detector import DetectorConfig, default_stride, parse_threshol
 from cheep.config.features import FeatureConfig
 from cheep.config.quantize import PtqConfig, QatConfig, QuantizeConfig
 from cheep.config.reader import load_run_file, parse_run_file, save_run_file
-from cheep.config.run_file import DeployConfig, EvaluateConfig, PredictConfig, RunConfig, RunFile, TrackConfig
+from cheep.config.run_file import (
+    SIGNAL_NAMES,
+    DeployConfig,
+    EvaluateConfig,
+    PredictConfig,
+    RunConfig,
+    RunFile,
+    TrackConfig,
+)
 from cheep.config.training import AugmentConfig, TrainConfig
 
 __all__ = [
+    "NUISANCE_KINDS",
+    "SIGNAL_NAMES",
     "ActivityConfig",
     "AugmentConfig",
     "BuildConfig",
@@ -38,6 +50,7 @@ __all__ = [
     "Settings",
     "SourceConfig",
     "SplitConfig",
+    "SyntheticBackgroundConfig",
     "TrackConfig",
     "TrainConfig",
     "VoicesConfig",

@@ -180,6 +180,29 @@ class ClipConfig(Settings):
         return self
 
 
+#: Kinds of sound that ``cheep.datasets.nuisances`` synthesizes.
+NUISANCE_KINDS = (
+    *("siren", "beep", "morse", "cricket", "trill", "squeak", "bark"),
+    *("engine", "chime", "horn", "voice", "music", "clatter", "rustle", "loop"),
+)
+
+
+class SyntheticBackgroundConfig(Settings):
+    """Synthesized sounds that are taken for birds, as background to train on (never to validate or test on)."""
+
+    hours: float = Field(0.6, gt=0, le=100, description="of recordings, all kinds together")
+    kinds: Words = Field((), description="of sounds; empty: all (sirens, beeps, crickets, squeaks, barks, music, ...)")
+    recording_s: float = Field(4.0, gt=0, le=60, description="length of each recording, s")
+    seed: int = Field(1, ge=0, lt=2**31, description="another seed, other sounds")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for kind in self.kinds:
+            if kind not in NUISANCE_KINDS:
+                raise ValueError(f"kinds: {kind!r} is none of {', '.join(NUISANCE_KINDS)}")
+        return self
+
+
 class DataConfig(BuildConfig, SourceConfig):
     """From recordings to examples: the whole of ``split_dataset``."""
 
@@ -194,6 +217,9 @@ class DataConfig(BuildConfig, SourceConfig):
     noise: Words = Field((), description="folders of recordings without the target species")
     train_only: Words = Field(
         (), description="folders per label that are never tested on: synthetic or borrowed recordings"
+    )
+    synthetic_background: SyntheticBackgroundConfig | None = Field(
+        None, description="synthesized sirens, beeps, crickets, ... to train on as background; left out: none"
     )
     annotations: Words = Field((), description="label files (Raven, Audacity, BirdNET, CSV, ...) or folders of them")
     validation: SourceConfig = Field(SourceConfig(), description="recordings to validate on, in place of a share")

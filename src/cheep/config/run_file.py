@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from cheep.config.base import Settings
-from cheep.config.data import DataConfig, VoicesConfig
+from cheep.config.data import DataConfig, VoicesConfig, Words
 from cheep.config.features import FeatureConfig
 from cheep.config.quantize import QuantizeConfig
 from cheep.config.training import TrainConfig
@@ -18,6 +18,8 @@ Step: TypeAlias = Literal[
     "train", "evaluate_float", "benchmark_float", "quantize", "evaluate", "benchmark", "predict", "deploy"
 ]
 STEPS: tuple[Step, ...] = get_args(Step)
+#: Signals without any sound that every detector is tried on (``cheep.audio.signals`` makes them).
+SIGNAL_NAMES = ("silence", "stuck", "noise-80", "noise-50", "noise-20", "hum", "square")
 _WINDOW_TOLERANCE = 0.1  # of the features' window, by which the examples' length may differ (0.982 s are "1 s")
 
 
@@ -56,6 +58,16 @@ class EvaluateConfig(Settings):
     unknown_below: float | None = Field(
         None, gt=0, lt=1, description="clips whose best score is lower count as unknown (out of distribution)"
     )
+    may_fire_on: Words = Field(
+        (), description="signals without sound that the detector may take for a target; all: any (rain, a fan, hum)"
+    )
+
+    @model_validator(mode="after")
+    def _known_signals(self) -> Self:
+        for name in self.may_fire_on:
+            if name not in (*SIGNAL_NAMES, "all"):
+                raise ValueError(f"may_fire_on: {name!r} is none of {', '.join(SIGNAL_NAMES)}, all")
+        return self
 
 
 class PredictConfig(Settings):

@@ -25,6 +25,15 @@ class AugmentConfig(Settings):
     mix_snr_db: tuple[float, float] = Field((0.0, 20.0), description="level of the window over that background, dB")
     noise_probability: float = Field(0.0, ge=0, le=1, description="add steady noise of a random colour")
     noise_snr_db: tuple[float, float] = Field((10.0, 50.0), description="level of the window over that noise, dB")
+    signal_probability: float = Field(
+        0.015,
+        ge=0,
+        le=0.5,
+        description="in place of an example: silence and very low noise, as background or no label",
+    )
+    loud_signals: bool = Field(
+        True, description="where there is background: louder noise, hum and square waves among those signals"
+    )
     trim_probability: float = Field(
         0.0, ge=0, le=1, description="cut the recording out more tightly (silence around it)"
     )
@@ -75,6 +84,12 @@ class TrainConfig(Settings):
         ge=0,
         le=1,
         description="share of the teachers' judgement in the targets; 1: they judge masks and mixes too",
+    )
+    hard_negatives: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="rounds in which half of the background drawn is the tenth that scored highest for a target",
     )
     augment: AugmentConfig = AugmentConfig()
     seed: int = Field(1, ge=0, lt=2**31, description="of weights, draws and changes")

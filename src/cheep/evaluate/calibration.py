@@ -6,16 +6,15 @@ and the false alarms are counted (rule of :mod:`cheep.evaluate.matching`). The c
 and above which, ``(false alarms + d) / hours`` stays at or below the target, where ``d`` is the spread between groups
 of recordings (1 for independent false alarms, :func:`cheep.evaluate.intervals.spread_between`): the threshold then lies
 just above the mark of the next false alarm, or cluster of them, and the rate to expect of such a threshold is ``(false
-alarms + d) / hours`` (inverse sampling), where the plain count would promise too little. For the interval ``d`` is
-widened by what few groups do not show of it (Student's t): that of the long-run rate is a gamma distribution with
-``false alarms / d + 1`` clusters, that of what H new hours will show a negative binomial one.
+alarms + d) / hours`` (inverse sampling), where the plain count would promise too little. Intervals come from
+:mod:`cheep.evaluate.rates`: they admit groups and kinds of sound that these recordings do not hold. Where the hours are
+too few for the target, the threshold does not fall below the one that the model has.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,126 +22,15 @@ from cheep.config import DetectorConfig
 from cheep.detector import kept_threshold
 from cheep.detector.engine import MAX_SCORES
 from cheep.errors import CheepError
-from cheep.evaluate.intervals import CONFIDENCE, Estimate, Spread, bootstrap, prediction_interval
+from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap
 from cheep.evaluate.matching import EventCounts, add_counts
+from cheep.evaluate.outcome import NARROW, Calibration, LabelCalibration
+from cheep.evaluate.rates import RateModel, fit_rates, hours_that_narrow
 from cheep.evaluate.streaming import Output, ScoredRecording
 from cheep.evaluate.sweep import LevelSweep
 
-MIN_GROUPS = 5  # fewer say little about how unlike others are
 MIN_EVENTS = 20  # fewer annotated events give no recall worth choosing by
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelCalibration:
-    """What calibration found for one label.
-
-    ``rate`` is false alarms per hour to expect (with the interval of the long run), ``observed`` those counted in
-    ``hours`` of ``groups`` groups of recordings; ``recall`` of annotated events (None without any). ``new_rate`` is
-    between how many false alarms per hour ``new_hours`` of new recordings will show. ``dispersion`` is the spread
-    between groups, ``dispersion_high`` as it is used in the intervals. ``met``: the target is met in expectation;
-    ``promised``: also at its upper end. ``hours_needed``: how many hours without any false alarm would promise it.
-    """
-
-    label: str
-    threshold: float
-    rate: Estimate
-    observed: int
-    hours: float
-    recordings: int
-    groups: int
-    dispersion: float
-    dispersion_high: float
-    new_hours: float
-    new_rate: tuple[float, float]
-    annotations: int
-    recall: Estimate | None
-    target: float
-    met: bool
-    promised: bool
-    hours_needed: float
-    curve: dict[str, list[float | None]]
-
-    def note(self) -> str:
-        """Return what can be promised, and what new recordings will show."""
-        low, high = self.new_rate
-        shown = f"; {self.new_hours:.3g} new hours of such recordings will show {_text(low)} to {_text(high)} per hour"
-        if self.groups < MIN_GROUPS:
-            shown += f" (only {self.groups} independent recording(s): others may differ more than these can show)"
-        if self.promised:
-            return (
-                f"at most {self.target:.3g} false alarms per hour in the long run, promised with "
-                f"{self.rate.confidence:.0%} confidence from {self.hours:.2f} h{shown}"
-            )
-        if not self.met:
-            seen = f"with {self.observed} false alarm(s)" if self.observed else "without a false alarm"
-            return (
-                f"{self.hours:.2f} h {seen} are too few to speak of {self.target:.3g} per hour: they allow to expect "
-                f"{_text(self.rate.value)} per hour (below {_text(self.rate.high)} with "
-                f"{self.rate.confidence:.0%} confidence); a promise needs at least {self.hours_needed:.1f} hours{shown}"
-            )
-        return (
-            f"{_text(self.rate.value)} false alarms per hour are expected, {_text(self.rate.low)} to "
-            f"{_text(self.rate.high)} are possible in the long run ({self.rate.confidence:.0%}); to promise "
-            f"{self.target:.3g} needs at least {self.hours_needed:.1f} hours{shown}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values for ``manifest.json`` (without the curve)."""
-        return {
-            "label": self.label,
-            "threshold": self.threshold,
-            "false_alarms_per_hour": self.rate.to_dict(),
-            "false_alarms_observed": self.observed,
-            "hours": round(self.hours, 4),
-            "recordings": self.recordings,
-            "groups": self.groups,
-            "dispersion": round(self.dispersion, 4),
-            "dispersion_high": round(self.dispersion_high, 4),
-            "new_recordings": {"hours": round(self.new_hours, 4), "low": self.new_rate[0], "high": self.new_rate[1]},
-            "events": self.annotations,
-            "recall": self.recall.to_dict() if self.recall else None,
-            "target_per_hour": self.target,
-            "met": self.met,
-            "promised": self.promised,
-            "hours_needed": round(self.hours_needed, 2),
-            "note": self.note(),
-        }
-
-
-def _text(rate: float | None) -> str:
-    if rate is None:
-        return "?"
-    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-    """The detector that calibration chose, and what to expect of it, label by label."""
-
-    detector: DetectorConfig
-    labels: tuple[LabelCalibration, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
-        return {"labels": [item.to_dict() for item in self.labels]}
-
-
-def inverse_rate(events: int, hours: float, spread: Spread | None = None, confidence: float = CONFIDENCE) -> Estimate:
-    """Return the rate to expect of a threshold chosen just above the next false alarm, or cluster of them."""
-    from scipy.stats import gamma
-
-    spread = spread or Spread()
-    wide = spread.widened(confidence)
-    tail = (1 - confidence) / 2
-    low, high = (float(gamma.ppf(p, events / wide + 1)) * wide / hours for p in (tail, 1 - tail))
-    return Estimate((events + spread.factor) / hours, low, high, confidence)
-
-
-def hours_to_promise(target: float, confidence: float = CONFIDENCE, dispersion_: float = 1.0) -> float:
-    """Return the least hours that can promise ``target`` false alarms per hour (none at all may occur in them)."""
-    from scipy.stats import gamma
-
-    return float(gamma.ppf((1 + confidence) / 2, 1)) * dispersion_ / target
+_NO_THRESHOLD = 0.5  # where the model has none of its own
 
 
 def calibrate(
@@ -247,8 +135,18 @@ class _Choice:
     threshold: float
     counts: list[EventCounts]  # per recording, at the threshold
     groups: list[str]
-    spread: Spread
+    spread: float
+    unfloored: float | None
     curve: dict[str, list[float | None]]
+
+    def by_group(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return names of groups, their false alarms and hours, (groups,) each."""
+        names, inverse = np.unique(self.groups, return_inverse=True)
+        alarms, hours = (
+            np.bincount(inverse, [getattr(part, field) for part in self.counts], len(names))
+            for field in ("false_alarms", "hours")
+        )
+        return names, alarms, hours
 
 
 def _choose(
@@ -265,25 +163,43 @@ def _choose(
     limit = target * (1 + 1e-12)
 
     def passes(level: int) -> bool:
-        alarms = sweep.false_alarms(level)
         if promise:
-            high = inverse_rate(alarms, sweep.hours, sweep.spread(level), confidence).high
-            return high is not None and high <= limit
-        return (alarms + sweep.spread(level).factor) / sweep.hours <= limit
+            return _model_at(sweep, level).interval(confidence)[1] <= limit
+        return expected_rate(sweep, level) <= limit
 
-    chosen = sweep.lowest(passes)
-    if chosen is None:  # too few hours for the target: as silent as these recordings can make it
+    chosen, unfloored = sweep.lowest(passes), None
+    if chosen is None:  # too few hours for the target: as silent as these recordings can make it, and the model was
         fewest = sweep.false_alarms(max(sweep.counts))
         chosen = sweep.lowest(lambda level: sweep.false_alarms(level) <= fewest)
-    assert chosen is not None
+        assert chosen is not None
+        floor = sweep.level_of(_own_threshold(config, output, label))
+        if floor > chosen:
+            chosen, unfloored = floor, sweep.threshold(chosen)
     return _Choice(
         label,
         sweep.threshold(chosen),
         sweep.counts[chosen],
         [item.group for item in recordings],
         sweep.spread(chosen),
+        unfloored,
         sweep.curve(),
     )
+
+
+def expected_rate(sweep: LevelSweep, level: int) -> float:
+    """Return the false alarms an hour to expect of a threshold chosen just above the next one, or cluster of them."""
+    return (sweep.false_alarms(level) + sweep.spread(level)) / sweep.hours
+
+
+def _model_at(sweep: LevelSweep, level: int) -> RateModel:
+    return fit_rates(*sweep.by_group(level), chosen=True)
+
+
+def _own_threshold(config: DetectorConfig, output: Output, label: str) -> float:
+    """Return the threshold that the model has for a label."""
+    thresholds = config.threshold * len(output.labels) if len(config.threshold) == 1 else config.threshold
+    own = thresholds[output.labels.index(label)]
+    return _NO_THRESHOLD if own is None else own
 
 
 def _finds_more(challenger: list[_Choice], holder: list[_Choice]) -> bool:
@@ -306,9 +222,12 @@ def _result(
     confidence: float,
 ) -> LabelCalibration:
     total = add_counts(choice.counts)
-    rate = inverse_rate(total.false_alarms, hours, choice.spread, confidence)
-    wide = choice.spread.widened(confidence)
-    low, high = prediction_interval(total.false_alarms / wide + 1, hours, new_hours, wide, confidence)
+    names, alarms, group_hours = choice.by_group()
+    model = fit_rates(alarms, group_hours, chosen=True)
+    rate = Estimate((total.false_alarms + choice.spread) / hours, *model.interval(confidence), confidence)
+    low, high = model.predict(new_hours, confidence)
+    needed = model.silent_groups_needed(target, confidence)
+    most = int(np.argmax(alarms))
     recall = None
     if total.annotations:
         found = np.array([part.found for part in choice.counts], float)
@@ -328,8 +247,7 @@ def _result(
         hours=hours,
         recordings=len(choice.counts),
         groups=len(set(choice.groups)),
-        dispersion=choice.spread.factor,
-        dispersion_high=wide,
+        dispersion=choice.spread,
         new_hours=new_hours,
         new_rate=(low / new_hours, high / new_hours),
         annotations=total.annotations,
@@ -337,7 +255,11 @@ def _result(
         target=target,
         met=rate.value <= target * (1 + 1e-9),
         promised=rate.high is not None and rate.high <= target * (1 + 1e-9),
-        hours_needed=hours_to_promise(target, confidence, wide),
+        hours_needed=needed * model.mean_group_hours,
+        groups_needed=needed,
+        narrow_hours=hours_that_narrow(model, rate.value, hours, NARROW) if total.false_alarms else None,
+        loudest=(str(names[most]), int(alarms[most])) if alarms[most] else None,
+        unfloored=choice.unfloored,
         curve=choice.curve,
     )
 

@@ -17,7 +17,7 @@ from cheep.audio.augment import MicrophonePath
 from cheep.config import DetectorConfig
 from cheep.detector import ScoreScale
 from cheep.device.bundle import ModelBundle
-from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap, rate_interval, spread_between
+from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap
 from cheep.evaluate.matching import (
     Annotation,
     EventCounts,
@@ -27,6 +27,7 @@ from cheep.evaluate.matching import (
     interpolated_average_precision,
     match_events,
 )
+from cheep.evaluate.rates import fit_rates
 from cheep.evaluate.robustness import conditions
 from cheep.evaluate.streaming import (
     ScoredRecording,
@@ -48,7 +49,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class FieldRow:
-    """One label (or ``all``) over all recordings; intervals by recording, of rates also by Poisson's law."""
+    """One label (or ``all``) over all recordings; intervals of shares by recording, of rates for new recordings."""
 
     label: str
     counts: EventCounts
@@ -133,7 +134,7 @@ def evaluate_field(
                 recall=_interval(parts, groups, "recall", rng, draws, confidence),
                 f1=_interval(parts, groups, "f1", rng, draws, confidence),
                 average_precision=average_precision(label) if label is not None else None,
-                false_alarms_per_hour=alarm_rate(parts, groups, rng, draws, confidence),
+                false_alarms_per_hour=alarm_rate(parts, groups, confidence),
             )
         )
     return FieldResult(tuple(rows), tuple(recordings), tuple(matchings))
@@ -232,26 +233,18 @@ def _interval(parts, groups, name: str, rng, draws: int, confidence: float) -> E
     return bootstrap(statistic, groups, rng, draws, confidence)
 
 
-def alarm_rate(parts, groups, rng, draws: int, confidence: float) -> Estimate | None:
-    """Return false alarms per hour with an interval, or None without hours.
+def alarm_rate(parts: Sequence[EventCounts], groups: Sequence[str], confidence: float = CONFIDENCE) -> Estimate | None:
+    """Return false alarms per hour, and between how many as many new hours will show; None without hours.
 
-    ``parts`` are the :class:`EventCounts` of each recording, ``groups`` what is drawn together. The interval is the
-    wider of the bootstrap by recording and the Poisson interval with the spread between recordings.
+    ``parts`` are the counts of each recording, ``groups`` what is alike within. The interval admits groups and kinds of
+    sound that these recordings do not hold (:mod:`cheep.evaluate.rates`).
     """
     alarms = np.array([part.false_alarms for part in parts], float)
     hours = np.array([part.hours for part in parts], float)
-    if hours.sum() <= 0:
+    total = float(hours.sum())
+    if total <= 0:
         return None
     names, inverse = np.unique(np.asarray(groups), return_inverse=True)
-    spread = spread_between(np.bincount(inverse, alarms, len(names)), np.bincount(inverse, hours, len(names)))
-    low, high = rate_interval(alarms.sum(), hours.sum(), spread.widened(confidence), confidence)
-    drawn = bootstrap(
-        lambda w: float((w * alarms).sum() / (w * hours).sum()) if (w * hours).sum() > 0 else None,
-        groups,
-        rng,
-        draws,
-        confidence,
-    )
-    if drawn is not None and drawn.low is not None and drawn.high is not None:
-        low, high = min(low, drawn.low), max(high, drawn.high)
-    return Estimate(float(alarms.sum() / hours.sum()), low, high, confidence)
+    model = fit_rates(np.bincount(inverse, alarms, len(names)), np.bincount(inverse, hours, len(names)))
+    low, high = model.predict(total, confidence)
+    return Estimate(float(alarms.sum()) / total, low / total, high / total, confidence)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How far a measured figure can be trusted: bootstrap by recording, and counts of rare events."""
+"""How far a measured figure can be trusted: bootstrap by recording, shares, the spread between groups."""
 
 from __future__ import annotations
 
@@ -81,36 +81,8 @@ def bootstrap(
     return Estimate(float(value), float(low), float(high), confidence)
 
 
-@dataclasses.dataclass(frozen=True)
-class Spread:
-    """How unlike recordings are: variance of their false alarms over that of independent events.
-
-    ``value`` is the estimate, ``freedom`` how many degrees of freedom it has (infinite where nothing was to estimate).
-    """
-
-    value: float = 1.0
-    freedom: float = np.inf
-
-    @property
-    def factor(self) -> float:
-        """The estimate, never below 1 (Poisson)."""
-        return max(1.0, self.value)
-
-    def widened(self, confidence: float = CONFIDENCE) -> float:
-        """The factor for an interval: as much larger as Student's t is wider than the normal distribution.
-
-        Few recordings do not show how unlike the next ones are.
-        """
-        from scipy.stats import norm, t
-
-        if not np.isfinite(self.freedom):
-            return self.factor
-        tail = (1 + confidence) / 2
-        return max(1.0, self.value * float(t.ppf(tail, self.freedom) / norm.ppf(tail)) ** 2)
-
-
-def spread_between(counts: np.ndarray, hours: np.ndarray) -> Spread:
-    """Return how much more the events of recordings vary than independent events would.
+def spread_between(counts: np.ndarray, hours: np.ndarray) -> float:
+    """Return how much more the events of recordings vary than independent events would, at least 1 (Poisson).
 
     Parameters
     ----------
@@ -122,57 +94,19 @@ def spread_between(counts: np.ndarray, hours: np.ndarray) -> Spread:
     False alarms come in clusters (one cricket, one gate), which makes fewer recordings' worth of evidence. Two
     estimates compete and the larger counts: Pearson's chi-square over its degrees of freedom, and the cluster-robust
     variance of the sum (squared residuals of recordings, without dividing each by what it expects), which sees that it
-    is the long recordings that are unlike. Degrees of freedom of the latter by Satterthwaite's rule from the fourth
-    powers of the residuals e: ``2 (sum e^2)^2 / sum e^4``.
+    is the long recordings that are unlike.
     """
     counts, hours = np.asarray(counts, np.float64), np.asarray(hours, np.float64)
     keep = hours > 0
     counts, hours = counts[keep], hours[keep]
     n = len(counts)
     if n < 2 or counts.sum() == 0:
-        return Spread()
+        return 1.0
     expected = hours * counts.sum() / hours.sum()
     squares = (counts - expected) ** 2
-    if not squares.any():
-        return Spread(0.0)
     pearson = float(np.sum(squares / expected)) / (n - 1)
     robust = float(squares.sum() / counts.sum()) * n / (n - 1)
-    return Spread(max(pearson, robust), 2 * float(squares.sum() ** 2 / np.sum(squares**2)))
-
-
-def rate_interval(
-    events: float, hours: float, dispersion_: float = 1.0, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
-    """Return the interval of a rate (per hour) after ``events`` events in ``hours``.
-
-    Garwood's exact Poisson interval; with a dispersion above 1, of the ``events / dispersion`` independent clusters
-    seen. Without a single event the low end is 0 and the high end ``3.69 * dispersion / hours`` (at 95 %).
-    """
-    from scipy.stats import gamma
-
-    if hours <= 0:
-        raise ValueError(f"hours={hours}: must be positive")
-    tail, clusters = (1 - confidence) / 2, events / dispersion_
-    low = float(gamma.ppf(tail, clusters)) if clusters > 0 else 0.0
-    return low * dispersion_ / hours, float(gamma.ppf(1 - tail, clusters + 1)) * dispersion_ / hours
-
-
-def prediction_interval(
-    clusters: float, hours: float, new_hours: float, dispersion_: float = 1.0, confidence: float = CONFIDENCE
-) -> tuple[int, int]:
-    """Return between how many events to expect in ``new_hours`` of new recordings.
-
-    Negative binomial: the rate's uncertainty (a gamma distribution of ``clusters`` clusters in ``hours``: those seen,
-    and 0.5 for a fixed threshold (Jeffreys) or 1 for one chosen just above the next cluster) and the new count's own
-    chance; a cluster is ``dispersion_`` events.
-    """
-    from scipy.stats import nbinom
-
-    if hours <= 0 or new_hours <= 0:
-        raise ValueError(f"hours={hours}, new_hours={new_hours}: must be positive")
-    tail = (1 - confidence) / 2
-    distribution = nbinom(clusters, hours / (hours + new_hours))
-    return int(np.floor(distribution.ppf(tail) * dispersion_)), int(np.ceil(distribution.ppf(1 - tail) * dispersion_))
+    return max(1.0, pearson, robust)
 
 
 def proportion_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
@@ -191,7 +125,8 @@ def grouped_proportion(
 
     Wilson's interval of as many independent rows as the groups are worth: n over the design effect, with Student's t
     for few groups. The effect is the cluster-robust variance of the share (residuals of groups left out) over the
-    binomial one, what exceeds 1 widened as :class:`Spread` is, and at most that of groups of one kind each, which also
+    binomial one, what exceeds 1 widened by Student's t over the normal quantile, squared (Satterthwaite's degrees of
+    freedom), and at most that of groups of one kind each, which also
     stands where all rows are right or all wrong. Unlike a bootstrap by group it does not shrink to a point near 100 %,
     and covers 93 to 99 % (simulated; the bootstrap 83 to 92 %).
 

@@ -10,11 +10,12 @@ import numpy as np
 from cheep.config import DetectorConfig
 from cheep.detector import kept_threshold
 from cheep.errors import CheepError
-from cheep.evaluate.intervals import Spread, spread_between
+from cheep.evaluate.intervals import spread_between
 from cheep.evaluate.matching import EventCounts, add_counts, count_events, match_events
 from cheep.evaluate.streaming import Output, ScoredRecording, detect_at_levels
 
 _COARSE = 62
+_FAR = 2**20  # further than any level
 _ENOUGH = 10  # false alarms that say something about their spread between recordings
 
 
@@ -42,7 +43,7 @@ class LevelSweep:
         self.hours = sum(item.duration_s for item in recordings) / 3600
         self.counts: dict[int, list[EventCounts]] = {}
         self._alarms: dict[int, np.ndarray] = {}  # level -> (recordings,)
-        self._spreads: dict[int, Spread] = {}
+        self._spreads: dict[int, float] = {}
         groups, self._group = np.unique([item.group for item in recordings], return_inverse=True)
         self._groups = len(groups)
         self._hours = np.bincount(self._group, [item.duration_s / 3600 for item in recordings], self._groups)
@@ -96,15 +97,33 @@ class LevelSweep:
             self.measure(range(below[-1] + 1, chosen, max(1, (chosen - below[-1]) // _COARSE)))
         return self._lowest_measured(passes)
 
-    def spread(self, level: int) -> Spread:
+    def by_group(self, level: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return false alarms at a measured level and hours of groups, (groups,) float64 each."""
+        return np.bincount(self._group, self._alarms[level], self._groups), self._hours
+
+    def level_of(self, threshold: float) -> int:
+        """Return the lowest level that passes a threshold of at least ``threshold``, 0..1, measured."""
+        low = min(self.counts)
+        if self.threshold(low) >= threshold:
+            return low
+        step = 1
+        while self.threshold(low + step) < threshold and step < _FAR:
+            step *= 2
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.threshold(middle) >= threshold else (middle, high)
+        self.measure([high])
+        return high
+
+    def spread(self, level: int) -> float:
         """Return the spread between groups at ``level``, or at the next lower level with enough false alarms."""
         for candidate in sorted((other for other in self.counts if other <= level), reverse=True):
             if self.false_alarms(candidate) >= _ENOUGH:
                 level = candidate
                 break
         if level not in self._spreads:
-            counts = np.bincount(self._group, self._alarms[level], self._groups)
-            self._spreads[level] = spread_between(counts, self._hours)
+            self._spreads[level] = spread_between(*self.by_group(level))
         return self._spreads[level]
 
     def curve(self) -> dict[str, list[float | None]]:

@@ -11,7 +11,8 @@ import numpy as np
 from cheep.evaluate.windows import WindowScores
 
 _FOLDS = 5
-_TINY = 1e-4  # below half a step of an int8 score (1/256): such scores carry no more information
+_NOTHING = 1e-4  # for a score of 0 or 1, as a sigmoid inside an int8 network gives them: below half a step of 1/256
+_LEAST = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,7 @@ def calibrate_scores(values: WindowScores, rng: np.random.Generator) -> Temperat
         len(names),
         reliability(values.targets, scores, values.activation).error,
         reliability(values.targets, probabilities, values.activation).error,
-        negative_log_likelihood(values.targets, np.clip(scores, _TINY, 1), values.activation),
+        negative_log_likelihood(values.targets, _open(scores), values.activation),
         negative_log_likelihood(values.targets, probabilities, values.activation),
     )
 
@@ -94,12 +95,19 @@ def apply_temperature(scores: np.ndarray, temperature: float, activation: str) -
     """
     if temperature <= 0:
         raise ValueError(f"temperature={temperature}: must be positive")
-    p = np.clip(np.asarray(scores, np.float64), _TINY, 1 - _TINY)
+    p = _open(scores)
     if activation == "softmax":
         logits = np.log(p) / temperature
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return shifted / shifted.sum(axis=1, keepdims=True)
     return 1 / (1 + np.exp(-np.log(p / (1 - p)) / temperature))
+
+
+def _open(scores: np.ndarray) -> np.ndarray:
+    """Return scores (n, classes) with a logit: none is 0 or 1, and those of logits keep their digits."""
+    p = np.asarray(scores, np.float64)
+    p = np.where(p <= 0, _NOTHING, np.where(p >= 1, 1 - _NOTHING, p))
+    return np.clip(p, _LEAST, 1 - _LEAST)
 
 
 def negative_log_likelihood(targets: np.ndarray, probabilities: np.ndarray, activation: str) -> float:

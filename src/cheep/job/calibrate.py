@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,16 +58,28 @@ def check_promise(result: Calibration) -> None:
 
 
 def keep_thresholds(bundle: ModelBundle, result: Calibration, details: Path | None = None) -> tuple[Path, Path]:
-    """Write thresholds and settings into ``manifest.json``, the curves into ``calibration.json``; return both."""
+    """Write thresholds and settings into ``manifest.json``, the curves into ``calibration.json``; return both.
+
+    A temperature that was fitted to this model before stays: it does not depend on thresholds.
+    """
     path = bundle.path.parent / runs.MANIFEST
     manifest = read_json(path, runs.QAT_COMMAND)
+    temperature = kept_temperature(bundle)
     manifest["detector"] = result.detector.to_dict()
-    manifest["calibration"] = plain({**result.to_dict(), "temperature": None})
+    manifest["calibration"] = plain({**result.to_dict(), "temperature": temperature})
     write_json(path, manifest)
     labels = [{**item.to_dict(), "curve": item.curve} for item in result.labels]
     details = _details(bundle, details)
-    write_json(details, plain({"labels": labels, "temperature": None, "model_sha256": bundle.model.sha256}))
+    write_json(details, plain({"labels": labels, "temperature": temperature, "model_sha256": bundle.model.sha256}))
     return path, details
+
+
+def kept_temperature(bundle: ModelBundle) -> dict[str, Any] | None:
+    """Return the temperature that an earlier calibration of the model has kept."""
+    values = read_json(bundle.path.parent / runs.MANIFEST, runs.QAT_COMMAND)
+    if values.get("model", {}).get("sha256") != bundle.model.sha256:
+        return None
+    return (values.get("calibration") or {}).get("temperature")
 
 
 def fit_temperature(bundle: ModelBundle, *, seed: int = 0, on_file: OnFile | None = None) -> TemperatureFit:
@@ -91,13 +104,14 @@ def fit_temperature(bundle: ModelBundle, *, seed: int = 0, on_file: OnFile | Non
 
 
 def keep_temperature(bundle: ModelBundle, fit: TemperatureFit, details: Path | None = None) -> Path:
-    """Add a temperature to what :func:`keep_thresholds` wrote; return the manifest."""
+    """Add a temperature (none, where it does not help) to what :func:`keep_thresholds` wrote; return the manifest."""
+    values = fit.to_dict() if fit.helps else None
     path = bundle.path.parent / runs.MANIFEST
     manifest = read_json(path, runs.QAT_COMMAND)
-    manifest["calibration"]["temperature"] = fit.to_dict()
+    manifest["calibration"]["temperature"] = values
     write_json(path, manifest)
     details = _details(bundle, details)
-    write_json(details, {**read_json(details, "cheep calibrate"), "temperature": fit.to_dict()})
+    write_json(details, {**read_json(details, "cheep calibrate"), "temperature": values})
     return path
 
 

@@ -3,22 +3,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cheep import runs
-from cheep.config import FeatureConfig, PtqConfig, QatConfig, QuantizeConfig, TrainConfig
+from cheep.config import DetectorConfig, FeatureConfig, PtqConfig, QatConfig, QuantizeConfig, TrainConfig
 from cheep.convert.bundle import write_bundle
 from cheep.convert.tflite import calibrated_int8, qat_to_int8
 from cheep.datasets.manifest import load_manifest
 from cheep.detector import ScoreScale
+from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
+from cheep.evaluate.signals import Heard, hear_signals
 from cheep.evaluate.windows import summarize
 from cheep.files import read_json, write_bytes, write_json
 from cheep.job import OnEpoch, OnFile
 from cheep.job.scores import evaluate_keras, first_detector, golden_window, int8_scores, quantize_windows
+from cheep.job.signals import raised_over
 from cheep.job.train import train_teachers
 from cheep.job.windows import Windows, describe_data, load_windows
 from cheep.models.saved import load_keras
@@ -28,6 +33,8 @@ from cheep.tflite.tflm import TflmModel
 from cheep.training.data import load_cache, window_set
 from cheep.training.loop import TrainResult, fit
 from cheep.training.qat import fine_tune_config, quantization_aware
+
+log = logging.getLogger(__name__)
 
 SCALE_WINDOWS = 1500  # of training, evenly drawn, that the scale of the logits is chosen by
 FLOAT_IO_TFLITE = "bird_detector_int8_float_io.tflite"
@@ -39,6 +46,7 @@ def quantize_run(
     on_file: OnFile | None = None,
     on_epoch: OnEpoch | None = None,
     made_with: tuple[FeatureConfig, TrainConfig] | None = None,
+    may_fire_on: Sequence[str] = (),
 ) -> tuple[TrainResult | None, dict[str, Any]]:
     """Make the int8 model of a run in the way that the settings name; see the two functions below.
 
@@ -46,6 +54,8 @@ def quantize_run(
     ----------
     made_with : (FeatureConfig, TrainConfig), optional
         Of a ``model.h5`` that was not trained in this run (for ``ptq``); default: those of ``training.json``.
+    may_fire_on : sequence of str
+        Signals without sound that the first thresholds need not keep quiet about (:mod:`cheep.evaluate.signals`).
 
     Returns
     -------
@@ -53,9 +63,9 @@ def quantize_run(
         The history of fine-tuning, where there was one, and the metrics by model and split.
     """
     if config.method == "qat":
-        return quantize_aware(run, config.qat, on_file, on_epoch)
+        return quantize_aware(run, config.qat, on_file, on_epoch, may_fire_on)
     features, training = made_with or settings_of_training(run)
-    return None, quantize_after_training(run, features, training, config.ptq, on_file=on_file)
+    return None, quantize_after_training(run, features, training, config.ptq, on_file, may_fire_on)
 
 
 def settings_of_training(run: Path) -> tuple[FeatureConfig, TrainConfig]:
@@ -70,6 +80,7 @@ def quantize_aware(
     config: QatConfig,
     on_file: OnFile | None = None,
     on_epoch: OnEpoch | None = None,
+    may_fire_on: Sequence[str] = (),
 ) -> tuple[TrainResult, dict[str, Any]]:
     """Fine-tune ``model.h5`` quantization-aware; write the int8 model, ``manifest.json`` and ``evaluation.json``.
 
@@ -103,6 +114,7 @@ def quantize_aware(
             data=training["data"],
             training={"train": base.to_dict(), "qat": config.to_dict()},
             result=result,
+            may_fire_on=may_fire_on,
         )
     return result, metrics
 
@@ -113,6 +125,7 @@ def quantize_after_training(
     training: TrainConfig,
     config: PtqConfig,
     on_file: OnFile | None = None,
+    may_fire_on: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Calibrate ``model.h5`` on real windows; write the int8 model, ``manifest.json`` and ``evaluation.json``.
 
@@ -145,6 +158,7 @@ def quantize_after_training(
             {"float": evaluate_keras(model, windows)},
             data=describe_data(run, windows),
             training={"train": training.to_dict(), "ptq": {"windows": len(real)}},
+            may_fire_on=may_fire_on,
         )
 
 
@@ -157,6 +171,7 @@ def write_int8(
     data: dict[str, Any],
     training: dict[str, Any],
     result: TrainResult | None = None,
+    may_fire_on: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write an int8 model with all that travels with it, and ``evaluation.json``; return ``metrics`` with its own.
 
@@ -170,23 +185,36 @@ def write_int8(
         What the model was trained on and how, for its manifest.
     result : TrainResult, optional
         The fine-tuning, where there was one.
+    may_fire_on
+        As :func:`quantize_run` has it. ``evaluation.json`` keeps what the detector says to every signal.
     """
     tflite, described = logit_model(tflite, lambda data: _training_scores(data, windows))
     runtime = TflmModel(tflite)
     scale = ScoreScale.of(runtime.output_info, described)
     scores = int8_scores(runtime, windows, scale)
-    manifest = write_bundle(
-        run,
-        runs.INT8_TFLITE,
-        tflite,
-        features=windows.features,
-        labels=windows.plan.labels,
-        detector=first_detector(windows, scores["val"], scale),
-        golden=golden_window(runtime, windows),
-        data=data,
-        training={**training, "background": windows.plan.background},
-        scores=described,
-    )
+    golden = golden_window(runtime, windows)
+
+    def write(detector: DetectorConfig) -> tuple[dict[str, Any], list[Heard]]:
+        manifest = write_bundle(
+            run,
+            runs.INT8_TFLITE,
+            tflite,
+            features=windows.features,
+            labels=windows.plan.labels,
+            detector=detector,
+            golden=golden,
+            data=data,
+            training={**training, "background": windows.plan.background},
+            scores=described,
+        )
+        return manifest, hear_signals(load_bundle(run / runs.INT8_TFLITE))
+
+    detector = first_detector(windows, scores["val"], scale)
+    manifest, heard = write(detector)
+    detector, raised = raised_over(detector, windows.plan.labels, heard, may_fire_on)
+    if raised:
+        log.info("threshold raised: %s", "; ".join(raised))
+        manifest, heard = write(detector)
     metrics = {**metrics, "int8": {name: summarize(values) for name, values in scores.items()}}
     sizes = {"int8": manifest["model"]["bytes"], "arena": manifest["model"]["arena_bytes"]}
     if (run / runs.FLOAT_TFLITE).is_file():
@@ -198,6 +226,7 @@ def write_int8(
             "history_qat": result.history if result else [],
             "best_epoch_qat": result.best_epoch if result else 0,
             "bytes": sizes,
+            "signals": [item.to_dict() for item in heard],
             "model_sha256": manifest["model"]["sha256"],
         },
     )

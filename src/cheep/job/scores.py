@@ -60,9 +60,7 @@ def quantize_windows(runtime: TflmModel, x: np.ndarray) -> np.ndarray:
     return quantize(x, detail.scale, detail.zero_point)
 
 
-def first_detector(
-    windows: Windows, val: WindowScores, scale: ScoreScale, false_rate: float = 0.01
-) -> DetectorConfig:
+def first_detector(windows: Windows, val: WindowScores, scale: ScoreScale, false_rate: float = 0.01) -> DetectorConfig:
     """Return a detector whose thresholds let at most ``false_rate`` of the validation windows of others through.
 
     They lie half a step above the score of such a window, from 0.1 to 0.98 (where the model gives logits: to a step

@@ -51,7 +51,7 @@ def make_examples(
     Parameters
     ----------
     folder
-        For what is made of recordings: prepared clips, synthetic speakers.
+        For what is made of recordings and beside them: prepared clips, synthetic speakers, synthesized background.
     voices
         Synthetic speakers that say the labels, to train on.
     gathered
@@ -75,7 +75,8 @@ def make_examples(
         rate = config.sample_rate_hz
         recordings = prepare_clips(recordings, config.clips, rate, folder / "audio", on_file)
         calibration = prepare_clips(calibration, config.clips, rate, folder / "calibration") if calibration else []
-    built = build_manifest([*recordings, *said], config, Path(), gathered.boxes, on_file, jobs)
+    noises = _synthesized(config, folder, on_file)
+    built = build_manifest([*recordings, *said, *noises], config, Path(), gathered.boxes, on_file, jobs)
     ranges = build_manifest(calibration, config, Path(), jobs=jobs).manifest if calibration else None
     return Examples(built.manifest, built.left_out, ranges, built.reasons, built.bad_files)
 
@@ -129,6 +130,16 @@ def is_manifest(config: DataConfig) -> bool:
     except CheepError:  # a list in another encoding
         return False
     return set(REQUIRED) <= {name.strip() for name in header}
+
+
+def _synthesized(config: DataConfig, folder: Path, on_file: OnFile | None) -> list[Recording]:
+    from cheep.datasets.synthetic import synthesize_background
+
+    wanted, rate = config.synthetic_background, config.sample_rate_hz
+    if wanted is None:
+        return []
+    place = folder / "synthetic" / f"{wanted.sha256[:16]}-{rate}"
+    return synthesize_background(place, wanted, rate, config.windows.background, on_file)
 
 
 def _said(recordings: list[Recording], config: DataConfig, voices: VoicesConfig, folder: Path) -> list[Recording]:

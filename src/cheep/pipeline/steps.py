@@ -17,6 +17,7 @@ from cheep.datasets.gather import gather
 from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.datasets.split import fold_splits
 from cheep.errors import CheepError
+from cheep.evaluate.signals import Heard, check_signals
 from cheep.evaluate.windows import WindowScores
 from cheep.features.digests import sha256_of
 from cheep.files import needed, read_json, write_csv, write_json
@@ -138,17 +139,21 @@ def quantization_step(context: Context) -> None:
     q = context.config.quantize
     model_key = context.keys.get("training") or _file_key(context.run / runs.FLOAT_MODEL)
     made_with = (context.features, context.training)
+    may_fire_on = context.config.evaluate.may_fire_on
     inputs = [model_key, context.keys.get("data"), q.to_dict(), *(settings.to_dict() for settings in made_with)]
+    inputs.append(" ".join(may_fire_on))
     key = content_key("quantization", inputs, "cheep.job.quantize")
     context.keys["quantization"] = key
     names = (runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION, FLOAT_IO_TFLITE)
 
     def make() -> None:
-        result, _ = quantize_run(context.run, q, context.progress, context.on_epoch, made_with)
+        result, _ = quantize_run(context.run, q, context.progress, context.on_epoch, made_with, may_fire_on)
         if result is not None and result.interrupted:
             raise KeyboardInterrupt
 
     context.note("quantization", context.cache.files("quantization", key, context.run, names, make))
+    evaluation = read_json(context.run / runs.EVALUATION, "cheep run")
+    check_signals([Heard.from_dict(item) for item in evaluation["signals"]], may_fire_on)
     if q.folder:
         target = Path(q.folder)
         target.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,11 @@ from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.about import read_about
 from cheep.datasets.manifest import Manifest
 from cheep.detector import ScoreScale
+from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine
 from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
+from cheep.evaluate.signals import hear_signals, signal_rows
 from cheep.evaluate.windows import WindowScores
 from cheep.files import read_json
 from cheep.job.scores import int8_scores
@@ -27,6 +29,7 @@ from cheep.report.results import DataRow, DataSummary, History, Mistake, RunResu
 from cheep.tflite.tflm import TflmModel
 
 _MISTAKES = 6
+SIGNALS_CAPTION = "What the detector says to signals without any sound (a dead, noisy or overdriven microphone)"
 
 
 def results_of_run(
@@ -61,6 +64,7 @@ def results_of_run(
         soundscapes=tuple(soundscapes),
         thresholds=thresholds_of(manifest),
         stride_s=manifest["detector"]["stride_frames"] * features.hop_s,
+        tables=(_signal_table(run),),
         settings={
             "features": manifest["features"],
             "training": {k: v for k, v in training["train"].items() if k != "augment"},
@@ -164,6 +168,12 @@ def stream_soundscape(
         pcm=pcm if with_sound else None,
         sample_rate_hz=rate_hz,
     )
+
+
+def _signal_table(run: Path) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return what the detector, with the thresholds that it has now, says to signals without sound."""
+    head, *rows = signal_rows(hear_signals(load_bundle(run)))
+    return SIGNALS_CAPTION, tuple(head), tuple(map(tuple, rows))
 
 
 def _summary(evaluation: dict[str, Any], manifest: dict[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from cheep.detector import show_probability
 from cheep.evaluate.matching import add_counts, count_events, match_events
 from cheep.report.results import RunResults, Threshold
 
@@ -71,16 +72,16 @@ def _thresholds(run: RunResults, good: list[str], weak: list[str], following: li
 
 
 def _threshold(item: Threshold, alarms: _Range) -> str:
-    rate = _range(alarms, lambda value: f"{value:.2g}")
+    rate = _range(alarms, lambda value: f"{value:.0f}" if value >= 100 else f"{value:.2g}")
     heard = f"{item.hours:.2g} hours"
     if item.recall is None:
         return (
-            f"{item.label}: {rate} false alarms an hour at threshold {item.value:.3f}, measured on {heard}; how many "
-            "calls it finds was not measured."
+            f"{item.label}: {rate} false alarms an hour at threshold {show_probability(item.value, 3)}, measured on "
+            f"{heard}; how many calls it finds was not measured."
         )
     return (
         f"{item.label}: finds {_range(item.recall, _percent)} of the calls with {rate} false alarms an hour, at "
-        f"threshold {item.value:.3f}, measured on {heard}."
+        f"threshold {show_probability(item.value, 3)}, measured on {heard}."
     )
 
 

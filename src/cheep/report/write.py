@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from cheep import __version__
+from cheep.detector import show_probability
 from cheep.files import plain, write_bytes
 from cheep.report import figures
 from cheep.report.content import TestContent, soundscape_content, test_content, to_dict, words_of
@@ -152,6 +153,7 @@ _FILTERS = {
     "share": _number(3),
     "two": _number(2),
     "three": _number(3),
+    "threshold": lambda value: "–" if value is None else show_probability(value, 3),
     "integer": _integer,
     "setting": _setting,
     "cell": _cell,

@@ -132,7 +132,8 @@ def detections_by_recording(
         mine &= pc.field("site").isin(wanted.sites)
     if wanted.least:
         mine &= pc.field("score") >= wanted.least
-    name, held = "", []
+    name = ""
+    held: list[dict[str, Any]] = []
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(_BATCH):
             for row in batch.filter(mine).to_pylist():

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cheep.audio import AUDIO_SUFFIXES, list_audio
+from cheep.audio.folders import is_file, is_folder
+from cheep.audio.remote import status_of, url_of
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
@@ -162,7 +164,7 @@ def make_plan(folders: Sequence[Path], known: dict[tuple[str, str], _Attempt]) -
             if key in items:
                 continue
             before = known.get(key)
-            if before is not None and _state(item.file) in before.states:
+            if before is not None and _state(item.source) in before.states:
                 has += 1
                 continue
             items[key] = item
@@ -170,10 +172,11 @@ def make_plan(folders: Sequence[Path], known: dict[tuple[str, str], _Attempt]) -
 
 
 def _listed(folder: Path, passed: list[str], lost_folders: list[Path]) -> Iterator[Item]:
-    if folder.is_file():
-        yield Item(str(folder.absolute().parent), folder.name)
+    where = url_of(folder) or str(folder.absolute())
+    if is_file(folder):
+        yield Item(where.rpartition("/")[0] if url_of(folder) else str(folder.absolute().parent), folder.name)
         return
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise CheepError(f"{folder}: no such file or folder; check the path (is the card in?)")
     found = list_audio(folder)
     if found.passed_over():
@@ -181,12 +184,12 @@ def _listed(folder: Path, passed: list[str], lost_folders: list[Path]) -> Iterat
     lost = [path for path in found.lost if path.suffix.lower() in AUDIO_SUFFIXES]
     lost_folders += [path for path in found.lost if path not in lost]
     for path in sorted([*found.audio, *lost]):
-        yield Item(str(folder.absolute()), path.relative_to(folder).as_posix())
+        yield Item(where, path.relative_to(folder).as_posix())
 
 
 def _state(path: Path) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = status_of(path)
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cheep.audio.remote import Status, copy_path, local_file, status_of, url_of
 from cheep.datasets.recorders import read_facts
 from cheep.device.offline import Heard, hear_file
 from cheep.device.scoring import WindowScorer, shared_scorer
@@ -58,12 +59,17 @@ class Item:
     path: str
 
     def __str__(self) -> str:
-        return str(self.file)
+        return url_of(self.source) or str(self.source)
+
+    @property
+    def source(self) -> Path:
+        """Where it lies; of a URL, as :func:`cheep.audio.remote.url_of` understands it."""
+        return Path(self.folder, self.path)
 
     @property
     def file(self) -> Path:
-        """Where it lies."""
-        return Path(self.folder, self.path)
+        """The file, or a copy of it where it lies in object storage; OSError where it cannot be had."""
+        return local_file(self.source)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +96,7 @@ def scan_recording(settings: ScanSettings, item: Item) -> Scanned:
     """
     season = Season(settings.season)
     try:
-        status = item.file.stat()
+        status = status_of(item.source)
         if not status.st_size:
             return _finish(season, settings, _row(settings, item, status), EMPTY, "0 bytes")
         row = _row(settings, item, status, fast_digest(item.file, status.st_size))
@@ -107,7 +113,7 @@ def scan_recording(settings: ScanSettings, item: Item) -> Scanned:
 def failed_recording(settings: ScanSettings, item: Item, error: Exception) -> Scanned:
     """Keep a file whose job ended in ``error`` (a defect, a killed worker) as such; the next scan tries again."""
     try:
-        row = _row(settings, item, item.file.stat())
+        row = _row(settings, item, status_of(item.source))
     except OSError:
         row = _row(settings, item, None)
     return _finish(Season(settings.season), settings, row, FAILED, f"{type(error).__name__}: {error}"[:400])
@@ -129,9 +135,9 @@ def fast_digest(path: Path, size: int) -> str:
     return digest.hexdigest()
 
 
-def _row(settings: ScanSettings, item: Item, status: os.stat_result | None, digest: str = "") -> Recording:
+def _row(settings: ScanSettings, item: Item, status: Status | os.stat_result | None, digest: str = "") -> Recording:
     """The row of a file before anything is heard. Without content, the folder is part of its id."""
-    facts = read_facts(item.file)
+    facts = read_facts(item.file if status else item.source)
     key = "\0".join([digest, item.path] if digest else ["", item.path, item.folder])
     return Recording(
         recording=hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest(),
@@ -231,7 +237,7 @@ def _finish(
 
 def _plain(reason: str, row: Recording) -> str:
     """A reason on one line, without the file's name, which has its own columns."""
-    return " ".join(reason.replace(f"{Path(row.folder, row.path)}:", "").split())
+    return " ".join(reason.replace(f"{copy_path(Path(row.folder, row.path))}:", "").split())
 
 
 def _told(part: Part, made: bool) -> Scanned:

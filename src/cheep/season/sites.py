@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cheep.audio.folders import plain_path
+from cheep.audio.remote import place_of
 from cheep.config import nearest_name
 from cheep.datasets.numbers import number_field
 from cheep.datasets.recorders import RecorderFacts
@@ -156,9 +157,9 @@ def place(placing: Placing, facts: RecorderFacts, folder: Path, path: str) -> Pl
     the recorder wrote as its site, its device, or the name of ``folder``.
     """
     inside = PurePosixPath(path).parts[:-1]
-    found = _match(placing, facts, [plain_path(part) for part in (*folder.absolute().parts, *inside)])
+    found = _match(placing, facts, [plain_path(part) for part in (*place_of(folder).parts, *inside)])
     names = (found.site if found else "", placing.site, inside[0] if inside else "", facts.site, facts.device)
-    site = next(name.strip() for name in (*names, folder.absolute().name, UNKNOWN) if name.strip())
+    site = next(name.strip() for name in (*names, place_of(folder).name, UNKNOWN) if name.strip())
     site = unicodedata.normalize("NFC", site)
     start_utc, start_local, offset = _times(facts.time, (found.timezone if found else "") or placing.timezone)
     latitude, longitude = facts.latitude, facts.longitude

@@ -87,7 +87,7 @@ class _Tally:
     """Sums by name while the tables are read."""
 
     def __init__(self) -> None:
-        self.hours: collections.Counter[Any] = collections.Counter()
+        self.hours: collections.defaultdict[Any, float] = collections.defaultdict(float)
         self.recordings: collections.Counter[Any] = collections.Counter()
         self.found: collections.Counter[tuple[Any, str]] = collections.Counter()
 
@@ -103,7 +103,7 @@ def summarize(season: Season, model: ModelRow) -> Summary:
     """Return a season in numbers; reads its tables once, in bounded memory."""
     sites, hours, months = _Tally(), _Tally(), _Tally()
     status: collections.Counter[str] = collections.Counter()
-    days: dict[tuple[str, str], collections.Counter[int]] = collections.defaultdict(collections.Counter)
+    days: dict[tuple[str, str], dict[int, float]] = collections.defaultdict(lambda: collections.defaultdict(float))
     for row in _recordings(season):
         status[row["status"]] += 1
         if row["status"] not in USABLE or model.model not in row["models"]:
@@ -131,9 +131,10 @@ def summarize(season: Season, model: ModelRow) -> Summary:
             months.found[_month(start), label] += 1
     labels = tuple(sorted(model.labels, key=lambda label: (-found[label], model.labels.index(label))))
     shown = tuple(label for label in labels if found[label])
-    by_site: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
+    by_site: dict[str, dict[int, float]] = collections.defaultdict(lambda: collections.defaultdict(float))
     for (site, _), count in days.items():
-        by_site[site].update(count)
+        for day, length_h in count.items():
+            by_site[site][day] += length_h
     return Summary(
         labels=shown,
         by_site=sites.lines(shown),
@@ -183,17 +184,18 @@ def _day(day: int) -> str:
     return (_EPOCH + datetime.timedelta(days=day)).date().isoformat()
 
 
-def _gaps(site: str, deployment: str, count: collections.Counter[int]) -> Iterator[Gap]:
+def _gaps(site: str, deployment: str, count: dict[int, float]) -> Iterator[Gap]:
     """Days between the first and the last that have less than half of the median of the days with recordings.
 
     The first and the last day, on which somebody walked there, may be short.
     """
     usual = float(np.median(list(count.values())))
     run: list[int] = []
-    for day in range(min(count) + 1, max(count) + 1):
-        if day < max(count) and count[day] < _SHORT_DAY * usual:
+    last = max(count)
+    for day in range(min(count) + 1, last + 1):
+        if day < last and count.get(day, 0.0) < _SHORT_DAY * usual:
             run.append(day)
         elif run:
-            heard = sum(count[item] for item in run)
+            heard = sum(count.get(item, 0.0) for item in run)
             yield Gap(site, deployment, _day(run[0]), _day(run[-1]), len(run), heard, usual)
             run = []

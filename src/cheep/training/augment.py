@@ -7,9 +7,14 @@ a level, a smooth curve over the bands is another microphone or distance; so no 
 
 from __future__ import annotations
 
+import functools
+import json
+
 import numpy as np
 
+from cheep.audio.signals import draw_quiet, draw_signal
 from cheep.config import AugmentConfig, FeatureConfig
+from cheep.features import FrontendStream
 from cheep.features.mel import mel_points_hz
 from cheep.training.data import WindowSet
 from cheep.training.distill import Teacher, network_input
@@ -17,6 +22,7 @@ from cheep.training.distill import Teacher, network_input
 _NOISE_SLOPE_DB = 15.0  # from white to that of wind and traffic, lowest band against highest: 30 dB
 _NOISE_SPREAD_DB = 4.0
 _KNOTS = 6  # of a smoothly varying factor, over a window's columns or bands
+_SIGNALS, _SIGNAL_SEED = 192, 26  # windows without sound that training draws from
 _FLOOR_SPREAD_DB = 0.01  # single precision and interpolation about the floor
 
 
@@ -31,7 +37,7 @@ def draw_epoch(
     """Return augmented inputs (n, columns, mels, 1) float32 and targets (n, classes) float32 of rows ``index``.
 
     A window of digital silence (recordings are filled up with it) says nothing of its recording's label: its target is
-    ``windows.silence``.
+    ``windows.silence``, and so is that of the signals without sound that replace some windows (:func:`put_signals`).
 
     With a teacher the targets are ``teacher_weight`` of its judgement of the changed sound, and the rest the labels.
     With a weight of 1 the labels do not count, and the student learns the teacher's function (Beyer et al. 2022,
@@ -48,6 +54,7 @@ def draw_epoch(
     levels = add_noise(levels, config, rng)
     levels = trim(levels, windows.cache.config.silence_db, config, rng)
     levels = levels + _level(n, levels.shape[2], config, rng)
+    levels, y = put_signals(levels, y, windows, config, rng)
     if teacher is not None and teacher_weight == 1:
         levels, _ = mixup(spec_augment(levels, config, rng), y, 1.0, rng)
         x = network_input(levels, windows.cache.config, windows.context_frames)
@@ -58,6 +65,36 @@ def draw_epoch(
     x = spec_augment(x, config, rng)
     x, y = mixup(x, y, config.mixup_alpha, rng)
     return x[..., None].astype(np.float32), y
+
+
+def put_signals(
+    levels: np.ndarray, y: np.ndarray, windows: WindowSet, config: AugmentConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put signals without any sound in the place of a share of the windows: what a dead microphone gives is no bird.
+
+    Digital silence and noise of a few steps; where there is background to call them, also louder noise, hum and square
+    waves. They keep their levels. ``levels`` is (n, context + columns, mels) float32 dB, ``y`` (n, classes) float32.
+    """
+    chosen = np.flatnonzero(rng.random(len(levels)) < config.signal_probability)
+    if not len(chosen):
+        return levels, y
+    loud = config.loud_signals and bool(windows.is_background.any())
+    bank = _signal_bank(windows.cache.config.model_copy(update={"compression": "db"}).to_json(), levels.shape[1], loud)
+    levels, y = levels.copy(), y.copy()
+    levels[chosen] = bank[rng.integers(0, len(bank), len(chosen))]
+    y[chosen] = windows.silence
+    return levels, y
+
+
+@functools.lru_cache(maxsize=4)
+def _signal_bank(features_json: str, columns: int, loud: bool) -> np.ndarray:
+    """Return windows of signals, (``_SIGNALS``, columns, mels) float32 dB; always the same."""
+    features = FeatureConfig.parse(json.loads(features_json), "features")
+    n_samples = features.frame_samples + (columns - 1) * features.hop_samples
+    rng = np.random.default_rng(_SIGNAL_SEED)
+    draw = draw_signal if loud else draw_quiet
+    pcm = [draw(n_samples, features.sample_rate_hz, rng) for _ in range(_SIGNALS)]
+    return np.stack([FrontendStream(features).push(item)[:columns] for item in pcm])
 
 
 def is_silent(levels: np.ndarray, features: FeatureConfig) -> np.ndarray:

@@ -23,6 +23,8 @@ from cheep.training.distill import Teacher
 log = logging.getLogger(__name__)
 CHUNK_BYTES = 192 << 20  # of float windows: an epoch of more is drawn in parts; five times as much is in use meanwhile
 
+_HARD_SHARE = 0.1  # of the background windows: the hardest, from which half of the background is drawn
+
 
 @dataclasses.dataclass
 class TrainResult:
@@ -80,13 +82,19 @@ def fit(
     state = _State(model, config, train, state_folder)
     history, best, average = state.resume()
     first_average = config.epochs - max(1, round(config.epochs * config.average_last))
+    round_epochs = max(1, config.epochs // (config.hard_negatives + 1))
+    hard: np.ndarray | None = None
     interrupted = False
     if on_epoch:
         on_epoch(len(history), config.epochs, {})
     try:
         for epoch in range(len(history), config.epochs):
             rng = np.random.default_rng([config.seed, epoch])
+            if config.hard_negatives and (hard is None or epoch % round_epochs == 0):
+                hard = hardest(model, train) if epoch >= round_epochs else np.zeros(0, np.int64)
             index = balanced_draw(train.label, size, rng)
+            if hard is not None:
+                index = with_hard(index, train, hard, rng)
             numbers = {"epoch": epoch + 1, "loss": _pass(model, train, index, config, rng, teacher)}
             numbers["val_loss"] = _loss(model, val)
             history.append(numbers)
@@ -107,6 +115,29 @@ def fit(
     if not interrupted:
         state.clear()
     return TrainResult(history, best[0] + 1, interrupted)
+
+
+def hardest(model: Any, train: WindowSet) -> np.ndarray:
+    """Return the rows of background windows that score highest for any target, a tenth of them, (k,) int64.
+
+    Its own training groups are looked at and nothing else: what it is judged by stays unknown.
+    """
+    rows = np.flatnonzero(train.is_background)
+    targets = train.silence < 1  # outputs that are not the background
+    scores = predict_windows(model, train)[rows]
+    order = np.argsort(-scores[:, targets].max(axis=1), kind="stable")
+    return rows[order[: round(_HARD_SHARE * len(rows))]]
+
+
+def with_hard(index: np.ndarray, train: WindowSet, hard: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the drawn rows with half of the background ones replaced by ``hard`` ones, (n,) int64."""
+    if not len(hard):
+        return index
+    background = rng.permutation(np.flatnonzero(train.is_background[index]))
+    index = index.copy()
+    chosen = background[: len(background) // 2]
+    index[chosen] = rng.choice(hard, len(chosen))
+    return index
 
 
 def _compile(keras: Any, model: Any, config: TrainConfig, steps: int, smoothing: float) -> None:

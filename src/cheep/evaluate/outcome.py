@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""What calibration found of each label, in words and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from cheep.config import DetectorConfig
+from cheep.evaluate.intervals import Estimate
+
+MIN_GROUPS = 5  # fewer say little about how unlike others are
+NARROW = 3.0  # an interval is called narrow where it ends below so many times the expectation
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelCalibration:
+    """What calibration found for one label.
+
+    ``rate`` is false alarms per hour to expect (with the interval of the long run), ``observed`` those counted in
+    ``hours`` of ``groups`` groups of recordings; ``recall`` of annotated events (None without any). ``new_rate`` is
+    between how many false alarms per hour ``new_hours`` of new recordings will show. ``dispersion`` is the spread
+    between groups. ``met``: the target is met in expectation; ``promised``: also at its upper end. ``hours_needed`` and
+    ``groups_needed``: how many hours, of how many groups like these, without any false alarm would promise it.
+    ``narrow_hours``: with how many hours in all, of groups like these, the interval would end at three times the
+    expectation (None: not with a thousand times as many, or nothing was counted). ``loudest``: the group with the most
+    false alarms, and how many. ``unfloored``: the threshold that these recordings alone would have given, where it is
+    below the model's own and they are too few for the target.
+    """
+
+    label: str
+    threshold: float
+    rate: Estimate
+    observed: int
+    hours: float
+    recordings: int
+    groups: int
+    dispersion: float
+    new_hours: float
+    new_rate: tuple[float, float]
+    annotations: int
+    recall: Estimate | None
+    target: float
+    met: bool
+    promised: bool
+    hours_needed: float
+    groups_needed: float
+    narrow_hours: float | None
+    loudest: tuple[str, int] | None
+    unfloored: float | None
+    curve: dict[str, list[float | None]]
+
+    def note(self) -> str:
+        """Return what can be promised, and what new recordings will show."""
+        low, high = self.new_rate
+        shown = f"; {self.new_hours:.3g} new hours of such recordings will show {_text(low)} to {_text(high)} per hour"
+        if self.groups < MIN_GROUPS:
+            shown += f" (only {self.groups} independent recording(s): others may differ more than these can show)"
+        needs = f"{self.hours_needed:.3g} hours of {_many(self.groups_needed)} groups like these without a false alarm"
+        if self.promised:
+            return (
+                f"at most {self.target:.3g} false alarms per hour in the long run, promised with "
+                f"{self.rate.confidence:.0%} confidence from {self.hours:.2f} h{shown}"
+            )
+        if not self.met:
+            seen = f"with {self.observed} false alarm(s)" if self.observed else "without a false alarm"
+            return (
+                f"{self.hours:.2f} h {seen} are too few to speak of {self.target:.3g} per hour: they allow to expect "
+                f"{_text(self.rate.value)} per hour (below {_text(self.rate.high)} with "
+                f"{self.rate.confidence:.0%} confidence); a promise needs at least {needs}{self._floor()}{shown}"
+            )
+        return (
+            f"{_text(self.rate.value)} false alarms per hour are expected, {_text(self.rate.low)} to "
+            f"{_text(self.rate.high)} are possible in the long run ({self.rate.confidence:.0%}); to promise "
+            f"{self.target:.3g} needs at least {needs}{shown}{self._narrows()}"
+        )
+
+    def _floor(self) -> str:
+        if self.unfloored is None:
+            return ""
+        return (
+            f"; the threshold stays at {self.threshold:.3g}, the model's own: these recordings would let it fall to "
+            f"{self.unfloored:.3g}, and hours that are too few for the target must not lower it (give "
+            "more --background, or allow more false alarms)"
+        )
+
+    def _narrows(self) -> str:
+        """Return what would narrow an interval that is wide."""
+        if self.rate.high is None or self.rate.high <= NARROW * self.rate.value:
+            return ""
+        who = ""
+        if self.loudest is not None and 2 * self.loudest[1] > self.observed and self.groups > 1:
+            who = f"; {self.loudest[1]} of {self.observed} come from {self.loudest[0]}: more places tell how rare it is"
+        if self.narrow_hours is None:
+            return who
+        groups = self.narrow_hours / self.hours * self.groups
+        return (
+            f"{who}; about {self.narrow_hours - self.hours:.2g} more hours, of {_many(groups - self.groups)} other "
+            "groups like these (sites, nights), narrow it to three times the expectation; more of the same groups do "
+            "not"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values for ``manifest.json`` (without the curve)."""
+        return {
+            "label": self.label,
+            "threshold": self.threshold,
+            "false_alarms_per_hour": self.rate.to_dict(),
+            "false_alarms_observed": self.observed,
+            "hours": round(self.hours, 4),
+            "recordings": self.recordings,
+            "groups": self.groups,
+            "dispersion": round(self.dispersion, 4),
+            "new_recordings": {"hours": round(self.new_hours, 4), "low": self.new_rate[0], "high": self.new_rate[1]},
+            "events": self.annotations,
+            "recall": self.recall.to_dict() if self.recall else None,
+            "target_per_hour": self.target,
+            "met": self.met,
+            "promised": self.promised,
+            "hours_needed": float(f"{self.hours_needed:.4g}"),
+            "groups_needed": float(f"{self.groups_needed:.4g}"),
+            "narrow_hours": None if self.narrow_hours is None else round(self.narrow_hours, 4),
+            "loudest_group": self.loudest and {"group": self.loudest[0], "false_alarms": self.loudest[1]},
+            "unfloored_threshold": self.unfloored,
+            "note": self.note(),
+        }
+
+
+def _text(rate: float | None) -> str:
+    if rate is None:
+        return "?"
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _many(groups: float) -> str:
+    return f"{max(1, round(groups))}" if groups < 1000 else f"{round(groups, -2):,.0f}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The detector that calibration chose, and what to expect of it, label by label."""
+
+    detector: DetectorConfig
+    labels: tuple[LabelCalibration, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {"labels": [item.to_dict() for item in self.labels]}
