@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import pytest
 
 from cheep.audio import float_to_int16, read_audio, write_wav
+from cheep.commands import split_dataset
 from cheep.config import NUISANCE_KINDS, DataConfig, SyntheticBackgroundConfig
 from cheep.datasets.nuisances import KINDS, nuisance
 from cheep.datasets.synthetic import synthesize_background
@@ -61,6 +64,16 @@ def test_recordings_are_made_once_for_training_only_and_never_judged(tmp_path):
     synthesize_background(tmp_path / "a", config, RATE)
     assert first[0].path.stat().st_mtime_ns == before
     assert len(read_audio(first[0].path, RATE)) == 2 * RATE
+
+
+def test_split_takes_hours_as_an_option_beside_a_run_file(tmp_path):
+    parser = argparse.ArgumentParser()
+    split_dataset.add_arguments(parser)
+    (tmp_path / "run.yaml").write_text("data: {synthetic_background: null}")
+    for given in ([], ["--config", str(tmp_path / "run.yaml")]):
+        config = split_dataset.settings(parser.parse_args([str(tmp_path), "--synthetic-background", "0.5", *given]))
+        assert config.synthetic_background == SyntheticBackgroundConfig(hours=0.5)
+    assert split_dataset.settings(parser.parse_args([str(tmp_path)])).synthetic_background is None
 
 
 def test_split_adds_them_as_background(tmp_path, rng):

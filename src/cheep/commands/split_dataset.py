@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("csv", "audio_root", "group_column", "group_by", "labels", "noise", "train_only", "target",
                  "annotations", "min_confidence", "box_labels", "skip_bad"):  # fmt: skip
         add_setting(parser, f"--{name.replace('_', '-')}", f"data.{name}")
+    add_setting(
+        parser,
+        "--synthetic-background",
+        "data.synthetic_background.hours",
+        metavar="HOURS",
+        help="train on so many hours of synthesized sirens, beeps, crickets, barks, ... as background (such as 0.6)",
+    )
     for name, form in _PAIRS.items():
         add(f"--{name}", nargs="+", default=[], metavar=form, help=DataConfig.model_fields[name].description)
     add("--run", help="name of the run whose manifest is written (default: a new run, which becomes runs/latest)")
@@ -130,7 +137,8 @@ def settings(args: argparse.Namespace) -> DataConfig:
         *sections, name = item.place.split(".")[1:]
         place = base
         for section in sections:
-            place = place.setdefault(section, {})
+            place[section] = place.get(section) or {}
+            place = place[section]
         place[name] = item.value
     for name in _PAIRS:
         if given := getattr(args, name):
