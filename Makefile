@@ -5,6 +5,7 @@ AUDIO ?= datasets/demo
 MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
 DEMO ?=
+SEEDS ?= 1,2,3
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
 	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
@@ -65,7 +66,7 @@ bench-intervals:
 
 ## make leaderboard      every recipe anew, with three seeds: docs/leaderboard.md, docs/results.md   TRAIN=folder [SEEDS=1,2,3]
 leaderboard:
-	$(PYTHON) scripts/bench_leaderboard.py --train $(TRAIN) --seeds $(or $(SEEDS),1,2,3)
+	$(PYTHON) scripts/bench_leaderboard.py --train $(TRAIN) --seeds $(SEEDS)
 
 ## make check-reference  int8 bytes of the latest run: TFLM, TFLite reference interpreter, compiled C
 check-reference:

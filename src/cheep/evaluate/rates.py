@@ -69,7 +69,10 @@ class RateModel:
         tables: tuple[np.ndarray, np.ndarray],
         sizes: np.ndarray,
     ) -> RateModel:
-        """Return the model of (theta, mix) and of (likelihood, prior)."""
+        """Return the model of ``kinds`` (theta, mix: (kinds,) float64 each) and ``tables`` (likelihood, prior).
+
+        ``rates`` is (rates,), ``sizes`` (sizes,), tables are (kinds, rates) float64.
+        """
         log = tables[0] + tables[1]
         weights = np.exp(log - log.max())
         return cls(rates, *kinds, *tables, weights / weights.sum(), sizes)
