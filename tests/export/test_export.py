@@ -26,6 +26,7 @@ from cheep.export import (
     write_files,
 )
 from cheep.export.ctext import float32, string
+from cheep.export.golden_header import stored_windows
 from cheep.export.operators import resolver_entries
 from cheep.export.selfcheck import frontend_crc, selfcheck_pcm
 from cheep.features import compute_features, frontend_spec_tables, quantize
@@ -182,7 +183,7 @@ def test_labels_of_any_kind_survive_the_c_compiler(export, files, tmp_path):
         ("mel_filter_bank.h", r"(FEATURE_HASH 0x)\w+u", r"\g<1>12345678u", "different feature settings"),
         ("detector_settings.h", r"(MODEL_ID 0x)\w+u", r"\g<1>12345678u", "detector_settings.h and model.h"),
         ("golden_window.h", r"(MODEL_ID 0x)\w+u", r"\g<1>12345678u", "golden_window.h and model.h"),
-        ("golden_window.h", r"(WINDOW \{ \\\n    )-?\d+,", r"\g<1>", "golden window is cut off"),
+        ("golden_window.h", r"(WINDOWS \{ \\\n    )-?\d+,", r"\g<1>", "golden window is cut off"),
         ("mel_filter_bank.h", r"(CHEEP_MEL_WINDOW \{ \\\n    )[^,]+,", r"\g<1>", "window table is cut off"),
         ("detector_settings.h", r"(CLASSES) \d+", r"\g<1> 7", "different classes"),
     ],
@@ -220,11 +221,13 @@ def test_thresholds_are_sums_of_quantized_scores(files):
 def test_the_boot_check_covers_the_front_end(export):
     features, scale, zero = export.features, export.bundle.input.scale, export.bundle.input.zero_point
     samples = features.frame_samples + 7 * features.hop_samples
-    columns = quantize(compute_features(selfcheck_pcm(samples), features), scale, zero)
+    heard = compute_features(selfcheck_pcm(samples), features)
+    columns = quantize(heard, scale, zero)
     assert columns.shape == (8, features.n_mels)
     import zlib
 
-    assert frontend_crc(features, scale, zero) == zlib.crc32(columns.tobytes())
+    crcs = zlib.crc32(heard.astype("<f4").tobytes()), zlib.crc32(columns.tobytes())
+    assert frontend_crc(features, scale, zero) == crcs
     spread = columns.max(axis=0).astype(int) - columns.min(axis=0)
     assert spread.min() > 20  # each band is moved by the test sound
     other = FeatureConfig(**{**features.to_dict(), "fmin_hz": 110.0})
@@ -266,9 +269,11 @@ def test_without_a_manifest_the_golden_window_is_measured(run, tmp_path, export)
     assert found.bundle.labels == LABELS
     from cheep.tflite.tflm import TflmModel
 
-    expected = TflmModel(export.bundle.model.data).scores(found.golden_window[None])[0]
-    np.testing.assert_array_equal(found.golden_scores, expected)
-    assert len(np.unique(found.golden_window)) > 200
+    assert [golden.name for golden in found.golden] == ["silence", "loud", "extremes", "noise"]
+    for golden in found.golden:
+        expected = TflmModel(export.bundle.model.data).scores(golden.window[None])[0]
+        np.testing.assert_array_equal(golden.scores, expected)
+    assert len(np.unique(found.golden[-1].window)) > 200
 
 
 @pytest.mark.parametrize(
@@ -287,3 +292,23 @@ def test_a_bank_without_bins_is_refused():
     with pytest.raises(CheepError, match="no FFT bin lies in any mel band"):
         config = FeatureConfig(sample_rate_hz=8000, fft_size=64, frame_samples=64, n_mels=1, fmin_hz=130, fmax_hz=240)
         render_mel_filter_bank(config, "0" * 64)
+
+
+def test_golden_windows_beyond_their_flash_are_left_out_and_named(export):
+    window = export.golden[-1].window
+    many = [dataclasses.replace(export.golden[-1], name=f"label {i}", window=window) for i in range(20)]
+    text = render_golden_window(dataclasses.replace(export, golden=(*export.golden[:4], *many)))
+    assert f"COUNT {4 + 8192 // 1560}" in text.replace("STORED_", "") and "STORED_COUNT 5" in text
+    assert "Left out, because 8192 bytes are kept for them: label 5, label 6" in text
+    assert stored_windows(export.features.model_copy(update={"window_frames": 1000}), 3) == 1
+
+
+def test_a_manifest_of_an_older_cheep_has_one_golden_window(run, tmp_path, export):
+    manifest = json.loads((run / "manifest.json").read_text())
+    (new,) = [golden for golden in manifest["golden"] if golden["name"] == "example"]
+    manifest["golden"] = {"window": new["window"], "scores": new["scores"]}
+    (tmp_path / manifest["model"]["file"]).write_bytes((run / manifest["model"]["file"]).read_bytes())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (golden,) = load_export(tmp_path).golden
+    assert golden.name == "example" and golden.kind == "stored"
+    np.testing.assert_array_equal(golden.window, export.golden[-1].window)

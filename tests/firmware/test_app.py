@@ -234,7 +234,34 @@ def test_a_model_that_scores_otherwise_is_refused(export):
             return np.zeros((len(windows), 3), np.int8)
 
     error = refuse(export, runtime=Other())
-    assert error.stage == "golden" and "differ from those in training" in error.reason
+    first = export.golden[0]
+    assert error.stage == "golden" and "golden window silence differ from those in training" in error.reason
+    assert f"(background: 0, not {first.scores[0]}): TFLM's kernels" in error.reason
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_a_kernel_that_is_wrong_for_one_kind_of_window_is_named(export, which):
+    """A kernel may be right for most inputs: what each window is for."""
+    model, golden = TflmModel(export.bundle.model.data), export.golden[which]
+
+    class Wrong:
+        def scores(self, windows):
+            found = model.scores(windows).copy()
+            if np.array_equal(windows[0], golden.window):
+                found[0, 2] ^= 1
+            return found
+
+    assert f"golden window {golden.name} differ" in refuse(export, runtime=Wrong()).reason
+
+
+def test_stages_before_the_network_are_told_apart(export):
+    flipped = int(re.search(r"FRONTEND_CRC 0x(\w+)u", render_headers(export)["golden_window.h"]).group(1), 16) ^ 1
+    error = refuse(
+        export, headers=changed(export, "golden_window.h", r"(FRONTEND_CRC 0x)\w+u", rf"\g<1>{flipped:08x}u")
+    )
+    assert error.stage == "input" and "not as int8" in error.reason
+    error = refuse(export, headers=changed(export, "golden_window.h", r"(DETECTOR_CRC 0x)\w+u", r"\g<1>12345678u"))
+    assert error.stage == "detector" and "other events" in error.reason
 
 
 def test_a_front_end_that_computes_otherwise_is_refused(export):

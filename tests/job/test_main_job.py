@@ -88,11 +88,14 @@ def test_manifest_describes_the_model_it_lies_beside(trained):
     assert "tflite-micro" in manifest["training"]["versions"]
 
 
-def test_golden_window_gives_its_scores(trained):
+def test_golden_windows_give_their_scores(trained):
     manifest = json.loads((trained / "manifest.json").read_text())
-    window = np.frombuffer(base64.b64decode(manifest["golden"]["window"]), np.int8).reshape(1, 31, 24)
     runtime = TflmModel(trained / "bird_detector_int8.tflite")
-    assert runtime.scores(window)[0].tolist() == manifest["golden"]["scores"]
+    names = [golden["name"] for golden in manifest["golden"]]
+    assert names == ["silence", "loud", "extremes", "noise", *manifest["labels"]]
+    for golden in manifest["golden"][4:]:
+        window = np.frombuffer(base64.b64decode(golden["window"]), np.int8).reshape(1, 31, 24)
+        assert runtime.scores(window)[0].tolist() == golden["scores"]
     assert TflmModel(trained / "bird_detector_int8.tflite", manifest["model"]["arena_bytes"])
 
 

@@ -31,6 +31,20 @@
 extern "C" {
 #endif
 
+/* A window that the board runs before it listens. Most are made here, and cost no flash. */
+typedef enum {
+    CHEEP_GOLDEN_STORED = 0, /* window */
+    CHEEP_GOLDEN_BOARD,      /* low and high alternate, over the bands and over the columns */
+    CHEEP_GOLDEN_NOISE       /* any value, by integers */
+} cheep_golden_kind;
+
+typedef struct {
+    const char *name;        /* a label, "silence", "loud", ... */
+    cheep_golden_kind kind;
+    int8_t low, high;
+    const int8_t *window;    /* window_frames * n_mels, or NULL */
+} cheep_golden;
+
 /* Everything that a trained model says about itself: constants printed by Cheep (cheep_generated.c). */
 typedef struct {
     const char *version;               /* of Cheep that printed it */
@@ -44,18 +58,24 @@ typedef struct {
     float input_inverse_scale;         /* 1 / scale of the model's input */
     int32_t input_zero_point;
     const char *const *labels;         /* detector->n_classes names, UTF-8 */
-    uint32_t frontend_crc;             /* cheep_selfcheck_frontend on the machine that printed it */
-    const int8_t *golden_window;       /* window_frames * n_mels, or NULL */
-    const int8_t *golden_scores;       /* n_classes: what the model must give for it */
+    /* What each stage gave on the machine that printed it (cheep_selfcheck.h): */
+    uint32_t columns_crc;              /* front end, in single precision */
+    uint32_t frontend_crc;             /* the same as int8 */
+    const cheep_detector_spec *golden_detector; /* detector as printed: a board may run with other thresholds */
+    uint32_t detector_crc;
+    const cheep_golden *golden;        /* golden_count windows, ... */
+    uint16_t golden_count;
+    const int8_t *golden_scores;       /* ... and what the model must give for each: n_classes values */
 } cheep_app_spec;
 
 typedef enum {
     CHEEP_STAGE_NONE = 0,
     CHEEP_STAGE_SETTINGS,  /* headers disagree with each other, or memory too small */
     CHEEP_STAGE_FRONTEND,  /* the columns of the test sound differ */
+    CHEEP_STAGE_INPUT,     /* the columns are right, but not as int8 */
     CHEEP_STAGE_MODEL,     /* the model cannot be prepared, or is not the one the header describes */
-    CHEEP_STAGE_GOLDEN,    /* its scores for the golden window differ */
-    CHEEP_STAGE_DETECTOR   /* bad thresholds */
+    CHEEP_STAGE_GOLDEN,    /* its scores for a golden window differ */
+    CHEEP_STAGE_DETECTOR   /* bad thresholds, or other events */
 } cheep_stage;
 
 typedef struct {
@@ -140,14 +160,14 @@ struct cheep_app {
     cheep_microphone microphone;
     cheep_app_stats stats;
     cheep_stage failed_stage;
-    const char *failure;       /* one line, never NULL after cheep_app_boot */
+    const char *failure;       /* one line, never NULL after cheep_app_boot; of a golden window: in the caller's memory */
 };
 
 /* Bytes that cheep_app_boot wants for spec, or 0 for an invalid one. CHEEP_APP_MEMORY_BYTES in
  * cheep_generated.h is the same number at compile time. */
 size_t cheep_app_memory_bytes(const cheep_app_spec *spec);
 
-/* Self-check, in this order: settings, front end, detector, model, golden window. On failure
+/* Self-check, in this order: settings, front end, input, detector, model, golden windows. On failure
  * app->failed_stage and app->failure say what differs, and nothing may be run.
  * memory: aligned to 8. About 1.1 KB of stack besides the model's. */
 cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *memory, size_t memory_bytes,
@@ -166,7 +186,7 @@ void cheep_app_forget(cheep_app *app);
 /* End of the recording: report running events as ended. */
 void cheep_app_finish(cheep_app *app);
 
-/* "settings", "frontend", "model", "golden", "detector" or "none". */
+/* "settings", "frontend", "input", "model", "golden", "detector" or "none". */
 const char *cheep_stage_name(cheep_stage stage);
 
 #ifdef __cplusplus

@@ -64,11 +64,19 @@ static const char *const labels[] = CHEEP_MODEL_LABELS;
 
 _Static_assert(sizeof labels / sizeof labels[0] == CHEEP_MODEL_CLASSES, "a label is missing");
 
-static const int8_t golden_window[] = CHEEP_GOLDEN_WINDOW;
+static const int8_t golden_windows[] = CHEEP_GOLDEN_WINDOWS;
 static const int8_t golden_scores[] = CHEEP_GOLDEN_SCORES;
 
-_Static_assert(sizeof golden_window == CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS, "the golden window is cut off");
-_Static_assert(sizeof golden_scores == CHEEP_MODEL_CLASSES, "the golden scores are cut off");
+#define WINDOW_BYTES (CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS)
+#define STORED(name, place) {name, CHEEP_GOLDEN_STORED, 0, 0, golden_windows + (place) * WINDOW_BYTES},
+#define BOARD(name, low, high) {name, CHEEP_GOLDEN_BOARD, low, high, NULL},
+#define NOISE(name) {name, CHEEP_GOLDEN_NOISE, 0, 0, NULL},
+static const cheep_golden golden[] = {CHEEP_GOLDEN_LIST(STORED, BOARD, NOISE)};
+
+_Static_assert(sizeof golden_windows == (CHEEP_GOLDEN_STORED_COUNT > 0 ? CHEEP_GOLDEN_STORED_COUNT * WINDOW_BYTES : 1),
+               "a golden window is cut off");
+_Static_assert(sizeof golden_scores == CHEEP_GOLDEN_COUNT * CHEEP_MODEL_CLASSES, "the golden scores are cut off");
+_Static_assert(sizeof golden / sizeof golden[0] == CHEEP_GOLDEN_COUNT, "a golden window is missing");
 
 const cheep_app_spec cheep_generated_app = {
     .version = CHEEP_MODEL_VERSION,
@@ -82,7 +90,11 @@ const cheep_app_spec cheep_generated_app = {
     .input_inverse_scale = CHEEP_MODEL_INPUT_INVERSE_SCALE,
     .input_zero_point = CHEEP_MODEL_INPUT_ZERO_POINT,
     .labels = labels,
+    .columns_crc = CHEEP_GOLDEN_COLUMNS_CRC,
     .frontend_crc = CHEEP_GOLDEN_FRONTEND_CRC,
-    .golden_window = golden_window,
+    .golden_detector = &detector,
+    .detector_crc = CHEEP_GOLDEN_DETECTOR_CRC,
+    .golden = golden,
+    .golden_count = CHEEP_GOLDEN_COUNT,
     .golden_scores = golden_scores,
 };

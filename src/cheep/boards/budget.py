@@ -21,6 +21,7 @@ from cheep.boards.data import Board, find_board
 from cheep.compiler import Compiled, compile_bytes
 from cheep.config import FeatureConfig, TrainConfig, default_stride
 from cheep.errors import CheepError, GateError
+from cheep.export.golden_header import stored_windows
 from cheep.tflite.arena import arena_on, refused_by
 from cheep.tflite.model import TfliteModel, read_model
 from cheep.tflite.reader import read_graph
@@ -65,6 +66,7 @@ class Need:
 def needs_compiled(compiled: Compiled, features: FeatureConfig | None, n_classes: int) -> Need:
     """Return what a detector of ``n_classes`` with the compiled network needs."""
     flash = {"network": compiled.constant_bytes + COMPILED_CODE_BYTES, "front end and detector": CORE_FLASH_BYTES}
+    flash |= _self_check(features, n_classes)
     network = compiled.stream["memory_bytes"] if compiled.stream else compiled.memory_bytes  # as the firmware runs it
     return Need("compiled", flash, {"network": network, **_core_ram(features, n_classes)})
 
@@ -77,6 +79,7 @@ def needs_tflm(model: TfliteModel, arena_bytes: int, features: FeatureConfig | N
     """
     extra = max(0, len(model.operators) - TFLM_OPERATORS) * TFLM_OPERATOR_BYTES
     flash = {"model": len(model.data), "TFLM": TFLM_CODE_BYTES + extra, "front end and detector": CORE_FLASH_BYTES}
+    flash |= _self_check(features, model.outputs[0].shape[-1])
     arena = arena_on(board.tflm_kernels, read_graph(model.data), arena_bytes)
     return Need("tflm", flash, {"arena": arena, **_core_ram(features, model.outputs[0].shape[-1])})
 
@@ -85,6 +88,14 @@ def refused_for(board: Board, model: TfliteModel) -> str | None:
     """Return why a network must not run in TFLM on ``board``, with the way out; None where it may."""
     reason = refused_by(board.tflm_kernels, read_graph(model.data))
     return f"{reason}; use the compiled backend (cheep compile)" if reason else None
+
+
+def _self_check(features: FeatureConfig | None, n_classes: int) -> dict[str, int]:
+    """Golden windows of each label, as far as they are stored, and the scores of all."""
+    if features is None:
+        return {}
+    stored = stored_windows(features, n_classes)
+    return {"golden windows": stored * features.window_frames * features.n_mels + (stored + 4) * n_classes}
 
 
 def _core_ram(features: FeatureConfig | None, n_classes: int) -> dict[str, int]:

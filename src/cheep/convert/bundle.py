@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from cheep import __version__, runs
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.convert.golden import golden_windows
 from cheep.files import write_bytes, write_json
 from cheep.tflite.model import read_model, write_metadata
 from cheep.tflite.state import tflm_scorer
@@ -26,7 +26,7 @@ def write_bundle(
     features: FeatureConfig,
     labels: Sequence[str],
     detector: DetectorConfig,
-    golden: np.ndarray | None = None,
+    golden: np.ndarray | Mapping[str, np.ndarray] | None = None,
     data: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
     streaming: dict[str, Any] | None = None,
@@ -38,8 +38,9 @@ def write_bundle(
     ----------
     tflite : bytes
         An int8 model of one input, or with a state (:mod:`cheep.tflite.state`).
-    golden : (columns, mels) int8, optional
-        A real window; its scores in TFLM are written beside it for the boot check of the firmware.
+    golden : (columns, mels) int8, or several by label, optional
+        Real windows; with those that are made by a rule (:mod:`cheep.convert.golden`) and their scores in TFLM they are
+        the boot check of the firmware.
     data, training : dict, optional
         What it was trained on and how (hashes, seed, settings, versions).
 
@@ -69,7 +70,6 @@ def write_bundle(
     bytes_ = write_metadata(tflite, described)
     info = read_model(bytes_)
     runtime = TflmModel(bytes_)
-    scorer = tflm_scorer(bytes_)
     manifest = {
         **described,
         "model": {
@@ -82,11 +82,10 @@ def write_bundle(
             "arena_bytes": runtime.arena_bytes,
         },
     }
-    if golden is not None:
-        manifest["golden"] = {
-            "window": base64.b64encode(np.ascontiguousarray(golden, np.int8).tobytes()).decode(),
-            "scores": scorer.scores(golden[None])[0].tolist(),
-        }
+    calls = golden if isinstance(golden, Mapping) else {} if golden is None else {"example": golden}
+    source = info.inputs[0]
+    windows = golden_windows(features, source.scale, source.zero_point, tflm_scorer(bytes_), calls)
+    manifest["golden"] = [window.to_dict() for window in windows]
     write_bytes(folder / name, bytes_)
     write_json(folder / runs.MANIFEST, manifest)
     return manifest

@@ -3,10 +3,10 @@
 
 from cheep.export.bundle import ExportModel, load_export
 from cheep.export.files import check_files, write_files
+from cheep.export.golden_header import render_golden_window
 from cheep.export.mel_header import render_mel_filter_bank
 from cheep.export.model_header import (
     render_detector_settings,
-    render_golden_window,
     render_headers,
     render_model_header,
     render_model_source,

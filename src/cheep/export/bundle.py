@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import json
 import os
 from typing import Any
 
-import numpy as np
-
 from cheep import __version__
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.convert.golden import Golden, golden_windows
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
 from cheep.tflite.arena import arena_on_esp32s3, refused_on_esp
@@ -30,16 +27,13 @@ class ExportModel:
         Flatbuffer, feature and detector settings, labels.
     arena_bytes : int
         Working memory that TFLM needs, measured on a 64-bit machine with the reference kernels.
-    golden_window : (columns, mels) int8
-        Input of the boot check.
-    golden_scores : (classes,) int8
-        What TFLM gives for it.
+    golden : tuple of Golden
+        Windows of the boot check, and what TFLM gives for each.
     """
 
     bundle: ModelBundle
     arena_bytes: int
-    golden_window: np.ndarray
-    golden_scores: np.ndarray
+    golden: tuple[Golden, ...]
 
     @property
     def features(self) -> FeatureConfig:
@@ -80,7 +74,7 @@ class ExportModel:
 def load_export(source: str | os.PathLike | None = None) -> ExportModel:
     """Load a run folder, a ``.tflite`` file or the latest run for export.
 
-    Arena and golden window come from the ``manifest.json`` of the same model; without one they are measured
+    Arena and golden windows come from the ``manifest.json`` of the same model; without one they are measured
     in TFLM on this machine.
 
     Raises
@@ -92,6 +86,8 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
     manifest = _manifest(bundle)
     arena = manifest.get("model", {}).get("arena_bytes")
     golden = manifest.get("golden")
+    if golden is not None:
+        windows = _golden(golden, bundle)
     if arena is None or golden is None:
         from cheep.tflite.state import tflm_scorer
         from cheep.tflite.tflm import TflmModel
@@ -99,17 +95,10 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
         runtime = TflmModel(bundle.model.data)
         arena = arena if arena is not None else runtime.arena_bytes
         if golden is None:
-            window = default_golden_window(bundle.features)
-            return ExportModel(bundle, int(arena), window, tflm_scorer(bundle.model.data).scores(window[None])[0])
-    window, scores = _golden(golden, bundle)
-    return ExportModel(bundle, int(arena), window, scores)
-
-
-def default_golden_window(features: FeatureConfig) -> np.ndarray:
-    """Return a window that spreads over the levels: (columns, mels) int8, made by integers."""
-    n = np.arange(features.window_frames * features.n_mels, dtype=np.uint64)
-    values = ((n * np.uint64(2654435761)) >> np.uint64(11)) & np.uint64(0xFF)
-    return values.astype(np.uint8).view(np.int8).reshape(features.window_frames, features.n_mels)
+            source = bundle.input
+            scorer = tflm_scorer(bundle.model.data)
+            windows = golden_windows(bundle.features, source.scale, source.zero_point, scorer, {})
+    return ExportModel(bundle, int(arena), tuple(windows))
 
 
 def _manifest(bundle: ModelBundle) -> dict[str, Any]:
@@ -120,18 +109,13 @@ def _manifest(bundle: ModelBundle) -> dict[str, Any]:
     return values if values.get("model", {}).get("sha256") == bundle.model.sha256 else {}
 
 
-def _golden(golden: dict[str, Any], bundle: ModelBundle) -> tuple[np.ndarray, np.ndarray]:
+def _golden(golden: Any, bundle: ModelBundle) -> list[Golden]:
     features, classes = bundle.features, len(bundle.labels)
     try:
-        raw = np.frombuffer(base64.b64decode(golden["window"], validate=True), np.int8)
-        scores = np.array(golden["scores"])
-        good = raw.size == features.window_frames * features.n_mels and scores.shape == (classes,)
-        good = good and int(scores.min()) >= -128 and int(scores.max()) <= 127
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        good = False
-    if not good:
+        values = golden if isinstance(golden, list) else [golden]  # an older Cheep wrote one
+        return [Golden.of(value, (features.window_frames, features.n_mels), classes) for value in values]
+    except ValueError:
         raise CheepError(
             f"{bundle.path.parent / 'manifest.json'}: golden: must hold a window of {features.window_frames} x "
             f"{features.n_mels} int8 values in base64 and {classes} scores; make the model again"
-        )
-    return raw.reshape(features.window_frames, features.n_mels), scores.astype(np.int8)
+        ) from None

@@ -58,3 +58,8 @@ def guard(name: str, lines: Sequence[str], first: str) -> str:
     """Return a header: its mark, the include guard, the lines."""
     macro = f"CHEEP_GENERATED_{name.upper().replace('.', '_')}"
     return "\n".join([first, f"#ifndef {macro}", f"#define {macro}", "", *lines, "", "#endif", ""])
+
+
+def comment(text: str) -> str:
+    """Return ``text`` as it may stand in a comment."""
+    return text.encode("ascii", "replace").decode().replace("*/", "* /").replace("\n", " ")

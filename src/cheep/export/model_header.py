@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``model.h``, ``model.cc``, ``detector_settings.h`` and ``golden_window.h``."""
+"""``model.h``, ``model.cc`` and ``detector_settings.h``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from cheep.detector import logit, threshold_sums
 from cheep.export.bundle import ExportModel
-from cheep.export.ctext import float32, guard, int8_items, mark, string, table
+from cheep.export.ctext import comment, float32, guard, mark, string, table
+from cheep.export.golden_header import render_golden_window
 from cheep.export.mel_header import render_mel_filter_bank
 from cheep.export.operators import resolver_entries
-from cheep.export.selfcheck import frontend_crc
 from cheep.features import inverse_scale
 
 TOOL = "model_convert.py"
@@ -38,9 +38,9 @@ def render_model_header(export: ExportModel) -> str:
     entries = resolver_entries(list(model.operators))
     scale = float32(bundle.input.scale)
     inverse = float32(inverse_scale(bundle.input.scale))
-    out = bundle.output
+    out, window = bundle.output, export.features.window_frames * export.features.n_mels
     facts = (
-        f"{{ 0, {len(model.data)}u, 0x{zlib.crc32(model.data):08x}u, 1, {export.golden_window.size}u, "
+        f"{{ 0, {len(model.data)}u, 0x{zlib.crc32(model.data):08x}u, 1, {window}u, "
         f"{len(bundle.labels)}u, {scale}, {float32(out.scale)}, {bundle.input.zero_point}, {out.zero_point} }}"
     )
     lines = [
@@ -124,7 +124,7 @@ def render_detector_settings(export: ExportModel) -> str:
     sums = threshold_sums(detector, len(labels), export.bundle.scale)
     written = detector.threshold if len(detector.threshold) == len(labels) else detector.threshold * len(labels)
     notes = [
-        f"/*   {_comment(label)}: {'never an event' if value is None else _threshold(value)} */"
+        f"/*   {comment(label)}: {'never an event' if value is None else _threshold(value)} */"
         for label, value in zip(labels, written, strict=True)
     ]
     lines = [
@@ -147,22 +147,6 @@ def render_detector_settings(export: ExportModel) -> str:
     return guard("detector_settings.h", lines, _first(export))
 
 
-def render_golden_window(export: ExportModel) -> str:
-    """Return ``golden_window.h``: what the firmware computes before it listens, and what must come out."""
-    crc = frontend_crc(export.features, export.bundle.input.scale, export.bundle.input.zero_point)
-    lines = [
-        f"#define CHEEP_GOLDEN_MODEL_ID 0x{export.model_id:08x}u",
-        "",
-        "/* CRC-32 of the first int8 columns of the test sound (cheep_selfcheck.h). */",
-        f"#define CHEEP_GOLDEN_FRONTEND_CRC 0x{crc:08x}u",
-        "",
-        "/* int8 [frames][mels], and the scores that TensorFlow Lite Micro gives for it. */",
-        table("CHEEP_GOLDEN_WINDOW", int8_items(export.golden_window)),
-        table("CHEEP_GOLDEN_SCORES", int8_items(np.asarray(export.golden_scores))),
-    ]
-    return guard("golden_window.h", lines, _first(export))
-
-
 _UNITS = {
     "probability": "int8 scores",
     "logit": "int8 scores, which are logits",
@@ -172,7 +156,3 @@ _UNITS = {
 
 def _threshold(value: float) -> str:
     return f"threshold {value:.9g} (logit {logit(value):.4g})"
-
-
-def _comment(text: str) -> str:
-    return text.encode("ascii", "replace").decode().replace("*/", "* /").replace("\n", " ")

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
+import zlib
 
 import numpy as np
 
 from cheep.ccore import compile_shared, core_sources
-from cheep.config import FeatureConfig
+from cheep.config import DetectorConfig, FeatureConfig
+from cheep.detector import Detector, ScoreScale
 from cheep.errors import CheepError
 from cheep.features import inverse_scale
 from cheep.features.frontend import FrontendSpec, make_spec
@@ -27,7 +30,7 @@ def library() -> ctypes.CDLL:
     core.cheep_frontend_memory_bytes.argtypes = [spec]
     core.cheep_frontend_memory_bytes.restype = size
     core.cheep_selfcheck_frontend.argtypes = [
-        spec, ctypes.c_float, ctypes.c_int32, ctypes.c_void_p, size, ctypes.POINTER(ctypes.c_uint32),
+        spec, ctypes.c_float, ctypes.c_int32, ctypes.c_void_p, size, *[ctypes.POINTER(ctypes.c_uint32)] * 2,
     ]  # fmt: skip
     core.cheep_selfcheck_frontend.restype = ctypes.c_int
     core.cheep_selfcheck_pcm.argtypes = [ctypes.POINTER(ctypes.c_uint32), ctypes.c_void_p, size]
@@ -43,8 +46,8 @@ def frontend_memory_bytes(config: FeatureConfig) -> int:
     return int(library().cheep_frontend_memory_bytes(spec))
 
 
-def frontend_crc(config: FeatureConfig, scale: float, zero_point: int) -> int:
-    """Return the CRC-32 of the front end's first int8 columns of the test sound.
+def frontend_crc(config: FeatureConfig, scale: float, zero_point: int) -> tuple[int, int]:
+    """Return the CRC-32 of the front end's first columns of the test sound, in single precision and as int8.
 
     Parameters
     ----------
@@ -56,13 +59,24 @@ def frontend_crc(config: FeatureConfig, scale: float, zero_point: int) -> int:
     core = library()
     spec, _tables = make_spec(config)
     memory = np.zeros(frontend_memory_bytes(config) // 8 + 1, np.float64)
-    crc = ctypes.c_uint32()
+    columns_crc, int8_crc = ctypes.c_uint32(), ctypes.c_uint32()
     status = core.cheep_selfcheck_frontend(
-        spec, inverse_scale(scale), zero_point, memory.ctypes.data, memory.nbytes, crc
+        spec, inverse_scale(scale), zero_point, memory.ctypes.data, memory.nbytes, columns_crc, int8_crc
     )
     if status != 0:
         raise CheepError(f"{config.to_json()}: the C front end refuses these settings (status {status})")
-    return int(crc.value)
+    return int(columns_crc.value), int(int8_crc.value)
+
+
+def detector_crc(config: DetectorConfig, n_classes: int, scale: ScoreScale) -> int:
+    """Return what ``cheep_selfcheck_detector`` gives: the CRC-32 of the events of made rows of scores."""
+    detector = Detector(config, n_classes, scale)
+    rows = np.full((n_classes, config.smoothing_windows + config.min_windows + 1, n_classes), -128, np.int8)
+    for c in range(n_classes):
+        rows[c, :, c] = 127
+    events = [*detector.push(rows.reshape(-1, n_classes)), *detector.flush()]
+    packed = (struct.pack("<BBIIi", e.label, e.ended, e.first_window, e.last_window, e.peak_sum) for e in events)
+    return zlib.crc32(b"".join(packed))
 
 
 def selfcheck_pcm(n_samples: int) -> np.ndarray:

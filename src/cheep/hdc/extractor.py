@@ -116,12 +116,11 @@ def cut_at_embedding(model: str | os.PathLike | bytes) -> Extractor:
 def write_extractor(folder: Path, name: str, extractor: Extractor, features: FeatureConfig, stride_frames: int) -> str:
     """Write the extractor as a model that every tool and firmware of the project takes; return its sha256.
 
-    Its "labels" are the values of the embedding, ``e00``, ``e01``, ..., and none makes an event; the golden window of
-    the boot check covers it like any model. An embedding of more than 64 values, which the application cannot carry,
+    Its "labels" are the values of the embedding, ``e00``, ``e01``, ..., and none makes an event; the golden windows of
+    the boot check cover it like any model. An embedding of more than 64 values, which the application cannot carry,
     is written without a manifest.
     """
     from cheep.convert.bundle import write_bundle
-    from cheep.export.bundle import default_golden_window
     from cheep.files import write_bytes
 
     n = extractor.n_dims
@@ -135,7 +134,6 @@ def write_extractor(folder: Path, name: str, extractor: Extractor, features: Fea
         features=features,
         labels=[f"e{i:02d}" for i in range(n)],
         detector=DetectorConfig(stride_frames=stride_frames, threshold=(None,) * n),
-        golden=default_golden_window(features),
     )
     return manifest["model"]["sha256"]
 

@@ -22,7 +22,7 @@ from cheep.evaluate.signals import Heard, hear_signals
 from cheep.evaluate.windows import summarize
 from cheep.files import read_json, write_bytes, write_json
 from cheep.job import OnEpoch, OnFile
-from cheep.job.scores import evaluate_keras, first_detector, golden_window, int8_scores, quantize_windows
+from cheep.job.scores import evaluate_keras, first_detector, golden_calls, int8_scores, quantize_windows
 from cheep.job.signals import raised_over
 from cheep.job.train import train_teachers
 from cheep.job.windows import Windows, describe_data, load_windows
@@ -192,7 +192,7 @@ def write_int8(
     runtime = TflmModel(tflite)
     scale = ScoreScale.of(runtime.output_info, described)
     scores = int8_scores(runtime, windows, scale)
-    golden = golden_window(runtime, windows)
+    golden = golden_calls(runtime, windows)
 
     def write(detector: DetectorConfig) -> tuple[dict[str, Any], list[Heard]]:
         manifest = write_bundle(

@@ -85,13 +85,20 @@ def first_detector(windows: Windows, val: WindowScores, scale: ScoreScale, false
     return DetectorConfig(stride_frames=default_stride(windows.features.hop_s), threshold=tuple(thresholds))
 
 
-def golden_window(runtime: TflmModel, windows: Windows) -> np.ndarray:
-    """Return a validation window, (columns, mels) int8, whose scores differ clearly: what a board checks at boot."""
+def golden_calls(runtime: TflmModel, windows: Windows) -> dict[str, np.ndarray]:
+    """Return by label the validation window, (columns, mels) int8, that scores highest for it.
+
+    A board runs them at boot. A label without a validation window has none.
+    """
     part = windows.splits["val"]
-    rows = np.linspace(0, len(part) - 1, min(len(part), 256)).astype(int)
-    q = quantize_windows(runtime, part.gather(rows))
-    scores = runtime.scores(q).astype(int)
-    return q[int(np.argmax(scores.max(axis=1) - np.abs(scores.mean(axis=1))))]
+    found: dict[str, np.ndarray] = {}
+    for i, label in enumerate(windows.plan.labels):
+        rows = np.flatnonzero(part.targets[:, i] > 0)
+        if len(rows):
+            rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 64)).astype(int)]
+            q = quantize_windows(runtime, part.gather(rows))
+            found[label] = q[int(np.argmax(runtime.scores(q)[:, i]))]
+    return found
 
 
 def _scores_of(part: WindowSet, plan: LabelPlan, scores: np.ndarray) -> WindowScores:

@@ -124,8 +124,8 @@ def wait_for_boot(
 ) -> dict[str, Any]:
     """Wait for the board's boot line and compare it with the model.
 
-    The board computes the columns of a test sound and the scores of a golden window before it listens, and compares
-    both with what this machine computed: a boot line means that they are equal.
+    The board computes the columns of a test sound, events of made scores and the scores of golden windows before it
+    listens, and compares them with what this machine computed: a boot line means that they are equal.
 
     Returns
     -------
@@ -145,6 +145,8 @@ def wait_for_boot(
                     f"the board refuses to listen: stage {message.get('stage')}: {message.get('reason')}"
                     + {
                         "frontend": "; its front end does not compute what this machine computes",
+                        "input": "; its front end's columns become other int8 values than on this machine",
+                        "detector": "; its detector makes other events than this machine's",
                         "golden": "; its network does not give the scores that this machine gives",
                     }.get(str(message.get("stage")), "")
                 )
