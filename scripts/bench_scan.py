@@ -263,6 +263,7 @@ def index(bundle: ModelBundle, work: Path, n: int) -> list[dict]:
     season = Season.create(work / "large")
     model = season.add_model(bundle)
     scores = np.zeros((120, len(model.labels)), np.int8)
+    sync, os.fsync = os.fsync, lambda _: None  # nobody wants these after a power cut
     like = Recording(
         "", "/archive/2026", "", bytes=960044, time_source="audiomoth", length_s=60.0, sample_rate_hz=8000, channels=1,
         container="WAV", temperature_c=9.5, battery_v=4.2, gain="medium",
@@ -277,6 +278,7 @@ def index(bundle: ModelBundle, work: Path, n: int) -> list[dict]:
             Detection(model.labels[-1], at, at + 1, 0.9, int(2 * at), int(2 * at), 99) for at in (1.0, 20.0, 40.0)
         )
         write_part(season.part_path(model.model, row), model, scores, Part(row, found, model.settings, 120))
+    os.fsync = sync
     code = (
         "import resource, time; from cheep.season import Season; from cheep.season.tables import make_tables;"
         f"s = Season({str(season.folder)!r}); t = time.process_time(); make_tables(s); t = time.process_time() - t;"
