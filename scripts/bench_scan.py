@@ -4,6 +4,7 @@
   python scripts/bench_scan.py                           speed by kind of file, with the bounds of its parts
   python scripts/bench_scan.py --json                    a list of {"name", "value", "unit"}
   python scripts/bench_scan.py --parts jobs memory index two processes; a day-long file; tables of 100,000 recordings
+  python scripts/bench_scan.py --parts emulated          ten recordings also through an emulated AudioMoth's core
   python scripts/bench_scan.py --birdnet MODEL.tflite    also the inference of BirdNET's own network, on one core
 
 Files of --minutes of noise with calls are made in a folder of their own. Times are processor times (this process alone,
@@ -46,6 +47,7 @@ from cheep.season.schema import Detection, Recording  # noqa: E402
 from cheep.season.store import Part, write_part  # noqa: E402
 
 KINDS = {"wav_8k": ("WAV", 8000, 2000), "wav_48k": ("WAV", 48000, 800), "flac_32k": ("FLAC", 32000, 500)}
+PARTS = ("speed", "jobs", "memory", "index", "emulated")
 _BLOCK_S = 20
 
 
@@ -293,6 +295,34 @@ def index(bundle: ModelBundle, work: Path, n: int) -> list[dict]:
     ]
 
 
+def emulated(bundle: ModelBundle, work: Path, audio: Path) -> list[dict]:
+    """Return in how many of ten recordings a scan and the application on an emulated AudioMoth's core hear the same."""
+    from cheep.audio import audio_files
+    from cheep.export import load_export
+    from cheep.job.simulate import simulate
+    from cheep.season.run import scan_folders
+
+    files = audio_files(audio)
+    files = files[:: max(1, len(files) // 10)][:10]
+    season = Season.create(work / "emulated")
+    scan_folders(season, files, bundle, jobs=1)
+    paths = {row["recording"]: row["path"] for row in season.recordings(["recording", "path"]).to_pylist()}
+    found: dict[str, list] = {path.name: [] for path in files}
+    for row in season.detections().to_pylist():
+        found[paths[row["recording"]]].append((row["label"], round(row["start_s"], 3), round(row["end_s"], 3)))
+    export, same = load_export(bundle.path.parent), 0
+    for path in files:
+        lines = [json.loads(line) for line in simulate(export, path, "cortex-m4")]
+        events = [line for line in lines if line["type"] == "event" and line["state"] == "end"]
+        there = [(event["label"], event["start_s"], event["end_s"]) for event in events]
+        same += sorted(there) == sorted(found[path.name])
+    detections = sum(map(len, found.values()))
+    return [
+        {"name": "scan.same_on_emulated_audiomoth", "value": same, "unit": "files", "least": len(files)},
+        {"name": "scan.same_on_emulated_audiomoth.detections", "value": detections, "unit": "", "least": 1},
+    ]
+
+
 def _python(code: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(
@@ -307,10 +337,17 @@ def main() -> int:
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", metavar="RUN", help="run or model folder (default: the latest run)")
-    parser.add_argument("--parts", nargs="+", choices=("speed", "jobs", "memory", "index"), default=["speed"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["speed"])
     parser.add_argument("--minutes", type=float, default=20, help="of each file (%(default)g)")
     parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--recordings", type=int, default=100_000, help="of the index (%(default)s)")
+    parser.add_argument(
+        "--audio",
+        type=Path,
+        default=Path("datasets/demo"),
+        metavar="DIR",
+        help="ten of these are emulated (%(default)s)",
+    )
     parser.add_argument("--birdnet", type=Path, metavar="TFLITE", help="BirdNET's audio model, from its package")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -331,6 +368,8 @@ def main() -> int:
             rows += memory(bundle, work)
         if "index" in args.parts:
             rows += index(bundle, work, args.recordings)
+        if "emulated" in args.parts:
+            rows += emulated(bundle, work, args.audio)
     if args.json:
         print(json.dumps(rows, indent=1))
     else:
