@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,10 @@ def call_isolated(
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH", "")]))
         command = [sys.executable, "-m", "cheep.isolated", target, folder]
         with tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") as errors:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+            # The child ends when its input does: with this process, however that ends.
+            child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            )
             try:
                 for line in child.stdout or ():
                     if on_line and line.startswith(_MARK):
@@ -77,8 +82,23 @@ def _status(status: int) -> str:
     return f"exit status {status}"
 
 
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, also while native code holds the interpreter."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+    if sys.platform == "linux":
+        die_with_parent = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(die_with_parent, signal.SIGKILL)
+
+
 def main() -> int:
     """Run the job of a folder; leave ``result.json`` in it."""
+    _end_with_parent()
     target, folder = sys.argv[1], Path(sys.argv[2])
     module, function = target.split(":")
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
