@@ -74,7 +74,7 @@ def test_a_stage_that_departs_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("op", "message"),
     [
-        ("GRU", "operator GRU has no counterpart: export the recurrent step alone"),
+        ("RNN", "operator RNN has no counterpart: use GRU or LSTM"),
         ("InstanceNormalization", "operator InstanceNormalization has no counterpart: use BatchNormalization"),
         ("Det", "operator Det has no counterpart: replace it"),
     ],

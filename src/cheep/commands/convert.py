@@ -17,6 +17,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cheep.commands._progress import stage
 from cheep.commands._settings import add_settings, overrides_of
 from cheep.commands._shared import table
@@ -38,15 +40,23 @@ COMPARED: tuple[dict[str, Any], ...] = (
     {"scheme": "int8", "prune_channels": 0.3, "method": "qat"},
     {"scheme": "int8", "prune": 0.5, "cluster": 16, "method": "qat"},
 )
+_TASK = "what the model gives (auto: features where it is cut, or gives a sequence or a map)"
 _SHRINK = ("prune", "prune_channels", "cluster")  # what --compare varies by itself
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
-        "--input", required=True, help="model: .h5, .keras, SavedModel folder, .onnx, MODULE.py:FACTORY"
-    )
+    parser.add_argument("--input", help="model: .h5, .keras, SavedModel folder, .onnx, MODULE.py:FACTORY")
     parser.add_argument("--checkpoint", type=Path, help="state dictionary of the PyTorch network")
+    parser.add_argument("--task", choices=("auto", "classes", "features"), default="auto", help=_TASK)
+    parser.add_argument(
+        "--cut", default="", metavar="LAYER", help="end at this layer's output: features (head.projection)"
+    )
+    parser.add_argument("--backbone", metavar="MODEL", help="with --step: what makes the features that the step takes")
+    parser.add_argument(
+        "--step", metavar="MODEL", help="recurrent step, .onnx or PyTorch: (feature, states) -> (scores, states)"
+    )
+    parser.add_argument("--step-checkpoint", type=Path, metavar="FILE", help="state dictionary of the PyTorch step")
     parser.add_argument(
         "--dataset",
         type=Path,
@@ -87,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert in a child process, print the table, check the board."""
     from cheep.convert.worker import run_isolated
 
+    _take_step(args)
     configs = configurations(args)
     if args.board:
         from cheep.boards.data import find_board
@@ -110,8 +121,15 @@ def run(args: argparse.Namespace) -> int:
         "max_loss": args.max_loss,
         "trust": args.trust,
         "streaming": args.streaming,
+        "task": args.task,
+        "cut": args.cut,
+        "backbone": args.backbone,
+        "step": args.step,
+        "step_checkpoint": str(args.step_checkpoint) if args.step_checkpoint else None,
     }
     result = run_isolated(job, args.output, None if args.json else stage)
+    if "pair" in result:
+        _write_verification(result, args.output)
     if args.json:
         print(json.dumps(result, indent=2))
     else:
@@ -119,6 +137,37 @@ def run(args: argparse.Namespace) -> int:
     if args.board:
         _check_board(args, result)
     return 0
+
+
+def _take_step(args: argparse.Namespace) -> None:
+    """See that the inputs belong together; a step given as --input is one."""
+    from cheep.convert.steps import is_step
+
+    if args.input and (args.step or args.backbone):
+        raise CheepError(f"--input {args.input}: not together with --backbone and --step; leave one out")
+    if args.backbone and not args.step:
+        raise CheepError(f"--backbone {args.backbone}: needs --step MODEL too; a backbone alone is --input")
+    if not (args.input or args.step):
+        raise CheepError("nothing to convert: give --input MODEL, or --backbone MODEL --step MODEL")
+    if args.input and is_step(args.input):
+        args.step, args.input, args.step_checkpoint = args.input, None, args.checkpoint
+    changed = [
+        name for name in (*_SHRINK, "qat", "compare", "streaming", "cut") if args.step and getattr(args, name, None)
+    ]
+    if changed or (args.step and args.quantize not in (None, ["int8"])):
+        raise CheepError(
+            f"--step: is converted to int8 as it is (-q int8, --ptq); leave out {', '.join(changed) or '-q'}"
+        )
+
+
+def _write_verification(result: dict[str, Any], output: Path) -> None:
+    """Write verification.md: what was compared with what, bytes, and what is not int8 and why."""
+    from cheep.files import write_text
+    from cheep.report.conversion import verification
+
+    parts = {name: output / f"{name}.tflite" for name in ("backbone", "step") if f"{name}.tflite" in result["files"]}
+    write_text(output / "verification.md", verification(result, parts))
+    result["files"].append("verification.md")
 
 
 def configurations(args: argparse.Namespace) -> list[ConvertConfig]:
@@ -137,13 +186,27 @@ def print_result(result: dict[str, Any], output: Path) -> None:
         print(
             f"{row['from']} -> {row['to']}: largest difference {row['max_difference']:.2g} (limit {row['limit']:.2g})"
         )
-    rows = [["variant", "accuracy", "same class", "bytes", "gzip", "lookup", "arena", "zeros", "instructions", "TFLM"]]
+    head = [
+        "variant",
+        "accuracy",
+        "same class",
+        "cosine",
+        "bytes",
+        "gzip",
+        "lookup",
+        "arena",
+        "zeros",
+        "instructions",
+        "TFLM",
+    ]
+    rows = [head]
     for v in result["variants"]:
         rows.append(
             [
                 v["name"],
-                f"{100 * v['accuracy']:.2f} %",
-                f"{100 * v['agreement']:.1f} %",
+                _percent(v["accuracy"], 2),
+                _percent(v["agreement"], 1),
+                f"{v['cosine']:.4f}",
                 str(v["bytes"]),
                 str(v["gzip_bytes"]),
                 str(v["lookup_bytes"] or "-"),
@@ -155,10 +218,17 @@ def print_result(result: dict[str, Any], output: Path) -> None:
         )
     if result["variants"]:
         print(table(rows))
-        print(
-            f"float network: {100 * result['variants'][0]['float_accuracy']:.2f} % on {result['examples']} examples "
-            f"({result['judged']}); bytes are flash, arena is RAM in TFLM"
-        )
+        first = result["variants"][0]
+        if first["float_accuracy"] is None:
+            print(
+                f"features of {result['examples']} examples ({result['judged']}); cosine: with those of the float "
+                f"network; the difference has {first['error_db'] or -np.inf:.1f} dB of their power"
+            )
+        else:
+            print(
+                f"float network: {100 * first['float_accuracy']:.2f} % on {result['examples']} examples "
+                f"({result['judged']}); bytes are flash, arena is RAM in TFLM"
+            )
     for v in result["variants"]:
         if v["channels"]:
             print(f"{v['name']}: channels " + ", ".join(f"{k} {a}->{b}" for k, (a, b) in v["channels"].items()))
@@ -170,6 +240,8 @@ def print_result(result: dict[str, Any], output: Path) -> None:
         _print_streaming(result)
     if "detector" in result:
         _print_detector(result["detector"])
+    if "pair" in result:
+        _print_pair(result)
     if "sensitivity" in result:
         report = result["sensitivity"]
         print(
@@ -216,6 +288,30 @@ def _print_streaming(result: dict[str, Any]) -> None:
     )
 
 
+def _percent(share: float | None, digits: int) -> str:
+    return "-" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def _print_pair(result: dict[str, Any]) -> None:
+    pair = result["pair"]
+    print(
+        f"{result['examples']} sequences of {pair['steps']} steps ({result['judged']}): accuracy float "
+        f"{_percent(pair['float_accuracy'], 2)}, int8 in TFLM {_percent(pair['accuracy'], 2)}; same class "
+        f"{_percent(pair['agreement'], 1)}, cosine {pair['cosine']:.4f}"
+    )
+    sizes = ", ".join(f"{name} {n}" for name, n in pair["bytes"].items())
+    print(f"bytes: {sizes}; arenas {pair['arena_bytes']}")
+    print(
+        f"compiled: constants {pair['compiled']['constants']}, working memory {pair['compiled']['memory']}, state "
+        f"{pair['compiled']['state']} bytes"
+    )
+    first, last = pair["drift"][0], pair["drift"][-1]
+    print(
+        f"state against float: mean error {first['mean']:.4f} in the first 1,000 steps, {last['mean']:.4f} in the last "
+        f"of {1000 * len(pair['drift']):,}"
+    )
+
+
 def _print_detector(made: dict[str, Any]) -> None:
     print(
         f"at the end of {made['windows']} labelled windows ({made['judged']}), the state carried from the start of "
@@ -236,7 +332,7 @@ def _check_board(args: argparse.Namespace, result: dict[str, Any]) -> None:
     """Compare what was written in int8 with the board; the files stay."""
     from cheep.boards.budget import check_model, check_pair
 
-    if "streaming" in result:
+    if "streaming" in result or (result.get("pair") or {}).get("backbone"):
         need = check_pair(args.board, args.output / "backbone.tflite", args.output / "step.tflite")
         if not args.json:
             print(

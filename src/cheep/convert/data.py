@@ -66,7 +66,11 @@ def classes_of(y: np.ndarray) -> np.ndarray:
 
 
 def load_data(
-    path: Path | str, features: FeatureConfig | None = None, specs: dict[str, Any] | None = None, seed: int = 1
+    path: Path | str,
+    features: FeatureConfig | None = None,
+    specs: dict[str, Any] | None = None,
+    seed: int = 1,
+    labelled: bool = True,
 ) -> ConversionData:
     """Read examples.
 
@@ -78,6 +82,7 @@ def load_data(
     specs : contents of ``specs.json``: ``input.mean`` and ``input.std`` are applied to a table of numbers, ``labels``
         fixes the order of the classes.
     seed : draws the split where the file has none.
+    labelled : False: an ``.npz`` may hold ``x`` alone.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def load_data(
     if not path.is_file():
         raise CheepError(f"{path}: no such data file (--dataset takes an .npz, a CSV or dataset.csv of a run)")
     if path.suffix == ".npz":
-        return _check(_load_npz(path, specs, seed))
+        return _check(_load_npz(path, specs, seed, labelled))
     header = _header(path)
     if {"path", "label", "start_s", "split"} <= set(header):
         return _check(_load_audio(path, features, specs))
@@ -114,12 +119,14 @@ def _check(data: ConversionData) -> ConversionData:
     return data
 
 
-def _load_npz(path: Path, specs: dict[str, Any], seed: int) -> ConversionData:
+def _load_npz(path: Path, specs: dict[str, Any], seed: int, labelled: bool) -> ConversionData:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # zip, header and codec errors are of many kinds
         raise CheepError(f"{path}: cannot be read as .npz ({error})") from None
+    if not labelled and "x" in arrays and "y" not in arrays:
+        arrays["y"] = np.zeros(len(arrays["x"]), np.int64)
     if {"x", "y"} <= set(arrays):
         labels = _labels(specs, arrays)
         x, y, labels = np.asarray(arrays["x"], np.float32), *_numbered(arrays["y"], labels, path)
@@ -160,12 +167,25 @@ def _numbered(y: np.ndarray, labels: tuple[str, ...], path: Path) -> tuple[np.nd
             else _numbered(y.astype(np.int64), labels, path)
         )
     names = [str(value) for value in y]
+    numbers = _class_numbers(names, labels)
+    if numbers is not None:
+        return _numbered(numbers, labels, path)
     labels = labels or tuple(sorted(set(names)))
     missing = sorted(set(names) - set(labels))
     if missing:
         raise CheepError(f"{path}: label {missing[0]!r} is not one of {', '.join(labels)}")
     place = {name: i for i, name in enumerate(labels)}
     return np.array([place[name] for name in names], np.int64), labels
+
+
+def _class_numbers(names: list[str], labels: tuple[str, ...]) -> np.ndarray | None:
+    """Return class numbers that were written as text ("0", "1.0000") where the labels are words, else None."""
+    if not labels or set(names) & set(labels):
+        return None
+    values = [_number(name) for name in names]
+    if any(value is None or not float(value).is_integer() for value in values):
+        return None
+    return np.array(values, np.float64).astype(np.int64)
 
 
 def _split(

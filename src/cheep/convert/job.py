@@ -18,7 +18,7 @@ from cheep.convert.config import CALIBRATED, ConvertConfig
 from cheep.convert.data import ConversionData, load_data
 from cheep.convert.exports import render_c_header, render_c_source, render_python
 from cheep.convert.load import beside, features_of, load_source
-from cheep.convert.runtime import accuracy, interpreter_outputs, quantize_as, tflm_outputs
+from cheep.convert.runtime import accuracy, cosines, interpreter_outputs, quantize_as, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.convert.source import SourceModel
 from cheep.convert.specs import extended_specs
@@ -38,11 +38,11 @@ class Converted:
     name: str
     model: bytes
     config: ConvertConfig
-    float_accuracy: float
-    accuracy: float
+    float_accuracy: float | None  # None: a feature extractor
+    accuracy: float | None
     tflm: str  # "yes", or TFLM's reason why not
     arena_bytes: int | None
-    agreement: float  # share of examples with the same class as the float model
+    agreement: float | None  # share of examples with the same class as the float model
     gzip_bytes: int
     sparsity: float
     distinct: int
@@ -51,6 +51,8 @@ class Converted:
     lookup_same_bits: bool | None = None
     instructions: int | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
+    cosine: float = 1.0  # between float and converted outputs, the mean over the examples
+    error_db: float | None = None  # power of the difference against that of the float outputs
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values, without the bytes of the model."""
@@ -62,18 +64,32 @@ class Converted:
 
 
 def load_all(
-    input_path: str, dataset: Path, seed: int = 1, checkpoint: Path | None = None, trust: bool = False
+    input_path: str,
+    dataset: Path,
+    seed: int = 1,
+    checkpoint: Path | None = None,
+    trust: bool = False,
+    task: str = "auto",
+    cut: str = "",
 ) -> tuple[SourceModel, ConversionData, dict[str, Any]]:
-    """Read model, data and ``specs.json``, and see that they fit each other."""
+    """Read model, data and ``specs.json``, and see that they fit each other.
+
+    ``task`` : ``classes``, ``features``, or ``auto``: features where it is cut, or gives a sequence or a map.
+    """
     specs = beside(input_path)
-    source = load_source(input_path, checkpoint, trust)
-    data = load_data(dataset, features_of(specs), specs, seed)
+    source = load_source(input_path, checkpoint, trust, cut)
+    extracts = task == "features" or (task == "auto" and (bool(cut) or source.is_extractor))
+    data = load_data(dataset, features_of(specs), specs, seed, labelled=not extracts)
     data = fit_shape(data, source.input_shape)
+    if extracts:
+        return dataclasses.replace(source, extracts=True), data, specs
+    source = source.as_classifier()
     n_out = source.predict(data.x["val"][:1]).reshape(1, -1).shape[1]
     if n_out != len(data.labels) and not (n_out == 1 and len(data.labels) <= 2):
         raise CheepError(
             f"{dataset}: {len(data.labels)} classes ({', '.join(data.labels[:8])}), but the model has {n_out} "
-            "outputs; give the data that it was trained for, or labels in specs.json"
+            "outputs; give the data that it was trained for, or labels in specs.json (a feature extractor: --task "
+            "features)"
         )
     return source, data, specs
 
@@ -101,6 +117,14 @@ def convert(source: SourceModel, data: ConversionData, config: ConvertConfig) ->
     CheepError
         A combination that cannot work, with the reason.
     """
+    if config.changes_network and source.keras is None:
+        why = next((note for note in reversed(source.notes) if "QAT need" in note), "it has no Keras layers")
+        raise CheepError(f"{source.path}: {why}; without them only --ptq of the network as it is can be done")
+    if config.changes_network and source.extracts:
+        raise CheepError(
+            f"{source.path}: a feature extractor has no classes to learn again; prune or fine-tune the whole "
+            "classifier, then cut it (--cut)"
+        )
     judged = data.judged
     x, y = data.x[judged], data.y[judged]
     calibration = data.calibration(config.calibration_examples, config.seed)
@@ -119,20 +143,27 @@ def convert(source: SourceModel, data: ConversionData, config: ConvertConfig) ->
         name=config.name,
         model=tflite,
         config=config,
-        float_accuracy=accuracy(reference, y),
-        accuracy=accuracy(outputs, y),
+        float_accuracy=None if source.extracts else accuracy(reference, y),
+        accuracy=None if source.extracts else accuracy(outputs, y),
         tflm=runs_in,
         arena_bytes=arena,
-        agreement=float(np.mean(floats.argmax(1) == found.argmax(1))),
+        agreement=None if source.extracts else float(np.mean(floats.argmax(1) == found.argmax(1))),
         gzip_bytes=len(gzip.compress(tflite, 9, mtime=0)),
         sparsity=integer_sparsity(tflite) if plain is None else shrink.sparsity(plain),
         distinct=0 if plain is None else shrink.distinct_weights(plain),
         channels=cut,
         notes=list(source.notes),
+        cosine=float(np.mean(cosines(reference, outputs))),
+        error_db=_error_db(reference, outputs),
     )
     if config.cluster and config.scheme == "int8":
         _try_lookup(variant, x)
     return variant
+
+
+def _error_db(reference: np.ndarray, outputs: np.ndarray) -> float | None:
+    power, error = np.mean(reference.astype(np.float64) ** 2), np.mean((outputs - reference).astype(np.float64) ** 2)
+    return float(10 * np.log10(error / power)) if power > 0 and error > 0 else None
 
 
 def _changed(
@@ -141,11 +172,6 @@ def _changed(
     model, cut = source.keras, dict[str, tuple[int, int]]()
     if not config.changes_network:
         return model, cut
-    if model is None:
-        raise CheepError(
-            f"{source.path}: {source.notes[-1] if source.notes else 'has no Keras layers'}; without them "
-            "only --ptq is possible"
-        )
     data = dataclasses.replace(data, teacher=source.predict)
     if config.prune_channels:
         model, cut = channels.prune_channels(model, config.prune_channels)
@@ -257,6 +283,8 @@ def _write_bundle(
 
 def check_loss(variant: Converted, max_loss: float | None) -> None:
     """Raise GateError if the variant lost more than ``max_loss`` points of accuracy."""
+    if variant.float_accuracy is None or variant.accuracy is None:
+        return
     lost = 100 * (variant.float_accuracy - variant.accuracy)
     if max_loss is not None and lost > max_loss:
         raise GateError(

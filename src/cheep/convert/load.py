@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -18,7 +19,7 @@ SUPPORTED = ".h5, .keras, a SavedModel folder, .onnx, or MODULE.py:FACTORY with 
 RECURRENT = ("GRU", "LSTM", "SimpleRNN")
 
 
-def load_source(path: str, checkpoint: Path | None = None, trust: bool = False) -> SourceModel:
+def load_source(path: str, checkpoint: Path | None = None, trust: bool = False, cut: str = "") -> SourceModel:
     """Read a model.
 
     Parameters
@@ -26,6 +27,7 @@ def load_source(path: str, checkpoint: Path | None = None, trust: bool = False) 
     path : file or folder; for PyTorch ``MODULE.py:FACTORY``.
     checkpoint : state dictionary of a PyTorch model.
     trust : allow Keras files that carry Python code (Lambda layers).
+    cut : the layer whose output becomes the model's: its name in Keras, its path in PyTorch (``head.projection``).
 
     Raises
     ------
@@ -35,10 +37,30 @@ def load_source(path: str, checkpoint: Path | None = None, trust: bool = False) 
     if ".py:" in path:
         from cheep.convert.pytorch import load_torch
 
-        return load_torch(path, checkpoint)
+        return load_torch(path, checkpoint, cut)
+    source = _load_file(path, trust)
+    return cut_at(source, cut) if cut else source
+
+
+def cut_at(source: SourceModel, name: str) -> SourceModel:
+    """Return a Keras model up to the layer ``name``."""
+    if source.kind != "keras":
+        raise CheepError(
+            f"{source.path}: --cut takes a PyTorch network (MODULE.py:FACTORY) or a Keras model with layers; cut it "
+            "before the export"
+        )
+    layers = {layer.name: layer for layer in source.keras.layers}
+    if name not in layers:
+        raise CheepError(f"{source.path}: no layer {name!r}; it has {', '.join(layers)}")
+    keras = import_tf().keras.Model(source.keras.input, layers[name].output, name="cut")
+    shape = tuple(int(n) for n in keras.output.shape[1:])
+    return dataclasses.replace(source, keras=keras, output_shape=shape)
+
+
+def _load_file(path: str, trust: bool) -> SourceModel:
     file = Path(path)
     if file.is_dir():
-        return _load_saved_model(file)
+        return _load_saved_model(file, trust)
     if not file.is_file():
         raise CheepError(f"{path}: no such model; --input takes {SUPPORTED}")
     head = file.read_bytes()[:8]
@@ -64,13 +86,21 @@ def _load_keras(file: Path, trust: bool) -> SourceModel:
         raise CheepError(f"{file}: holds a Lambda layer, which is Python code; if you trust the file, add --trust")
     if _keras_version(file).startswith("3"):
         return _load_keras3(file)
+    return _taken(_read_keras(file, keras, trust), str(file))
+
+
+def _read_keras(file: Path, keras: Any, trust: bool) -> Any:
     try:
         with quiet_stderr():
-            model = keras.models.load_model(file, compile=False, safe_mode=not trust)
+            return keras.models.load_model(file, compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises anything on damaged files
         raise CheepError(
             f"{file}: cannot be read by Keras ({_first_line(error)}); save it again as .h5 or .keras"
         ) from None
+
+
+def _taken(model: Any, file: str) -> SourceModel:
+    """Return a Keras model of one input and output as a source, its recurrent layers unrolled."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise CheepError(
             f"{file}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; a classifier has one of "
@@ -83,7 +113,8 @@ def _load_keras(file: Path, trust: bool) -> SourceModel:
         )
     model, unrolled = unroll(model)
     notes = [f"{', '.join(unrolled)}: unrolled, so that the steps become plain integer operators"] if unrolled else []
-    return SourceModel(str(file), "keras", model, None, shape, notes=notes)
+    made = tuple(int(n) for n in model.output.shape[1:])
+    return SourceModel(file, "keras", model, None, shape, notes=notes, output_shape=made)
 
 
 def unroll(model: Any) -> tuple[Any, list[str]]:
@@ -164,10 +195,12 @@ def _load_keras3(file: Path) -> SourceModel:
     return source
 
 
-def _load_saved_model(folder: Path) -> SourceModel:
+def _load_saved_model(folder: Path, trust: bool = False) -> SourceModel:
     tf = import_tf()
     if not (folder / "saved_model.pb").is_file():
         raise CheepError(f"{folder}: no saved_model.pb in it; --input takes {SUPPORTED}")
+    if (folder / "keras_metadata.pb").is_file():  # saved by Keras 2 with its layers
+        return _taken(_read_keras(folder, tf.keras, trust), str(folder))
     try:
         with quiet_stderr():
             loaded = tf.saved_model.load(str(folder))
@@ -186,17 +219,33 @@ def _load_saved_model(folder: Path) -> SourceModel:
     if not shape or None in shape:
         raise CheepError(f"{folder}: input shape {spec.shape} is not fixed; export it with fixed sizes")
 
-    def call(x: Any) -> Any:
-        return loaded.signatures["serving_default"](**{name: x})[key]  # ``loaded`` keeps the variables alive
+    graph = SavedGraph(loaded, name, key)
+    notes = ["a SavedModel has no layers: pruning, clustering and QAT need the Keras model"]
+    if graph.has_loops:
+        if not graph.has_lstm:
+            raise CheepError(
+                f"{folder}: holds a loop over a list of tensors that is no LSTM layer; give the Keras model (.h5, "
+                ".keras), whose recurrent layers are unrolled, or save it with unroll=True"
+            )
+        notes.append(
+            "its LSTM keeps a state from call to call: reset the interpreter (compiled: model_compiled_reset) before "
+            "each example"
+        )
+    made = tuple(int(n) for n in outputs[key].shape[1:] if n)
+    return SourceModel(str(folder), "saved_model", None, graph, shape, notes=notes, output_shape=made)
 
-    return SourceModel(
-        str(folder),
-        "saved_model",
-        None,
-        call,
-        shape,
-        notes=["a SavedModel has no layers: pruning, clustering and QAT need the Keras model"],
-    )
+
+class SavedGraph:
+    """The serving signature of a SavedModel as a function of one tensor (batch, ...) float32."""
+
+    def __init__(self, loaded: Any, name: str, key: str):
+        self.loaded, self._name, self._key = loaded, name, key  # ``loaded`` keeps the variables alive
+        library = loaded.signatures["serving_default"].graph.as_graph_def().library.function
+        self.has_loops = any(node.op.startswith("TensorList") for f in library for node in f.node_def)
+        self.has_lstm = any(f.attr["api_implements"].s.startswith(b"lstm_") for f in library)
+
+    def __call__(self, x: Any) -> Any:
+        return self.loaded.signatures["serving_default"](**{self._name: x})[self._key]
 
 
 def _first_line(error: BaseException) -> str:

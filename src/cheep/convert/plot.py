@@ -21,8 +21,12 @@ def _number(axes: Any, points: list[tuple[float, float]], dpi: float) -> None:
         axes.annotate(str(number), at, textcoords="offset points", xytext=(4, rise), fontsize=8)
 
 
+def _height(item: dict[str, Any]) -> float:
+    return item["cosine"] if item["accuracy"] is None else item["accuracy"]
+
+
 def plot_variants(result: dict[str, Any]) -> str:
-    """Return an SVG: accuracy (%) over flash bytes, one point per variant, the float model as a line."""
+    """Return an SVG: accuracy (of features: cosine) in % over flash bytes: a point per variant."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -33,7 +37,7 @@ def plot_variants(result: dict[str, Any]) -> str:
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     for number, item in enumerate(variants, 1):
         runs = item["tflm"] == "yes"
-        at = item["bytes"] / 1024, 100 * item["accuracy"]
+        at = item["bytes"] / 1024, 100 * _height(item)
         axes.plot(*at, "o" if runs else "x", color="#1a6" if runs else "#b33", markersize=8)
         axes.plot(
             [],
@@ -42,11 +46,12 @@ def plot_variants(result: dict[str, Any]) -> str:
             color="#1a6" if runs else "#b33",
             label=f"{number}  {item['name']}: {at[1]:.1f} %, {at[0]:.1f} KB",
         )
-    if variants:
+    extracts = bool(variants) and variants[0]["accuracy"] is None
+    if variants and not extracts:
         axes.axhline(100 * variants[0]["float_accuracy"], color="#888", linestyle="--", label="float network")
     axes.set(
         xlabel="model file, KB",
-        ylabel="accuracy, %",
+        ylabel="cosine with the float features, %" if extracts else "accuracy, %",
         title=f"{result['examples']} examples ({result['judged']}); crosses do not run in TFLM",
     )
     axes.grid(alpha=0.3)
@@ -56,7 +61,7 @@ def plot_variants(result: dict[str, Any]) -> str:
         axes.set_ylim(middle - MIN_SPAN / 2, middle + MIN_SPAN / 2)
     figure.legend(loc="outside right upper", fontsize=8)
     figure.canvas.draw()
-    _number(axes, [(item["bytes"] / 1024, 100 * item["accuracy"]) for item in variants], figure.dpi)
+    _number(axes, [(item["bytes"] / 1024, 100 * _height(item)) for item in variants], figure.dpi)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     plt.close(figure)

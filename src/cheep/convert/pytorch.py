@@ -20,7 +20,7 @@ from cheep.errors import CheepError
 _PROGRAM = """
 import importlib.util, os, sys, warnings
 warnings.filterwarnings("ignore")
-module_path, factory, checkpoint, onnx_path, inputs, outputs, mode = sys.argv[1:]
+module_path, factory, checkpoint, onnx_path, inputs, outputs, mode, cut = sys.argv[1:]
 import torch
 torch.manual_seed(0)
 torch.set_num_threads(1)
@@ -35,6 +35,8 @@ net = getattr(module, factory)()
 if not isinstance(net, torch.nn.Module):
     sys.exit(f"CHEEP: {factory}() must return a torch.nn.Module, not {type(net).__name__}")
 shape = getattr(net, "input_shape", getattr(module, "INPUT_SHAPE", None))
+if mode == "step":
+    shape = ()
 if shape is None:
     sys.exit("CHEEP: the network needs its input shape: set INPUT_SHAPE = (channels, height, width) in the module")
 if checkpoint:
@@ -48,7 +50,57 @@ if checkpoint:
     except Exception as error:
         sys.exit(f"CHEEP: {checkpoint}: not the weights of this network ({' '.join(str(error).split())[:300]})")
 net.eval()
+if cut:
+    parts = dict(net.named_modules())
+    if cut not in parts:
+        sys.exit(f"CHEEP: --cut {cut}: the network has no such layer; it has {', '.join(filter(None, parts))}"[:900])
+    whole, kept = net, []
+    parts[cut].register_forward_hook(lambda layer, given, made: kept.append(made))
+    class Cut(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.whole = whole
+        def forward(self, x):
+            kept.clear()
+            self.whole(x)
+            if len(kept) != 1 or not isinstance(kept[0], torch.Tensor):
+                sys.exit(f"CHEEP: --cut {cut}: must run once and give one tensor")
+            return kept[0]
+    net = Cut().eval()
 import numpy as np
+if mode == "step":
+    kinds = (torch.nn.GRUCell, torch.nn.LSTMCell, torch.nn.GRU, torch.nn.LSTM)
+    cells = [m for m in net.modules() if isinstance(m, kinds)]
+    sizes = getattr(net, "step_sizes", getattr(module, "STEP_SIZES", None))
+    if sizes is None and len(cells) == 1:
+        two = isinstance(cells[0], (torch.nn.LSTMCell, torch.nn.LSTM))
+        sizes = (cells[0].input_size, *[cells[0].hidden_size] * (1 + two))
+    if sizes is None:
+        sys.exit("CHEEP: a step needs the sizes of what it takes: set STEP_SIZES = (features, state, ...)")
+    names = ["feature", *(f"state{i}" for i in range(len(sizes) - 1))]
+    zeros = [torch.zeros((1, n)) for n in sizes]
+    try:
+        with torch.no_grad():
+            made = net(*zeros)
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        sys.exit(f"CHEEP: a step takes (feature, states...) of sizes {tuple(sizes)}: {said}")
+    if not isinstance(made, tuple) or [tuple(t.shape) for t in made[1:]] != [tuple(t.shape) for t in zeros[1:]]:
+        sys.exit(f"CHEEP: a step takes (feature, states...) and gives (scores, states...); sizes taken {tuple(sizes)}")
+    if inputs:
+        out = []
+        with torch.no_grad():
+            for sequence in torch.from_numpy(np.load(inputs)):
+                held = zeros[1:]
+                for row in sequence:
+                    scores, *held = net(row[None], *held)
+                out.append(scores.reshape(-1).numpy())
+        np.save(outputs, np.stack(out))
+    else:
+        ends = ["scores", *(f"next{i}" for i in range(len(sizes) - 1))]
+        torch.onnx.export(net, tuple(zeros), onnx_path, input_names=names, output_names=ends, dynamo=False,
+                          opset_version=17, do_constant_folding=True)
+    sys.exit()
 if mode == "streaming":
     for part in ("backbone", "cell", "head"):
         if not hasattr(net, part):
@@ -96,8 +148,8 @@ else:
 """
 
 
-def load_torch(path: str, checkpoint: Path | None) -> SourceModel:
-    """Read ``MODULE.py:FACTORY``.
+def load_torch(path: str, checkpoint: Path | None, cut: str = "") -> SourceModel:
+    """Read ``MODULE.py:FACTORY``; ``cut``: up to the output of this layer.
 
     The factory takes nothing and returns a ``torch.nn.Module``; ``INPUT_SHAPE`` in the module (or ``input_shape``
     of the network) gives (channels, height, width) or (features,). The module is the user's own code and is run.
@@ -107,14 +159,14 @@ def load_torch(path: str, checkpoint: Path | None) -> SourceModel:
 
     with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:
         target = Path(folder) / "model.onnx"
-        _torch(file, factory, checkpoint, target)
+        _torch(file, factory, checkpoint, target, cut=cut)
         source = load_onnx(target)
         kept = target.read_bytes()
     source.path, source.kind = path, "pytorch"
     images = len(source.input_shape) == 3
 
     def reference(x: np.ndarray) -> np.ndarray:
-        return _torch(file, factory, checkpoint, None, np.moveaxis(x, -1, 1) if images else x)
+        return _torch(file, factory, checkpoint, None, np.moveaxis(x, -1, 1) if images else x, cut=cut)
 
     def exported(x: np.ndarray) -> np.ndarray:
         from cheep.convert.onnx.reader import run_onnx
@@ -140,6 +192,16 @@ def _parts(path: str, checkpoint: Path | None) -> tuple[Path, str]:
     if checkpoint is not None and not checkpoint.is_file():
         raise CheepError(f"{checkpoint}: no such checkpoint")
     return file, factory
+
+
+def export_step(path: str, checkpoint: Path | None, target: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Export ``MODULE.py:FACTORY``, a step (feature, states...) -> (scores, states...), to the ONNX file ``target``.
+
+    Returns the step in PyTorch: (n, steps, features) float32 to the scores of the last step (n, scores).
+    """
+    file, factory = _parts(path, checkpoint)
+    _torch(file, factory, checkpoint, target, mode="step")
+    return lambda x: _torch(file, factory, checkpoint, None, x, mode="step")
 
 
 @dataclasses.dataclass
@@ -188,6 +250,7 @@ def _torch(
     onnx_path: Path | None,
     x: np.ndarray | None = None,
     mode: str = "whole",
+    cut: str = "",
 ) -> np.ndarray:
     """Export to ``onnx_path``, or run ``x`` (n, ...) float32, saying what went wrong."""
     with tempfile.TemporaryDirectory(prefix="cheep-torch-") as folder:
@@ -207,6 +270,7 @@ def _torch(
                 inputs,
                 outputs,
                 mode,
+                cut,
             ],
             capture_output=True,
             text=True,

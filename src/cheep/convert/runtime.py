@@ -41,6 +41,7 @@ def tflm_outputs(model: bytes, x: np.ndarray, runtime: TflmModel | None = None) 
     q = quantize_as(x, info.inputs[0]).reshape((len(x), *info.inputs[0].shape))
     rows = [np.array(runtime.invoke(q[0])).reshape(-1)]  # errors of the runtime are explained here
     for row in q[1:]:
+        runtime.reset()
         runtime.run({0: row})
         rows.append(np.array(runtime.output(0)).reshape(-1))
     return dequantize_as(np.stack(rows), info.outputs[0])
@@ -63,10 +64,17 @@ def interpreter_outputs(model: bytes, x: np.ndarray) -> np.ndarray:
     q = quantize_as(x, info.inputs[0]).reshape((len(x), *info.inputs[0].shape))
     rows = []
     for row in q:
+        interpreter.reset_all_variables()
         interpreter.set_tensor(source, row)
         interpreter.invoke()
         rows.append(interpreter.get_tensor(target).reshape(-1))
     return dequantize_as(np.stack(rows), info.outputs[0])
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the cosine of each row of ``a`` and ``b``, (n, outputs) float32 both: (n,)."""
+    length = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.einsum("nk,nk->n", a, b) / np.maximum(length, 1e-12)
 
 
 def accuracy(outputs: np.ndarray, y: np.ndarray) -> float:

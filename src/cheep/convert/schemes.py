@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from cheep.convert.config import CALIBRATED
 from cheep.convert.tflite import run_converter
 from cheep.errors import CheepError
-from cheep.tf_runtime import import_tf
+from cheep.tf_runtime import import_tf, quiet_stderr
 
 MIN_CALIBRATION = 16
 
@@ -62,7 +63,22 @@ def concrete_converter(model: Any, input_shape: tuple[int, ...]) -> Any:
     layered = hasattr(model, "layers")
     function = tf.function(lambda x: model(x, training=False) if layered else model(x))
     concrete = function.get_concrete_function(tf.TensorSpec((1, *input_shape), tf.float32, name="input"))
+    if getattr(model, "has_loops", False):
+        return _of_fixed_batch(concrete, model.loaded)
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete], model if layered else None)
+
+
+def _of_fixed_batch(concrete: Any, loaded: Any) -> Any:
+    """Return a converter of a SavedModel saved again with a batch of 1: only so an LSTM becomes one operator."""
+    tf = import_tf()
+    folder = tempfile.TemporaryDirectory(prefix="cheep-saved-")
+    module = tf.Module()
+    module.loaded = loaded
+    with quiet_stderr():
+        tf.saved_model.save(module, folder.name, signatures=concrete)
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder.name)
+    converter.cheep_folder = folder  # it is read while converting
+    return converter
 
 
 def check_calibration(examples: np.ndarray | None, input_shape: tuple[int, ...]) -> np.ndarray:

@@ -27,6 +27,21 @@ class SourceModel:
     input_shape: tuple[int, ...]  # without batch
     stages: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    output_shape: tuple[int, ...] = ()  # without batch; (): a vector of scores
+    extracts: bool = False  # its output is features, not classes
+
+    @property
+    def is_extractor(self) -> bool:
+        """Whether it gives a sequence or a map, which is no vector of scores."""
+        return sum(n > 1 for n in self.output_shape) > 1
+
+    def as_classifier(self) -> SourceModel:
+        """Return the model with a vector of scores as its output."""
+        if self.keras is None or len(self.output_shape) <= 1:
+            return self
+        keras = import_tf().keras
+        end = keras.layers.Flatten(name="output")(self.keras.output)
+        return dataclasses.replace(self, keras=keras.Model(self.keras.input, end, name="classifier"))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the float outputs (n, outputs) of ``x`` (n, ...) float32."""

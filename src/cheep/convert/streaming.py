@@ -13,7 +13,7 @@ LSTM i, f, o = s(..), g = tanh(..), c' = f c + i g, h' = o tanh(c').
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -339,9 +339,16 @@ def check_drift(model: StepModel, cell: Cell, features: np.ndarray, block: int =
 
     A state that is carried as bytes must not drift: the mean error of the last block is that of the first.
     """
+    return drift_of(model, lambda rows: run_float(cell, rows)[1], features, block)
+
+
+def drift_of(
+    model: StepModel, hidden_states: Callable[[np.ndarray], np.ndarray], features: np.ndarray, block: int = 1000
+) -> list[dict[str, float]]:
+    """Return the error of the first state by block, against ``hidden_states`` of (1, steps, features) float32."""
     runner = StepRunner(model)
     q = quantize_as(features, model.feature)
-    _, hidden = run_float(cell, dequantize_as(q, model.feature)[None])
+    hidden = hidden_states(dequantize_as(q, model.feature)[None])
     errors = np.empty(hidden.shape[1:])
     for t, row in enumerate(q):
         runner.push(row)
@@ -435,14 +442,13 @@ def _features(backbone: Any, x: np.ndarray) -> np.ndarray:
     return np.asarray(flat).reshape((*x.shape[:2], -1))
 
 
-def describe(model: StepModel, backbone: bytes) -> dict[str, Any]:
-    """Return the part of ``specs.json`` that a firmware needs to run the pair."""
+def describe(model: StepModel, backbone: bytes | None) -> dict[str, Any]:
+    """Return the part of ``specs.json`` that a firmware needs to run the pair (or the step alone)."""
     info = read_model(model.data)
+    ends = read_model(backbone) if backbone else None
+    before = {"backbone": {"input": ends.inputs[0].to_dict(), "output": ends.outputs[0].to_dict()}} if ends else {}
     return {
-        "backbone": {
-            "input": read_model(backbone).inputs[0].to_dict(),
-            "output": read_model(backbone).outputs[0].to_dict(),
-        },
+        **before,
         "step": {
             "feature_input": model.feature_input,
             "logits_output": model.logits_output,

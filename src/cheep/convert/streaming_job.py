@@ -17,9 +17,10 @@ from cheep.convert.exports import render_c_header, render_c_source
 from cheep.convert.load import beside
 from cheep.convert.pytorch import load_torch_streaming
 from cheep.convert.stages import check_stages
-from cheep.convert.streaming import StreamingResult, convert_streaming, describe, run_float
+from cheep.convert.streaming import StepModel, StreamingResult, convert_streaming, describe, run_float
 from cheep.errors import CheepError, GateError
 from cheep.files import write_bytes, write_json
+from cheep.tflite.model import read_model
 
 
 def convert_pair(job: dict[str, Any], folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -52,10 +53,9 @@ def convert_pair(job: dict[str, Any], folder: Path, say: Callable[[str], None]) 
             "float_accuracy": result.float_accuracy,
             "accuracy": result.accuracy,
             "agreement": result.agreement,
-            "bytes": {"backbone": len(result.backbone), "step": len(result.step.data), "both": result.bytes},
             "arena_bytes": list(result.arena_bytes),
             "drift": result.drift,
-            "compiled": compiled_sizes(result),
+            **pair_sizes(result.backbone, result.step),
         },
         "stages": stages,
         "variants": [],
@@ -64,10 +64,15 @@ def convert_pair(job: dict[str, Any], folder: Path, say: Callable[[str], None]) 
         "examples": len(x),
     }
     (folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    lost = 100 * (original - result.accuracy)
-    if job.get("max_loss") is not None and lost > job["max_loss"]:
-        raise GateError(f"the int8 pair loses {lost:.2f} points of accuracy, more than --max-loss {job['max_loss']:g}")
+    check_pair_loss(original, result.accuracy, job.get("max_loss"))
     return {**summary, "files": [*files, "results.json"]}
+
+
+def check_pair_loss(before: float, after: float, max_loss: float | None) -> None:
+    """Raise GateError if the int8 networks lost more than ``max_loss`` points of accuracy (shares of right classes)."""
+    lost = 100 * (before - after)
+    if max_loss is not None and lost > max_loss:
+        raise GateError(f"the int8 networks lose {lost:.2f} points of accuracy, more than --max-loss {max_loss:g}")
 
 
 def as_chunks(data: ConversionData, chunk: tuple[int, ...]) -> ConversionData:
@@ -107,7 +112,7 @@ def write_pair(result: StreamingResult, data: ConversionData, folder: Path, expo
         ):
             texts[f"{name}.h"] = render_c_header(model, name, arena, data.labels if name == "step" else ())
             texts[f"{name}.cc"] = render_c_source(model, name)
-        texts.update(render_compiled_pair(result))
+        texts.update(render_compiled_pair(result.backbone, result.step))
     write_bytes(folder / "backbone.tflite", result.backbone)
     write_bytes(folder / "step.tflite", result.step.data)
     write_json(folder / "streaming.json", described)
@@ -116,32 +121,37 @@ def write_pair(result: StreamingResult, data: ConversionData, folder: Path, expo
     return ["backbone.tflite", "step.tflite", "streaming.json", *texts]
 
 
-def compiled_sizes(result: StreamingResult) -> dict[str, int]:
-    """Return working memory and constants of the compiled pair, and the state that lives between steps, in bytes."""
+def pair_sizes(backbone: bytes | None, step: StepModel) -> dict[str, Any]:
+    """Return bytes of the files; of the compiled networks, working memory, constants and the state between steps."""
     from cheep.compiler import compile_bytes
 
-    parts = [compile_bytes(result.backbone, "backbone"), compile_bytes(result.step.data, "step")]
+    parts = {**({"backbone": backbone} if backbone else {}), "step": step.data}
+    compiled = [compile_bytes(part, name) for name, part in parts.items()]
+    sizes = {name: len(part) for name, part in parts.items()}
     return {
-        "memory": max(part.memory_bytes for part in parts),
-        "constants": sum(part.constant_bytes for part in parts),
-        "state": sum(int(np.prod(info.shape)) for info in result.step.states),
+        "bytes": {**sizes, "both": sum(sizes.values())},
+        "compiled": {
+            "memory": max(part.memory_bytes for part in compiled),
+            "constants": sum(part.constant_bytes for part in compiled),
+            "state": sum(int(np.prod(info.shape)) for info in step.states),
+        },
     }
 
 
-def render_compiled_pair(result: StreamingResult) -> dict[str, str]:
+def render_compiled_pair(backbone: bytes, m: StepModel) -> dict[str, str]:
     """Return the C files of the pair without an interpreter: two compiled networks and the loop that carries the state.
 
-    ``streaming_push(state, chunk, logits)`` takes one int8 chunk and gives int8 logits; ``streaming_reset(state)``
-    forgets. The state is the caller's; nothing else survives a call.
+    ``streaming_push(state, chunk, logits)`` takes one int8 chunk and gives int8 logits, after as many steps as the
+    backbone gives features for; ``streaming_reset(state)`` forgets. The state is the caller's; nothing else survives.
     """
     from cheep.compiler import compile_bytes
 
     files = {}
-    for prefix, model in (("backbone", result.backbone), ("step", result.step.data)):
+    for prefix, model in (("backbone", backbone), ("step", m.data)):
         made = compile_bytes(model, f"streaming_{prefix}")
         files[f"streaming_{prefix}.h"], files[f"streaming_{prefix}.c"] = made.header, made.source
-    m = result.step
-    inputs: dict[int, str] = {m.feature_input: "state->feature"}
+    width, given = int(np.prod(m.feature.shape)), int(np.prod(read_model(backbone).outputs[0].shape))
+    inputs: dict[int, str] = {m.feature_input: f"state->feature + t * {width}"}
     outputs: dict[int, str] = {m.logits_output: "logits"}
     for i, (a, b) in enumerate(zip(m.state_inputs, m.state_outputs, strict=True)):
         inputs[a], outputs[b] = f"state->state{i}", f"next{i}"
@@ -165,7 +175,7 @@ typedef struct {{
         streaming_backbone_memory backbone;
         streaming_step_memory step;
     }} work;
-    int8_t feature[{int(np.prod(m.feature.shape))}];
+    int8_t feature[{given}];
 {fields}}} streaming_state;
 
 /* Forget the past: the next chunk is the first of a recording. */
@@ -183,8 +193,8 @@ void streaming_push(streaming_state *state, const int8_t *chunk, int8_t *logits)
     reset = "".join(
         f"    memset(state->state{i}, {info.zero_point}, sizeof state->state{i});\n" for i, info in enumerate(m.states)
     )
-    declare = "".join(f"    int8_t next{i}[{n}];\n" for i, n in enumerate(sizes))
-    copy = "".join(f"    memcpy(state->state{i}, next{i}, sizeof next{i});\n" for i in range(len(sizes)))
+    declare = "".join(f"        int8_t next{i}[{n}];\n" for i, n in enumerate(sizes))
+    copy = "".join(f"        memcpy(state->state{i}, next{i}, sizeof next{i});\n" for i in range(len(sizes)))
     source = f"""{first}
 #include "streaming.h"
 
@@ -194,8 +204,10 @@ void streaming_reset(streaming_state *state) {{
 {reset}}}
 
 void streaming_push(streaming_state *state, const int8_t *chunk, int8_t *logits) {{
-{declare}    streaming_backbone_invoke(&state->work.backbone, chunk, state->feature);
-    streaming_step_invoke(&state->work.step, {arguments});
-{copy}}}
+    streaming_backbone_invoke(&state->work.backbone, chunk, state->feature);
+    for (int t = 0; t < {given // width}; ++t) {{
+{declare}        streaming_step_invoke(&state->work.step, {arguments});
+{copy}    }}
+}}
 """
     return {**files, "streaming.h": header, "streaming.c": source}

@@ -27,7 +27,7 @@ def run_isolated(job: dict[str, Any], output: Path, on_line: Callable[[str], Non
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".part", dir=output.parent) as folder:
-        subject = f"the conversion of {job['input']}"
+        subject = f"the conversion of {job['input'] or job['step']}"
         result = call_isolated("cheep.convert.worker:work", {**job, "folder": folder}, subject, on_line)
         output.mkdir(parents=True, exist_ok=True)
         for name in result["files"]:
@@ -57,9 +57,14 @@ def work(job: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
         from cheep.convert.streaming_job import convert_pair
 
         return convert_pair(job, folder, say)
+    if job.get("step"):
+        from cheep.convert.step_job import convert_steps
+
+        return convert_steps(job, folder, say)
     configs = [ConvertConfig.parse(values, "options") for values in job["configs"]]
     checkpoint = Path(job["checkpoint"]) if job.get("checkpoint") else None
-    source, data, specs = jobs.load_all(job["input"], Path(job["dataset"]), configs[0].seed, checkpoint, job["trust"])
+    chosen = (checkpoint, job["trust"], job.get("task", "auto"), job.get("cut", ""))
+    source, data, specs = jobs.load_all(job["input"], Path(job["dataset"]), configs[0].seed, *chosen)
     say(
         f"read {source.path} ({source.kind}), input {source.input_shape}; "
         + ", ".join(f"{len(x)} {name}" for name, x in data.x.items())

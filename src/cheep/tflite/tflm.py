@@ -50,6 +50,11 @@ class TflmModel:
                 "convert it again with the weights inside, or compile it (cheep compile)"
             )
         self._given = arena_bytes
+        self._called_once = "CALL_ONCE" in info.operators
+        tensors = flat.Subgraphs(0)
+        self._keeps = "ASSIGN_VARIABLE" in info.operators or any(
+            tensors.Tensors(i).IsVariable() for i in range(tensors.TensorsLength())
+        )
         self._interpreter = self._create(arena_bytes) if arena_bytes else self._create_with_enough()
         self.input_info, self.output_info = info.inputs[0], info.outputs[0]
         self.input_shape, self.output_shape = self.input_info.shape, self.output_info.shape
@@ -78,8 +83,11 @@ class TflmModel:
         self._interpreter.invoke()
 
     def reset(self) -> None:
-        """Forget what the network keeps from run to run: variables are as before the first run."""
-        self._interpreter = self._create(self._given) if self._given else self._create_with_enough()
+        """Forget what the network keeps from run to run (nothing, for most): it is as before the first run."""
+        if self._called_once:  # the runtime would not call it again
+            self._interpreter = self._create(self._given) if self._given else self._create_with_enough()
+        elif self._keeps:
+            self._interpreter.reset()
 
     def output(self, index: int) -> np.ndarray:
         """Return output ``index`` of the last run: the shape and dtype of the model (int8 as a rule)."""

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cheep.convert.onnx import arithmetic, layers, shapes
+from cheep.convert.onnx import arithmetic, layers, recurrent, shapes
 from cheep.convert.onnx.value import Value
 
-# From the Keras module, the arguments, the attributes and a name for the layer to the result.
-OPERATORS: dict[str, Callable[[Any, list, dict, str], Value]] = {
+# From the Keras module, the arguments, the attributes and a name for the layer to the result (several: a list).
+OPERATORS: dict[str, Callable[[Any, list, dict, str], Value | list[Value]]] = {
     "Add": arithmetic.add,
     "AveragePool": layers.average_pool,
     "BatchNormalization": layers.batch_normalization,
@@ -25,11 +25,14 @@ OPERATORS: dict[str, Callable[[Any, list, dict, str], Value]] = {
     "Flatten": shapes.flatten,
     "Gather": shapes.gather,
     "Gemm": layers.gemm,
+    "Expand": shapes.expand,
+    "GRU": recurrent.gru,
     "GlobalAveragePool": layers.global_average_pool,
     "GlobalMaxPool": layers.global_max_pool,
     "HardSigmoid": layers.hard_sigmoid,
     "HardSwish": layers.hard_swish,
     "Identity": shapes.identity,
+    "LSTM": recurrent.lstm,
     "LeakyRelu": layers.leaky_relu,
     "MatMul": layers.matmul,
     "MaxPool": layers.max_pool,
@@ -45,6 +48,7 @@ OPERATORS: dict[str, Callable[[Any, list, dict, str], Value]] = {
     "Slice": shapes.cut,
     "Softmax": layers.softmax,
     "Softplus": layers.softplus,
+    "Split": shapes.split,
     "Squeeze": shapes.squeeze,
     "Sub": arithmetic.subtract,
     "Tanh": layers.tanh,
@@ -53,9 +57,7 @@ OPERATORS: dict[str, Callable[[Any, list, dict, str], Value]] = {
 }
 
 _ADVICE = {
-    "GRU": "export the recurrent step alone and use cheep.convert.streaming",
-    "LSTM": "export the recurrent step alone and use cheep.convert.streaming",
-    "RNN": "export the recurrent step alone and use cheep.convert.streaming",
+    "RNN": "use GRU or LSTM",
     "Loop": "unroll it before the export (fixed number of steps)",
     "Scan": "unroll it before the export (fixed number of steps)",
     "If": "export the branch that the device needs",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from cheep.convert.onnx.operators import OPERATORS, advice
-from cheep.convert.onnx.value import Value, known
+from cheep.convert.onnx.value import Value, known, onnx_order
 from cheep.convert.source import SourceModel
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
@@ -27,7 +27,7 @@ MAX_BYTES = 512 << 20
 
 
 def load_onnx(path: Path) -> SourceModel:
-    """Read an ``.onnx`` file.
+    """Read an ``.onnx`` file of one input and one output, which keeps its shape.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def load_onnx(path: Path) -> SourceModel:
         raise CheepError(f"{path}: {path.stat().st_size >> 20} MB; at most {MAX_BYTES >> 20} MB are read")
     _check_in_child(path)
     model = onnx.load_model(str(path))
-    keras_model, shape = import_graph(model, str(path))
+    keras_model, shape = import_graph(model, str(path), "features")
     inputs = [v for v in model.graph.input if v.name not in {i.name for i in model.graph.initializer}]
     channels_first = len(shape) == 3
 
@@ -48,7 +48,24 @@ def load_onnx(path: Path) -> SourceModel:
             path, inputs[0].name, _fixed_shape(inputs[0], str(path)), np.moveaxis(x, -1, 1) if channels_first else x
         )
 
-    return SourceModel(str(path), "onnx", keras_model, None, shape, stages=[("ONNX", reference)])
+    made = tuple(int(n) for n in keras_model.output.shape[1:])
+    return SourceModel(str(path), "onnx", keras_model, None, shape, [("ONNX", reference)], output_shape=made)
+
+
+def inputs_of(path: Path) -> list[str]:
+    """Return the names of the inputs of an ``.onnx`` file."""
+    onnx = _import_onnx()
+    _check_in_child(path)
+    graph = onnx.load_model(str(path), load_external_data=False).graph
+    initial = {i.name for i in graph.initializer}
+    return [v.name for v in graph.input if v.name not in initial]
+
+
+def load_step_graph(path: Path) -> tuple[Any, tuple, list[str]]:
+    """Return (Keras model, shapes of its inputs without batch, their names) of a file with any number of both ends."""
+    names = inputs_of(path)
+    model, shapes = import_graph(_import_onnx().load_model(str(path)), str(path), "step")
+    return model, shapes, names
 
 
 def _import_onnx() -> Any:
@@ -132,47 +149,63 @@ def _fixed_shape(value: Any, name: str) -> tuple[int, ...]:
     return tuple(dims)
 
 
-def import_graph(model: Any, name: str) -> tuple[Any, tuple[int, ...]]:
-    """Return (Keras model, its input shape without batch) of an ``onnx.ModelProto``."""
+def import_graph(model: Any, name: str, task: str = "classes") -> tuple[Any, tuple]:
+    """Return (Keras model, its input shape without batch) of an ``onnx.ModelProto``.
+
+    ``task`` : ``classes`` gives a vector of scores, ``features`` the output in its own shape; ``step`` takes any number
+    of inputs and outputs, and returns the shapes of all inputs.
+    """
     from onnx import numpy_helper
 
     graph = model.graph
     initial = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     inputs = [v for v in graph.input if v.name not in initial]
-    if len(inputs) != 1 or len(graph.output) != 1:
+    if task != "step" and (len(inputs) != 1 or len(graph.output) != 1):
         raise CheepError(
-            f"{name}: {len(inputs)} inputs and {len(graph.output)} outputs; a classifier has one of each "
-            "(recurrent steps: cheep.convert.streaming)"
+            f"{name}: {len(inputs)} inputs and {len(graph.output)} outputs; a classifier has one of each (a recurrent "
+            "step with its states in and out: --step)"
         )
     missing = sorted({node.op_type for node in graph.node} - set(OPERATORS))
     if missing:
         raise CheepError(f"{name}: " + "; ".join(f"operator {op} has no counterpart: {advice(op)}" for op in missing))
     keras = import_tf().keras
-    shape = _fixed_shape(inputs[0], name)
-    images = len(shape) == 4
-    inside = (shape[2], shape[3], shape[1]) if images else shape[1:]
-    start = keras.Input(inside, name="input")
     values = {key: known(array) for key, array in initial.items()}
-    values[inputs[0].name] = Value(start, shape, images)
+    starts = []
+    for place, value in enumerate(inputs):
+        shape = _fixed_shape(value, name)
+        images = len(shape) == 4
+        inside = (shape[2], shape[3], shape[1]) if images else shape[1:]
+        starts.append(keras.Input(inside, name=f"input{place or ''}"))
+        values[value.name] = Value(starts[-1], shape, images)
     for number, node in enumerate(graph.node):
         made = _applied(keras, node, number, values, name)
-        values.update(dict.fromkeys(node.output[:1], made))
-    out = values.get(graph.output[0].name)
+        values.update(zip(node.output, made, strict=False))
+    ends = [_end(keras, values.get(v.name), v.name, name) for v in graph.output]
+    if task == "step":
+        return keras.Model(starts, ends, name="onnx"), tuple(s.shape[1:] for s in starts)
+    end = ends[0]
+    if task == "classes" and len(end.shape) > 2:
+        end = keras.layers.Flatten(name="output")(end)
+    return keras.Model(starts[0], end, name="onnx"), tuple(starts[0].shape[1:])
+
+
+def _end(keras: Any, out: Value | None, output: str, name: str) -> Any:
+    """Return an output, with its axes in ONNX's order."""
     if out is None:
-        raise CheepError(f"{name}: output {graph.output[0].name} is computed by no operator; the file is damaged")
+        raise CheepError(f"{name}: output {output} is computed by no operator; the file is damaged")
     if out.constant:
-        raise CheepError(f"{name}: the output does not depend on the input")
-    end = keras.layers.Flatten(name="output")(out.x) if len(out.x.shape) > 2 else out.x
-    return keras.Model(start, end, name="onnx"), tuple(inside)
+        raise CheepError(f"{name}: the output {output} does not depend on the input")
+    return (out if out.is_one_position else onnx_order(keras, out)).x
 
 
-def _applied(keras: Any, node: Any, number: int, values: dict[str, Value], name: str) -> Value:
+def _applied(keras: Any, node: Any, number: int, values: dict[str, Value], name: str) -> list[Value]:
     """Return what an operator gives for the values so far; an error names it."""
     where = f"{name}: operator {node.op_type} ({node.name or number})"
     try:
         arguments = [values[key] if key else None for key in node.input]
-        attributes = {a.name: _attribute(a) for a in node.attribute}
-        return OPERATORS[node.op_type](keras, arguments, attributes, f"{node.op_type.lower()}_{number}")
+        attributes = {**{a.name: _attribute(a) for a in node.attribute}, "results": len(node.output)}
+        made = OPERATORS[node.op_type](keras, arguments, attributes, f"{node.op_type.lower()}_{number}")
+        return made if isinstance(made, list) else [made]
     except CheepError as error:
         raise CheepError(f"{where}: {error}") from None
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

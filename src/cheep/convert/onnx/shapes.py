@@ -28,8 +28,21 @@ def reshape(k: Any, i: list, a: dict, name: str) -> Value:
 def squeeze(k: Any, i: list, a: dict, name: str) -> Value:
     """``Squeeze``: without axes, all that are one but the batch."""
     shape, axes = i[0].shape, integers(a, "axes", i, 1)
+    if i[0].steps_first:
+        return _without_front(k, i[0], axes)
     gone = {n for n, size in enumerate(shape) if size == 1 and n} if axes is None else {n % len(shape) for n in axes}
     return _reshaped(k, i[0], [size for n, size in enumerate(shape) if n not in gone], name)
+
+
+def _without_front(k: Any, v: Value, axes: list[int] | None) -> Value:
+    """Squeeze what a recurrent layer gives: its directions, or the only step."""
+    rank = len(v.shape)
+    gone = sorted(n % rank for n in axes or ())
+    if rank == 4 and gone == [1]:
+        return Value(v.x, (v.shape[0], *v.shape[2:]), steps_first=True)
+    if v.shape[0] == 1 and gone == ([0] if rank == 3 else [0, 1]):
+        return Value(k.layers.Reshape((v.shape[-1],))(v.x), (1, v.shape[-1]))
+    raise CheepError(f"of axes {axes} behind a recurrent layer")
 
 
 def unsqueeze(k: Any, i: list, a: dict, name: str) -> Value:
@@ -72,6 +85,8 @@ def transpose(k: Any, i: list, a: dict, name: str) -> Value:
     order = [int(n) for n in a.get("perm", range(len(v.shape))[::-1])]
     if v.constant:
         return known(np.transpose(v.x, order))
+    if order == [1, 0, 2] and not v.last and (v.steps_first or v.shape[0] == 1):  # steps and batch change places
+        return Value(v.x, tuple(v.shape[n] for n in order), steps_first=not v.steps_first)
     if order[0] != 0:
         raise CheepError(f"perm {order}: the batch must stay the first axis")
     rank, shape = len(order), tuple(v.shape[n] for n in order)
@@ -131,6 +146,29 @@ def cut(k: Any, i: list, a: dict, name: str) -> Value:
     return computed(k.layers.Lambda(lambda t: t[inner], name=name)(v.x), v.last)
 
 
+def split(k: Any, i: list, a: dict, name: str) -> list[Value]:
+    """``Split`` along an axis."""
+    v = onnx_order(k, i[0])
+    axis, n = int(a.get("axis", 0)) % len(v.shape), a["results"]
+    sizes = integers(a, "split", i, 1) or [-(-v.shape[axis] // n)] * n
+    ends = np.cumsum(sizes)
+    if axis == 0 or ends[-1] != v.shape[axis]:
+        raise CheepError(f"of axis {axis} into {sizes}")
+    made = []
+    for part, (size, end) in enumerate(zip(sizes, ends.tolist(), strict=True)):
+        at = tuple([slice(None)] * axis + [slice(end - size, end)])
+        made.append(computed(k.layers.Lambda(lambda t, at=at: t[at], name=f"{name}_{part}")(v.x), False))
+    return made
+
+
+def expand(k: Any, i: list, a: dict, name: str) -> Value:
+    """``Expand`` of a constant."""
+    if not i[0].constant:
+        raise CheepError("of what is computed")
+    shape = [int(n) for n in np.ravel(array_of(i[1]))]
+    return known(np.broadcast_to(i[0].x, np.broadcast_shapes(i[0].x.shape, tuple(shape))))
+
+
 def gather(k: Any, i: list, a: dict, name: str) -> Value:
     """``Gather`` of one position along one axis."""
     index, axis = array_of(i[1]), int(a.get("axis", 0))
@@ -138,6 +176,9 @@ def gather(k: Any, i: list, a: dict, name: str) -> Value:
         return known(np.take(i[0].x, index.astype(np.int64), axis=axis))
     v = onnx_order(k, i[0])
     axis %= len(v.shape)
+    if v.steps_first and axis == 0 and not index.ndim and len(v.shape) == 3:
+        step = int(index)
+        return computed(k.layers.Lambda(lambda t: t[:, step], name=name)(v.x), False)
     if index.ndim or axis == 0:
         raise CheepError("other than one position along one axis")
     at = tuple([slice(None)] * axis + [int(index)])

@@ -15,12 +15,15 @@ from cheep.errors import CheepError
 class Value:
     """A tensor while importing: ``x`` a Keras tensor or a numpy constant, ``shape`` as ONNX sees it, batch included.
 
-    ``last`` says that the axes of ``x`` are channels last (batch, spatial..., channels) while ONNX says channels first.
+    ``last`` says that the axes of ``x`` are channels last (batch, spatial..., channels) while ONNX says channels first;
+    ``steps_first`` that ONNX has the steps of a sequence before the batch, (steps, batch, ..., values), while ``x`` is
+    (batch, steps, values).
     """
 
     x: Any
     shape: tuple[int, ...]
     last: bool = False
+    steps_first: bool = False
 
     @property
     def constant(self) -> bool:
