@@ -95,8 +95,8 @@ int main(void)
         emulator_print(line);
         return 1;
     }
-    (void)cheep_line_boot(line, sizeof line, &cheep_generated_app, EMULATOR_BOARD, sizeof app + sizeof memory,
-                          cheep_model_memory_bytes());
+    (void)cheep_line_boot(line, sizeof line, &cheep_generated_app, EMULATOR_BOARD, CHEEP_MODEL_CLASSES,
+                          sizeof app + sizeof memory, cheep_model_memory_bytes());
     emulator_print(line);
     for (;;) {
         const size_t got = emulator_read(source, block, sizeof block) / sizeof block[0];

@@ -92,7 +92,8 @@ def test_esp32_components_are_pinned_and_fetched_for_tflm_alone(tmp_path):
     # The manifest's folder is a component of the builds with TFLM: CMake itself says so, with ESP-IDF left out.
     (tmp_path / "tools" / "cmake").mkdir(parents=True)
     (tmp_path / "tools" / "cmake" / "project.cmake").write_text(
-        'function(project name)\nmessage(STATUS "components: ${EXTRA_COMPONENT_DIRS}")\nendfunction()\n'
+        'function(project name)\nmessage(STATUS "components: ${EXTRA_COMPONENT_DIRS}")\n'
+        'message(STATUS "${SDKCONFIG_DEFAULTS}")\nendfunction()\n'
     )
     sections = project_config("esp32", tmp_path)
     for name, options in sections.items():
@@ -104,6 +105,9 @@ def test_esp32_components_are_pinned_and_fetched_for_tflm_alone(tmp_path):
             )  # fmt: skip
             assert ("esp32/tflm" in text.stdout + text.stderr) == (name in ("env:esp32", "env:esp32s3-tflm")), name
             assert "/common" in text.stdout + text.stderr
+            console = "sdkconfig.defaults;sdkconfig.console"
+            assert (f"{console}\n" in text.stdout + text.stderr) == name.endswith("-hdc"), name
+    assert "USB_SERIAL_JTAG=y" in (project / "sdkconfig.console.esp32s3").read_text()
 
 
 def test_every_file_that_a_project_names_exists(tmp_path):

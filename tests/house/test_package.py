@@ -103,6 +103,7 @@ def test_the_wheel_holds_what_is_not_python_and_nothing_that_was_made(wheel):
         "cheep/firmware/common/src/cheep_frontend.c",
         "cheep/firmware/audiomoth/audiomoth.ld",
         "cheep/firmware/esp32/sdkconfig.defaults",
+        "cheep/firmware/esp32/sdkconfig.console.esp32s3",
         "cheep/recipes/own_birds.yaml",
         "cheep/compiler/kernels.c",
         "cheep/report/templates/report.html.j2",

@@ -18,10 +18,11 @@ extern "C" {
 
 #define CHEEP_LINE_BYTES 512
 
-/* {"type":"boot",...}: model, features, memory. app_bytes: sizeof(cheep_app) + CHEEP_APP_MEMORY_BYTES;
+/* {"type":"boot",...}: model, features, memory. labels: their number (of a hyperdimensional head, its classes; the
+ * detector's are the values of the embedding then); app_bytes: sizeof(cheep_app) + CHEEP_APP_MEMORY_BYTES;
  * model_bytes: cheep_model_memory_bytes(). */
 size_t cheep_line_boot(char *line, size_t capacity, const cheep_app_spec *spec, const char *board,
-                       size_t app_bytes, size_t model_bytes);
+                       size_t labels, size_t app_bytes, size_t model_bytes);
 
 /* {"type":"error","stage":...,"reason":...} */
 size_t cheep_line_error(char *line, size_t capacity, const char *stage, const char *reason);

@@ -48,7 +48,7 @@ static void number(cheep_text *t, const char *name, uint64_t value)
 }
 
 size_t cheep_line_boot(char *line, size_t capacity, const cheep_app_spec *spec, const char *board,
-                       size_t app_bytes, size_t model_bytes)
+                       size_t labels, size_t app_bytes, size_t model_bytes)
 {
     cheep_text t;
     cheep_line_open(&t, line, capacity, "boot");
@@ -63,7 +63,7 @@ size_t cheep_line_boot(char *line, size_t capacity, const cheep_app_spec *spec, 
     cheep_text_hex32(&t, spec->feature_hash);
     cheep_text_char(&t, '"');
     number(&t, "sample_rate_hz", spec->frontend->sample_rate_hz);
-    number(&t, "labels", spec->detector->n_classes);
+    number(&t, "labels", labels);
     number(&t, "app_bytes", app_bytes);
     number(&t, "model_bytes", model_bytes);
     return cheep_line_close(&t);

@@ -16,7 +16,11 @@
 #include "cheep_model.h"
 #include "hal.h"
 #if defined(CHEEP_HDC)
+#include "cheep_hdc_generated.h"
 #include "hdc_esp32.h"
+#define LABELS CHEEP_HDC_CLASSES
+#else
+#define LABELS CHEEP_MODEL_CLASSES
 #endif
 #include "microphone.h"
 
@@ -146,7 +150,7 @@ void app_main(void)
     if (microphone_start(CAPTURE_HZ) != ESP_OK) {
         refuse("microphone", "the I2S driver refuses pins or rate (src/board_config.h)");
     }
-    write_line(line, cheep_line_boot(line, sizeof line, &cheep_generated_app, CONFIG_IDF_TARGET,
+    write_line(line, cheep_line_boot(line, sizeof line, &cheep_generated_app, CONFIG_IDF_TARGET, LABELS,
                                      sizeof app + sizeof memory, cheep_model_memory_bytes()));
 #if defined(CHEEP_HDC)
     hdc_start();

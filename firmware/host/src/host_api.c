@@ -107,8 +107,8 @@ cheep_status cheep_host_boot(uint32_t ring_capacity, size_t memory_bytes, const 
                                           host.app.failure));
         return status;
     }
-    write_line(line, cheep_line_boot(line, sizeof line, spec, "host", sizeof host.app + CHEEP_APP_MEMORY_BYTES,
-                                     cheep_model_memory_bytes()));
+    write_line(line, cheep_line_boot(line, sizeof line, spec, "host", spec->detector->n_classes,
+                                     sizeof host.app + CHEEP_APP_MEMORY_BYTES, cheep_model_memory_bytes()));
     return CHEEP_OK;
 }
 

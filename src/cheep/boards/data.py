@@ -26,7 +26,8 @@ class Board(Settings):
     vendor's library and Cheep's board code; ``stack_bytes`` and ``heap_bytes`` are reserved. Currents are typical
     ones in mA at ``clock_hz``: ``active`` while the core computes, ``idle`` while it waits and the microphone's
     converter and its memory transfers go on. ``tflm_kernels``: whose kernels TFLM has there, for what they take of its
-    arena beyond the reference kernels of this machine.
+    arena beyond the reference kernels of this machine. ``tflm_code_bytes``: of TFLM with six operators;
+    ``tflm_instructions_per_mac``: of a network in TFLM, measured on that core (0: not measured).
     """
 
     name: str
@@ -44,6 +45,8 @@ class Board(Settings):
     battery_mah: float = Field(gt=0)
     cycles_per_instruction: float = Field(1.0, gt=0)
     tflm_kernels: Kernels = "reference"
+    tflm_code_bytes: int = Field(54_000, gt=0)
+    tflm_instructions_per_mac: float = Field(0.0, ge=0)
     sources: tuple[str, ...]
 
     @property
@@ -84,6 +87,7 @@ BOARDS: tuple[Board, ...] = (
         idle_ma=3.8,
         battery_mah=2500,
         sources=(
+            "TFLM with CMSIS-NN at commit 90b983c2b, int8-only registrations, stripped strings, -Os: 54 KB",
             "flash: 256 KB less the 16 KB bootloader; RAM 32 KB (EFM32WG data sheet)",
             "library: 41-56 KB of code, 1.6 KB data, 3.7-5.3 KB bss with microphone, DMA, card and watchdog (linked "
             "with arm-none-eabi-gcc from AudioMoth-Project; the larger figures are used)",
@@ -98,20 +102,25 @@ BOARDS: tuple[Board, ...] = (
         title="ESP32 (plain)",
         core="Xtensa LX6",
         clock_hz=240_000_000,
-        flash_bytes=1024 * _KB,
+        flash_bytes=2048 * _KB,
         ram=(Region(name="static DRAM", n_bytes=160 * _KB),),
         base_flash_bytes=230 * _KB,
-        base_ram_bytes=32 * _KB,
-        stack_bytes=16 * _KB,
+        base_ram_bytes=(32 + 32) * _KB,
+        stack_bytes=(8 + 4) * _KB,
         heap_bytes=32 * _KB,
         active_ma=50.0,
         idle_ma=30.0,
         battery_mah=2500,
         cycles_per_instruction=1.6,
         tflm_kernels="esp-nn",
+        tflm_code_bytes=77_000,
+        tflm_instructions_per_mac=26.6,
         sources=(
-            "flash: the 1 MB application partition of ESP-IDF's default table; static DRAM is limited to 160 KB",
-            "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM)",
+            "flash: the 2 MB application partition of firmware/esp32/partitions.csv; static DRAM is limited to 160 KB",
+            "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM), and the ring's 32 KB; "
+            "stacks: 8 KB of the main task, 4 KB of the microphone's",
+            "TFLM: 100 KB with the demo's model of 23.5 KB, 13.4 M instructions a window of its 502,880 "
+            "multiply-accumulates (linked with IDF 5.5 and esp-tflite-micro 1.4.0, run on an emulated ESP32)",
             "currents: radio off, CPU on at 240 MHz: 30 to 68 mA (ESP32 series data sheet, power consumption by power "
             "modes); idle is its lower end, one core computing about its middle (an assumption)",
             "cycles per instruction against the Cortex-M4F: 1.6 (assumption: no dual multiply, flash cache)",
@@ -122,20 +131,22 @@ BOARDS: tuple[Board, ...] = (
         title="ESP32-S3",
         core="Xtensa LX7",
         clock_hz=240_000_000,
-        flash_bytes=1024 * _KB,
+        flash_bytes=2048 * _KB,
         ram=(Region(name="static DRAM", n_bytes=320 * _KB),),
         base_flash_bytes=230 * _KB,
-        base_ram_bytes=32 * _KB,
-        stack_bytes=16 * _KB,
+        base_ram_bytes=(32 + 32) * _KB,
+        stack_bytes=(8 + 4) * _KB,
         heap_bytes=32 * _KB,
         active_ma=58.6,
         idle_ma=40.3,
         battery_mah=2500,
         cycles_per_instruction=1.6,
         tflm_kernels="esp-nn-s3",
+        tflm_code_bytes=77_000,
         sources=(
-            "flash: the 1 MB application partition of ESP-IDF's default table",
-            "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM)",
+            "flash: the 2 MB application partition of firmware/esp32/partitions.csv",
+            "base: an ESP-IDF application without radio (assumption: 230 KB flash, 32 KB RAM), and the ring's 32 KB; "
+            "stacks: 8 KB of the main task, 4 KB of the microphone's; TFLM's code as on the ESP32",
             "currents: radio off, 240 MHz: waiting 32.9 mA, one core computing 51.2 mA with the peripherals' clocks "
             "off, 47.6 and 65.9 mA with all on (ESP32-S3 series data sheet, table 5-9); the means are used",
             "cycles per instruction against the Cortex-M4F: 1.6 (assumption: plain C, no vector instructions)",

@@ -78,8 +78,20 @@ def _text(report: dict[str, Any], board) -> str:
         numbers = [f"{values[k]:.0f}" for k in ("frontend", "network", "detector", "total")]
         rows.append([mode, *numbers, f"{load['duty']:.2%}", f"{load['current_ma']:.1f}", f"{load['battery_days']:.0f}"])
     lines.append(table(rows))
-    low, high = TFLM_SLOWER
-    lines.append(f"TFLM + CMSIS-NN: {low} to {high} times the network's instructions (measured on four other models)")
+    lines.append(_tflm_instructions(report, board))
     lines += report["notes"]
     lines += ["assumptions and sources:", *(f"  - {s}" for s in board.sources)]
     return "\n".join(lines)
+
+
+def _tflm_instructions(report: dict[str, Any], board) -> str:
+    if board.tflm_instructions_per_mac:
+        window = report["macs"] * board.tflm_instructions_per_mac
+        return (
+            f"TFLM on {board.name}: about {window / 1e6:.1f} M instructions a window "
+            f"({board.tflm_instructions_per_mac:g} per multiply-accumulate, measured on that core)"
+        )
+    if board.tflm_kernels != "reference":
+        return f"TFLM on {board.name}: its instructions have not been measured"
+    low, high = TFLM_SLOWER
+    return f"TFLM + CMSIS-NN: {low} to {high} times the network's instructions (measured on four other models)"

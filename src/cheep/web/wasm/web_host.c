@@ -104,7 +104,7 @@ EXPORT(cheep_web_boot) int32_t cheep_web_boot(void)
         status = cheep_app_boot(&web.app, &cheep_generated_app, memory, sizeof memory, &web.ring, &handlers);
     }
     if (status == CHEEP_OK) {
-        write_line(line, cheep_line_boot(line, sizeof line, &cheep_generated_app, "web",
+        write_line(line, cheep_line_boot(line, sizeof line, &cheep_generated_app, "web", CHEEP_MODEL_CLASSES,
                                          sizeof web.app + sizeof memory, cheep_model_memory_bytes()));
     } else {
         write_line(line, cheep_line_error(line, sizeof line, cheep_stage_name(web.app.failed_stage),
