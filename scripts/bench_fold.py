@@ -8,6 +8,7 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from bench_bird import (
 )
 from cheep import runs
 from cheep.audio import probe, read_audio
-from cheep.commands._progress import epochs, working
 from cheep.config import FeatureConfig, RunFile
 from cheep.datasets.manifest import Manifest
 from cheep.device.bundle import load_bundle
@@ -73,20 +73,20 @@ def run_fold(
     done = state["seconds"]
     if "train" not in done:
         begin = time.monotonic()
-        train_network(folder, recipe.features, recipe.train, on_epoch=epochs(f"{folder.name}: epoch"))
+        train_network(folder, recipe.features, recipe.train, on_epoch=epochs(folder.name))
         done["train"] = time.monotonic() - begin
         write_json(folder / STATE, state)
     if float_only:
         return {"metrics": read_json(folder / runs.TRAINING, STATE)["metrics"], "seconds": done["train"]}
     if "quantize" not in done:
         begin = time.monotonic()
-        quantize_run(folder, recipe.quantize, on_epoch=epochs(f"{folder.name}: int8 epoch"))
+        quantize_run(folder, recipe.quantize, on_epoch=epochs(f"{folder.name}, int8"))
         done["quantize"] = time.monotonic() - begin
         write_json(folder / STATE, state)
     heard = without_gaps(manifest.of_split("test"))
     measured_by = [_measuring_code(), "" if field is None else digest(list(field.rows()))]
     if state.get("measured_by") != measured_by:
-        working(f"{folder.name}: measuring")
+        print(f"{folder.name}: measuring", file=sys.stderr, flush=True)
         state["result"] = plain(measure(folder, heard, recipe, cache, field))
         state["measured_by"] = measured_by
         write_json(folder / STATE, state)
@@ -94,6 +94,18 @@ def run_fold(
     if recipe_is_bird(heard):
         result["counted"] = Counted(Streamed.load(folder / STREAMED, folder / runs.INT8_TFLITE))
     return result
+
+
+def epochs(text: str) -> Callable[[int, int, dict[str, float]], None]:
+    """Return what a training calls after each epoch: a line at the first, the last, and every 25 s between."""
+    said = [0.0]
+
+    def on_epoch(epoch: int, total: int, numbers: dict[str, float]) -> None:
+        if numbers and (time.monotonic() - said[0] > 25 or epoch == total):
+            said[0] = time.monotonic()
+            print(f"{text}: epoch {epoch} of {total}, loss {numbers['loss']:.3f}", file=sys.stderr, flush=True)
+
+    return on_epoch
 
 
 def measure(folder: Path, heard: Manifest, recipe: RunFile, cache: Path, field: Manifest | None) -> dict[str, Any]:

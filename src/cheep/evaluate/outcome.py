@@ -45,10 +45,10 @@ class LabelCalibration:
     promised: bool
     hours_needed: float
     groups_needed: float
-    narrow_hours: float | None
-    loudest: tuple[str, int] | None
-    unfloored: float | None
     curve: dict[str, list[float | None]]
+    narrow_hours: float | None = None
+    loudest: tuple[str, int] | None = None
+    unfloored: float | None = None
 
     def note(self) -> str:
         """Return what can be promised, and what new recordings will show."""

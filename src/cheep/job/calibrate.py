@@ -13,7 +13,8 @@ from cheep import runs
 from cheep.config import TrainConfig
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError, GateError
-from cheep.evaluate.calibration import Calibration, calibrate
+from cheep.evaluate.calibration import calibrate
+from cheep.evaluate.outcome import Calibration
 from cheep.evaluate.streaming import Output, ScoredRecording
 from cheep.evaluate.temperature import TemperatureFit, calibrate_scores
 from cheep.files import plain, read_json, write_json

@@ -14,8 +14,8 @@ from cheep import runs
 from cheep.detector.scores import kept_threshold, probability
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
-from cheep.evaluate.calibration import Calibration, LabelCalibration
 from cheep.evaluate.intervals import Estimate
+from cheep.evaluate.outcome import Calibration, LabelCalibration
 from cheep.files import plain, read_json, write_json
 from cheep.job.calibrate import keep_thresholds
 from cheep.season.curves import ThresholdRow
@@ -88,7 +88,6 @@ def _as_calibration(
         recordings=len({item.recording for item in plan.items}),
         groups=groups,
         dispersion=1.0,
-        dispersion_high=1.0,
         new_hours=hours,
         new_rate=(low, high),
         annotations=0,
@@ -97,6 +96,7 @@ def _as_calibration(
         met=True,
         promised=True,
         hours_needed=hours,
+        groups_needed=groups,
         curve={
             "threshold": [kept_threshold(float(probability(item.score))) for item in table],
             "false_alarms_per_hour": [item.false_alarms.value for item in table],
