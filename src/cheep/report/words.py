@@ -74,14 +74,15 @@ def _thresholds(run: RunResults, good: list[str], weak: list[str], following: li
 def _threshold(item: Threshold, alarms: _Range) -> str:
     rate = _range(alarms, lambda value: f"{value:.0f}" if value >= 100 else f"{value:.2g}")
     heard = f"{item.hours:.2g} hours"
+    threshold = "none" if item.value is None else show_probability(item.value, 3)
     if item.recall is None:
         return (
-            f"{item.label}: {rate} false alarms an hour at threshold {show_probability(item.value, 3)}, measured on "
+            f"{item.label}: {rate} false alarms an hour at threshold {threshold}, measured on "
             f"{heard}; how many calls it finds was not measured."
         )
     return (
         f"{item.label}: finds {_range(item.recall, _percent)} of the calls with {rate} false alarms an hour, at "
-        f"threshold {show_probability(item.value, 3)}, measured on {heard}."
+        f"threshold {threshold}, measured on {heard}."
     )
 
 
