@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cheep.config import DetectorConfig
-from cheep.detector import Detector, ScoreScale, kept_threshold, logit, probability, show_probability
+from cheep.detector import Detector, ScoreScale, describe_scores, kept_threshold, logit, probability, show_probability
 from cheep.errors import CheepError
 from cheep.tflite.model import TensorInfo
 
@@ -118,3 +118,14 @@ def test_scores_of_another_scale():
     np.testing.assert_allclose(taken[fits], inside[fits], atol=0.0151)
     with pytest.raises(CheepError, match="cannot be taken for logit"):
         other.rescaled(rows, ODDS)
+
+
+def test_the_section_is_said_in_words():
+    section = {**LOGIT.to_dict(), "saturated": {"windows": 1500, "low": 0.3, "high": 0.0004}}
+    assert describe_scores(section) == (
+        "scores: logits from -6.1 to 9.8 in steps of 0.062; of those of 1,500 training windows 30 % lie at the low "
+        "end, 0.04 % at the high end"
+    )
+    section["saturated"]["high"] = 0.05
+    assert "cannot be told apart" in describe_scores(section)
+    assert "probabilities" in describe_scores(None)

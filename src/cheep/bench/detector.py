@@ -102,7 +102,9 @@ def measure_detector(
         sources += [source_dir() / name for name in _CORE]
         elf = build_elf(
             sources, here / "detector.elf", include_dirs=[here], optimization=optimization, ram_bytes=1 << 20,
-            flash_bytes=1 << 21, flags=[f"-DCHEEP_MAX_CLASSES={n_classes}"],
+            flash_bytes=1 << 21, flags=[
+                f"-DCHEEP_MAX_CLASSES={n_classes}", f"-DCHEEP_MAX_SCORES={n_classes * detector.smoothing_windows}",
+            ],
         )  # fmt: skip
         values = run_elf(elf, [str(here / "in.pcm"), str(here / "out.bin")]).values
         symbols, total = symbol_sizes(elf), elf_sizes(elf).flash

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune, convert, evaluate in TFLM, print."""
+    from cheep.detector import describe_scores
     from cheep.evaluate.signals import Heard, check_signals, signal_rows
     from cheep.job.quantize import quantize_run
 
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     heard = [Heard.from_dict(item) for item in evaluation["signals"]]
     print("\n" + table(signal_rows(heard)) + "\n")
     sizes = evaluation["bytes"]
+    print(describe_scores(read_json(folder / runs.MANIFEST, runs.QAT_COMMAND).get("scores")))
     print(f"bytes: float {sizes['float']}, int8 {sizes['int8']}; arena {sizes['arena']} (TFLM, 64 bits)")
     print(f"wrote {folder / runs.INT8_TFLITE} and {folder / runs.MANIFEST}\nnext: cheep model-convert")
     if settings.deploy.board:

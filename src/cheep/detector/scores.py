@@ -20,6 +20,7 @@ from cheep.errors import CheepError
 
 KINDS = ("probability", "logit", "log_odds")  # cheep_score_kind
 PER_NAT = 256  # units of log-odds
+MOST_SATURATED = 0.01  # of training scores at the high end, before it is said to be many
 NEVER = 2**31 - 1  # on_sum of a class that makes no event
 
 
@@ -202,3 +203,20 @@ def show_probability(p: float, digits: int = 2) -> str:
     if 0 < rest < 1:
         digits = min(6, max(digits, -math.floor(math.log10(rest))))
     return f"{min(p, 1 - 10.0**-digits) if rest > 0 else p:.{digits}f}"
+
+
+def describe_scores(described: Mapping[str, Any] | None) -> str:
+    """Return the section ``scores`` of a manifest in words: reach and steps of the logits, and what saturates."""
+    if not described:
+        return "scores: probabilities, the activation is in the network (256 steps from 0 to 1)"
+    scale = ScoreScale(str(described["kind"]), described["scale"], described["zero_point"])
+    low, high = ((q - scale.zero_point) * scale.scale for q in (-128, 127))
+    text = f"scores: logits from {low:.1f} to {high:.1f} in steps of {scale.scale:.3f}"
+    if saturated := described.get("saturated"):
+        text += (
+            f"; of those of {saturated['windows']:,} training windows {100 * saturated['low']:.2g} % lie at the low "
+            f"end, {100 * saturated['high']:.2g} % at the high end"
+        )
+        if saturated["high"] > MOST_SATURATED:
+            text += " (many: thresholds among them cannot be told apart)"
+    return text

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from cheep.detector import describe_scores
 from cheep.errors import CheepError
 from cheep.tflite.arena import ESP, arena_on_esp32s3, refused_on_esp
 from cheep.tflite.graph import Graph, Node, Tensor
+from cheep.tflite.model import read_model
 from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import tflm_support
 
@@ -50,6 +52,7 @@ def inspect_model(
         "int8_share": int8_share(graph),
         "not_int8": not_int8(graph),
         "suspicious": suspicious(graph),
+        "scores": (read_model(path).metadata or {}).get("scores"),
         "memory": memory_over_time(graph),
     }
     if calibration is not None:
@@ -230,6 +233,8 @@ def render_text(report: dict[str, Any], tensors: bool = False) -> str:
                 f"  {kind[:-1]}: {row['name']} {row['dtype']} {row['shape']} scale {row['scale']} "
                 f"zero point {row['zero_point']}"
             )
+    if report["scores"]:
+        lines.append(describe_scores(report["scores"]))
     lines.append(
         f"int8: {100 * share['tensors']:.0f} % of tensors, {100 * share['bytes']:.0f} % of bytes, "
         f"{100 * share['macs']:.0f} % of MACs"

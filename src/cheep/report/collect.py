@@ -15,7 +15,7 @@ from cheep.audio import iter_audio
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.about import read_about
 from cheep.datasets.manifest import Manifest
-from cheep.detector import ScoreScale
+from cheep.detector import ScoreScale, describe_scores
 from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine
 from cheep.errors import CheepError
@@ -190,6 +190,7 @@ def _summary(evaluation: dict[str, Any], manifest: dict[str, Any]) -> tuple[str,
         )
     sizes = evaluation["bytes"]
     lines.append(f"It takes {sizes['int8']:,} bytes, and {sizes['arena']:,} bytes of arena in TensorFlow Lite Micro.")
+    lines.append(f"Its {describe_scores(manifest.get('scores'))}.")
     lines.append(f"{len(manifest['labels'])} output(s): {', '.join(manifest['labels'])}.")
     return tuple(lines)
 
