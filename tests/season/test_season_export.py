@@ -149,3 +149,22 @@ def test_another_threshold_needs_no_recordings(season, tmp_path, capsys):
     assert main("season", ["detect", str(copy), "--threshold", "hgh=0.6"]) == 2
     assert "did you mean 'high'" in capsys.readouterr().err
     assert main("season", ["detect", str(copy), "--threshold", "1.5"]) == 2
+
+
+def test_a_model_calibrated_again_changes_the_season_when_asked(season, tmp_path, capsys):
+    import shutil
+
+    copy, run = tmp_path / "season", tmp_path / "run"
+    shutil.copytree(season.folder, copy)
+    shutil.copytree(season.folder.parent / "run", run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["detector"]["threshold"] = [None, None, 0.6]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    cards = str(season.folder.parent / "cards")
+    assert main("scan", [cards, "--season", str(copy), "--model", str(run)]) == 0
+    assert "cheep season detect" in capsys.readouterr().err
+    assert len(Season(copy).detections()) == 22
+    assert main("season", ["detect", str(copy), "--like", str(run)]) == 0
+    assert {row["label"] for row in Season(copy).detections().to_pylist()} == {"low"}
+    assert main("scan", [cards, "--season", str(copy), "--model", str(run)]) == 0
+    assert "cheep season detect" not in capsys.readouterr().err

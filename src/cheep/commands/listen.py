@@ -22,7 +22,7 @@ SAVED = Path("recordings")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_model(parser)
-    parser.add_argument("--backend", choices=("tflm", "compiled"), default="tflm", help="same bits (%(default)s)")
+    parser.add_argument("--backend", choices=("tflm", "compiled"), help="same bits (default: tflm; of files: compiled)")
     group = parser.add_argument_group("listening")
     group.add_argument("--list-devices", action="store_true", help="show the inputs and end")
     group.add_argument("--device", help="number or part of the name of the input (default: the system's)")
@@ -72,7 +72,7 @@ def _listen(args: argparse.Namespace) -> int:
     from cheep.live.sources import FileSource, MicrophoneSource
     from cheep.live.view import EngineView, PlainView, TerminalView
 
-    engine = Engine(args.model, backend=args.backend)
+    engine = Engine(args.model, backend=args.backend or "tflm")
     bundle = engine.bundle
     rate = bundle.features.sample_rate_hz
     source: AudioSource

@@ -6,7 +6,7 @@
   cheep season summary seasons/2026                          what came of it
 
 Interrupt it whenever you like, and give the same command again: nothing is done twice. Files that cannot be read are
-named, with the reason, and the rest goes on. docs/season.md describes the season folder and how to read it.
+named, with the reason, and the rest goes on (exit status 0). docs/season.md describes the season and how to read it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, stage, working
 from cheep.commands._shared import add_model
+from cheep.files import DiskError
 
 if TYPE_CHECKING:
     from cheep.season.run import Plan, ScanResult
@@ -73,16 +74,20 @@ def run(args: argparse.Namespace) -> int:
     season = Season.create(args.season)
     said = _Said()
     working("looking for recordings")
-    result = scan_folders(
-        season,
-        args.folders,
-        bundle,
-        placing=Placing(args.site, args.timezone, deployments),
-        runtime=args.runtime,
-        jobs=args.jobs,
-        on_plan=said.plan,
-        on_done=said.done,
-    )
+    try:
+        result = scan_folders(
+            season,
+            args.folders,
+            bundle,
+            placing=Placing(args.site, args.timezone, deployments),
+            runtime=args.runtime,
+            jobs=args.jobs,
+            on_plan=said.plan,
+            on_done=said.done,
+        )
+    except (KeyboardInterrupt, DiskError):
+        print(f"{said.finished} recording(s) of this scan are in the season; the same command goes on", file=sys.stderr)
+        raise
     _tell(result, problems(result.scanned))
     print(f"{season.folder}: next: cheep season summary {season.folder}")
     return 0
@@ -95,6 +100,7 @@ class _Said:
         self._progress = Progress("recordings")
         self._began = time.monotonic()
         self._hours, self._problems = 0.0, 0
+        self.finished = 0
 
     def plan(self, plan: Plan) -> None:
         """Say what there is to do."""
@@ -104,12 +110,19 @@ class _Said:
             print(f"passed over: {text}", file=sys.stderr)
         for folder in plan.lost_folders:
             print(f"{folder}: cannot be listed (rights, or a damaged card)", file=sys.stderr)
+        if plan.other_settings:
+            print(
+                "the model's thresholds are not those that the season's detections are made with, which stay "
+                "(cheep season detect SEASON --like MODEL takes the model's)",
+                file=sys.stderr,
+            )
         self._began = time.monotonic()
         if plan.items:
             self._progress(0, len(plan.items))
 
     def done(self, done: int, total: int, item: Scanned) -> None:
         """Take note of a recording."""
+        self.finished = done
         self._hours += item.heard_s / 3600
         self._problems += item.status != "ok"
         took = max(1e-3, time.monotonic() - self._began)

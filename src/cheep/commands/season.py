@@ -12,6 +12,7 @@ verdicts SEASON               verdicts from and to other programs' files; how fa
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import sys
 from pathlib import Path
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[LABEL=]T",
         help="0..1, of one label or of all; none: LABEL=never (may be given again)",
     )
+    detect.add_argument("--like", metavar="RUN", help="settings of this run or model folder (cheep calibrate's)")
     for name in ("smoothing_windows", "min_windows", "hold_off_windows"):
         detect.add_argument(f"--{name.replace('_', '-')}", dest=name, type=int, metavar="N")
     detect.add_argument("--hysteresis", type=float, metavar="H")
@@ -145,14 +147,26 @@ def _detect(args: argparse.Namespace) -> int:
     model = season.model(args.model)
     names = ("smoothing_windows", "min_windows", "hold_off_windows", "hysteresis")
     changed = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.like is not None:
+        model = _like(model, args.like)
     values = {**model.detector.to_dict(), **changed, "threshold": _thresholds(args.threshold, model)}
     detector = type(model.detector).parse(values, "options")
     before = season.detections(model.model).num_rows
     with season.writing():
-        model = season.set_detector(model, detector)
+        model = season.set_detector(season.model(model.model), detector)
         make_tables(season, progress=Progress("recordings"))
     stage(f"{season.detections(model.model).num_rows} detection(s), {before} before; {model.detector.to_json()}")
     return 0
+
+
+def _like(model: ModelRow, source: str) -> ModelRow:
+    """The row with the detector's settings that a run has now, of the same network."""
+    from cheep.device.bundle import load_bundle
+
+    bundle = load_bundle(source)
+    if bundle.model.sha256 != model.sha256:
+        raise CheepError(f"{bundle.path}: is another network than the season's {model.file} ({model.model})")
+    return dataclasses.replace(model, detector=bundle.detector)
 
 
 def _thresholds(given: list[str], model: ModelRow) -> list[float | None]:

@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scores", action="store_true", help="also print the scores of every window")
     group.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: one per core)")
     listen.add_arguments(parser)
-    parser.set_defaults(backend="compiled")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,12 +86,16 @@ def run(args: argparse.Namespace) -> int:
 def _heard(
     bundle: ModelBundle, files: list[Path], args: argparse.Namespace
 ) -> Iterator[tuple[Path, Heard, list[LiveEvent]]]:
+    from cheep.device.offline import nothing_heard
+    from cheep.device.scoring import runnable_backend
     from cheep.parallel import map_each
 
-    for path, outcome in zip(
-        files, map_each(functools.partial(_hear, bundle, args.backend), files, jobs=args.jobs), strict=True
-    ):
-        yield path, *outcome.value
+    work = functools.partial(_hear, bundle, runnable_backend(bundle, args.backend or "compiled"))
+    for path, outcome in zip(files, map_each(work, files, jobs=args.jobs), strict=True):
+        if outcome.error is not None:
+            yield path, nothing_heard(bundle, outcome.error), []
+        else:
+            yield path, *outcome.value
 
 
 def _hear(bundle: ModelBundle, backend: str, path: Path) -> tuple[Heard, list[LiveEvent]]:

@@ -60,7 +60,7 @@ def read_facts(path: Path) -> RecorderFacts:
         layout = read_layout(path)
         if layout is not None:
             found = _texts(path, layout)
-    except CheepError as error:
+    except (CheepError, OSError) as error:
         problem = str(error)
     facts = RecorderFacts(problem=problem)
     for item in (*found, facts_of_name(path.name)):

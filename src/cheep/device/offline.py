@@ -39,6 +39,11 @@ class Heard:
     error: Exception | None = None
 
 
+def nothing_heard(bundle: ModelBundle, error: Exception) -> Heard:
+    """Return what was heard of a file whose work ended in ``error``."""
+    return Heard(None, 0.0, 0.0, np.zeros((0, len(bundle.labels)), np.int8), error)
+
+
 def hear_file(
     scorer: WindowScorer, path: str | os.PathLike, microphone: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> Heard:

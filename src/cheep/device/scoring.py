@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from cheep.errors import CheepError
 from cheep.tflite.state import tflm_scorer
 
 BACKENDS = ("tflm", "compiled")
+log = logging.getLogger(__name__)
 _BATCH = 1024  # windows scored in one call: bounds the memory
 
 
@@ -35,6 +37,18 @@ def make_scorer(bundle: ModelBundle, backend: str = "tflm") -> Scorer:
     if backend == "compiled":
         return compiled_scorer(bundle.model.data)
     raise CheepError(f"backend={backend!r}: must be one of {', '.join(BACKENDS)}")
+
+
+def runnable_backend(bundle: ModelBundle, backend: str) -> str:
+    """Return ``backend``, or ``"tflm"`` (and say why) where the compiler does not take the model, or there is none."""
+    try:
+        shared_scorer(bundle, backend)
+    except (CheepError, ImportError) as error:
+        if backend != "compiled":
+            raise
+        log.warning("the model cannot be compiled here, TFLM runs it (the same bits, slower): %s", error)
+        return "tflm"
+    return backend
 
 
 _SHARED: dict[tuple[str, int, str], WindowScorer] = {}  # one: that of the model in use

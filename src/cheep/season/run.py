@@ -18,10 +18,10 @@ from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
 from cheep.files import DiskError
 from cheep.parallel import map_each
-from cheep.season.scan import Item, Scanned, ScanSettings, failed_recording, prepare, scan_recording
-from cheep.season.schema import TRANSIENT, ModelRow
+from cheep.season.scan import Item, Scanned, ScanSettings, failed_recording, prepared, scan_recording
+from cheep.season.schema import TRANSIENT, ModelRow, Recording
 from cheep.season.sites import Placing
-from cheep.season.store import Season, read_part
+from cheep.season.store import Season, read_part, recording_of
 from cheep.season.tables import make_tables, tables_stale
 
 
@@ -33,6 +33,7 @@ class Plan:
     known: int
     passed_over: tuple[str, ...]  # one phrase per folder
     lost_folders: tuple[Path, ...]  # that could not be listed
+    other_settings: bool = False  # the season has this model with other settings of the detector, which stay
 
 
 @dataclasses.dataclass
@@ -74,7 +75,7 @@ def scan_folders(
     placing
         Sites, deployments and time zone.
     runtime
-        ``"compiled"`` or ``"tflm"``; the same bits.
+        ``"compiled"`` (TFLM where the model cannot be compiled) or ``"tflm"``; the same bits.
     detector
         Settings in place of the model's, for a model that the season does not have yet.
     on_plan, on_done
@@ -88,10 +89,11 @@ def scan_folders(
     """
     with season.writing():
         model = season.add_model(bundle, detector)
-        settings = ScanSettings(str(season.folder), model, placing or Placing(), runtime)
-        prepare(settings)
+        settings = prepared(ScanSettings(str(season.folder), model, placing or Placing(), runtime))
         old = _attempts(season, model)
         plan = make_plan(folders, old)
+        if model.detector != (detector or bundle.detector):
+            plan = dataclasses.replace(plan, other_settings=True)
         if on_plan is not None:
             on_plan(plan)
         result = ScanResult(known=plan.known)
@@ -118,32 +120,26 @@ class _Attempt:
 
 
 def _attempts(season: Season, model: ModelRow) -> dict[tuple[str, str], _Attempt]:
-    """Return what the season knows of each file, by folder and path."""
+    """Return what the season knows of each file, by folder and path; from the table where that is fresh."""
     known: dict[tuple[str, str], _Attempt] = {}
-    for folder, path, size, mtime, status, part in _rows(season, model):
-        key = (folder, path)
+    rows = (read_part(path).row for path in season.parts(model.model))
+    for row in rows if tables_stale(season) else _tabled(season, model):
+        key = (row.folder, row.path)
         before = known.get(key, _Attempt((), None))
-        if status in TRANSIENT:
-            known[key] = dataclasses.replace(before, again=part() if callable(part) else part)
+        if row.status in TRANSIENT:
+            known[key] = dataclasses.replace(before, again=season.part_path(model.model, row))
         else:
-            known[key] = dataclasses.replace(before, states=(*before.states, (size, mtime)))
+            known[key] = dataclasses.replace(before, states=(*before.states, (row.bytes, row.mtime_ns)))
     return known
 
 
-def _rows(season: Season, model: ModelRow) -> Iterator[tuple]:
-    """(folder, path, bytes, mtime, status, part) of what ``model`` has scored; from the table where that is fresh."""
-    if not tables_stale(season):
-        names = ["folder", "path", "bytes", "mtime_ns", "status", "models"]
-        table = season.recordings([*names, "recording", "site", "start_local"])
-        for batch in table.to_batches(max_chunksize=4096):
-            for values in batch.to_pylist():
-                if model.model in values["models"] and values["status"] not in TRANSIENT:
-                    yield (*(values[name] for name in names[:-1]), None)
-        if not any(status in TRANSIENT for status in table["status"].unique().to_pylist()):
-            return
-    for path in season.parts(model.model):
-        row = read_part(path).row
-        yield row.folder, row.path, row.bytes, row.mtime_ns, row.status, path
+def _tabled(season: Season, model: ModelRow) -> Iterator[Recording]:
+    """What the table of recordings says of those that ``model`` has scored."""
+    names = ["recording", "folder", "path", "site", "bytes", "mtime_ns", "start_local", "status", "models"]
+    for batch in season.recordings(names).to_batches(max_chunksize=4096):
+        for values in batch.to_pylist():
+            if model.model in values["models"]:
+                yield recording_of(values)
 
 
 def make_plan(folders: Sequence[Path], known: dict[tuple[str, str], _Attempt]) -> Plan:

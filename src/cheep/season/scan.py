@@ -16,7 +16,7 @@ import numpy as np
 from cheep.audio.remote import Status, copy_path, local_file, status_of, url_of
 from cheep.datasets.recorders import read_facts
 from cheep.device.offline import Heard, hear_file
-from cheep.device.scoring import WindowScorer, shared_scorer
+from cheep.device.scoring import WindowScorer, runnable_backend, shared_scorer
 from cheep.season.events import detections_of
 from cheep.season.schema import (
     EMPTY,
@@ -161,15 +161,11 @@ def _scorer(season: str, model: str, runtime: str) -> WindowScorer:
     return shared_scorer(opened.bundle(opened.model(model)), runtime)
 
 
-def prepare(settings: ScanSettings) -> None:
-    """Compile what the workers will load.
-
-    Raises
-    ------
-    CheepError
-        The model cannot be run by this runtime; the message says why.
-    """
-    _scorer(settings.season, settings.model.model, settings.runtime)
+def prepared(settings: ScanSettings) -> ScanSettings:
+    """Compile what the workers will load; return the settings with a runtime that takes the model."""
+    season = Season(settings.season)
+    backend = runnable_backend(season.bundle(settings.model), settings.runtime)
+    return dataclasses.replace(settings, runtime=backend)
 
 
 def _listen(settings: ScanSettings, item: Item, row: Recording) -> tuple[Recording, str, str, np.ndarray]:

@@ -168,6 +168,11 @@ class Season:
 
     def set_detector(self, model: ModelRow, detector: DetectorConfig) -> ModelRow:
         """Keep other settings of the detector; the detections are to be made again (:mod:`cheep.season.tables`)."""
+        if detector.stride_frames != model.stride_frames:
+            raise SeasonError(
+                f"{self.folder}: stride_frames={detector.stride_frames}: the season's scores are every "
+                f"{model.stride_frames} columns; another stride needs another scan, in another season"
+            )
         row = dataclasses.replace(model, detector=detector)
         write_json(self.folder / MODELS / model.model / MODEL_ROW, row.to_dict())
         return row
