@@ -42,7 +42,7 @@ from cheep.device.scoring import make_scorer  # noqa: E402
 from cheep.features import FrontendStream, quantize  # noqa: E402
 from cheep.season import Season  # noqa: E402
 from cheep.season.events import detections_of  # noqa: E402
-from cheep.season.scan import Item, ScanSettings, prepare, scan_recording  # noqa: E402
+from cheep.season.scan import Item, ScanSettings, prepared, scan_recording  # noqa: E402
 from cheep.season.schema import Detection, Recording  # noqa: E402
 from cheep.season.store import Part, write_part  # noqa: E402
 
@@ -125,8 +125,7 @@ def speed(bundle: ModelBundle, work: Path, minutes: float, rounds: int) -> tuple
     """Return the rows of the speed benchmark, and a table of where the time goes (s for an hour)."""
     season = Season.create(work / "season")
     model = season.add_model(bundle)
-    settings = ScanSettings(str(season.folder), model)
-    prepare(settings)
+    settings = prepared(ScanSettings(str(season.folder), model))
     rows, lines = [], []
     for name, (kind, rate, bar) in KINDS.items():
         path = make_file(work / f"{name}.{kind.lower()}", kind, rate, minutes)
@@ -167,8 +166,7 @@ def tflm(bundle: ModelBundle, work: Path) -> dict:
     took = {}
     for runtime in ("compiled", "tflm"):
         season = Season.create(work / f"season-{runtime}")
-        settings = ScanSettings(str(season.folder), season.add_model(bundle), runtime=runtime)
-        prepare(settings)
+        settings = prepared(ScanSettings(str(season.folder), season.add_model(bundle), runtime=runtime))
         took[runtime] = cpu(lambda settings=settings: scan_recording(settings, Item(str(work), path.name)))
     return {"name": "scan.compiled_over_tflm", "value": round(took["tflm"] / took["compiled"], 1), "unit": "x"}
 

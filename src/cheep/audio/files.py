@@ -110,7 +110,7 @@ def open_audio(
 ) -> tuple[AudioInfo, Iterator[np.ndarray]]:
     """Return what a file holds (``duration_s``: by its header, 0 where that is not known), and its samples.
 
-    The samples come as :func:`iter_audio` yields them, which see; so do the errors.
+    The samples come in mono blocks, (n,) int16, as :func:`iter_audio` yields them, which see; so do the errors.
     """
     path = _existing(path)
     source = _source(path)
