@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
 import math
 import wave
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from cheep.audio import read_audio
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.teacher import Teaching
 from cheep.errors import CheepError
+from cheep.parallel import map_each
 
 MOST = 400  # windows on one page (about 25 kB each)
 
@@ -44,16 +47,10 @@ def contact_sheet(manifest: Manifest, found: Teaching, sample_rate_hz: int, kept
     recordings = manifest.column("recording")
     recordists = manifest.column("recordist")
     cards = []
-    for row in rows:
-        try:
-            sound = _window(manifest, row, sample_rate_hz)
-            picture = _base64(spectrogram_png(sound, sample_rate_hz))
-            media = (
-                f"<img alt='spectrogram' src='data:image/png;base64,{picture}'><audio controls preload='none' "
-                f"src='data:audio/wav;base64,{_base64(_wav(sound, sample_rate_hz))}'></audio>"
-            )
-        except CheepError as error:
-            media = f"<p>{e(str(error))}</p>"
+    work = functools.partial(_media, sample_rate_hz)
+    tasks = [(manifest.audio_path(row), float(manifest.start_s[row]), float(manifest.duration_s[row])) for row in rows]
+    for row, outcome in zip(rows, map_each(work, tasks), strict=True):
+        media = outcome.value
         checked = " checked" if row in kept else ""
         cards.append(
             f"<div class='card'>{media}<b>{e(labels[row])}</b>? {100 * found.plausibility[row]:.0f} % plausible, "
@@ -93,10 +90,19 @@ def spectrogram_png(pcm: np.ndarray, sample_rate_hz: int, height: int = 96) -> b
     return out.getvalue()
 
 
-def _window(manifest: Manifest, row: int, sample_rate_hz: int) -> np.ndarray:
-    pcm = read_audio(manifest.audio_path(row), sample_rate_hz)
-    first = round(float(manifest.start_s[row]) * sample_rate_hz)
-    return pcm[first : first + max(1, round(float(manifest.duration_s[row]) * sample_rate_hz))]
+def _media(sample_rate_hz: int, task: tuple[Path, float, float]) -> str:
+    """The picture and the sound of a window (path, start, length in s), or why there is none."""
+    path, start_s, duration_s = task
+    try:
+        pcm = read_audio(path, sample_rate_hz)
+    except CheepError as error:
+        return f"<p>{html.escape(str(error))}</p>"
+    first = round(start_s * sample_rate_hz)
+    pcm = pcm[first : first + max(1, round(duration_s * sample_rate_hz))]
+    return (
+        f"<img alt='spectrogram' src='data:image/png;base64,{_base64(spectrogram_png(pcm, sample_rate_hz))}'>"
+        f"<audio controls preload='none' src='data:audio/wav;base64,{_base64(_wav(pcm, sample_rate_hz))}'></audio>"
+    )
 
 
 def _wav(pcm: np.ndarray, sample_rate_hz: int) -> bytes:

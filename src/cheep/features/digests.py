@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cheep.errors import CheepError
 from cheep.files import DiskError, write_text
+from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 INDEX = "digests.json"
@@ -39,24 +40,21 @@ def digests_of(paths: Sequence[Path], folder: Path) -> list[str]:
     """
     index = folder / INDEX
     known = _read(index)
-    out, changed = [], False
-    for path in paths:
-        name, state = str(path.resolve()), _state(path)
-        entry = known.get(name)
-        if entry is None or entry[:-1] != state:
-            now = time.time_ns()
-            entry = [*state, sha256_of(path)]
-            out.append(entry[-1])
-            settled = now - max(state[2], state[3]) > SETTLED_S * 1e9
-            if settled and _state(path) == state:
-                known[name] = entry
-                changed = True
-            elif name in known:
-                del known[name]
-                changed = True
+    names = {path: str(path.resolve()) for path in paths}
+    states = {path: _state(path) for path in names}
+    found = {path: known[name][-1] for path, name in names.items() if known.get(name, [])[:-1] == states[path]}
+    unknown = [path for path in names if path not in found]
+    now = time.time_ns()
+    for path, outcome in zip(unknown, map_each(sha256_of, unknown), strict=True):
+        name, state = names[path], states[path]
+        found[path] = outcome.value
+        settled = now - max(state[2], state[3]) > SETTLED_S * 1e9
+        if settled and _state(path) == state:
+            known[name] = [*state, found[path]]
         else:
-            out.append(entry[-1])
-    if changed:
+            known.pop(name, None)
+    out = [found[path] for path in paths]
+    if unknown:
         _write(index, known)
     return out
 
