@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cheep.cluster.identity import difference, identity, unseen
-from cheep.parallel import Outcome, carried, outcome_of, using
+from cheep.parallel import Outcome, carried, keep_memory, outcome_of, using
 
 METADATA = "cheep-jobs"  # where the scheduler keeps the jobs
 _KEPT = 4  # jobs that a worker remembers
@@ -113,5 +113,6 @@ def _job(name: str) -> _Job | str:
         refused = agree(told)
         while len(_JOBS) >= _KEPT:
             del _JOBS[next(iter(_JOBS))]
+        keep_memory()
         _JOBS[name] = refused.reason if refused else _Job(pickle.loads(work), told.folder)
     return _JOBS[name]
