@@ -277,10 +277,10 @@ class Cluster:
                     if process.poll() is not None:
                         self._start(name)
 
-    def kill(self, name: str) -> None:
-        """End a machine's processes at once."""
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """End a machine's processes."""
         with self._lock, contextlib.suppress(ProcessLookupError):
-            os.killpg(self._processes[name].pid, signal.SIGKILL)
+            os.killpg(self._processes[name].pid, how)
             self._processes[name].wait()
 
     def worker_processes(self, name: str) -> list[int]:
@@ -405,7 +405,7 @@ class Breaker:
             self._network.cut(name, True)
             self._after(self._rng.uniform(2, 45), lambda: self._network.cut(name, False), name)
         elif kind == "scheduler restarted":
-            self._cluster.kill("s")
+            self._cluster.kill("s", self._rng.choice([signal.SIGKILL, signal.SIGTERM]))
         elif kind == "disk full":
             if any(entry[1] == "disk" for entry in self._later):
                 return False

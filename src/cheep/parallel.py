@@ -144,7 +144,7 @@ def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], jobs: int
     try:
         while waiting or left:
             unfinished = sum(not future.done() for _, future in waiting)
-            with _ctrl_c_later():
+            with ctrl_c_later():
                 for _ in range(min(2 * jobs - unfinished, _AHEAD * jobs - len(waiting), len(left))):
                     item = left.popleft()
                     waiting.append((item, _workers(jobs).submit(work, item)))
@@ -155,7 +155,7 @@ def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], jobs: int
                     outcome = outcome_of(future.result)
                 except BrokenExecutor:  # a worker died, and all that it and its sisters had not finished is lost
                     outcome = _alone(work, item)
-                    with _ctrl_c_later():
+                    with ctrl_c_later():
                         waiting = collections.deque(
                             (each, _workers(jobs).submit(work, each) if _lost(old) else old) for each, old in waiting
                         )
@@ -203,7 +203,7 @@ def _begin_worker(client: int) -> None:
 
 
 @contextlib.contextmanager
-def _ctrl_c_later() -> Iterator[None]:
+def ctrl_c_later() -> Iterator[None]:
     """Hold Ctrl-C back; workers that are started meanwhile never hear it: who asked for the work ends them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -220,7 +220,7 @@ def _ctrl_c_later() -> Iterator[None]:
 
 def _alone(work: Callable[[Item], Result], item: Item) -> Outcome[Result]:
     try:
-        with _ctrl_c_later():
+        with ctrl_c_later():
             future = _workers(1).submit(work, item)
         return outcome_of(future.result)
     except BrokenExecutor as error:

@@ -4,6 +4,8 @@
 import functools
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -148,3 +150,34 @@ def test_the_command_line_reaches_the_cluster(capsys, tmp_path):
     Path(tmp_path / "m.csv").write_text("path,label\n")
     assert main("dataset", ["inspect", str(tmp_path / "m.csv"), "--cluster", "nowhere"]) == 2
     assert "--cluster nowhere: must be tcp://HOST:8786" in capsys.readouterr().err
+    assert main("dataset", ["inspect", str(tmp_path / "m.csv"), "--cluster", "local:2", "--jobs", "2"]) == 2
+    assert "--jobs and --cluster: give one of the two" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_workers_of_a_local_cluster(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, time\n"
+        "from cheep.cluster import connected\n"
+        "from cheep.parallel import map_each\n"
+        "def work(number):\n"
+        "    time.sleep(60 * min(number, 1))\n"
+        "    return os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n"
+        "        with connected('local:1'):\n"
+        "            for outcome in map_each(work, range(9)):\n"
+        "                print(outcome.value, flush=True)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('ended')\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[2])},
+    )  # fmt: skip
+    worker = int(child.stdout.readline())
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+    out, errors = child.communicate(timeout=60)
+    assert out == "ended\n" and "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cheep.errors import CheepError
-from cheep.parallel import ONE_THREAD
+from cheep.parallel import ONE_THREAD, ctrl_c_later
 
 FORMS = "tcp://HOST:8786, tls://HOST:8786, file:SCHEDULER.json, or local:N"
 _CONNECT_S = 10.0
@@ -66,7 +66,7 @@ def start_local(number: int) -> Any:
     }
     # Else a worker that takes long to come back is given up; read whenever one is lost, so it must stay.
     dask.config.set({"distributed.deploy.lost-worker-timeout": "1000 days"})
-    with dask.config.set(settings):
+    with dask.config.set(settings), ctrl_c_later():  # also for workers that are started later, by its thread
         return distributed.LocalCluster(
             n_workers=number,
             threads_per_worker=1,

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from typing import Any
+
+from cheep.errors import CheepError
 
 
-def add_cluster(parser: argparse.ArgumentParser) -> None:
+def add_cluster(parser: Any) -> None:
     """Declare ``--cluster``."""
     parser.add_argument(
         "--cluster",
@@ -22,6 +25,8 @@ def working_on(args: argparse.Namespace) -> contextlib.AbstractContextManager:
     where = getattr(args, "cluster", None)
     if not where:
         return contextlib.nullcontext()
+    if getattr(args, "jobs", None):
+        raise CheepError("--jobs and --cluster: give one of the two (a cluster has its own number of workers)")
     from cheep.cluster import connected
 
     return connected(where)

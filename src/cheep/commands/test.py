@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cheep.commands import listen
+from cheep.commands._cluster import add_cluster
 
 if TYPE_CHECKING:
     from cheep.device.bundle import ModelBundle
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--csv", type=Path, metavar="OUT", help="also write the events as CSV")
     group.add_argument("--scores", action="store_true", help="also print the scores of every window")
     group.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: one per core)")
+    add_cluster(group)
     listen.add_arguments(parser)
 
 
