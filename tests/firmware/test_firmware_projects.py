@@ -66,7 +66,8 @@ def project_config(name, tmp_path):
     [
         (
             "esp32",
-            {"esp32", "esp32s3", "esp32-compiled", "esp32s3-tflm", "esp32-hdc", "esp32s3-hdc", "esp32s3-pdm"},
+            {"esp32", "esp32s3", "esp32-compiled", "esp32s3-tflm", "esp32-hdc", "esp32s3-hdc", "esp32s3-pdm",
+             "esp32c3", "esp32c6", "esp32p4", "esp32-pioarduino"},
         ),
         ("audiomoth", {"audiomoth", "audiomoth-tflm", "audiomoth-hdc"}),
     ],
@@ -104,7 +105,8 @@ def test_esp32_components_are_pinned_and_fetched_for_tflm_alone(tmp_path):
                 capture_output=True, text=True, check=True, env={**os.environ, "IDF_PATH": str(tmp_path)},
             )  # fmt: skip
             assert ("esp32/tflm" in text.stdout + text.stderr) == (name in ("env:esp32", "env:esp32s3-tflm")), name
-            assert "/common" in text.stdout + text.stderr
+            components = re.search(r"components: (\S+)", text.stdout + text.stderr).group(1).split(";")
+            assert [Path(d).name for d in components][:2] == ["common", "src"]
             console = "sdkconfig.defaults;sdkconfig.console"
             assert (f"{console}\n" in text.stdout + text.stderr) == name.endswith("-hdc"), name
     assert "USB_SERIAL_JTAG=y" in (project / "sdkconfig.console.esp32s3").read_text()

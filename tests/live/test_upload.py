@@ -66,6 +66,10 @@ def test_targets_are_the_environments_of_the_projects():
     compiled = {name for name, target in known.items() if target.compiled}
     assert compiled == {
         "esp32-compiled",
+        "esp32-pioarduino",
+        "esp32c3",
+        "esp32c6",
+        "esp32p4",
         "esp32s3",
         "esp32s3-pdm",
         "esp32-hdc",

@@ -26,9 +26,13 @@ def with_boards(run: RunResults, folder: Path) -> RunResults:
     return dataclasses.replace(run, boards=rows, next_command=where_it_fits(run.next_command, rows))
 
 
+def _reported() -> list[Board]:
+    return [board for board in BOARDS if board.currents_known and board.name != _EMULATED]
+
+
 def where_it_fits(command: str, rows: Sequence[BoardRow]) -> str:
     """Return ``command`` with another board in place of an AudioMoth that the detector, by ``rows``, does not fit."""
-    upload, boards = "cheep upload audiomoth", [board for board in BOARDS if board.name != _EMULATED]
+    upload, boards = "cheep upload audiomoth", _reported()
     fitting = [(board, row) for board, row in zip(boards, rows, strict=True) if row.fits]
     if not command.startswith(upload) or any(board.name == "audiomoth" for board, _ in fitting):
         return command
@@ -45,7 +49,7 @@ def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
     Bytes and instructions of the compiled network are measured on the emulated Cortex-M4F; without its tools bytes are
     computed and times are left out. A network that the compiler refuses is reckoned with TFLM.
     """
-    boards = [board for board in BOARDS if board.name != _EMULATED]
+    boards = _reported()
     per_second, why = None, ""
     try:
         measured = size_report(bundle, find_board("audiomoth"))

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""A board is one data file and at most 150 lines of its own; what can be compiled here is."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from cheep.bench.application import write_generated
+from cheep.boards.data import BOARDS, Board, find_board
+from cheep.emulator import CORES
+from cheep.errors import CheepError
+from cheep.export import load_export
+from cheep.files import read_json
+from cheep.resources import firmware_root
+from tone_model import write_tone_run
+
+ROOT = firmware_root() / "boards"
+PLAIN = [board for board in BOARDS if board.firmware.startswith("boards/")]
+MOST_LINES = 150
+# What each function of board.h is; board_samples is main.c's.
+CONTRACT = (
+    *("board_name", "board_start", "board_microphone", "board_write", "board_wait", "board_feed"),
+    "cheep_hal_clock_us",
+)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=[board.name for board in BOARDS])
+def test_a_board_is_whole(board):
+    assert (ROOT / f"{board.name}.json").is_file(), "its data file is named after it"
+    assert board.free_ram_bytes > 0 and board.free_flash_bytes > 0
+    assert len(board.sources) >= 2 and (board.currents_known or any("assumptions" in text for text in board.sources))
+    if board.emulated:
+        assert board.emulated in {core.name for core in CORES}
+    if board.firmware:
+        folder = firmware_root() / board.firmware
+        assert folder.is_dir(), f"{folder}: missing, and {board.name}.json names it"
+
+
+def test_boards_come_in_their_order_and_have_their_own_names():
+    assert len({board.name for board in BOARDS}) == len(BOARDS) == len({board.order for board in BOARDS})
+    assert [board.name for board in BOARDS][:3] == ["audiomoth", "esp32", "esp32s3"]
+    assert {"esp32c3", "esp32c6", "esp32p4", "rp2040", "rp2350", "nrf52840", "stm32l4", "stm32u5"} <= {
+        board.name for board in BOARDS
+    }
+
+
+def test_what_a_data_file_lacks_is_said():
+    values = read_json(ROOT / "nrf52840.json", "")
+    del values["clock_hz"]
+    with pytest.raises(CheepError, match=r"nrf52840.json: .*clock_hz"):
+        Board.parse(values, "nrf52840.json")
+
+
+@pytest.mark.parametrize("folder", sorted({board.firmware for board in PLAIN}))
+def test_a_plain_board_defines_what_main_needs_in_few_lines(folder):
+    sources = [path for path in (firmware_root() / folder).iterdir() if path.suffix in (".c", ".h")]
+    assert sum(len(path.read_text().splitlines()) for path in sources) <= MOST_LINES
+    text = "".join(path.read_text() for path in sources)
+    missing = [name for name in CONTRACT if not re.search(rf"^[a-z_0-9* ]*\b{name}(\(|\[)", text, re.MULTILINE)]
+    assert not missing, f"{folder}: board.h wants {', '.join(missing)}"
+
+
+@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="gcc-arm-none-eabi is not installed")
+@pytest.mark.parametrize("name", ["nrf52840"])
+def test_a_board_without_vendor_code_is_built_and_fits(name, tmp_path):
+    export = load_export(write_tone_run(tmp_path / "run"))
+    write_generated(export, tmp_path)
+    command = ["make", "-C", str(ROOT), f"BOARD={name}", f"GENERATED={tmp_path}", f"BUILD={tmp_path / 'build'}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text, data, bss = (int(v) for v in done.stdout.split("filename")[1].split()[:3])
+    board = find_board(name)
+    assert text + data < board.flash_bytes and data + bss + board.stack_bytes < board.ram_bytes
+    assert (tmp_path / "build" / f"{name}.hex").stat().st_size > text
+
+
+def test_the_command_that_is_missing_is_named(tmp_path):
+    (tmp_path / "generated").mkdir()
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), f"GENERATED={tmp_path}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0 and "run `cheep model-convert` first" in done.stderr
