@@ -137,6 +137,9 @@ def test_a_plan_asks_its_clips_in_its_order_and_some_twice(season):
     assert [desk.clips.clip(item.number) for item in asked] == [item.clip for item in plan.items]
     status = desk.status("plan:first")
     assert status["done"] == 0 and status["of"] >= len(plan.items)
+    assert desk.about()["plan"] is None and Desk(season, "ann", plan="first").about()["plan"] == "first"
+    with pytest.raises(CheepError, match=r"--plan frist: .*first"):
+        Desk(season, "ann", plan="frist")
     for item in asked:
         desk.answer(item.number, {"answer": "right", "ask": item.ask}, "plan:first")
     again = desk.questions("plan:first", Filter(state="open"), "plan")
@@ -145,6 +148,19 @@ def test_a_plan_asks_its_clips_in_its_order_and_some_twice(season):
         assert desk.clip(again[0].number, ask=1)["verdicts"] == []  # not told what was said before
     assert {item.plan for item in read_verdicts(season.folder).verdicts} == {"first"}
     assert desk.status("plan:first")["done"] == len(plan.items)
+
+
+def test_a_plan_asks_all_its_clips_whatever_their_scores(season):
+    """A plan's scores are logits, also below 0; the page shows and filters probabilities."""
+    command = ["plan", str(season.folder), "--label", "low", "--want", "recall:0.2", "--name", "all", "--clip-s", "0.6"]
+    assert main("season", command) == 0
+    desk = Desk(season, "ann")
+    items = desk.plans["all"].items
+    assert min(item.score for item in items) < 0 < max(item.score for item in items)
+    asked = desk.questions("plan:all", Filter(state="open"), "plan")
+    assert [desk.clips.clip(item.number) for item in asked] == [item.clip for item in items]
+    shown = [desk.clip(item.number)["score"] for item in asked]
+    assert all(abs(p - 1 / (1 + np.exp(-item.score))) < 1e-3 for p, item in zip(shown, items, strict=True))
 
 
 def test_levels_show_a_tone_where_it_is():

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("season", type=Path, metavar="SEASON", help="folder that cheep scan made")
     parser.add_argument("--reviewer", metavar="NAME", help="whose verdicts these are (default: your login name)")
+    parser.add_argument("--plan", metavar="NAME", help="plan to open with (default: the first; the page has all)")
     parser.add_argument("--model", metavar="ID", help="beginning of its id, where the season has several")
     parser.add_argument("--context", type=float, default=2.0, metavar="S", help="sound around a clip (%(default)g s)")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="of the page (default: a free one)")
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from cheep.season import Season
 
     working("reading the season")
-    desk = Desk(Season(args.season), args.reviewer or default_reviewer(), args.model, args.context)
+    desk = Desk(Season(args.season), args.reviewer or default_reviewer(), args.model, args.context, args.plan)
     with make_server(desk, args.port) as server:
         about = desk.about()
         plans = ", ".join(plan["name"] for plan in about["plans"]) or "none (cheep season plan)"

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cheep.config import nearest_name
+from cheep.detector.scores import probability
 from cheep.errors import CheepError
 from cheep.review.clips import ORDERS, Clips, Filter, add_clips, chosen, detected_clips, in_order
 from cheep.review.sound import ClipSound, read_clip
@@ -46,14 +48,18 @@ class Desk:
         Beginning of its id, where the season has several.
     context_s : float
         Sound around each clip, s.
+    plan : str, optional
+        Which plan the page opens with.
 
     Raises
     ------
     CheepError
-        The season has no such model, a plan is damaged, or the reviewer's name can be none of a file.
+        The season has no such model or plan, a plan is damaged, or the reviewer's name can be none of a file.
     """
 
-    def __init__(self, season: Season, reviewer: str, model: str | None = None, context_s: float = 2.0) -> None:
+    def __init__(
+        self, season: Season, reviewer: str, model: str | None = None, context_s: float = 2.0, plan: str | None = None
+    ) -> None:
         if not 0 <= context_s <= 30:
             raise CheepError(f"context={context_s:g} s: must be 0 to 30 (--context)")
         self.season = season
@@ -63,6 +69,9 @@ class Desk:
         self.clips: Clips = detected_clips(season, self.model)
         self.detected = len(self.clips)
         self.plans: dict[str, Plan] = {name: read_plan(season.folder, name) for name in plans(season.folder)}
+        if plan is not None and plan not in self.plans:
+            raise CheepError(f"--plan {plan}: {_no_plan(plan, list(self.plans))}")
+        self.first_plan = plan
         self._lock = threading.RLock()
         self._rows: pa.Table | None = None
         self._row_of: dict[str, int] = {}
@@ -90,6 +99,7 @@ class Desk:
                 {"name": name, "label": plan.label, "want": plan.want, "clips": len(plan.items)}
                 for name, plan in self.plans.items()
             ],
+            "plan": self.first_plan,
             "orders": list(ORDERS),
             "context_s": self.context_s,
         }
@@ -240,7 +250,8 @@ class Desk:
         more: dict[Clip, tuple[Clip, str, float, int]] = {}
         for plan in self.plans.values():
             for item in plan.items:
-                more.setdefault(item.clip, (item.clip, item.site, item.score, -1))
+                score = float(probability(item.score))  # a plan has logits
+                more.setdefault(item.clip, (item.clip, item.site, score, -1))
         known = self.clips.find(more)
         new = [value for clip, value in more.items() if clip not in known]
         starts = self._starts({clip.recording for clip, *_ in new})
@@ -348,6 +359,12 @@ def default_reviewer(environ: Callable[[str], str | None] = os.environ.get) -> s
     name = environ("USER") or environ("USERNAME") or ""
     kept = "".join(char for char in name if char.isalnum() or char in "_.-").lstrip("_.-")
     return kept[:40] or "reviewer"
+
+
+def _no_plan(name: str, there: list[str]) -> str:
+    if not there:
+        return "the season has no plan; make one with cheep season plan"
+    return f"no such plan; the season has {', '.join(there)}{nearest_name(name, there)}"
 
 
 def _shown(verdict: Verdict) -> dict[str, Any]:

@@ -359,6 +359,7 @@ doing(async () => {
     ...about.plans.map((plan) => [`plan:${plan.name}`, `plan ${plan.name} (${plan.clips})`]),
     ["detections", `detections (${about.detections})`],
   ]);
+  if (about.plan) form.source.value = `plan:${about.plan}`;
   fill(form.order, about.orders.map((name) => [name, name]));
   if (!about.plans.length) form.order.value = "score";
   fill(form.label, about.labels.map((name) => [name, name]));
