@@ -5,6 +5,7 @@ inspect MANIFEST     counts, hours, licences, recordists, levels, bands, duplica
 sample MANIFEST      a small manifest: some examples of each label, recordings in turn
 card FOLDER          what AudioMoth recordings say of time, device, gain, battery and temperature, as CSV
 teacher MANIFEST     a cross-validated model doubts windows; a page to listen to them; a manifest without them
+annotate FOLDER      boxes with confidences for recordings, by a large model's ears
 voices WORD ...      a data set of spoken words, said by the speech synthesizers of this machine
 """
 
@@ -53,7 +54,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     teacher.add_argument("--sample-rate", type=int, help="Hz (default: the manifest's, else 8000)")
     teacher.add_argument("--seed", type=int, default=1)
     teacher.add_argument("--jobs", type=int)
+    teacher.add_argument(
+        "--by",
+        default="forest",
+        metavar="MODEL",
+        help="forest (needs nothing else, finds little), birdnet, perch, or FILE,LABELS[,RATE]: a large model's ears",
+    )
     add_cluster(teacher)
+    heard = sub.add_parser("annotate", help="boxes with confidences for recordings, by a large model's ears")
+    heard.add_argument("folder", type=Path, metavar="FOLDER", help="recordings, or a season")
+    heard.add_argument("--by", default="birdnet", metavar="MODEL", help="birdnet, perch, or FILE,LABELS[,RATE]")
+    heard.add_argument(
+        "--species",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="scientific or common name, or the model's label (may be given again; default: all)",
+    )
+    heard.add_argument("--min-confidence", type=float, default=0.5, metavar="C", help="0..1 (%(default)s)")
+    heard.add_argument("--step", type=float, metavar="S", help="from window to window (default: the model's window)")
+    heard.add_argument("-o", "--output", type=Path, default=Path("annotations.csv"), help="(%(default)s)")
+    heard.add_argument("--jobs", type=int)
+    add_cluster(heard)
     voices = sub.add_parser("voices", help="spoken words from synthetic speakers (espeak-ng, flite)")
     voices.add_argument("words", nargs="+", metavar="WORD", help="a label, and what is said")
     voices.add_argument("-o", "--output", type=Path, required=True, help="folder to fill")
@@ -65,7 +87,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch to the subcommand."""
-    actions = {"inspect": _inspect, "sample": _sample, "card": _card, "teacher": _teacher, "voices": _voices}
+    actions = {
+        "inspect": _inspect,
+        "sample": _sample,
+        "card": _card,
+        "teacher": _teacher,
+        "annotate": _annotate,
+        "voices": _voices,
+    }
     return actions[args.action](args)
 
 
@@ -149,15 +178,26 @@ def _teacher(args: argparse.Namespace) -> int:
     from cheep.datasets.contact_sheet import contact_sheet
     from cheep.datasets.manifest import load_manifest
     from cheep.datasets.teacher import TeacherConfig, read_kept, teach
-    from cheep.files import write_text
+    from cheep.ears import Ears, hear_manifest
+    from cheep.files import write_json, write_text
 
     path = _manifest_path(args.manifest)
     rate = rate_of(path, args.sample_rate)
-    config = TeacherConfig.parse(
-        {"drop": args.drop, "below": args.below, "seed": args.seed, "sample_rate_hz": rate}, "options"
-    )
     manifest = load_manifest(path)
-    result = teach(manifest, config, Progress("files"), args.jobs)
+    given = {"drop": args.drop, "below": args.below, "seed": args.seed, "sample_rate_hz": rate}
+    if args.by == "forest":
+        config = TeacherConfig.parse(given, "options")
+        result = teach(manifest, config, Progress("files"), args.jobs)
+        print(
+            "the forest knows these recordings only: of ten windows that it doubts two or so are wrong (--by birdnet)"
+        )
+    else:
+        ears = Ears(args.by)
+        config = TeacherConfig.parse({**given, "judge": "probe"}, "options")
+        heard = hear_manifest(manifest, ears, path.parent, Progress("files"), args.jobs)
+        result = teach(manifest, config, jobs=args.jobs, statistics=heard.embeddings)
+        write_json(path.with_name("ears.json"), [ears.about.lineage("judged labels")])
+        print(f"judged by {ears.about.title}: {ears.about.lineage('judged labels')['means']}")
     kept = read_kept(args.keep, len(manifest)) if args.keep else frozenset()
     dropped = [row for row in result.doubtful if row not in kept]
     page = args.page or path.with_name("contact_sheet.html")
@@ -169,6 +209,44 @@ def _teacher(args: argparse.Namespace) -> int:
     for label, (count, total) in result.counts(manifest, dropped).items():
         print(f"  {label}: {count} of {total} training windows dropped")
     print(f"listen: {page}\n{output}: {len(manifest) - len(dropped)} examples")
+    return 0
+
+
+def _annotate(args: argparse.Namespace) -> int:
+    from cheep.audio import audio_files
+    from cheep.ears import Ears, places_of
+    from cheep.ears.annotate import COLUMNS, annotate
+    from cheep.files import write_csv, write_json
+    from cheep.season import Season
+    from cheep.season.export import usable_files
+    from cheep.season.store import SEASON_FILE
+
+    ears = Ears(args.by)
+    wanted = places_of(args.species, ears.about.labels)
+    season = Season(args.folder) if (args.folder / SEASON_FILE).is_file() else None
+    paths = audio_files(args.folder) if season is None else usable_files(season)
+    found = annotate(
+        paths,
+        ears,
+        wanted,
+        min_confidence=args.min_confidence,
+        step_s=args.step,
+        kept=args.output.parent,
+        progress=Progress("recordings"),
+        jobs=args.jobs,
+    )
+    write_csv(args.output, COLUMNS, found.rows)
+    lineage = ears.about.lineage("annotated recordings")
+    write_json(args.output.with_suffix(".ears.json"), [lineage])
+    for text in found.problems[:12]:
+        print(text, file=sys.stderr)
+    print(f"{ears.about.title}: {lineage['means']}")
+    if found.others:
+        most = ", ".join(f"{label} {count}" for label, count in found.others.most_common(5))
+        print(f"also heard, not asked for: {most}" + (", ..." if len(found.others) > 5 else ""))
+    lost = f"; {len(found.problems)} could not be heard" if found.problems else ""
+    print(f"{args.output}: {len(found.rows)} boxes; nothing in {found.without} of {len(paths)} recordings{lost}")
+    print(f"next: cheep split-dataset {args.folder} --annotations {args.output}")
     return 0
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Write the front end's tables (mel_filter_bank.h) from the model's own feature settings.
 
-  cheep mel-filter-bank                    of the latest run
-  cheep mel-filter-bank --model my.tflite  of another model
-  cheep mel-filter-bank --check            render again, show what differs, exit 1
+cheep mel-filter-bank                    of the latest run
+cheep mel-filter-bank --model my.tflite  of another model
+cheep mel-filter-bank --check            render again, show what differs, exit 1
 """
 
 from __future__ import annotations

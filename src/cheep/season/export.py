@@ -21,7 +21,7 @@ from cheep.audio import read_span, write_wav
 from cheep.errors import CheepError
 from cheep.files import atomic_path, write_csv, write_text
 from cheep.parallel import map_each
-from cheep.season.schema import ModelRow
+from cheep.season.schema import USABLE, ModelRow
 from cheep.season.store import Season
 
 KINDS = ("csv", "raven", "audacity", "birdnet", "kaleidoscope", "clips")
@@ -150,6 +150,12 @@ def _recordings(season: Season) -> Iterator[dict[str, Any]]:
     names = ["recording", "site", "deployment", "device", "folder", "path", "start_local", "latitude", "longitude"]
     for batch in season.recordings([*names, "length_s", "status"]).to_batches(_BATCH):
         yield from batch.to_pylist()
+
+
+def usable_files(season: Season) -> list[Path]:
+    """Return the recordings of a season that could be heard, sorted."""
+    table = season.recordings(["folder", "path", "status"])
+    return sorted(file_of(row) for row in table.to_pylist() if row["status"] in USABLE)
 
 
 def file_of(recording: dict[str, Any]) -> Path:

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What a large model's ears are worth: wrong labels found, what its embeddings reach, speed.
+
+    python scripts/bench_ears.py --data DIR --by FILE,LABELS --json
+
+``DIR/xc_species3/metadata.csv`` names clips (file, label, split_group). A tenth of the labels is flipped to another
+one, with three seeds; windows are ranked as ``cheep dataset teacher`` ranks them, by the forest and by the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from cheep.audio import int16_to_float, probe, read_audio
+from cheep.datasets.manifest import Manifest
+from cheep.datasets.teacher import TeacherConfig, teach, window_statistics
+from cheep.ears import Ears, hear_manifest, hear_windows
+from cheep.errors import CheepError
+
+FLIPPED = 0.10
+FEW = (3, 5, 10)
+
+
+def examples(folder: Path) -> Manifest:
+    """Return one row per clip of a set: the whole clip."""
+    rows = []
+    with open(folder / "metadata.csv", newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            path = folder / row["file"] if (folder / row["file"]).is_file() else folder.parent / row["file"]
+            length = probe(path).duration_s
+            rows.append(
+                {"path": str(path), "label": row["label"], "group": row["split_group"], "recording": row["file"],
+                 "start_s": 0.0, "duration_s": length}
+            )  # fmt: skip
+    return Manifest.from_rows(rows)
+
+
+def flipped(manifest: Manifest, seed: int) -> tuple[Manifest, np.ndarray]:
+    """Return the manifest with a share of wrong labels, and which rows are wrong, (n,) bool."""
+    rng = np.random.default_rng(seed)
+    names = np.array(manifest.column("label"))
+    wrong = np.zeros(len(names), bool)
+    wrong[rng.choice(len(names), round(FLIPPED * len(names)), replace=False)] = True
+    for row in np.flatnonzero(wrong):
+        names[row] = rng.choice([label for label in manifest.labels if label != names[row]])
+    columns = [dict(zip(("path", "group", "recording"), values, strict=True)) for values in zip(
+        *(manifest.column(name) for name in ("path", "group", "recording")), strict=True)]  # fmt: skip
+    rows = [
+        {**row, "label": str(name), "start_s": start, "duration_s": length}
+        for row, name, start, length in zip(columns, names, manifest.start_s, manifest.duration_s, strict=True)
+    ]
+    return Manifest.from_rows(rows), wrong
+
+
+def found(manifest: Manifest, statistics: np.ndarray, judge: str, seeds: int) -> tuple[float, float]:
+    """Return ROC AUC and precision among as many worst, means over seeds."""
+    areas, shares = [], []
+    for seed in range(1, seeds + 1):
+        noisy, wrong = flipped(manifest, seed)
+        taught = teach(noisy, TeacherConfig(judge=judge, seed=seed), statistics=statistics)
+        worst = np.argsort(taught.plausibility, kind="stable")[: int(wrong.sum())]
+        areas.append(roc_auc_score(wrong, -taught.plausibility))
+        shares.append(float(wrong[worst].mean()))
+    return float(np.mean(areas)), float(np.mean(shares))
+
+
+def ceiling(manifest: Manifest, embeddings: np.ndarray, few: int | None = None, seed: int = 1) -> float:
+    """Return the clip accuracy of a probe over five folds by group; from ``few`` clips per label where given."""
+    names, groups = np.array(manifest.column("label")), np.array(manifest.column("group"))
+    rng = np.random.default_rng(seed)
+    right = np.zeros(len(names), bool)
+    for train, test in StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(embeddings, names, groups):
+        if few is not None:
+            train = np.concatenate(
+                [rng.permutation([row for row in train if names[row] == label])[:few] for label in manifest.labels]
+            )
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=500))
+        model.fit(embeddings[train], names[train])
+        right[test] = model.predict(embeddings[test]) == names[test]
+    return float(right.mean())
+
+
+def speed(manifest: Manifest, ears: Ears, clips: int = 20) -> float:
+    """Return seconds of sound per second of CPU of one core: decoding, resampling, model."""
+    begin, heard = time.process_time(), 0.0
+    for row in range(min(clips, len(manifest))):
+        pcm = read_audio(manifest.column("path")[row], ears.about.sample_rate_hz)
+        length = manifest.duration_s[row : row + 1]
+        hear_windows(int16_to_float(pcm), ears, np.zeros(1), length)
+        heard += float(length[0])
+    return heard / (time.process_time() - begin)
+
+
+def main() -> int:
+    """Measure; print a table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--by", default="birdnet", metavar="MODEL", help="birdnet, perch, or FILE,LABELS[,RATE]")
+    parser.add_argument("--set", default="xc_species3", help="folder of DIR (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="folder in which embeddings are kept")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    try:
+        ears = Ears(args.by)
+        manifest = examples(args.data / args.set)
+        name = ears.about.name
+        embeddings = hear_manifest(manifest, ears, args.keep).embeddings
+        forest = window_statistics(manifest, TeacherConfig().features())
+    except CheepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    figures = {}
+    for judge, statistics, by in (("forest", forest, "forest"), ("probe", embeddings, name)):
+        area, share = found(manifest, statistics, judge, args.seeds)
+        figures |= {f"ears.flips.{by}.auc": area, f"ears.flips.{by}.precision": share}
+    figures[f"ears.probe.{name}.clip_accuracy"] = ceiling(manifest, embeddings)
+    for few in FEW:
+        runs = [ceiling(manifest, embeddings, few, seed) for seed in range(1, args.seeds + 1)]
+        figures[f"ears.probe.{name}.clip_accuracy_{few}"] = float(np.mean(runs))
+    figures[f"ears.{name}.realtime_per_core"] = speed(manifest, ears)
+    if args.json:
+        print(json.dumps({"model": ears.about.title, "clips": len(manifest), "figures": figures}, indent=1))
+    else:
+        for key, value in figures.items():
+            print(f"{key:45} {value:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
