@@ -7,7 +7,7 @@ SECONDS ?= 600
 DEMO ?=
 SEEDS ?= 1,2,3
 
-.PHONY: help setup setup-main demo test lint clean bench-features bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
+.PHONY: help setup setup-main demo test lint clean bench-features bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
 	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
@@ -43,6 +43,10 @@ clean:
 ## make bench-features   front end against librosa, as ratios
 bench-features:
 	$(PYTHON) scripts/bench_features.py --json
+
+## make bench-scan       cheep scan on one core, by kind of file, with what bounds it; memory   [MODEL=run]
+bench-scan:
+	$(PYTHON) scripts/bench_scan.py --parts speed memory emulated --json $(if $(MODEL),--model $(MODEL))
 
 ## make bench-device     instructions, RAM and flash on the emulated Cortex-M4F   [MODELS="a.tflite b.tflite"]
 bench-device:

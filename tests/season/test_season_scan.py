@@ -15,7 +15,7 @@ from cheep.season import Season, scan
 from cheep.season.run import scan_folders
 from cheep.season.store import read_part
 from recorder_files import moth, put, wav
-from tone_model import FEATURES, tones, write_tone_run
+from tone_model import DETECTOR, FEATURES, tones, write_tone_run
 
 RATE = FEATURES.sample_rate_hz
 TABLES = ("recordings", "detections", "deployments")
@@ -202,3 +202,45 @@ def test_scores_of_both_runtimes_are_the_same(cards, model, tmp_path):
         np.ptp(Season(tmp_path / "c").scores(Season(tmp_path / "c").model(), row).astype(int)) > 100
         for row in Season(tmp_path / "c").recordings().to_pylist()
     )
+
+
+def test_two_models_share_the_recordings(cards, model, tmp_path, capsys):
+    other = write_tone_run(
+        tmp_path / "other",
+        labels=("background", "low"),
+        detector=DETECTOR.model_copy(update={"threshold": (None, 0.6)}),
+    )
+    do_scan(tmp_path / "season", [cards], model)
+    do_scan(tmp_path / "season", [cards], other)
+    season = Season(tmp_path / "season")
+    rows = season.recordings().to_pylist()
+    ids = [row.model for row in season.models()]
+    assert len(rows) == 3 and all(row["models"] == ids and len(ids) == 2 for row in rows)
+    do_scan(tmp_path / "alone", [cards], other)
+    alone = Season(tmp_path / "alone")
+    assert season.detections(alone.model().model).equals(alone.detections())
+    assert main("season", ["summary", str(season.folder)]) == 2
+    assert "name one (--model ID)" in capsys.readouterr().err
+    assert main("season", ["summary", str(season.folder), "--model", alone.model().model[:6]]) == 0
+
+
+def test_cheep_test_takes_a_folder_and_names_what_is_damaged(cards, model, tmp_path, capsys):
+    put(cards / "A/00_empty.wav", b"")
+    out = tmp_path / "events.csv"
+    assert main("test", [str(cards), "--model", str(model), "--csv", str(out), "--jobs", "1"]) == 0
+    said = capsys.readouterr()
+    assert said.out.count("high") == 4 and "0 bytes" in said.err and "4 files (1 unreadable)" in said.err
+    assert len(out.read_text().splitlines()) == 1 + 6
+    assert main("test", [str(cards / "A/00_empty.wav"), "--model", str(model)]) == 2
+
+
+def test_mistakes_are_told(cards, model, tmp_path, capsys):
+    scan = ["--season", str(tmp_path / "season"), "--model", str(model)]
+    for arguments, said in (
+        ([str(tmp_path / "nowhere"), *scan], "no such file or folder"),
+        ([str(cards), *scan, "--timezone", "Europe/Wien"], "timezone='Europe/Wien'"),
+        ([str(cards), *scan, "--jobs", "0"], "jobs=0"),
+        ([str(cards), "--season", str(cards), "--model", str(model)], "holds something that is no season"),
+    ):
+        assert main("scan", arguments) == 2
+        assert said in capsys.readouterr().err

@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--context", type=float, default=1.0, metavar="S", help="of clips: s around each (%(default)g)")
     export.add_argument("--most", type=int, default=0, metavar="N", help="of clips: the best N of each label")
     export.add_argument("--jobs", type=int, metavar="N")
+    add_cluster(export)
     detect = _action(sub, "detect", "the detections again, from the stored scores")
     detect.add_argument(
         "--threshold",
