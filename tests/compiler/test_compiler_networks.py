@@ -10,7 +10,9 @@ import pytest
 
 from cheep.ccore import compile_shared
 from cheep.compiler import compile_bytes
+from cheep.compiler.engine import CompiledModel
 from cheep.compiler.intake import read_network
+from cheep.errors import CheepError
 from cheep.tflite.tflm import TflmModel
 from compiler_grid import Network, networks, one_file
 
@@ -113,3 +115,18 @@ def test_stream(library, case):
                 assert scores.tobytes() == expected.tobytes(), (name, start)
                 windows += 1
         assert windows >= 2 * frames // stride
+
+
+@pytest.mark.parametrize("name", ["valid", "same"])
+def test_slide_gives_the_scores_of_the_windows(name):
+    """With an incremental mode and without one, at strides that it takes and others, also beyond the window."""
+    model = CompiledModel(dict(networks())[name])
+    _, frames, mels = model.inputs[0].shape[:3]
+    columns = np.random.default_rng(5).integers(-128, 128, (4 * frames + 5, mels)).astype(np.int8)
+    for stride in (1, 2, 6, 7, frames, frames + 4):
+        starts = np.arange(0, len(columns) - frames + 1, stride)
+        expected = model.scores(columns[starts[:, None] + np.arange(frames)])
+        assert np.array_equal(model.slide(columns, stride), expected), stride
+    assert model.slide(columns[: frames - 1], 2).shape == (0, expected.shape[1])
+    with pytest.raises(CheepError, match=f"columns of {mels + 1} values"):
+        model.slide(np.zeros((frames, mels + 1), np.int8), 1)
