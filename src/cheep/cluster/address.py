@@ -70,7 +70,7 @@ def start_local(number: int) -> Any:
         return distributed.LocalCluster(
             n_workers=number,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port: the usual one may be in use
             env=ONE_THREAD,
             silence_logs=logging.CRITICAL,
         )
