@@ -32,6 +32,11 @@ def library(tmp_path_factory):
     return ctypes.CDLL(str(compile_shared([source], [folder], ["-O1", "-Werror"], "networks"))), made
 
 
+def _quiet(rng, shape, zero_point):
+    """Columns around the input's zero: the scores of full-scale noise are all the same, the largest and the least."""
+    return np.clip(zero_point + rng.integers(-20, 20, shape), -128, 127).astype(np.int8)
+
+
 def _call(function, *arrays):
     return function(*(ctypes.c_void_p(a.ctypes.data) for a in arrays))
 
@@ -96,7 +101,9 @@ def test_stream(library, case):
         return
     graph, reference = read_network(data), TflmModel(data)
     frames, row = graph.inputs[0].shape[1], int(np.prod(graph.inputs[0].shape[2:]))
-    columns = np.random.default_rng(4).integers(-128, 128, (3 * frames + 7, row)).astype(np.int8)
+    rng = np.random.default_rng(4)
+    columns = rng.integers(-128, 128, (3 * frames + 7, row)).astype(np.int8)
+    columns[frames + 3 :] = _quiet(rng, (2 * frames + 4, row), graph.inputs[0].zero_point)
     stride = compiled.stream["stride_rows"]
     memory = np.zeros(compiled.stream["memory_bytes"] // 8, np.int64)
     scores = np.zeros(graph.outputs[0].shape, np.int8)
@@ -122,11 +129,12 @@ def test_slide_gives_the_scores_of_the_windows(name):
     """With an incremental mode and without one, at strides that it takes and others, also beyond the window."""
     model = CompiledModel(dict(networks())[name])
     _, frames, mels = model.inputs[0].shape[:3]
-    columns = np.random.default_rng(5).integers(-128, 128, (4 * frames + 5, mels)).astype(np.int8)
+    columns = _quiet(np.random.default_rng(5), (4 * frames + 5, mels), model.inputs[0].zero_point)
     for stride in (1, 2, 6, 7, frames, frames + 4):
         starts = np.arange(0, len(columns) - frames + 1, stride)
         expected = model.scores(columns[starts[:, None] + np.arange(frames)])
         assert np.array_equal(model.slide(columns, stride), expected), stride
+        assert stride > 2 or len(np.unique(expected[:, 0])) > 3
     assert model.slide(columns[: frames - 1], 2).shape == (0, expected.shape[1])
     with pytest.raises(CheepError, match=f"columns of {mels + 1} values"):
         model.slide(np.zeros((frames, mels + 1), np.int8), 1)
