@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from cheep import runs
 from cheep.boards.budget import check_compiled, check_model
@@ -24,6 +25,7 @@ from cheep.export import (
     render_model_source,
     write_files,
 )
+from cheep.export.library import render_arduino, render_idf_component
 from cheep.files import read_json, write_json
 
 CONVERT_COMMAND = "cheep model-convert"
@@ -72,6 +74,38 @@ def export_front_end(
     bundle = load_bundle(model)
     files = {FRONT_END: render_mel_filter_bank(bundle.features, bundle.model.sha256)}
     return bundle, bring(files, folder, FRONT_END_COMMAND if check else "")
+
+
+def export_library(
+    model: str | Path | None,
+    folder: Path,
+    form: Literal["arduino", "idf-component"],
+    name: str = "",
+    check: bool = False,
+) -> tuple[ExportModel, Exported]:
+    """Write the C core with a model, its network compiled, as a library of another build system.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        Run or ``.tflite`` file; default: the latest run.
+    folder : Path
+        To write; its name is the library's unless ``name`` is given.
+    check : bool
+        Compare instead of writing.
+
+    Raises
+    ------
+    CheepError
+        The compiler refuses the network, or the name cannot be a library's.
+    GateError
+        ``check``, and a file is missing or differs.
+    """
+    export = load_export(model)
+    compiled = compile_model(export.bundle.path)
+    render = render_arduino if form == "arduino" else render_idf_component
+    files = render(export, compiled, name or folder.resolve().name)
+    return export, bring(files, folder, f"cheep export --{form} {folder}" if check else "")
 
 
 def compile_network(
