@@ -31,8 +31,10 @@ def run(args: argparse.Namespace) -> int:
     """Write the folder, or check it."""
     from cheep.job.export import export_library
 
-    form, folder = ("arduino", args.arduino) if args.arduino else ("idf-component", args.idf_component)
-    export, exported = export_library(args.model, folder, form, args.name, args.check)
+    folder = args.arduino or args.idf_component
+    export, exported = export_library(
+        args.model, folder, "arduino" if args.arduino else "idf-component", args.name, args.check
+    )
     about = f"{export.bundle.path}: {len(export.bundle.labels)} labels, network compiled to C"
     following = (
         "open File > Examples in the Arduino IDE" if args.arduino else f"idf.py build in {folder}/examples/listen"

@@ -70,7 +70,7 @@ def write_bundle(
     bytes_ = write_metadata(tflite, described)
     info = read_model(bytes_)
     runtime = TflmModel(bytes_)
-    manifest = {
+    manifest: dict[str, Any] = {
         **described,
         "model": {
             "file": name,
@@ -84,8 +84,8 @@ def write_bundle(
     }
     calls = golden if isinstance(golden, Mapping) else {} if golden is None else {"example": golden}
     source = info.inputs[0]
-    windows = golden_windows(features, source.scale, source.zero_point, tflm_scorer(bytes_), calls)
-    manifest["golden"] = [window.to_dict() for window in windows]
+    made = golden_windows(features, source.scale, source.zero_point, tflm_scorer(bytes_), calls)
+    manifest["golden"] = [golden_window.to_dict() for golden_window in made]
     write_bytes(folder / name, bytes_)
     write_json(folder / runs.MANIFEST, manifest)
     return manifest

@@ -95,9 +95,8 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
         runtime = TflmModel(bundle.model.data)
         arena = arena if arena is not None else runtime.arena_bytes
         if golden is None:
-            source = bundle.input
-            scorer = tflm_scorer(bundle.model.data)
-            windows = golden_windows(bundle.features, source.scale, source.zero_point, scorer, {})
+            scorer, scale, zero_point = tflm_scorer(bundle.model.data), bundle.input.scale, bundle.input.zero_point
+            windows = golden_windows(bundle.features, scale, zero_point, scorer, {})
     return ExportModel(bundle, int(arena), tuple(windows))
 
 
