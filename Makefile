@@ -8,7 +8,7 @@ DEMO ?=
 SEEDS ?= 1,2,3
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
-	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
+	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -115,6 +115,10 @@ check-live:
 ## make bench-cluster-faults   a season on a cluster that breaks 100 times (root: network namespaces)
 bench-cluster-faults:
 	$(PYTHON) scripts/bench_cluster_faults.py --json
+
+## make bench-cluster    processor time of client, scheduler and workers per task, and what follows for 32 workers
+bench-cluster:
+	$(PYTHON) scripts/bench_cluster.py --json
 
 ## make bench-training-memory  1,000 hours of windows: the peak memory of training
 bench-training-memory:
