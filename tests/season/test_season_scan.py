@@ -102,7 +102,7 @@ def test_any_number_of_workers_and_any_order_give_the_same_bytes(cards, model, t
     assert two != one
 
 
-def test_an_interrupted_scan_goes_on(cards, model, tmp_path):
+def test_an_interrupted_scan_goes_on(cards, model, tmp_path, capsys):
     do_scan(tmp_path / "whole", [cards], model)
 
     def stop(done, total, item):
@@ -112,6 +112,9 @@ def test_an_interrupted_scan_goes_on(cards, model, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         do_scan(tmp_path / "season", [cards], model, on_done=stop)
     assert not (tmp_path / "season" / "recordings.parquet").exists()
+    shutil.copytree(tmp_path / "season", tmp_path / "early")
+    assert main("season", ["export", str(tmp_path / "early"), "csv", "-o", str(tmp_path / "x.csv")]) == 0
+    assert "4 detection(s)" in capsys.readouterr().out  # of what there is
     (next((tmp_path / "season/scores").rglob("date=*")) / ".left.0123.part").write_bytes(b"half")
     result = do_scan(tmp_path / "season", [cards], model)
     assert (len(result.scanned), result.known) == (1, 2)

@@ -25,6 +25,7 @@ from cheep.commands._shared import table
 from cheep.errors import CheepError
 
 if TYPE_CHECKING:
+    from cheep.season import Season
     from cheep.season.schema import ModelRow
     from cheep.season.summary import Line, Summary
 
@@ -189,11 +190,18 @@ def _thresholds(given: list[str], model: ModelRow) -> list[float | None]:
     return out
 
 
-def _check_tables(season) -> None:
-    from cheep.season.tables import tables_stale
+def _check_tables(season: Season) -> None:
+    """Make tables that are older than the scores: a scan was interrupted, or goes on just now."""
+    from cheep.season.tables import make_tables, tables_stale
 
-    if tables_stale(season):
-        print("the tables are older than the scores: a scan was interrupted; give its command again", file=sys.stderr)
+    if not tables_stale(season):
+        return
+    try:
+        with season.writing():
+            stage("a scan was interrupted: making the tables of what it got (its command again goes on)")
+            make_tables(season, progress=Progress("recordings"))
+    except CheepError as error:
+        print(f"{error}; until then the tables are those of before", file=sys.stderr)
 
 
 _ACTIONS = {
