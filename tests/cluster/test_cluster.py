@@ -181,3 +181,13 @@ def test_ctrl_c_ends_the_workers_of_a_local_cluster(tmp_path):
     assert out == "ended\n" and "Traceback" not in errors
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+def test_workers_that_are_slow_to_end_are_no_error():
+    class Slow:
+        def close(self, timeout):
+            raise TimeoutError(f"timed out after {timeout} s.")
+
+    made = engine.Cluster(Address.parse("local:1"))
+    made._client = made._local = Slow()
+    made.__exit__()

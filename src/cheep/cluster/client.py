@@ -83,7 +83,8 @@ class Cluster:
         with contextlib.suppress(Exception):
             self._client.close(timeout=2)
         if self._local is not None:
-            self._local.close(timeout=5)
+            with contextlib.suppress(Exception):  # a busy machine is slow to end them: they end with this process
+                self._local.close(timeout=5)
 
     def map(self, work: Callable, items: Sequence[Any]) -> Iterator[Outcome]:
         """Yield the outcome of ``work(item)`` for each of ``items``, in their order."""
