@@ -54,6 +54,17 @@ def test_pandas_reads_sites_and_dates_from_the_path(tmp_path, bundle):
     ]
 
 
+def test_a_very_long_site_is_cut_in_the_path_and_stays_distinct(tmp_path, bundle):
+    season = Season.create(tmp_path / "season")
+    model = season.add_model(bundle)
+    rows = [Recording("0" * 16, "/cards", "x.wav", site="鳥" * 90 + end) for end in "ab"]
+    paths = {season.part_path(model.model, row) for row in rows}
+    assert len(paths) == 2 and all(len(part) <= 255 for path in paths for part in path.parts)
+    for row in rows:
+        write_part(season.part_path(model.model, row), model, np.zeros((2, 3), np.int8), Part(row, (), "", 2))
+        assert read_part(season.part_path(model.model, row)).row.site == row.site
+
+
 def test_a_damaged_part_is_named(tmp_path, bundle):
     season = Season.create(tmp_path / "season")
     model = season.add_model(bundle)

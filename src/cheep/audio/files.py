@@ -215,10 +215,12 @@ def _source(path: Path) -> _Source:
 def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
     broken = layout if layout is not None and layout.repaired else None
 
+    name = str(path) if os.name == "nt" else os.fsencode(path)  # a name need not be UTF-8
+
     @contextlib.contextmanager
     def opened() -> Iterator[soundfile.SoundFile]:
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(RepairedFile(path, broken)) if broken else str(path)
+            file = stack.enter_context(RepairedFile(path, broken)) if broken else name
             yield stack.enter_context(soundfile.SoundFile(file))
 
     try:

@@ -103,7 +103,7 @@ def scan_folders(
             if isinstance(outcome.error, DiskError):
                 raise outcome.error
             done = failed_recording(settings, item, outcome.error) if outcome.error else outcome.value
-            _forget(season, model, old.get((item.folder, item.path)), done)
+            _forget(season, model, old.get(item.key), done)
             result.scanned.append(done)
             if on_done is not None:
                 on_done(len(result.scanned), len(plan.items), done)
@@ -156,7 +156,7 @@ def make_plan(folders: Sequence[Path], known: dict[tuple[str, str], _Attempt]) -
     has = 0
     for folder in folders:
         for item in _listed(Path(folder), passed, lost_folders):
-            key = (item.folder, item.path)
+            key = item.key
             if key in items:
                 continue
             before = known.get(key)

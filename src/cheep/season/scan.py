@@ -30,6 +30,7 @@ from cheep.season.schema import (
     ModelRow,
     Recording,
     SeasonError,
+    storable,
 )
 from cheep.season.sites import Placing, place
 from cheep.season.store import Part, Season, read_part, write_part
@@ -57,6 +58,11 @@ class Item:
 
     folder: str
     path: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Folder and path as the tables have them."""
+        return storable(self.folder), storable(self.path)
 
     def __str__(self) -> str:
         return url_of(self.source) or str(self.source)
@@ -139,10 +145,13 @@ def _row(settings: ScanSettings, item: Item, status: Status | os.stat_result | N
     """The row of a file before anything is heard. Without content, the folder is part of its id."""
     facts = read_facts(item.file if status else item.source)
     key = "\0".join([digest, item.path] if digest else ["", item.path, item.folder])
+    where = place(settings.placing, facts, Path(item.folder), item.path)
+    values = {name: storable(v) if isinstance(v, str) else v for name, v in dataclasses.asdict(where).items()}
+    folder, path = item.key
     return Recording(
         recording=hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest(),
-        folder=item.folder,
-        path=item.path,
+        folder=folder,
+        path=path,
         bytes=status.st_size if status else None,
         mtime_ns=status.st_mtime_ns if status else None,
         digest=digest,
@@ -150,7 +159,7 @@ def _row(settings: ScanSettings, item: Item, status: Status | os.stat_result | N
         battery_v=facts.battery_v,
         gain=facts.gain,
         reason=facts.problem,
-        **dataclasses.asdict(place(settings.placing, facts, Path(item.folder), item.path)),
+        **values,
     )
 
 
@@ -233,7 +242,7 @@ def _finish(
 
 def _plain(reason: str, row: Recording) -> str:
     """A reason on one line, without the file's name, which has its own columns."""
-    return " ".join(reason.replace(f"{copy_path(Path(row.folder, row.path))}:", "").split())
+    return " ".join(storable(reason).replace(f"{copy_path(Path(row.folder, row.path))}:", "").split())
 
 
 def _told(part: Part, made: bool) -> Scanned:

@@ -223,6 +223,11 @@ class ModelRow:
         return self.detector.sha256[:16]
 
 
+def storable(text: str) -> str:
+    """Return a text that tables can hold: bytes of a file's name that are no UTF-8 as ``\\xe4``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def score_columns(labels: tuple[str, ...]) -> list[str]:
     """Return the names of the score columns: ``score_LABEL``, one per label."""
     return [SCORE + label for label in labels]

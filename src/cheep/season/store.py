@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import urllib.parse
@@ -44,6 +45,7 @@ SCAN_COMMAND = "cheep scan FOLDER --season SEASON"
 _TABLES = {"recordings": RECORDINGS, "detections": DETECTIONS, "deployments": DEPLOYMENTS}
 _KEY = b"cheep"  # of the recording's row in the metadata of its file
 _ID_CHARS = 16
+_SITE_CHARS = 240  # with "site=" before it, and file systems that take 255 bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +192,7 @@ class Season:
 
     def part_path(self, model: str, row: Recording) -> Path:
         """Return where a recording's scores lie: ``scores/model=M/site=S/date=D/RECORDING.parquet``."""
-        site = urllib.parse.quote(row.site, safe="")
+        site = _folder_name(row.site)
         folder = self.folder / SCORES / f"model={model}" / f"site={site}" / f"date={row.date}"
         return folder / f"{row.recording}.parquet"
 
@@ -229,6 +231,17 @@ class Season:
         """Return the raw scores of one recording, (windows, labels) int8; SeasonError where they are missing."""
         row = row if isinstance(row, Recording) else recording_of(row)
         return read_scores(self.part_path(model.model, row), model)
+
+
+def _folder_name(site: str) -> str:
+    """A site as part of a folder's name, which readers of Parquet decode; a very long one is cut and stays distinct."""
+    name = urllib.parse.quote(site, safe="")
+    if len(name) <= _SITE_CHARS:
+        return name
+    cut = site
+    while len(urllib.parse.quote(cut, safe="")) > _SITE_CHARS - 9:
+        cut = cut[:-1]
+    return f"{urllib.parse.quote(cut, safe='')}~{hashlib.sha256(site.encode()).hexdigest()[:8]}"
 
 
 def model_row(bundle: ModelBundle, detector: DetectorConfig | None = None) -> ModelRow:
