@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,7 +147,8 @@ def _row(settings: ScanSettings, item: Item, status: Status | os.stat_result | N
     facts = read_facts(item.file if status else item.source)
     key = "\0".join([digest, item.path] if digest else ["", item.path, item.folder])
     where = place(settings.placing, facts, Path(item.folder), item.path)
-    values = {name: storable(v) if isinstance(v, str) else v for name, v in dataclasses.asdict(where).items()}
+    values: dict[str, Any] = dataclasses.asdict(where)
+    values = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
     folder, path = item.key
     return Recording(
         recording=hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest(),
