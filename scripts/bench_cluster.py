@@ -25,8 +25,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep.audio import write_wav
-from cheep.cluster import client, connected
-from cheep.cluster.client import _BATCH_S, _MOST_IN_BATCH
+from cheep.cluster import connected, job
+from cheep.cluster.job import _BATCH_S, _MOST_IN_BATCH
 from cheep.config import FeatureConfig
 from cheep.features.cache import recording_columns
 from cheep.parallel import map_each, using
@@ -130,7 +130,7 @@ def overhead(folder: Path, n: int) -> dict:
         with connected(url):
             out = {}
             for name, most in (("single", 1), ("batched", _MOST_IN_BATCH)):
-                client._MOST_IN_BATCH = most
+                job._MOST_IN_BATCH = most
                 list(map_each(nothing, range(200)))
                 idle = [cpu_of(scheduler), sum(map(cpu_of, workers)), time.monotonic()]
                 time.sleep(3)
@@ -148,7 +148,7 @@ def overhead(folder: Path, n: int) -> dict:
                     f"engine.{name}.scheduler_ms_per_task": round(1e3 * theirs / tasks, 2),
                     f"engine.{name}.worker_ms_per_task": round(1e3 * others / tasks, 2),
                 }
-            client._MOST_IN_BATCH = _MOST_IN_BATCH
+            job._MOST_IN_BATCH = _MOST_IN_BATCH
             return out
     finally:
         for process in (*workers, scheduler):

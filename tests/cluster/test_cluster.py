@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("distributed", reason="requirements-cluster.txt is optional")
 
-from cheep.cluster import client as engine
 from cheep.cluster import connected
+from cheep.cluster import job as engine
 from cheep.cluster.address import Address
+from cheep.cluster.connection import Connection
 from cheep.cluster.identity import difference, identity, unseen, witness
 from cheep.errors import CheepError
 from cheep.parallel import map_each, using
@@ -188,6 +190,24 @@ def test_workers_that_are_slow_to_end_are_no_error():
         def close(self, timeout):
             raise TimeoutError(f"timed out after {timeout} s.")
 
-    made = engine.Cluster(Address.parse("local:1"))
+    made = Connection(Address.parse("local:1"))
     made._client = made._local = Slow()
     made.__exit__()
+
+
+def heavy(folder, number):
+    (folder / str(number)).touch()
+    deadline = time.monotonic() + 20
+    while number == 0 and len(list(folder.iterdir())) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bytes(1000)
+
+
+def test_results_that_wait_bound_what_is_given_out(cluster, tmp_path, monkeypatch):
+    """The first item waits for two others; then there is too much of results to give out more."""
+    monkeypatch.setattr(engine, "_WAITING_BYTES", 500)
+    with using(cluster):
+        outcomes = map_each(functools.partial(heavy, tmp_path), range(40))
+        assert len(next(outcomes).value) == 1000
+        assert len(list(tmp_path.iterdir())) <= 5  # two workers with two each, and one
+        assert len(list(outcomes)) == 39
