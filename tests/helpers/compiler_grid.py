@@ -560,6 +560,7 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
         ("two heads", outside(new()).build()),
         ("skipped rows", new(21, 13).conv(6, (1, 1), (3, 2)).conv(5, (2, 2), (3, 3)).mean().build()),
         ("many channels", new(6, 5, 130).conv(150, (3, 3)).conv(7, (3, 3)).build()),
+        ("still more", new(3, 2, 300).conv(64, (3, 3), (2, 1)).conv(9, (2, 2)).build()),
         ("all dead", new().conv(3, (3, 3), dead={0: 1.0, 1: -1.0, 2: 2.0}).separable(4).mean().dense(2).build()),
         ("under peak alone", new(9, 7).under_peak().under_peak(swapped=True).dense(2).build()),
     ]

@@ -96,7 +96,7 @@ def _shape(graph: Graph, generator: Callable[[int, bool], _Generator]) -> tuple[
     """Return (stages of a pipeline at the most, whether layers take one pixel at a time): the fastest that fits.
 
     Rows of very many stages can take more than an interpreter's arena does: then shorter pipelines, one after the
-    other, and then less scratch memory at the price of speed.
+    other, and then less scratch memory at the price of speed; at last no rows at all, and convolutions pixel by pixel.
     """
     first = (pipeline.ALL, False)
     if generator(*first).streams or not any(n.op in ("CONV", "DEPTHWISE") for n in graph.nodes):
@@ -109,6 +109,8 @@ def _shape(graph: Graph, generator: Callable[[int, bool], _Generator]) -> tuple[
             break
         n_bytes = generator(most, narrow).memory_bytes()
         best, least = ((most, narrow), n_bytes) if n_bytes < least else (best, least)
+    if least > bound and generator(0, True).memory_bytes() < least:
+        return 0, True
     return best
 
 
@@ -224,6 +226,8 @@ class _Generator:
 
     def _step(self, item: Node | pipeline.Pipeline, i: int) -> lower.Step:
         if not isinstance(item, pipeline.Pipeline):
+            if item.op == "CONV" and self._most == 0:
+                item = dataclasses.replace(item, attributes={**item.attributes, "one_pixel": True})
             return lower.lower(item, f"{self._prefix}_n{i}", self._constants)
         sums = 4 * item.mean.output.size if item.mean else 0
         title = f"Row by row: {len(item.stages)} stages"

@@ -1134,7 +1134,6 @@ CHEEP_INLINE void cheep_patch(const cheep_shape *s, const int8_t *in, int out_y,
     memset(b, 0, (size_t)(bytes + 4 * s->fours - b));
     cheep_expand(bytes, s->fours, values);
 }
-
 /* in int8[in_h][in_w][in_c] -> out int8[out_h][out_w][out_c]; scratch: 4 * fours * 9 bytes, aligned to 8. */
 CHEEP_INLINE void cheep_conv(const cheep_shape *s, const int8_t *in, const int8_t *weights,
                              const cheep_channel *channels, int8_t *scratch, int8_t *out, int limit) {
@@ -1498,6 +1497,53 @@ CHEEP_INLINE int32_t cheep_dot(const int8_t *a, const int8_t *b, int n) {
         acc += *a * *b;
     }
     return acc;
+}
+
+/*@ conv_small: shape dot */
+/* The same straight from the input, without scratch memory: padding counts as the zero point. */
+CHEEP_INLINE int32_t cheep_padding(const cheep_shape *s, const int8_t *weights, int n) {
+    int32_t sum = 0;
+    for (const int8_t *const end = weights + n; weights < end; ++weights) {
+        sum += *weights;
+    }
+    return sum * s->in_zero;
+}
+
+CHEEP_INLINE int32_t cheep_conv_row(const cheep_shape *s, const int8_t *row, const int8_t *w, int x0) {
+    const int n = s->in_c;
+    int first = 0, last = s->filter_w;
+    while (first < last && x0 + first * s->dilation_w < 0) {
+        ++first;
+    }
+    while (last > first && x0 + (last - 1) * s->dilation_w >= s->in_w) {
+        --last;
+    }
+    int32_t acc = cheep_padding(s, w, first * n) + cheep_padding(s, w + last * n, (s->filter_w - last) * n);
+    if (s->dilation_w == 1) {
+        return acc + cheep_dot(row + (x0 + first) * n, w + first * n, (last - first) * n);
+    }
+    for (int k = first; k < last; ++k) {
+        acc += cheep_dot(row + (x0 + k * s->dilation_w) * n, w + k * n, n);
+    }
+    return acc;
+}
+
+CHEEP_INLINE void cheep_conv_small(const cheep_shape *s, const int8_t *in, const int8_t *weights,
+                                   const cheep_channel *channels, int8_t *out, int limit) {
+    const int wide = s->filter_w * s->in_c, filter = 4 * s->fours;
+    for (int i = 0; i < s->out_h * s->out_w; ++i) {
+        const int y0 = i / s->out_w * s->stride_h - s->pad_top, x0 = i % s->out_w * s->stride_w - s->pad_left;
+        for (int c = 0; c < s->out_c; ++c) {
+            const int8_t *w = weights + c * filter;
+            int32_t acc = 0;
+            for (int ky = 0; ky < s->filter_h; ++ky, w += wide) {
+                const int y = y0 + ky * s->dilation_h;
+                acc += y < 0 || y >= s->in_h ? cheep_padding(s, w, wide)
+                                             : cheep_conv_row(s, in + y * s->in_w * s->in_c, w, x0);
+            }
+            *out++ = (int8_t)cheep_requantize(channels[c].bias2 + 2 * acc, &channels[c], limit, s->range);
+        }
+    }
 }
 
 /*@ general: base */

@@ -17,7 +17,7 @@ from cheep.tflite.graph import Node, Tensor
 
 # instructions per multiply-accumulate on a Cortex-M4F, measured on 16x16x16, 3x3 (docs/compiled-models.md)
 FAST, FAST_DEPTHWISE = 1.0, 2.0
-_GENERAL, _BY_PATCH, _DEPTHWISE = 12.0, 2.0, 7.0
+_GENERAL, _BY_PATCH, _BY_PIXEL, _DEPTHWISE = 12.0, 2.0, 3.0, 7.0
 ANY_PER_OUTPUT = 25  # more where every output is rescaled with 64-bit products
 
 
@@ -45,6 +45,11 @@ WRAPPERS = {
     ),
     "depthwise": (
         "depthwise",
+        "const cheep_shape *s, const int8_t *in, const int8_t *weights, const cheep_channel *channels, int8_t *out",
+        "s, in, weights, channels, out, {limit}",
+    ),
+    "conv_small": (
+        "conv_small",
         "const cheep_shape *s, const int8_t *in, const int8_t *weights, const cheep_channel *channels, int8_t *out",
         "s, in, weights, channels, out, {limit}",
     ),
@@ -105,7 +110,8 @@ def _conv(node: Node, name: str, constants: Constants) -> Step:
     if not c.fast or (not depthwise and a["group_in"] != source.shape[3]):
         return _conv_general(node, name, constants, c, shape)
     rows = constants.structs("cheep_channel", f"{name}_channels", c.fast, 16)
-    kernel = "depthwise" if depthwise else "conv"
+    small = a.get("one_pixel", False)  # the memory of an interpreter would not hold four
+    kernel = "depthwise" if depthwise else "conv_small" if small else "conv"
     call = wrapper_name(kernel, c.limit)
     if depthwise:
         w = constants.array("int8_t", f"{name}_weights", weights, f"[{']['.join(map(str, weights.shape))}]")
@@ -117,6 +123,12 @@ def _conv(node: Node, name: str, constants: Constants) -> Step:
         )  # fmt: skip
     packed = pad_filters(weights)
     w = constants.array("int8_t", f"{name}_weights", packed, f"[{packed.shape[0]}][{packed.shape[1]}]")
+    if small:
+        slow = slow_layer(node, "what its fast form needs would not fit an interpreter's arena", _BY_PIXEL)
+        return Step(
+            title(node), [source], [out], lambda p, s: [f"{call}({shape}, {p(source)}, {w}, {rows}, {p(out)});"],
+            {kernel}, {(kernel, c.limit)}, slow=slow,
+        )  # fmt: skip
     return Step(
         title(node), [source], [out],
         lambda p, s: [f"{call}({shape}, {p(source)}, {w}, {rows}, {s}, {p(out)});"],
