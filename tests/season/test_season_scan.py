@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A scan end to end: what it finds, takes up again, and names."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from cheep.cli import main
 from cheep.device import Engine
 from cheep.device.bundle import load_bundle
+from cheep.errors import CheepError
 from cheep.season import Season, scan
 from cheep.season.run import scan_folders
 from cheep.season.store import read_part
@@ -164,6 +166,26 @@ def test_a_defect_in_one_recording_is_its_status(cards, model, tmp_path, monkeyp
     result = do_scan(tmp_path / "season", [cards], model)
     assert result.counts == {"ok": 1} and result.known == 2
     do_scan(tmp_path / "whole", [cards], model)
+    assert tables(tmp_path / "season") == tables(tmp_path / "whole")
+
+
+def test_a_card_that_is_pulled_out_midway_is_scanned_when_it_is_back(cards, model, tmp_path, monkeypatch):
+    do_scan(tmp_path / "whole", [cards], model)
+    real = scan.hear_file
+
+    def pulled(scorer, path):
+        heard = real(scorer, path)
+        if path.name != "02.WAV":
+            return heard
+        os.rename(path, path.with_suffix(".gone"))
+        half = len(heard.scores) // 2
+        return dataclasses.replace(heard, length_s=3.0, scores=heard.scores[:half], error=CheepError("decoding fails"))
+
+    monkeypatch.setattr(scan, "hear_file", pulled)
+    assert do_scan(tmp_path / "season", [cards], model).counts == {"ok": 2, "vanished": 1}
+    monkeypatch.undo()
+    os.rename(cards / "A/02.gone", cards / "A/02.WAV")
+    assert do_scan(tmp_path / "season", [cards], model).counts == {"ok": 1}
     assert tables(tmp_path / "season") == tables(tmp_path / "whole")
 
 

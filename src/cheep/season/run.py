@@ -193,7 +193,7 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 def _forget(season: Season, model: ModelRow, before: _Attempt | None, done: Scanned) -> None:
     """Remove the file of an attempt that has been made again, with another outcome."""
-    if before is None or before.again is None or before.again.stem == done.recording:
+    if before is None or before.again is None or before.again == Path(done.part):
         return
     with contextlib.suppress(OSError):
         before.again.unlink()

@@ -26,6 +26,7 @@ from cheep.season.schema import (
     OK,
     PARTIAL,
     SILENT,
+    TRANSIENT,
     UNREADABLE,
     VANISHED,
     ModelRow,
@@ -81,7 +82,10 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Scanned:
-    """What became of a file; ``made``: its file of the season was written now (False: the season had it)."""
+    """What became of a file.
+
+    ``part`` is its file of the season; ``made``: that was written now (False: the season had it).
+    """
 
     recording: str
     path: str
@@ -90,6 +94,7 @@ class Scanned:
     heard_s: float
     detections: int
     made: bool
+    part: str
     guessed_zone: bool = False
 
 
@@ -113,7 +118,9 @@ def scan_recording(settings: ScanSettings, item: Item) -> Scanned:
     known = season.part_path(settings.model.model, row)
     if known.is_file():
         with contextlib.suppress(SeasonError):  # damaged: it is made again
-            return _told(read_part(known), made=False)
+            part = read_part(known)
+            if part.row.status not in TRANSIENT:
+                return _told(known, part, made=False)
     return _finish(season, settings, *_listen(settings, item, row))
 
 
@@ -238,8 +245,9 @@ def _finish(
     scores = np.zeros((0, len(model.labels)), np.int8) if scores is None else scores
     row = dataclasses.replace(row, status=status, reason=_plain(reason, row))
     part = Part(row, detections_of(model, row, scores), model.settings, len(scores))
-    write_part(season.part_path(model.model, row), model, scores, part)
-    return _told(part, made=True)
+    path = season.part_path(model.model, row)
+    write_part(path, model, scores, part)
+    return _told(path, part, made=True)
 
 
 def _plain(reason: str, row: Recording) -> str:
@@ -247,7 +255,7 @@ def _plain(reason: str, row: Recording) -> str:
     return " ".join(storable(reason).replace(f"{copy_path(Path(row.folder, row.path))}:", "").split())
 
 
-def _told(part: Part, made: bool) -> Scanned:
+def _told(path: Path, part: Part, made: bool) -> Scanned:
     row = part.row
     return Scanned(
         recording=row.recording,
@@ -257,5 +265,6 @@ def _told(part: Part, made: bool) -> Scanned:
         heard_s=row.length_s,
         detections=len(part.detections),
         made=made,
+        part=str(path),
         guessed_zone=row.start_utc is not None and row.utc_offset_min is None,
     )
