@@ -12,6 +12,7 @@ from cheep.audio import audio_files, iter_audio, list_audio, read_audio, remote,
 from cheep.audio.remote import copy_path, local_file, place_of, status_of, url_of
 from cheep.cli import main
 from cheep.errors import CheepError
+from tone_model import tones, write_tone_run
 
 
 def test_a_url_keeps_its_meaning_as_a_path(tmp_path):
@@ -60,6 +61,7 @@ def bucket(tmp_path_factory):
     for name in ("A/SM1_20240601_050000.wav", "A/SM1_20240601_060000.wav", "B/SM2_20240601_050000.wav", "B/empty.wav"):
         (folder / name).parent.mkdir(exist_ok=True)
         write_wav(folder / name, rng.integers(-3000, 3000, 16000).astype(np.int16), 8000)
+    write_wav(folder / "A/SM1_20240601_070000.wav", tones([(1.0, 1.8, "high")], 4, 1), 8000)
     (folder / "B/empty.wav").write_bytes(b"")
     (folder / "B/bad.wav").write_bytes(b"RIFF" + bytes(60))
     (folder / "B/notes.txt").write_text("rain")
@@ -102,7 +104,6 @@ def test_a_bucket_is_listed_and_read_as_a_folder(bucket):
 
 def test_a_scan_of_a_bucket_is_that_of_the_folder(bucket, tmp_path, capsys):
     from cheep.season import Season
-    from tone_model import write_tone_run
 
     folder, url = bucket
     model = write_tone_run(tmp_path / "run")
@@ -117,7 +118,11 @@ def test_a_scan_of_a_bucket_is_that_of_the_folder(bucket, tmp_path, capsys):
     first = {path.name: path.read_bytes() for path in (tmp_path / "there").rglob("*.parquet")}
     capsys.readouterr()
     assert main("scan", command) == 0
-    assert "0 recording(s) to scan, 5 are in the season already" in capsys.readouterr().out
+    assert "0 recording(s) to scan, 6 are in the season already" in capsys.readouterr().out
+    for kind in ("csv", "clips"):
+        assert main("season", ["export", str(tmp_path / "there"), kind, "-o", str(tmp_path / kind)]) == 0
+    assert f"{url}/A/SM1_20240601_070000.wav" in (tmp_path / "csv").read_text()
+    assert len(list((tmp_path / "clips").rglob("*.wav"))) >= 1
     shutil.rmtree(tmp_path / "there" / "scores")
     assert main("scan", command) == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "there").rglob("*.parquet")} == first

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cheep.audio import read_span, write_wav
+from cheep.audio.remote import url_of
 from cheep.errors import CheepError
 from cheep.files import atomic_path, write_csv, write_text
 from cheep.parallel import map_each
@@ -163,6 +164,12 @@ def file_of(recording: dict[str, Any]) -> Path:
     return Path(recording["folder"], recording["path"])
 
 
+def name_of(recording: dict[str, Any]) -> str:
+    """Return the same as text: a path, or a URL with both its slashes."""
+    path = file_of(recording)
+    return url_of(path) or str(path)
+
+
 # -- tables ----------------------------------------------------------------------------------
 
 
@@ -183,7 +190,7 @@ def _csv_row(recording: dict[str, Any], item: dict[str, Any], model: ModelRow | 
         recording["site"],
         recording["deployment"],
         recording["device"],
-        str(file_of(recording)),
+        name_of(recording),
         *_clock(item["start_local"]),
         "" if utc is None else utc.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
         f"{item['start_s']:.3f}",
@@ -199,7 +206,7 @@ def _csv_row(recording: dict[str, Any], item: dict[str, Any], model: ModelRow | 
 
 def _birdnet_row(recording: dict[str, Any], item: dict[str, Any], model: ModelRow) -> list[Any]:
     times = [f"{item[name]:.3f}" for name in ("start_s", "end_s")]
-    return [*times, item["label"], item["label"], f"{item['score']:.4f}", str(file_of(recording))]
+    return [*times, item["label"], item["label"], f"{item['score']:.4f}", name_of(recording)]
 
 
 def _kaleidoscope_row(recording: dict[str, Any], item: dict[str, Any], model: ModelRow) -> list[Any]:
@@ -255,7 +262,7 @@ def _raven(recording: dict[str, Any], items: list[dict[str, Any]], model: ModelR
     path = file_of(recording)
     for number, item in enumerate(items, 1):
         times = [f"{item[name]:.6f}" for name in ("start_s", "end_s")]
-        cells = [str(number), "Spectrogram 1", "1", *times, *_band(model), path.name, str(path)]
+        cells = [str(number), "Spectrogram 1", "1", *times, *_band(model), path.name, name_of(recording)]
         cells += [item["label"], f"{item['score']:.4f}"]
         lines.append("\t".join(cell.replace("\t", " ") for cell in cells))
     return "\n".join(lines) + "\n"
@@ -286,7 +293,7 @@ def _clips(
     work = functools.partial(_cut, target, context_s)
     for (recording, _), outcome in zip(tasks, map_each(work, tasks, jobs=jobs, progress=progress), strict=True):
         if isinstance(outcome.error, CheepError | OSError):
-            problems.append(f"{file_of(recording)}: {outcome.error}".replace(f"{file_of(recording)}: " * 2, ""))
+            problems.append(f"{name_of(recording)}: {outcome.error}".replace(f"{name_of(recording)}: " * 2, ""))
         else:
             table += outcome.value
     write_csv(target / "clips.csv", _CLIPS, table)
