@@ -17,6 +17,7 @@ def recurrent(rng) -> Iterator[tuple[str, bytes]]:
     for case in (
         {}, {"rank": 2}, {"batches": 2}, {"wide": False}, {"wide": False, "zero": -7, "rank": 2}, {"memory": 1},
         {"inputs": 13, "units": 3, "in_zero": 127}, {"out_scale": 0.002}, {"state_scale": 2e-5, "wide": True},
+        {"shown": True, "wide": False},
     ):  # fmt: skip
         yield f"SVDF {case}", svdf(rng, **case)
     for case in (
@@ -31,9 +32,10 @@ def recurrent(rng) -> Iterator[tuple[str, bytes]]:
 
 
 def svdf(
-    rng, batches=1, inputs=8, units=5, rank=1, memory=6, wide=True, zero=0, in_zero=-5, state_scale=None, out_scale=0.05
+    rng, batches=1, inputs=8, units=5, rank=1, memory=6, wide=True, zero=0, in_zero=-5, state_scale=None,
+    out_scale=0.05, shown=False,
 ) -> bytes:  # fmt: skip
-    """SVDF, with int16 or int8 time weights and state."""
+    """SVDF, with int16 or int8 time weights and state; ``shown``: the state is an output too."""
     b = Builder()
     filters, kind = units * rank, "int16" if wide else "int8"
     state_scale = state_scale or (1 / 1024 if wide else 0.2)
@@ -48,7 +50,7 @@ def svdf(
     ]
     y = b.tensor(T((batches, units), out_scale, 3))
     b.op("SVDF", [x, *operands], [y], "SVDFOptions", rank=rank, fusedActivationFunction=1)
-    return b.build([x], [y])
+    return b.build([x], [y, operands[-1]] if shown else [y])
 
 
 def lstm(

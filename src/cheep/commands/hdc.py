@@ -6,6 +6,8 @@
   cheep hdc export                         cheep_hdc_projection.h and cheep_hdc_prototypes.h for the firmware
   cheep hdc export --check                 render again, show what differs, exit 1
   cheep hdc report                         accuracy and bytes at each step, against H and the number of examples
+  cheep hdc import --network net.py:make --checkpoint weights.pt --cut head.projection --head hdc.pth
+      --dataset images.npz --output imported     a network and a head of your own, in integers: headers, report
 
 Needs a run with two or more labels, trained and quantized (cheep train, cheep train-qat).
 Writes hdc/extractor_int8.tflite and hdc/hdc.json in the run folder.
@@ -26,7 +28,7 @@ from cheep.hdc.config import HdcConfig
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("action", choices=("train", "export", "report"))
+    parser.add_argument("action", choices=("train", "export", "report", "import"))
     add_run(parser)
     parser.add_argument("--slots", type=int, default=None, metavar="N", help="classes the device can learn (default 4)")
     parser.add_argument(
@@ -34,19 +36,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the projection as a table: needed for a fast Gaussian one, costs H x D bytes",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="export: folder to write (default: the firmware's)")
+    help_ = "folder to write: export (default: the firmware's), import (default: hdc)"
+    parser.add_argument("--output", type=Path, metavar="DIR", help=help_)
     parser.add_argument("--check", action="store_true", help="export: compare instead of writing")
     parser.add_argument("--draws", type=int, default=10, metavar="N", help="report: random choices of examples")
+    group = parser.add_argument_group("import")
+    group.add_argument("--network", metavar="MODEL", help="MODULE.py:FACTORY, .onnx, .h5, .keras or SavedModel folder")
+    group.add_argument("--checkpoint", type=Path, help="state dictionary of the PyTorch network")
+    group.add_argument(
+        "--cut", default="", metavar="LAYER", help="layer whose output is the embedding (head.projection)"
+    )
+    group.add_argument(
+        "--head", type=Path, help=".npz or .pth with projection_matrix (D, H) and prototypes (classes, H)"
+    )
+    group.add_argument("--dataset", type=Path, help="real examples with their classes, as cheep convert takes them")
+    group.add_argument("--encoding", choices=("auto", "linear", "sign"), default="auto", help="of the hypervectors")
+    group.add_argument("--binary", action="store_true", help="write the 1-bit head (default: int8)")
+    group.add_argument("--trust", action="store_true", help="run Python code that a Keras file carries")
     add_settings(parser, HdcConfig, "head (train, report)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, export or report."""
+    """Train, export, report or import."""
+    if args.action == "import":
+        return _import(args)
     folder = runs.find_run(args.run)
     if args.action == "export":
         return _export(args, folder)
     config = settings_from(args, HdcConfig)
     return _train(args, folder, config) if args.action == "train" else _report(args, folder, config)
+
+
+def _import(args: argparse.Namespace) -> int:
+    from cheep.isolated import call_isolated
+
+    missing = [f"--{name}" for name in ("network", "head", "dataset") if getattr(args, name) is None]
+    if missing:
+        raise CheepError(f"cheep hdc import: {' and '.join(missing)} missing")
+    output = args.output or Path("hdc")
+    job = {name: getattr(args, name) for name in ("network", "cut", "encoding", "binary", "trust")}
+    job |= {name: str(getattr(args, name)) for name in ("head", "dataset")}
+    job |= {"checkpoint": str(args.checkpoint) if args.checkpoint else None, "folder": str(output)}
+    output.mkdir(parents=True, exist_ok=True)
+    result = call_isolated("cheep.job.hdc_import:import_head", job, f"the import of {args.head}", stage)
+    rows = [["step", "accuracy", "bytes of flash"]]
+    rows += [[r["step"], f"{100 * r['accuracy']:.2f} %", str(r["bytes"] or "-")] for r in result["rows"]]
+    print(table(rows))
+    print(f"{result['examples']} examples ({result['judged']}); hypervectors are {result['encoding']}")
+    size = result["bytes"]
+    parts = ", ".join(f"{part} {size[part]}" for part in ("extractor", "matrix", "prototypes", "scaling"))
+    print(
+        f"{size['total']} bytes of flash ({parts}); RAM: {size['ram']} the head, {result['arena_bytes']} TFLM's arena"
+    )
+    for board in ("esp32s3", "esp32"):
+        places = ", ".join(
+            f"{part} in {where}" for part, where in result["placement"][board].items() if part != "storage"
+        )
+        print(f"{board}: {places}")
+    made = result["emulated"]
+    print(
+        f"emulated Cortex-M4F: not run ({made['skipped']})"
+        if "skipped" in made
+        else f"emulated Cortex-M4F: the same bytes as here; {made['classify']:,} instructions a classification"
+    )
+    for name in result["files"]:
+        print(f"wrote {output / name}")
+    return 0
 
 
 def _train(args: argparse.Namespace, folder: Path, config: HdcConfig) -> int:

@@ -183,7 +183,7 @@ def _take_tensor(tensor: Tensor, where: str, wide: bool) -> None:
         raise CheepError(f"{where} has {len(scales)} scales for shape {list(tensor.shape)}; the file is damaged")
     if tensor.dtype == "uint8" and (len(scales) != 1 or len(zeros) != 1 or not 0 <= zeros[0] <= 255):
         raise CheepError(f"{where} is uint8 without one scale and a zero point of 0 to 255; convert the model again")
-    if tensor.dtype in ("int8", "uint8") and len(scales):
+    if tensor.dtype in ("int8", "uint8", "int16") and len(scales):
         if len(zeros) != len(scales):
             raise CheepError(f"{where} has {len(scales)} scales and {len(zeros)} zero points; convert the model again")
         if not (scales.min() >= 1e-18 and scales.max() <= 1e18):

@@ -56,7 +56,7 @@ def _weights(tensor: Tensor, shape: tuple[int, ...], dtype: str = "int8") -> Non
 
 
 def _bias(tensor: Tensor, n: int) -> None:
-    good = tensor.dtype == "int32" and tensor.data is not None and tensor.size == n
+    good = tensor.dtype == "int32" and tensor.data is not None and tensor.shape == (n,)
     _need(good, f"{tensor.label} must be {n} constant int32")
     _need(bool(np.abs(tensor.constant.astype(np.int64)).max(initial=0) < _LARGEST), f"{tensor.label} is too large")
 

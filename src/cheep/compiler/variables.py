@@ -29,21 +29,31 @@ def find_states(graph: Graph, name: str) -> None:
         A variable is used in a way that has no such form (named).
     """
     _Resources(graph, name).resolve()
+    now: dict[int, Tensor] = {}  # variable tensor -> what it has become: whoever reads it later sees that
     for node in graph.nodes:
-        places = [i for i in range(len(node.inputs) + len(node.absent)) if i not in node.absent]
-        for place in UPDATED.get(node.op, ()):
-            if place not in places:
-                continue  # refused with the operator's other conditions
-            before = node.inputs[places.index(place)]
+        updated = {id(t) for place, t in _by_place(node).items() if place in UPDATED.get(node.op, ())}
+        node.inputs = [t if id(t) in updated else now.get(id(t), t) for t in node.inputs]
+        for place, before in _by_place(node).items():
+            if place not in UPDATED.get(node.op, ()):
+                continue
             if not before.is_variable:
                 raise CheepError(f"{name}: {node.op}: its state {before.label} is not a variable; the file is damaged")
+            if before.dtype not in ("int8", "int16") or before.zero_point not in range(-128, 128):
+                raise CheepError(f"{name}: {node.op}: its state {before.label} is not int8 or int16; convert it again")
             if any(s.before is before for s in graph.states):
                 raise CheepError(f"{name}: {node.op}: two operators share the state {before.label}: not supported")
             after = dataclasses.replace(before, index=-2 - before.index, is_variable=False)
             node.outputs.append(after)
+            now[id(before)] = after
             zero = before.zero_point if before.dtype == "int8" else 0
             graph.states.append(State(before.name, before, after, np.full(before.shape, zero, before.dtype)))
+    graph.outputs = [now.get(id(t), t) for t in graph.outputs]
     _check(graph, name)
+
+
+def _by_place(node: Node) -> dict[int, Tensor]:
+    places = (i for i in range(len(node.inputs) + len(node.absent)) if i not in node.absent)
+    return dict(zip(places, node.inputs, strict=False))
 
 
 def _check(graph: Graph, name: str) -> None:
@@ -153,7 +163,7 @@ class _Resources:
         if (like.shape, like.dtype) != (known.shape, known.dtype):
             shapes = " and ".join(f"{t.dtype} {list(t.shape)}" for t in (known, like))
             raise self._fail(f"variable '{variable}' is {shapes}")
-        if like.dtype != "int8":
+        if like.dtype != "int8" or like.zero_point not in range(-128, 128):
             raise self._fail(f"variable '{variable}' is {like.dtype}: the compiler takes int8 networks")
         return known
 
@@ -173,4 +183,7 @@ class _Resources:
             return value
         if variable not in self._like:
             raise self._fail(f"variable '{variable}' is read and never assigned")
-        return np.full(before.shape, self._like[variable].zero_point, np.int8)
+        zero = self._like[variable].zero_point
+        if zero not in range(-128, 128):
+            raise self._fail(f"variable '{variable}' has zero point {zero} outside int8")
+        return np.full(before.shape, zero, np.int8)

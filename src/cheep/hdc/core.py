@@ -14,7 +14,7 @@ from cheep.errors import CheepError
 from cheep.hdc.config import FORMS, PROJECTIONS
 from cheep.hdc.learner import NO_SCORE, UNKNOWN
 from cheep.hdc.model import HdcModel
-from cheep.hdc.projection import lane_code, pack_bits, projection_table
+from cheep.hdc.projection import lane_code, pack_bits
 
 STATUS = ("ok", "argument", "memory", "model", "mismatch", "io", "corrupt")
 BLOCK = 64
@@ -141,7 +141,7 @@ class CoreHdc:
         config, scaling = model.config, model.scaling
         self._center = np.ascontiguousarray(scaling.center, np.int16)
         self._gain = np.ascontiguousarray(scaling.gain, np.int16)
-        self._matrix = projection_table(config.projection, model.n_dims, config.hyper, config.seed) if table else None
+        self._matrix = model.table() if table or model.matrix is not None else None
         self._prototypes = prototype_words(model)
         self._reminders = None if model.reminders is None else np.ascontiguousarray(model.reminders, np.int8)
         self.spec = Spec(

@@ -16,7 +16,7 @@ from cheep.export.ctext import guard, mark, string, table
 from cheep.hdc.config import FORMS, PROJECTIONS, HdcConfig
 from cheep.hdc.core import CoreHdc, prototype_words
 from cheep.hdc.model import HdcModel, HdcScaling
-from cheep.hdc.projection import lane_decode, projection_table, unpack_bits
+from cheep.hdc.projection import lane_decode, unpack_bits
 
 TOOL = "cheep hdc export"
 PROJECTION_HEADER = "cheep_hdc_projection.h"
@@ -46,9 +46,8 @@ def render_projection(model: HdcModel, feature_hash: int, with_table: bool = Fal
         True: print the table, which a Gaussian projection needs to be fast.
     """
     config, scaling = model.config, model.scaling
-    words = np.zeros(0, np.uint32)
-    if with_table:
-        words = projection_table(config.projection, model.n_dims, config.hyper, config.seed)
+    with_table = with_table or model.matrix is not None
+    words = model.table() if with_table else np.zeros(0, np.uint32)
     size = f"{4 * len(words)} bytes" if with_table else "made from the seed, no table"
     lines = [
         f"/* {model.n_dims} -> {config.hyper}, {config.projection}: {size}. */",
@@ -118,8 +117,7 @@ def render_headers(model: HdcModel, feature_hash: int, n_slots: int, with_table:
 def sizes(model: HdcModel, extractor_bytes: int, n_slots: int, with_table: bool) -> dict[str, int]:
     """Return bytes by part: ``extractor``, ``matrix``, ``prototypes``, ``scaling``, ``reminders`` (only where classes
     can be learned: ``n_slots``), their ``total``, and ``ram``."""
-    config = model.config
-    matrix = projection_table(config.projection, model.n_dims, config.hyper, config.seed).nbytes if with_table else 0
+    matrix = model.table().nbytes if with_table or model.matrix is not None else 0
     parts = {
         "extractor": extractor_bytes,
         "matrix": matrix,
@@ -163,6 +161,7 @@ def metadata(
         "reminders": None
         if model.reminders is None
         else base64.b64encode(np.ascontiguousarray(model.reminders, np.int8).tobytes()).decode(),
+        "matrix": None if model.matrix is None else base64.b64encode(model.matrix.tobytes()).decode(),
         "learning": {"slots": n_slots, "record_bytes": core.record_bytes, "with_table": with_table},
         "bytes": sizes(model, int(extractor.get("bytes", 0)), n_slots, with_table),
         "placement": PLACEMENT,
@@ -197,6 +196,7 @@ def model_from_metadata(values: Mapping[str, Any], where: str = METADATA) -> Hdc
             float(values["input"]["scale"]),
             int(values["input"]["zero_point"]),
             _reminders(values, len(scaling.center)),
+            _matrix(values, config.hyper, len(scaling.center)),
         )
         expected = int(values["id"], 16)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -213,6 +213,12 @@ def _reminders(values: Mapping[str, Any], n_dims: int) -> np.ndarray | None:
         return None
     data = np.frombuffer(base64.b64decode(values["reminders"], validate=True), np.int8)
     return data.reshape(len(values["labels"]), -1, n_dims)
+
+
+def _matrix(values: Mapping[str, Any], hyper: int, n_dims: int) -> np.ndarray | None:
+    if not values.get("matrix"):
+        return None
+    return np.frombuffer(base64.b64decode(values["matrix"], validate=True), np.int8).reshape(hyper, n_dims)
 
 
 def load_head(folder: Path) -> tuple[HdcModel, dict[str, Any]]:

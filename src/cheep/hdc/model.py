@@ -13,7 +13,7 @@ import numpy as np
 from cheep.config import canonical_json
 from cheep.errors import CheepError
 from cheep.hdc.config import HdcConfig
-from cheep.hdc.projection import pack_bits, projection_matrix
+from cheep.hdc.projection import coded_matrix, pack_bits, projection_matrix, projection_table
 
 GAIN_SHIFT = 12
 EMBEDDING_DEVIATION = 32.0  # of the normalized embedding, in steps: +-127 is four deviations
@@ -81,13 +81,18 @@ def _float_matrix(kind: str, n_dims: int, hyper: int, seed: int) -> np.ndarray:
     return np.ascontiguousarray(projection_matrix(kind, n_dims, hyper, seed).T.astype(np.float32))
 
 
-def project(normalized: np.ndarray, config: HdcConfig) -> np.ndarray:
+def project(normalized: np.ndarray, config: HdcConfig, matrix: np.ndarray | None = None) -> np.ndarray:
     """Project normalized embeddings (n, n_dims) int8 to (n, H) int32.
+
+    ``matrix`` : (H, n_dims) int8, in place of the seed's.
 
     Sums stay below 2^24 in size (256 products of at most 127 x 127), so single precision holds them exactly.
     """
-    matrix = _float_matrix(config.projection, normalized.shape[1], config.hyper, config.seed)
-    return (normalized.astype(np.float32) @ matrix).astype(np.int32)
+    if matrix is None:
+        columns = _float_matrix(config.projection, normalized.shape[1], config.hyper, config.seed)
+    else:
+        columns = matrix.T.astype(np.float32)
+    return (normalized.astype(np.float32) @ columns).astype(np.int32)
 
 
 def hypervectors(projected: np.ndarray, form: str, shift: int) -> np.ndarray:
@@ -134,6 +139,8 @@ class HdcModel:
         Of the ``.tflite`` that makes the embeddings; empty when there is none.
     reminders
         (classes, k, n_dims) int8: typical embeddings of each class, for rehearsal on the device; None: there are none.
+    matrix
+        (H, n_dims) int8 of -127..127: a projection from elsewhere, always a table; None: that of the seed.
     """
 
     config: HdcConfig
@@ -145,12 +152,15 @@ class HdcModel:
     input_scale: float = 1.0
     input_zero_point: int = 0
     reminders: np.ndarray | None = None
+    matrix: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.prototypes.shape != (len(self.labels), self.config.hyper):
             raise CheepError(
                 f"prototypes of shape {self.prototypes.shape}: must be ({len(self.labels)} labels, {self.config.hyper})"
             )
+        if self.matrix is not None and self.matrix.shape != (self.config.hyper, self.n_dims):
+            raise CheepError(f"projection of shape {self.matrix.shape}: must be ({self.config.hyper}, {self.n_dims})")
         wanted = (len(self.labels), self.n_dims)
         if self.reminders is not None and (self.reminders.shape[0], self.reminders.shape[2]) != wanted:
             raise CheepError(f"reminders of shape {self.reminders.shape}: must be {wanted[0]} labels, k, {wanted[1]}")
@@ -159,6 +169,12 @@ class HdcModel:
     def n_dims(self) -> int:
         """Size of the embedding."""
         return self.scaling.n_dims
+
+    def table(self) -> np.ndarray:
+        """Return the projection as the C core reads it, (words,) uint32."""
+        if self.matrix is not None:
+            return coded_matrix(self.matrix)
+        return projection_table(self.config.projection, self.n_dims, self.config.hyper, self.config.seed)
 
     @property
     def id32(self) -> int:
@@ -173,6 +189,8 @@ class HdcModel:
             "gain": self.scaling.gain.tolist(),
             "shifts": [self.scaling.shift, self.scaling.gain_shift],
         }
+        if self.matrix is not None:
+            described["matrix"] = hashlib.sha256(self.matrix.tobytes()).hexdigest()
         return int(hashlib.sha256(canonical_json(described).encode()).hexdigest()[:8], 16)
 
     def encode(self, embedding: np.ndarray) -> np.ndarray:
@@ -183,7 +201,8 @@ class HdcModel:
                 f"embedding {embedding.dtype} {embedding.shape}: must be int8 (n, {self.n_dims}), "
                 "as the extractor gives"
             )
-        return hypervectors(project(self.scaling.apply(embedding), self.config), self.config.form, self.scaling.shift)
+        projected = project(self.scaling.apply(embedding), self.config, self.matrix)
+        return hypervectors(projected, self.config.form, self.scaling.shift)
 
     def scores_of(self, hv: np.ndarray, prototypes: np.ndarray | None = None) -> np.ndarray:
         """Return scores (n, classes) int32 of hypervectors (n, H) int8: cosine in 1/32768, or the integer dot product.

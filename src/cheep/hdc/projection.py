@@ -100,9 +100,15 @@ def projection_table(kind: str, n_dims: int, hyper: int, seed: int) -> np.ndarra
     """
     if kind != "gaussian":
         return stream_words(kind, n_dims, hyper, seed)
+    return coded_matrix(projection_matrix(kind, n_dims, hyper, seed))
+
+
+def coded_matrix(matrix: np.ndarray) -> np.ndarray:
+    """Return a Gaussian table's words, (words,) uint32, of any matrix (hyper, n_dims) int8 of -127..127."""
+    hyper, n_dims = matrix.shape
     padded = padded_dims(n_dims)
     full = np.zeros((hyper, padded), np.int8)
-    full[:, :n_dims] = projection_matrix(kind, n_dims, hyper, seed)
+    full[:, :n_dims] = matrix
     coded = lane_code(full.reshape(hyper // 4, 4, padded))  # (groups, row in group, quads)
     return np.ascontiguousarray(coded.transpose(0, 2, 1)).reshape(-1)
 

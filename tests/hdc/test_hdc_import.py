@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""A network and a head of somebody else's: in integers, the same bits in the C core and on the emulated core."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from cheep import cli
+from cheep.errors import CheepError
+from cheep.hdc.core import CoreHdc
+from cheep.hdc.export import load_head, metadata, render_headers
+from cheep.hdc.foreign import load_foreign, quantize_head
+from cheep.hdc.model import HdcModel
+
+D, H, K = 24, 512, 3
+SCALE, ZERO = 0.05, -11
+
+
+@pytest.fixture(scope="module")
+def examples():
+    """Embeddings of three classes, float and int8."""
+    rng = np.random.default_rng(3)
+    y = np.arange(300) % K
+    x = rng.normal(0, 1, (K, D))[y] + rng.normal(0, 0.7, (300, D))
+    q = np.clip(np.rint(x / SCALE) + ZERO, -128, 127).astype(np.int8)
+    return x, q, y
+
+
+def _arrays(x, y, encoding):
+    rng = np.random.default_rng(4)
+    matrix = rng.normal(0, 1, (D, H)).astype(np.float32)
+    hyper = x @ matrix
+    hyper = np.where(hyper >= 0, 1.0, -1.0) if encoding == "sign" else hyper
+    return {"projection_matrix": matrix, "prototypes": np.stack([hyper[y == c].mean(axis=0) for c in range(K)])}
+
+
+@pytest.mark.parametrize("encoding", ["linear", "sign"])
+@pytest.mark.parametrize("binary", [False, True])
+def test_integers_judge_as_the_float_head_does(tmp_path, examples, encoding, binary):
+    x, q, y = examples
+    np.savez(tmp_path / "head.npz", **_arrays(x, y, encoding))
+    head = load_foreign(tmp_path / "head.npz", D)
+    expected = head.scores(x, encoding).argmax(1)
+    assert np.mean(expected == y) > 0.95
+    model = quantize_head(head, encoding, binary, q, SCALE, ZERO)
+    assert np.mean(model.predict(q) == expected) > (0.95 if binary else 0.98)
+    core = CoreHdc(model)
+    assert np.array_equal(core.encode(q[:20]), model.encode(q[:20]))
+    values = metadata(model, {"file": "e", "bytes": 10, "sha256": ""}, 0, 0, with_table=True)
+    (tmp_path / "hdc.json").write_text(json.dumps(values))
+    again, _ = load_head(tmp_path)
+    assert np.array_equal(again.scores(q), model.scores(q)) and again.id32 == model.id32
+    assert values["bytes"]["matrix"] == H * 32  # padded to 32 columns
+    assert f"#define CHEEP_HDC_MATRIX_WORDS {H * 8}" in render_headers(model, 0, 0)["cheep_hdc_projection.h"]
+    other = HdcModel(**{**vars(model), "matrix": -model.matrix})
+    assert other.id32 != model.id32  # classes learned with another projection are not this head's
+
+
+def test_transposed_and_named(tmp_path, examples):
+    x, _, y = examples
+    arrays = _arrays(x, y, "linear")
+    np.savez(
+        tmp_path / "h.npz", **{**arrays, "projection_matrix": arrays["projection_matrix"].T}, labels=["a", "b", "c"]
+    )
+    head = load_foreign(tmp_path / "h.npz", D)
+    assert head.labels == ("a", "b", "c") and np.array_equal(head.projection, arrays["projection_matrix"])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"prototypes": None}, "prototypes missing"),
+        ({"prototypes": np.zeros((K, H + 1))}, r"must be \(24, H\) and \(classes, H\)"),
+        ({"projection_matrix": np.full((D, H), np.nan)}, "NaN"),
+        ({"labels": np.array(["a", "b"])}, "3 prototypes, 2 labels"),
+    ],
+)
+def test_heads_that_do_not_fit(tmp_path, examples, change, message):
+    arrays = {**_arrays(examples[0], examples[2], "linear"), **change}
+    np.savez(tmp_path / "h.npz", **{k: v for k, v in arrays.items() if v is not None})
+    with pytest.raises(CheepError, match=message):
+        load_foreign(tmp_path / "h.npz", D)
+    (tmp_path / "h.npz").write_bytes(b"rubbish")
+    with pytest.raises(CheepError, match=r"cannot be read as \.npz"):
+        load_foreign(tmp_path / "h.npz", D)
+    with pytest.raises(CheepError, match="no such file"):
+        load_foreign(tmp_path / "none.pth", D)
+
+
+def test_heads_of_pytorch(tmp_path, examples):
+    torch = pytest.importorskip("torch", reason="PyTorch is optional: requirements-convert.txt brings it")
+    arrays = _arrays(examples[0], examples[2], "linear")
+    torch.save({"model": {k: torch.tensor(v) for k, v in arrays.items()}, "epoch": 3}, tmp_path / "h.pth")
+    assert np.array_equal(load_foreign(tmp_path / "h.pth", D).projection, arrays["projection_matrix"])
+    (tmp_path / "bad.pth").write_bytes(b"rubbish")
+    with pytest.raises(CheepError, match="cannot be read as tensors"):
+        load_foreign(tmp_path / "bad.pth", D)
+
+
+def test_import_from_end_to_end(tmp_path, rng):
+    """An image network cut at a layer, and its head: files, the report, the emulated core's bytes."""
+    from cheep.job.hdc_import import import_head
+    from cheep.tf_runtime import import_tf
+
+    k = import_tf().keras
+    start = k.Input((8, 8, 3))
+    made = k.layers.GlobalAveragePooling2D()(k.layers.Conv2D(8, 3, strides=2, activation="relu")(start))
+    end = k.layers.Dense(K)(k.layers.Dense(D, name="projection")(made))
+    k.Model(start, end).save(tmp_path / "net.h5")
+    y = np.arange(120) % K
+    x = (rng.normal(0, 0.4, (120, 8, 8, 3)) + np.eye(K)[y][:, None, None, :]).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    cut = k.Model(start, k.models.Model(start, end).get_layer("projection").output)
+    np.savez(tmp_path / "head.npz", **_arrays(cut.predict(x, verbose=0).astype(np.float64), y, "linear"))
+    job = {
+        "network": str(tmp_path / "net.h5"), "checkpoint": None, "cut": "projection", "encoding": "auto",
+        "head": str(tmp_path / "head.npz"), "dataset": str(tmp_path / "d.npz"), "binary": False, "trust": False,
+        "folder": str(tmp_path),
+    }  # fmt: skip
+    result = import_head(job, lambda text: None)
+    steps = {row["step"]: row["accuracy"] for row in result["rows"]}
+    assert list(steps) == [
+        "float network", "float embedding, float HDC", "int8 embedding, float HDC", "int8 embedding, int8 HDC",
+        "int8 embedding, 1-bit HDC",
+    ]  # fmt: skip
+    assert steps["int8 embedding, int8 HDC"] > steps["float embedding, float HDC"] - 0.05 > 0.7
+    assert result["encoding"] == "linear" and result["placement"]["esp32s3"]["matrix"] == "psram"
+    assert "skipped" in result["emulated"] or result["emulated"]["classify"] > 0
+    assert load_head(tmp_path)[0].labels == ("0", "1", "2")
+    for name in ("extractor_int8.tflite", "extractor.h", "cheep_hdc_prototypes.h", "report.json"):
+        assert (tmp_path / name).is_file()
+
+
+def test_what_the_command_needs(capsys):
+    assert cli.main("hdc", ["import", "--head", "h.npz"]) == 2
+    assert "--network and --dataset missing" in capsys.readouterr().err
