@@ -168,3 +168,17 @@ def test_a_model_calibrated_again_changes_the_season_when_asked(season, tmp_path
     assert {row["label"] for row in Season(copy).detections().to_pylist()} == {"low"}
     assert main("scan", [cards, "--season", str(copy), "--model", str(run)]) == 0
     assert "cheep season detect" not in capsys.readouterr().err
+
+
+def test_a_picture_of_many_sites_and_labels_is_a_matrix():
+    import io
+
+    from cheep.season.pictures import site_figure
+    from cheep.season.summary import Line
+
+    labels = tuple(f"species {i}" for i in range(14))
+    lines = [Line(f"site {i}", 10.0, 3, dict.fromkeys(labels, i)) for i in range(60)]
+    from matplotlib.image import imread
+
+    height, width, _ = imread(io.BytesIO(site_figure(lines, labels))).shape
+    assert width < 1600 and height < 2000

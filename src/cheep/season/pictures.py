@@ -14,6 +14,7 @@ from cheep.season.summary import Line, Summary
 
 _EPOCH = datetime.date(1970, 1, 1)
 _MOST_LABELS, _MOST_SITES = len(COLOURS), 40
+_MOST_BARS, _MOST_COLUMNS = 30, 24
 
 
 def pictures(summary: Summary) -> dict[str, bytes]:
@@ -82,8 +83,10 @@ def rate_figure(lines: Sequence[Line], labels: Sequence[str], name: str) -> byte
 
 
 def site_figure(lines: Sequence[Line], labels: Sequence[str]) -> bytes:
-    """Detections per hour heard by site, a bar a label."""
+    """Detections per hour heard by site: a bar a label; a matrix where that would be many bars."""
     lines, shown = list(lines)[:_MOST_SITES], labels[:_MOST_LABELS]
+    if len(lines) * len(shown) > _MOST_BARS:
+        return _site_matrix(lines, labels[:_MOST_COLUMNS])
     height = 0.8 / len(shown)
     with framed(7.0, max(2.0, (0.16 * len(shown) + 0.25) * len(lines) + 1.0)) as (figure, axes):
         y = np.arange(len(lines))
@@ -96,6 +99,19 @@ def site_figure(lines: Sequence[Line], labels: Sequence[str]) -> bytes:
         axes.grid(False, axis="y")
         axes.set_xlabel("detections per hour heard")
         axes.legend()
+        return png_of(figure)
+
+
+def _site_matrix(lines: Sequence[Line], labels: Sequence[str]) -> bytes:
+    table = np.array([[_rate(line, label) for label in labels] for line in lines])
+    with framed(max(5.0, 0.4 * len(labels) + 3), max(2.5, 0.26 * len(lines) + 2.2)) as (figure, axes):
+        axes.grid(False)
+        image = axes.imshow(np.ma.masked_invalid(table), aspect="auto", cmap="YlGnBu", vmin=0, interpolation="nearest")
+        axes.set_yticks(range(len(lines)), [_short(line.name) for line in lines])
+        axes.set_xticks(range(len(labels)), [_short(label) for label in labels], rotation=40, ha="right")
+        bar = figure.colorbar(image, ax=axes, pad=0.02)
+        bar.set_label("detections per hour heard")
+        bar.outline.set_visible(False)
         return png_of(figure)
 
 
