@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: MIT
 """The field loop, measured: do stated intervals hold, what is an order of review worth, what does a round of learning.
 
-  python scripts/bench_loop.py --seasons 300 --json               simulated seasons: intervals and promises
-  python scripts/bench_loop.py --seasons 300 --data DIR --json    and orders and rounds on real recordings
+  python scripts/bench_loop.py --seasons 300 --json               simulated seasons
+  python scripts/bench_loop.py --seasons 300 --data DIR --json    and rounds on real recordings
 
 Prints loop.coverage.{precision,rate,recall}: the part of seasons whose interval (95 %) holds the truth, and
 loop.verify_kept: the part in which "verify N" gave the promised half-width; beside them the same of the estimator that
-ignores how clips were drawn. With --data: loop.verdict_ratio and loop.rounds.false_alarm_ratio (docs/field-loop.md).
+ignores how clips were drawn. loop.verdict_ratio: how many times as many random verdicts it takes to reach what the
+loop's order reaches with 200. With --data (folders with metadata.csv and manifest_bird_vs_background.csv, as
+bench_accuracy.py takes them) loop.rounds.false_alarm_ratio. docs/field-loop.md has results, and what they are worth.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ import functools
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 
+from bench_orders import orders, rounds
 from cheep.parallel import map_each
 from cheep.season.simulated import simulate_season
 from cheep.season.sizes import parse_want
@@ -36,11 +40,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seasons", type=int, default=300, help="simulated seasons (default %(default)s)")
     parser.add_argument("--clips", type=int, default=40_000, help="clips of a season (default %(default)s)")
+    parser.add_argument("--order-seasons", type=int, default=24, help="for the order of review (default %(default)s)")
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--data", type=Path, help="real recordings: folder of bird_bg and others (docs/field-loop.md)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="real recordings, for the rounds")
     parser.add_argument("--json", action="store_true", help="one JSON object on the standard output")
     args = parser.parse_args(argv)
-    result = intervals(args.seasons, args.clips, args.seed)
+    result: dict[str, Any] = dict(intervals(args.seasons, args.clips, args.seed))
+    result |= orders(args.order_seasons, args.seed)
+    if args.data is not None:
+        result |= rounds(args.data)
     if args.json:
         print(json.dumps(result, indent=1))
     else:
@@ -79,13 +87,10 @@ def intervals(seasons: int, clips: int, seed: int) -> dict[str, float | int | No
 
 
 def outcomes_of(number: int, clips: int, seed: int) -> list[Outcome]:
-    """Return what becomes of every wish on one season: a common and a rare label, a reviewer who slips and one not."""
-    out = []
-    for kind in KINDS:
-        season = simulate_season(np.random.default_rng([seed, number, KINDS.index(kind)]), kind, clips)
-        slips = SLIPS[number % 2]
-        out += [try_want(season, parse_want(want), slips, seed + number) for want in WANTS]
-    return out
+    """Return what becomes of every wish on one season: by turns a common and a rare label, slips and none."""
+    kind, slips = KINDS[number % 2], SLIPS[number // 2 % 2]
+    season = simulate_season(np.random.default_rng([seed, number]), kind, clips)
+    return [try_want(season, parse_want(want), slips, seed + number) for want in WANTS]
 
 
 def _share(values: list[bool | None]) -> float | None:

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cheep.commands._progress import Progress, stage
 from cheep.commands._shared import table
@@ -15,6 +18,7 @@ from cheep.errors import CheepError
 if TYPE_CHECKING:
     from cheep.season.curves import ThresholdRow
     from cheep.season.estimate import Estimates
+    from cheep.season.lookup import Recordings
     from cheep.season.tell import SeasonEstimate
 
 
@@ -39,6 +43,11 @@ def add_actions(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
     found.add_argument("--json", type=Path, metavar="OUT", help="also write the estimates there")
     said = action("verdicts", "verdicts from and to other programs' files; how far reviewers agree")
     said.add_argument("--import", dest="source", type=Path, metavar="PATH", help="file or folder with verdicts")
+    said.add_argument(
+        "--annotations", type=Path, metavar="TABLE",
+        help="answer a plan's questions from annotations of the season's recordings, in which every call is marked",
+    )  # fmt: skip
+    said.add_argument("--plan", metavar="NAME", help="of --annotations (default: the only one)")
     said.add_argument("--reviewer", default="", metavar="WHO", help="whose they are, where the file does not say")
     said.add_argument("--export", dest="kind", choices=("raven", "audacity", "birdnet", "whombat", "csv"))
     said.add_argument("-o", "--output", type=Path, metavar="OUT", help="of --export: folder; whombat, csv: file")
@@ -79,11 +88,11 @@ def run_plan(args: argparse.Namespace) -> int:
         rows.append([name, str(held), str(size), f"{held / size:.1f}" if size else "-"])
     print(table(rows))
     unit = {"rate": " false alarms per hour", "recall": " of recall"}.get(want.what, " of precision")
-    word = "promises" if plan.promise.kept else "cannot promise what you want, but"
-    print(
-        f"{len(plan.items)} clips ({plan.promise.repeats} of them twice): {word} +-{plan.promise.half_width:.3g}{unit} "
-        f"with 95 % confidence; {plan.promise.why}"
-    )
+    half = plan.promise.half_width
+    word = f"promises +-{half:.3g}{unit} with 95 % confidence"
+    if not plan.promise.kept:
+        word = "cannot promise what you want" + (f", but +-{half:.3g}{unit}" if np.isfinite(half) else "")
+    print(f"{len(plan.items)} clips ({plan.promise.repeats} of them twice): {word}; {plan.promise.why}")
     print(
         f"wrote {path}; next: cheep review {args.season} --plan {plan.name}, then cheep season estimate {args.season}"
     )
@@ -152,6 +161,8 @@ def run_verdicts(args: argparse.Namespace) -> int:
         print(f"{added} verdict(s) added, {known} were known")
         for reason, count in read.passed_over.items():
             print(f"passed over: {count} {reason}")
+    if args.annotations is not None:
+        print(f"{_answer(args, recordings)} question(s) answered")
     found = read_verdicts(args.season)
     if args.kind is not None:
         if args.output is None:
@@ -168,6 +179,26 @@ def run_verdicts(args: argparse.Namespace) -> int:
     if found.torn:
         print(f"passed over: {found.torn} last line(s) without an end (a process was killed while it wrote)")
     return 0
+
+
+def _answer(args: argparse.Namespace, recordings: Recordings) -> int:
+    """Answer the questions of a plan, also those that come up, from annotations; return how many."""
+    from cheep.datasets.labels import boxes_for
+    from cheep.season.exchange import answers_from_annotations
+    from cheep.season.plan import read_plan, to_do
+    from cheep.season.verdicts import VerdictLog, read_verdicts
+
+    plan = read_plan(args.season, args.plan)
+    names = {path: name for name, path in recordings.paths.items()}
+    boxes = {names[path]: found for path, found in boxes_for([args.annotations], list(names)).items()}
+    log = VerdictLog(args.season, args.reviewer or "annotations")
+    done = 0
+    while True:
+        answers = answers_from_annotations(to_do(plan, read_verdicts(args.season).of(plan.label)), boxes)
+        log.add_all(dataclasses.replace(item, plan=plan.name) for item in answers)
+        done += len(answers)
+        if not answers:
+            return done
 
 
 def _only_label(labels: tuple[str, ...], thresholds: tuple[float | None, ...]) -> str:

@@ -7,6 +7,8 @@ detect SEASON --threshold T   make the detections again, from the stored scores
 plan SEASON --want WISH       how many clips to verify, drawn how, and what certainty that gives (docs/field-loop.md)
 estimate SEASON               what the verdicts say: precision, false alarms, calls, recall, thresholds
 verdicts SEASON               verdicts from and to other programs' files; how far reviewers agree
+learn SEASON --run RUN        the next model from the verdicts, promoted where it is better
+rounds SEASON                 what the rounds of learning came to
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cheep.commands import _season_plan
+from cheep.commands import _season_learn, _season_plan
 from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, stage, working
 from cheep.commands._shared import table
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     detect.add_argument("--hysteresis", type=float, metavar="H")
     add_cluster(detect)
     _season_plan.add_actions(functools.partial(_action, sub))
+    _season_learn.add_actions(functools.partial(_action, sub))
 
 
 def _action(sub, name: str, text: str) -> argparse.ArgumentParser:
@@ -211,4 +214,6 @@ _ACTIONS = {
     "plan": _season_plan.run_plan,
     "estimate": _season_plan.run_estimate,
     "verdicts": _season_plan.run_verdicts,
+    "learn": _season_learn.run_learn,
+    "rounds": _season_learn.run_rounds,
 }

@@ -170,7 +170,7 @@ def _write(folder: Path, seed: int, size: str) -> DemoSummary:
             rng = np.random.default_rng([seed, 2, index, number])
             samples, calls, kinds, snr_db = _recording(label, recordist, plan, rng)
             name = f"{label}/{label}_{recordist.name}_{take + 1}.wav"
-            digest.update(_write_wav(folder / name, samples))
+            digest.update(write_wav(folder / name, samples))
             individual = "" if label == BACKGROUND_LABEL else f"{label}-{recordist.name}"
             snr = "" if label == BACKGROUND_LABEL else f"{snr_db:.1f}"
             rows.append(
@@ -190,14 +190,14 @@ def _write(folder: Path, seed: int, size: str) -> DemoSummary:
             event_rows += [(name, *_call_row(call)) for call in calls]
             recordings[label] += 1
             duration_s += len(samples) / SAMPLE_RATE_HZ
-    samples, soundscape = _soundscape(plan.soundscape_s, np.random.default_rng([seed, 3]))
-    digest.update(_write_wav(folder / "soundscape.wav", samples))
+    samples, heard = soundscape(plan.soundscape_s, np.random.default_rng([seed, 3]))
+    digest.update(write_wav(folder / "soundscape.wav", samples))
     write_csv(folder / "metadata.csv", METADATA_COLUMNS, rows)
     write_csv(folder / "events.csv", EVENT_COLUMNS, event_rows)
     write_csv(
         folder / "soundscape_events.csv",
         EVENT_COLUMNS,
-        [("soundscape.wav", *_call_row(call)) for call in soundscape],
+        [("soundscape.wav", *_call_row(call)) for call in heard],
     )
     summary = DemoSummary(
         folder=folder,
@@ -208,7 +208,7 @@ def _write(folder: Path, seed: int, size: str) -> DemoSummary:
         recordists=plan.recordists,
         duration_s=round(duration_s, 3),
         soundscape_s=plan.soundscape_s,
-        soundscape_events={label: sum(call.label == label for call in soundscape) for label in VOICES},
+        soundscape_events={label: sum(call.label == label for call in heard) for label in VOICES},
         total_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         made=True,
     )
@@ -263,7 +263,7 @@ def _recording(
     return _to_int16(heard, rng.uniform(-42, -26)), calls, kinds, snr_db
 
 
-def _soundscape(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, list[Call]]:
+def soundscape(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, list[Call]]:
     """Return samples (n,) int16 and the calls in them: birds, microphone and weather that no recording has."""
     n = int(seconds * SAMPLE_RATE_HZ)
     noise = _changing_weather(n, rng)
@@ -358,7 +358,7 @@ def _call_row(call: Call) -> tuple[str, ...]:
     return call.label, f"{call.start_s:.3f}", f"{call.end_s:.3f}", f"{call.snr_db:.1f}"
 
 
-def _write_wav(path: Path, samples: np.ndarray) -> bytes:
+def write_wav(path: Path, samples: np.ndarray) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     data = samples.tobytes()
     with wave.open(str(path), "wb") as file:

@@ -26,7 +26,7 @@ from cheep.season.sampling import BELOW, DETECTED
 
 DRAWS = 4000
 PRIOR_VERDICTS = 20  # how strongly the design effect leans on 1
-PRIOR_RIGHT = 6  # how strongly "one more clip with the label" leans on clips of the usual weight, not of those seen
+PRIOR_RIGHT = 12  # how strongly "one more clip with the label" leans on clips of the usual weight, not of those seen
 FEWEST = 5  # verdicts; fewer tell nothing of a site or month
 
 
@@ -111,7 +111,8 @@ def estimate(heard: Heard, rng: np.random.Generator, confidence: float = CONFIDE
     per_hour = peaks / heard.hours if heard.hours else 0.0
     precision = false_alarms = calls = recall = None
     share: tuple[float, np.ndarray] | None = None
-    if n >= FEWEST and peaks:
+    enough = n >= min(FEWEST, int(heard.clips[detected].sum()))  # a few detections are enough where they are all
+    if enough and peaks:
         share = _share(heard, in_detected, rng, slips)
         precision = _interval(*share, confidence)
         false_alarms = _interval((1 - share[0]) * per_hour, (1 - share[1]) * per_hour, confidence)
@@ -121,7 +122,7 @@ def estimate(heard: Heard, rng: np.random.Generator, confidence: float = CONFIDE
     if share is not None and below >= FEWEST:
         clips = float(heard.clips[detected].sum())
         found, missed = _others(heard, ~in_detected, rng, slips)
-        held = _share(heard, in_detected, rng, slips, by_peaks=False) if n >= FEWEST and peaks else share
+        held = _share(heard, in_detected, rng, slips, by_peaks=False) if peaks else share
         there = held[0] * clips + found[0], held[1] * clips + found[1]
         total = there[0] + missed[0], there[1] + missed[1]
         calls = _interval(total[0] / heard.hours, total[1] / heard.hours, confidence)
@@ -249,15 +250,14 @@ def _total(
     drawn = np.zeros(heard.draws)
     for yes, n, size in zip(right, heard_of, sizes, strict=True):
         if n and yes:
-            drawn += yes + (size - n) * rng.beta(yes, n - yes + 1, heard.draws)
+            drawn += yes + rng.binomial(max(0, int(size - n)), rng.beta(yes, n - yes + 1, heard.draws))
     if heard_of.sum():
         each = np.log1p(np.maximum(0, covered - heard_of) / np.maximum(heard_of, 1))
         like = PRIOR_RIGHT * heard_of / heard_of.sum() + right  # where one more would be: as those that were heard
         one_more = np.expm1(float(each @ like / like.sum()))
-        drawn += rng.exponential(one_more, heard.draws) * (rng.random(heard.draws) < 0.5)
-    drawn += float(np.where(heard_of > 0, 0, sizes).sum()) * rng.random(
-        heard.draws
-    )  # strata of which nobody heard anything
+        drawn += rng.poisson(rng.exponential(one_more, heard.draws)) * (rng.random(heard.draws) < 0.5)
+    unheard = float(np.where(heard_of > 0, 0, sizes).sum())  # in strata of which nobody heard anything
+    drawn += unheard * rng.random(heard.draws)
     if slips.any():  # three of three
         wrongly, lost = slips**3, 1 - (1 - slips) ** 3
         slip, miss = float(wrongly.mean()), float(lost.mean())

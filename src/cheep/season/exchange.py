@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from cheep.datasets.tables import Table, first_of, read_table, read_table_text
 from cheep.errors import CheepError
 from cheep.files import write_csv, write_text
 from cheep.season.lookup import Found, Recordings
+from cheep.season.plan import ToDo
 from cheep.season.verdicts import ANSWERS, Clip, MarkedBox, Verdict, VerdictLog, judge, read_verdicts
 
 KINDS = ("raven", "audacity", "birdnet", "whombat", "csv")
@@ -99,6 +100,43 @@ def import_verdicts(season: Path, reviewer: str, found: Found) -> tuple[int, int
     for name, items in by_reviewer.items():
         VerdictLog(season, name).add_all(items)
     return sum(map(len, by_reviewer.values())), known
+
+
+def answers_from_annotations(
+    questions: Iterable[ToDo], boxes: Mapping[str, Sequence[Box]], least_s: float = 0.2
+) -> list[Verdict]:
+    """Answer a plan's questions from annotations of whole recordings, in which every call is marked.
+
+    Parameters
+    ----------
+    questions
+        Those about recordings without annotations stay open.
+    boxes
+        Of each recording that was annotated; none in it means that nothing is there.
+    least_s
+        A clip holds a call of which at least this much (or all of it, where it is shorter) lies in it.
+    """
+    out = []
+    for question in questions:
+        item = question.item
+        if item.recording not in boxes:
+            continue
+        marked = [
+            box
+            for box in boxes[item.recording]
+            if box.label == item.label
+            and min(box.end_s, item.end_s) - max(box.start_s, item.start_s) >= min(least_s, box.end_s - box.start_s)
+        ]
+        cut = tuple(
+            MarkedBox(max(box.start_s, item.start_s), min(box.end_s, item.end_s), box.label, box.low_hz, box.high_hz)
+            for box in marked
+        )
+        answer = "right" if marked else "wrong"
+        out.append(
+            Verdict(item.recording, item.label, item.start_s, item.end_s, answer, boxes=cut, ask=question.ask,
+                    source="annotations")
+        )  # fmt: skip
+    return out
 
 
 def write_verdict_files(

@@ -169,7 +169,7 @@ def read_plan(season: str | os.PathLike, name: str | None = None) -> Plan:
     try:
         items = tuple(PlanItem(**row) for row in pq.read_table(path.with_suffix(".parquet")).to_pylist())
         counts = pq.read_table(path.with_suffix(".counts.parquet"))
-        promise = Promise(**{**about["promise"], "sizes": tuple(about["promise"]["sizes"])})
+        promise = _promise(about["promise"])
         columns = {column: np.array(counts[column].to_pylist()) for column in counts.column_names}
         return Plan(
             name, about["label"], about["want"], about["model"], about["detector"], about["seed"], about["clip_s"],
@@ -291,3 +291,8 @@ def _counts(frame: Frame, strata: Sequence[Any]) -> dict[str, np.ndarray]:
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     with atomic_path(path) as part:
         pq.write_table(pa.Table.from_pylist(rows), part, compression="zstd")
+
+
+def _promise(values: dict[str, Any]) -> Promise:
+    half = values["half_width"]  # JSON has no infinity
+    return Promise(**{**values, "sizes": tuple(values["sizes"]), "half_width": np.inf if half is None else half})

@@ -112,12 +112,12 @@ def estimate_season(plan: Plan, verdicts: Iterable[Verdict], seed: int = 0, deta
 
 
 def known_answers(verdicts: Iterable[Verdict]) -> dict[Clip, bool]:
-    """Return what is known of clips: the first sure answer of each (for a plan that follows another)."""
+    """Return what is known of clips, for a plan that follows another: right where no sure answer says otherwise."""
     out: dict[Clip, bool] = {}
     for clip, given in _answers(verdicts).items():
         sure = [item.present for item in given if item.present is not None]
         if sure:
-            out[clip] = sure[0]
+            out[clip] = all(sure)
     return out
 
 

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""cheep season learn, rounds: from verdicts to the next model, and what the rounds came to."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from cheep.commands._progress import epochs, stage
+from cheep.commands._shared import table
+from cheep.errors import CheepError
+
+
+def add_actions(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """Declare the subcommands; ``action(name, help)`` makes a parser that knows SEASON and ``--model``."""
+    learn = action("learn", "train the next model on the verdicts, and promote it where it is better")
+    learn.add_argument(
+        "--run", metavar="RUN", help="of the model that the season was scanned with (default: the latest)"
+    )
+    learn.add_argument("--label", metavar="L", help="what the verdicts are about (default: the only one)")
+    learn.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's (for a quick look)")
+    rounds = action("rounds", "what the rounds of learning came to; two models on the judge's clips")
+    rounds.add_argument("--run", metavar="RUN", help="compare the model of this run ...")
+    rounds.add_argument("--with", dest="other", metavar="RUN", help="... with that of another one")
+    rounds.add_argument("--label", metavar="L", help="what the verdicts are about (default: the only one)")
+
+
+def run_learn(args: argparse.Namespace) -> int:
+    """Train, judge, promote, and say why (not)."""
+    from cheep import runs
+    from cheep.season import Season
+    from cheep.season.learn import learn
+
+    if args.epochs is not None and args.epochs < 1:
+        raise CheepError(f"--epochs {args.epochs}: must be at least 1")
+    season = Season(args.season)
+    label = args.label or _label(args)
+    done = learn(season, runs.find_run(args.run), label, epochs=args.epochs, on_stage=stage, on_epoch=epochs())
+    print(
+        f"round {done.number}: {done.positives} examples of calls and {done.negatives} of background more than before; "
+        f"judged on {done.comparison.clips} clips ({done.comparison.positives} with {label}) of "
+        f"{done.comparison.groups} nights that neither model learned from"
+    )
+    print(("better: " if done.promoted else "not promoted: ") + done.why)
+    if done.promoted:
+        print(f"next: cheep model-convert --model {done.run}; scan with it: cheep scan ... --model {done.run}")
+    else:
+        print(f"the round stays in {done.folder}; next: more verdicts (cheep season plan, cheep review)")
+    return 0
+
+
+def run_rounds(args: argparse.Namespace) -> int:
+    """Show the rounds, or compare two models."""
+    from cheep import runs
+    from cheep.device.bundle import load_bundle
+    from cheep.files import read_json
+    from cheep.season import Season
+    from cheep.season.learn import FOLDER, ROUND, judge_models, lessons_of, part_groups
+
+    season = Season(args.season)
+    if args.run is not None or args.other is not None:
+        if args.run is None or args.other is None:
+            raise CheepError("--run A --with B: name both models")
+        label = args.label or _label(args)
+        lessons = lessons_of(season, label)
+        judged = part_groups(season, {item.group for item in lessons})
+        old, new = (load_bundle(runs.find_run(name)) for name in (args.run, args.other))
+        found = judge_models(season, old, new, label, [item for item in lessons if item.group in judged])
+        print(("better: " if found.verdict()[0] else "not better: ") + found.verdict()[1])
+        return 0
+    rows = [["round", "label", "verdicts", "false alarms/h", "recall before", "recall", "promoted"]]
+    for path in sorted((season.folder / FOLDER).glob(f"[0-9]*/{ROUND}")):
+        values = read_json(path, "cheep season learn")
+        judged_by = values["judged"]
+        shown = [f"{judged_by[name]:.2f}" for name in ("old_false_alarms", "old_recall", "new_recall")]
+        rows.append(
+            [path.parent.name, values["label"], str(values["verdicts"]), *shown, "yes" if values["promoted"] else "no"]
+        )
+    if len(rows) == 1:
+        raise CheepError(f"{args.season}: no round yet (cheep season learn {args.season})")
+    print(table(rows))
+    return 0
+
+
+def _label(args: argparse.Namespace) -> str:
+    from cheep.season.verdicts import read_verdicts
+
+    labels = sorted({item.label for item in read_verdicts(args.season).verdicts})
+    if len(labels) != 1:
+        raise CheepError(f"--label: which one? ({', '.join(labels) or 'no verdicts yet: cheep review'})")
+    return labels[0]

@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: MIT
+"""Verdicts become examples, examples another model by the same recipe, and the better of the two goes on.
+
+A round is ``SEASON/rounds/NN``: ``clips/`` (the sound of every verdict that it learned from), ``run/`` (a run like any
+other: its data set is that of the model before and what the verdicts add) and ``round.json`` (what was learned, what
+the judge says, what came of it).
+
+Nights of sites are kept apart: some are for the judge, for good (``rounds/judged.json``); no round learns from them, so
+that both models are judged on verdicts that neither has seen.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cheep import runs
+from cheep.audio import read_span, write_wav
+from cheep.config import QatConfig, QuantizeConfig
+from cheep.config.quantize import PtqConfig
+from cheep.datasets.about import carry_about
+from cheep.datasets.manifest import Manifest, load_manifest
+from cheep.device.bundle import ModelBundle, load_bundle
+from cheep.errors import CheepError
+from cheep.files import plain, read_json, write_json
+from cheep.job import OnEpoch
+from cheep.job.quantize import quantize_run, settings_of_training
+from cheep.job.train import train_network
+from cheep.season.compare import Comparison, Judged, compare
+from cheep.season.embed import best_window
+from cheep.season.export import file_of
+from cheep.season.frame import night_of, smoothed
+from cheep.season.plan import plans, read_plan
+from cheep.season.schema import ModelRow, Recording
+from cheep.season.store import Season, recording_of
+from cheep.season.verdicts import Clip, Judgement, judge, read_verdicts
+
+FOLDER = "rounds"
+JUDGED = "judged.json"
+ROUND = "round.json"
+#: Part of the nights (of sites) whose verdicts are for the judge; and of the others, for choosing the best epoch.
+JUDGE_SHARE, VAL_SHARE = 0.3, 0.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """A judged clip: its group (site and night), and what it is."""
+
+    judgement: Judgement
+    row: Recording
+    group: str
+
+    @property
+    def clip(self) -> Clip:
+        """Which one."""
+        return self.judgement.clip
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """What a round came to."""
+
+    number: int
+    folder: Path
+    positives: int
+    negatives: int
+    comparison: Comparison
+    promoted: bool
+    why: str
+
+    @property
+    def run(self) -> Path:
+        """The run with the new model."""
+        return self.folder / "run"
+
+
+def lessons_of(season: Season, label: str) -> list[Lesson]:
+    """Return the sure judgements on a label's clips, of recordings that the season knows; by clip."""
+    rows = {row.recording: row for row in map(recording_of, season.recordings().to_pylist())}
+    out = []
+    for clip, item in sorted(judge(read_verdicts(season.folder).of(label)).items()):
+        row = rows.get(clip.recording)
+        if row is not None and item.present is not None:
+            out.append(Lesson(item, row, f"{row.site} {night_of(row, clip.start_ms / 1000)}"))
+    return out
+
+
+def part_groups(season: Season, groups: Iterable[str]) -> set[str]:
+    """Return the groups that are for the judge; what is decided of a group stays, in ``rounds/judged.json``.
+
+    Raises
+    ------
+    CheepError
+        There are fewer than two groups.
+    """
+    path = season.folder / FOLDER / JUDGED
+    known = read_json(path, "cheep season learn") if path.is_file() else {"judge": [], "learn": []}
+    groups = set(groups)
+    if len(groups) < 2:
+        raise CheepError(
+            f"verdicts of {len(groups)} night(s): a model is judged on nights that it did not learn from: verify clips "
+            "of two nights or sites at least"
+        )
+    new = groups - set(known["judge"]) - set(known["learn"])
+    for group in sorted(new, key=lambda text: hashlib.sha256(text.encode()).hexdigest()):
+        total = len(known["judge"]) + len(known["learn"])
+        known["judge" if len(known["judge"]) < JUDGE_SHARE * (total + 1) else "learn"].append(group)
+    if not groups & set(known["learn"]):
+        raise CheepError("all verdicts are of nights that are for the judge: verify clips of other nights as well")
+    write_json(path, known)
+    return set(known["judge"])
+
+
+def learn(
+    season: Season,
+    run: Path,
+    label: str,
+    *,
+    epochs: int | None = None,
+    on_stage: Callable[[str], None] = lambda text: None,
+    on_epoch: OnEpoch | None = None,
+) -> Round:
+    """Train the next model on a run's data and the season's verdicts, judge it, and promote it where it is better.
+
+    Parameters
+    ----------
+    season
+        With verdicts on ``label``.
+    run
+        The run of the model that the season was scanned with, with its data set.
+    label
+        What the verdicts are about.
+    epochs
+        Instead of the recipe's (for a quick look; both stages).
+    on_stage, on_epoch
+        Called with what happens.
+
+    Raises
+    ------
+    CheepError
+        No verdicts, too few nights, or a run without its data.
+    """
+    old = load_bundle(run)
+    if label not in old.labels:
+        raise CheepError(f"--label {label}: not a label of the model ({', '.join(old.labels)})")
+    model = _model_of(season, old, label)
+    lessons = lessons_of(season, label)
+    judged = part_groups(season, {item.group for item in lessons})
+    number = 1 + max((int(path.name) for path in (season.folder / FOLDER).glob("[0-9]*")), default=0)
+    folder = season.folder / FOLDER / f"{number:02d}"
+    mine = [item for item in lessons if item.group not in judged]
+    on_stage(f"cutting {len(mine)} clips of {len({item.group for item in mine})} nights")
+    taught = lessons_manifest(season, model, mine, folder / "clips", run)
+    new_run = folder / "run"
+    _start_run(run, new_run, taught)
+    _train(run, new_run, epochs, on_stage, on_epoch)
+    on_stage("judging both models on nights that neither learned from")
+    comparison = judge_models(season, old, load_bundle(new_run), label, [x for x in lessons if x.group in judged])
+    promoted, why = comparison.verdict()
+    counts = collections.Counter(taught.column("label"))
+    background = read_json(new_run / runs.TRAINING, runs.TRAIN_COMMAND).get("background") or "background"
+    done = Round(
+        number, folder, sum(n for name, n in counts.items() if name != background), counts[background], comparison,
+        promoted, why,
+    )  # fmt: skip
+    _keep(season, done, old, label, len(mine))
+    return done
+
+
+# -- examples --------------------------------------------------------------------------------
+
+
+def lessons_manifest(season: Season, model: ModelRow, lessons: Sequence[Lesson], folder: Path, run: Path) -> Manifest:
+    """Cut the clips of ``lessons`` and return their windows as examples.
+
+    A "right" clip gives the windows of its boxes, or the one with the largest score (a call of half a second does not
+    fill three seconds); a "wrong" one all its windows, as background; other labels that somebody named, where the run
+    has them, the window with the largest score.
+    """
+    training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
+    background = training.get("background") or "background"
+    known = set(training["labels"])
+    groups = sorted({item.group for item in lessons}, key=lambda text: hashlib.sha256(text.encode()).hexdigest())
+    val = set(groups[: max(1, round(VAL_SHARE * len(groups)))]) if len(groups) > 2 else set()
+    rows: list[dict[str, Any]] = []
+    scores: dict[str, np.ndarray] = {}
+    for item in lessons:
+        path, digest = _cut(item, folder)
+        clip = item.clip
+        begin, end = clip.start_ms / 1000, clip.end_ms / 1000
+        if clip.recording not in scores:
+            scores[clip.recording] = smoothed(model, season.scores(model, item.row), clip.label)
+        best = best_window(model, scores[clip.recording], begin, end)
+        for label, start in _windows(item.judgement, best, model.window_s, background, known):
+            rows.append(
+                {
+                    "path": str(path.resolve()), "label": label,
+                    "start_s": round(min(max(0.0, start - begin), end - begin), 3),
+                    "duration_s": model.window_s, "recording": clip.recording, "recordist": item.row.site,
+                    "licence": "", "attribution": "the season's own recordings", "source": "season",
+                    "split": "val" if item.group in val else "train", "sha256": digest, "group": item.group,
+                    "reason": "verdict",
+                }
+            )  # fmt: skip
+    if not rows:
+        raise CheepError("no sure verdict of a night that may be learned from: verify more clips (cheep review)")
+    return Manifest.from_rows(rows, folder)
+
+
+def _windows(
+    judgement: Judgement, best: float, window_s: float, background: str, known: set[str]
+) -> list[tuple[str, float]]:
+    """Return (label, start in the recording, s) of the windows that a judged clip gives."""
+    clip = judgement.clip
+    begin, end = clip.start_ms / 1000, clip.end_ms / 1000
+    last = max(begin, end - window_s)
+    out = []
+    for box in (box for item in judgement.answers for box in item.boxes if box.label in known):
+        middle = (box.start_s + box.end_s) / 2
+        out.append((box.label, min(max(begin, middle - window_s / 2), last)))
+    if not out and judgement.present:
+        out.append((clip.label, min(max(begin, best), last)))
+    others = [label for label in judgement.others if label in known]
+    if not out and others:
+        out += [(label, min(max(begin, best), last)) for label in others]
+    if not out:
+        out += [(background, start) for start in np.arange(begin, last + 1e-9, window_s)]
+    return list(dict.fromkeys((label, round(float(start), 3)) for label, start in out))
+
+
+def _cut(item: Lesson, folder: Path) -> tuple[Path, str]:
+    clip = item.clip
+    path = folder / item.row.site.replace(os.sep, "_") / f"{clip.recording}_{clip.start_ms}_{clip.end_ms}.wav"
+    if not path.is_file():
+        values = {"folder": item.row.folder, "path": item.row.path}
+        pcm, rate = read_span(file_of(values), clip.start_ms / 1000, clip.end_ms / 1000 + 0.05)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(path, pcm, rate)
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _start_run(old: Path, new: Path, taught: Manifest) -> None:
+    """Write the data set of the round: that of the model before, and what the verdicts add."""
+    if not (old / runs.DATASET).is_file():
+        raise CheepError(f"{old}: has no {runs.DATASET}: a model learns on from a run with its data set (--run)")
+    before = load_manifest(old / runs.DATASET).anchored()
+    rows = [*before.rows(), *taught.anchored().rows()]
+    new.mkdir(parents=True, exist_ok=True)
+    Manifest.from_rows(rows, new).write(new / runs.DATASET)
+    carry_about(old / runs.DATASET, new / runs.DATASET)
+
+
+def _train(old: Path, new: Path, epochs: int | None, on_stage: Callable[[str], None], on_epoch: OnEpoch | None) -> None:
+    """Train by the recipe of the run before, both stages."""
+    features, config = settings_of_training(old)
+    made = read_json(old / runs.MANIFEST, runs.QAT_COMMAND).get("training", {})
+    qat = QatConfig.parse(made.get("qat", {}), f"{old / runs.MANIFEST}: training.qat")
+    if epochs is not None:
+        config = config.model_copy(update={"epochs": epochs, "warmup_epochs": min(config.warmup_epochs, epochs - 1)})
+        qat = qat.model_copy(update={"epochs": max(1, epochs // 2)})
+    on_stage("training by the same recipe")
+    train_network(new, features, config, on_epoch=on_epoch)
+    method = "ptq" if "ptq" in made else "qat"
+    quantize = (
+        QuantizeConfig(method="ptq", ptq=PtqConfig()) if method == "ptq" else QuantizeConfig(method="qat", qat=qat)
+    )
+    on_stage("quantizing")
+    quantize_run(new, quantize, on_epoch=on_epoch)
+
+
+# -- judging ---------------------------------------------------------------------------------
+
+
+def judge_models(
+    season: Season, old: ModelBundle, new: ModelBundle, label: str, lessons: Sequence[Lesson], seed: int = 0
+) -> Comparison:
+    """Let both models hear the judge's clips, as the device would, and compare.
+
+    Raises
+    ------
+    CheepError
+        There is nothing to judge on.
+    """
+    weights = _weights_of_plans(season, label)
+    rows = []
+    for item in lessons:
+        clip = item.clip
+        begin, end = clip.start_ms / 1000, clip.end_ms / 1000
+        values = {"folder": item.row.folder, "path": item.row.path}
+        before_s = min(begin, old.features.window_s)  # the detector smooths over what was before
+        pcm, rate = read_span(file_of(values), begin - before_s, end + old.features.window_s)
+        scores = tuple(clip_score(bundle, pcm, rate, label, before_s, end - begin) for bundle in (old, new))
+        rows.append((bool(item.judgement.present), *scores, weights.get(clip, 1.0), (end - begin) / 3600, item.group))
+    if not rows:
+        raise CheepError("no sure verdict of a night that is for the judge: verify more clips (cheep review)")
+    present, before, after, weight, hours, group = zip(*rows, strict=True)
+    threshold = detector_logit(old, label)
+    return compare(
+        Judged(
+            np.array(present), np.array(before), np.array(after), np.array(weight), np.array(hours),
+            np.array(group), threshold,
+        ),
+        np.random.default_rng(seed),
+    )  # fmt: skip
+
+
+def clip_score(
+    bundle: ModelBundle, pcm: np.ndarray, rate_hz: int, label: str, before_s: float = 0.0, length_s: float = np.inf
+) -> float:
+    """Return the largest smoothed score (logit) of a label in a clip, heard through the device path.
+
+    Parameters
+    ----------
+    pcm : (n,) int16
+        The clip with what is around it.
+    before_s, length_s
+        Where in it the clip begins, and its length: those windows count whose middle lies in it.
+    """
+    from cheep.audio import float_to_int16, int16_to_float, resample
+    from cheep.device.engine import Engine
+    from cheep.season.store import model_row
+
+    if rate_hz != bundle.features.sample_rate_hz:
+        pcm = float_to_int16(resample(int16_to_float(pcm), rate_hz, bundle.features.sample_rate_hz))
+    pcm = np.pad(pcm, (0, max(0, bundle.features.window_samples - len(pcm))))
+    windows = Engine(bundle, "compiled").push(pcm).windows
+    raw = np.stack([window.scores for window in windows]).astype(np.int8)
+    row = model_row(bundle)
+    values = smoothed(row, raw, label)
+    middle = np.arange(len(values)) * row.stride_s + row.window_s / 2
+    inside = (middle >= before_s) & (middle < before_s + length_s)
+    return float(values[inside].max() if inside.any() else values.max())
+
+
+def detector_logit(bundle: ModelBundle, label: str) -> float:
+    """Return the threshold of a label as a logit."""
+    from cheep.detector.scores import logit
+
+    thresholds = bundle.detector.threshold
+    value = thresholds[0] if len(thresholds) == 1 else thresholds[bundle.labels.index(label)]
+    return float(np.clip(logit(0.5 if value is None else value), -20, 20))
+
+
+def _weights_of_plans(season: Season, label: str) -> Mapping[Clip, float]:
+    """Return how many clips each verdict's clip stands for, by the plan with the most clips about the label."""
+    found = [read_plan(season.folder, name) for name in plans(season.folder)]
+    mine = sorted((plan for plan in found if plan.label == label), key=lambda plan: len(plan.items))
+    return {item.clip: item.weight for item in mine[-1].items} if mine else {}
+
+
+# -- what is kept ----------------------------------------------------------------------------
+
+
+def _model_of(season: Season, bundle: ModelBundle, label: str) -> ModelRow:
+    """Return the model whose scores tell where in a clip its label is: the run's own, or one that came before it."""
+    rows = [row for row in season.models() if label in row.labels]
+    own = [row for row in rows if row.sha256 == bundle.model.sha256]
+    if not rows:
+        raise CheepError(f"{season.folder}: no scores of {label}; scan with the model of this run first (cheep scan)")
+    return (own or rows)[0]
+
+
+def _keep(season: Season, done: Round, old: ModelBundle, label: str, verdicts: int) -> None:
+    path = done.run / runs.MANIFEST
+    manifest = read_json(path, runs.QAT_COMMAND)
+    before = read_json(old.path.parent / runs.MANIFEST, runs.QAT_COMMAND) if (
+        old.path.parent / runs.MANIFEST).is_file() else {}  # fmt: skip
+    about = {
+        "round": done.number,
+        "season": season.folder.name,
+        "label": label,
+        "parent_sha256": old.model.sha256,
+        "verdicts": verdicts,
+        "positives": done.positives,
+        "negatives": done.negatives,
+        "judged": done.comparison.to_dict(),
+        "promoted": done.promoted,
+        "why": done.why,
+    }
+    manifest["lineage"] = [*(before.get("lineage") or []), plain(about)]
+    if done.promoted:
+        thresholds = list(manifest["detector"]["threshold"])
+        thresholds[manifest["labels"].index(label)] = done.comparison.new_threshold_probability
+        manifest["detector"]["threshold"] = thresholds
+    write_json(path, manifest)
+    write_json(done.folder / ROUND, plain({**about, "sha256": manifest["model"]["sha256"], "run": "run"}))
