@@ -8,7 +8,7 @@ DEMO ?=
 SEEDS ?= 1,2,3
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
-	check-cores check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
+	check-cores board-matrix check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ bench-intervals:
 ## make leaderboard      every recipe anew, with three seeds: docs/leaderboard.md, docs/results.md   TRAIN=folder [SEEDS=1,2,3]
 leaderboard:
 	$(PYTHON) scripts/bench_leaderboard.py --train $(TRAIN) --seeds $(SEEDS)
+
+## make board-matrix     every board, backend and the latest run: docs/boards.md   RECORDINGS=files
+board-matrix:
+	$(PYTHON) scripts/board_matrix.py $(RECORDINGS) --write docs/boards.md
 
 ## make check-reference  int8 bytes of the latest run: TFLM, TFLite reference interpreter, compiled C
 check-reference:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from cheep.resources import firmware_root
 from tone_model import write_tone_run
 
 ROOT = firmware_root() / "boards"
+DOCS = Path(__file__).parents[2] / "docs"
 PLAIN = [board for board in BOARDS if board.firmware.startswith("boards/")]
 MOST_LINES = 150
 # What each function of board.h is; board_samples is main.c's.
@@ -84,3 +87,19 @@ def test_the_command_that_is_missing_is_named(tmp_path):
         ["make", "-C", str(ROOT), f"GENERATED={tmp_path}"], capture_output=True, text=True, check=False
     )
     assert done.returncode != 0 and "run `cheep model-convert` first" in done.stderr
+
+
+def test_the_board_matrix_has_every_board_and_every_backend_of_it(tmp_path):
+    spec = importlib.util.spec_from_file_location("board_matrix", DOCS.parent / "scripts" / "board_matrix.py")
+    matrix = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(matrix)
+    rows = [line.split(" | ") for line in (DOCS / "boards.md").read_text().splitlines() if line.startswith("| ")][1:]
+    expected = [
+        (b.title, backend) for b in BOARDS for backend in ("compiled", "TFLM")[: 2 if b.name in matrix.TFLM else 1]
+    ]
+    assert [(row[0].removeprefix("| "), row[1]) for row in rows] == expected
+    export = load_export(write_tone_run(tmp_path / "run"))
+    assert matrix.fits(export, find_board("audiomoth"), "tflm").startswith("yes: ")
+    tight = find_board("rp2040").model_copy(update={"base_ram_bytes": 250 * 1024})
+    assert matrix.fits(export, tight, "compiled").startswith("NO: ")
+    assert matrix.built(find_board("esp32"), None, export) == "no: ESP-IDF is not at hand"

@@ -11,7 +11,16 @@ import pytest
 from cheep.boards.budget import needs_tflm, refused_for
 from cheep.boards.data import find_board
 from cheep.inspection.report import inspect_model, render_text
-from cheep.tflite.arena import Buffer, arena_on_esp32s3, buffers, esp32s3_scratch, plan, refused_by
+from cheep.tflite.arena import (
+    Buffer,
+    arena_on,
+    arena_on_esp32s3,
+    buffers,
+    cmsis_nn_scratch,
+    esp32s3_scratch,
+    plan,
+    refused_by,
+)
 from cheep.tflite.graph import Graph, Node, Tensor
 from cheep.tflite.model import read_model
 from cheep.tflite.reader import read_graph
@@ -145,6 +154,29 @@ def conv(shape, weights, out, stride=(1, 1), padding="VALID", op="CONV_2D", dtyp
 )  # fmt: skip
 def test_scratch_follows_from_the_shapes(node, expected):
     assert esp32s3_scratch(node) == expected
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (conv((1, 8, 8, 16), (48, 1, 1, 16), (1, 8, 8, 48)), 0),
+        (conv((1, 8, 8, 16), (48, 1, 1, 16), (1, 4, 4, 48), (2, 2)), 4 * 16),
+        (conv((1, 32, 32, 3), (16, 3, 3, 3), (1, 32, 32, 16), padding="SAME"), 4 * 27),
+        (conv((1, 6, 6, 64), (1, 3, 3, 64), (1, 6, 6, 64), padding="SAME", op="DEPTHWISE_CONV_2D"), 2 * 9 * 64),
+        (conv((1, 9, 9, 2), (1, 3, 3, 8), (1, 7, 7, 8), op="DEPTHWISE_CONV_2D"), 0),  # several outputs a channel
+        (conv((1, 8, 8, 24), (1, 1, 1, 1), (1, 4, 4, 24), op="AVERAGE_POOL_2D"), 4 * 24),
+        (conv((1, 8, 8, 24), (1, 1, 1, 1), (1, 4, 4, 24), op="MAX_POOL_2D"), 0),
+    ],
+)
+def test_scratch_of_cmsis_nn(node, expected):
+    assert cmsis_nn_scratch(node) == expected
+
+
+def test_the_arena_with_cmsis_nn_grows_by_what_lies_beside_the_largest_tensors():
+    graph = network(*NETWORKS["separable, small"])
+    found = arena_on("cmsis-nn", graph, 16784)
+    assert 16784 <= found < arena_on_esp32s3(graph, 16784)
+    assert arena_on("reference", graph, 16784) == arena_on("esp-nn", graph, 16784) == 16784
 
 
 def test_the_planner_fills_gaps_of_its_time():

@@ -24,7 +24,7 @@
 #include "tensorflow/lite/schema/schema_generated.h"
 
 // The arena that model.h asks for was measured on a 64-bit machine with the reference kernels, which bounds a
-// 32-bit one with the same; kernels that take scratch need more (CHEEP_MODEL_ARENA_BYTES_ESP32S3). A board that
+// 32-bit one with the same; kernels that take scratch need more (CHEEP_MODEL_ARENA_BYTES_ESP32S3, _CMSIS_NN). A board that
 // counts bytes may lower it to what its boot line reports as model_bytes.
 #ifndef CHEEP_TFLM_ARENA_BYTES
 #define CHEEP_TFLM_ARENA_BYTES CHEEP_MODEL_ARENA_BYTES

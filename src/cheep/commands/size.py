@@ -91,7 +91,7 @@ def _tflm_instructions(report: dict[str, Any], board) -> str:
             f"TFLM on {board.name}: about {window / 1e6:.1f} M instructions a window "
             f"({board.tflm_instructions_per_mac:g} per multiply-accumulate, measured on that core)"
         )
-    if board.tflm_kernels != "reference":
+    if board.tflm_kernels.startswith("esp-nn"):
         return f"TFLM on {board.name}: its instructions have not been measured"
     low, high = TFLM_SLOWER
     return f"TFLM + CMSIS-NN: {low} to {high} times the network's instructions (measured on four other models)"

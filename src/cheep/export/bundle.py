@@ -13,7 +13,7 @@ from cheep.config import DetectorConfig, FeatureConfig
 from cheep.convert.golden import Golden, golden_windows
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
-from cheep.tflite.arena import arena_on_esp32s3, refused_on_esp
+from cheep.tflite.arena import arena_on, arena_on_esp32s3, refused_on_esp
 from cheep.tflite.reader import read_graph
 
 
@@ -59,6 +59,11 @@ class ExportModel:
     def arena_bytes_esp32s3(self) -> int:
         """Working memory that TFLM needs with esp-nn's kernels on an ESP32-S3."""
         return arena_on_esp32s3(read_graph(self.bundle.model.data, str(self.bundle.path)), self.arena_bytes)
+
+    @property
+    def arena_bytes_cmsis_nn(self) -> int:
+        """Working memory that TFLM needs with CMSIS-NN's kernels on a Cortex-M4F."""
+        return arena_on("cmsis-nn", read_graph(self.bundle.model.data, str(self.bundle.path)), self.arena_bytes)
 
     @property
     def refused(self) -> dict[str, str]:

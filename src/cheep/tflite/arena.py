@@ -5,7 +5,8 @@ The arena of a model is measured in TFLM on this machine (:attr:`cheep.tflite.tf
 reference kernels). esp-nn's kernels for the vector instructions of the ESP32-S3 copy filters and padded inputs into
 scratch memory of that arena. How much they ask for follows from the shapes (as of esp-nn 1.2.3, and the larger sizes of
 its later correction for padding that differs between the axes); where it lies is planned here as TFLM's greedy planner
-does it, over tensors that do not live at that time.
+does it, over tensors that do not live at that time. CMSIS-NN's kernels for a Cortex-M with DSP instructions take some
+as well (as of tflite-micro-arduino-examples 7948b85).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Literal
 from cheep.tflite.graph import Graph, Node
 
 # Whose kernels TFLM has on a board, as far as their scratch or what they refuse is known.
-Kernels = Literal["reference", "esp-nn", "esp-nn-s3"]
+Kernels = Literal["reference", "esp-nn", "esp-nn-s3", "cmsis-nn"]
 
 ESP = {"ESP": "ESP boards", "ESP32S3": "an ESP32-S3"}  # as headers name them, and messages
 
@@ -41,13 +42,14 @@ class Buffer:
 
 def arena_on(kernels: Kernels, graph: Graph, measured: int) -> int:
     """Return the arena that a model needs with such kernels, from what was ``measured`` on this machine (bytes)."""
-    return arena_on_esp32s3(graph, measured) if kernels == "esp-nn-s3" else measured
+    scratch = {"esp-nn-s3": esp32s3_scratch, "cmsis-nn": cmsis_nn_scratch}.get(kernels)
+    return measured if scratch is None else _arena_with(graph, measured, scratch)
 
 
 def refused_by(kernels: Kernels, graph: Graph) -> str | None:
     """Return why a network must not run in TFLM with such kernels, although it runs with the reference kernels."""
     for index, node in enumerate(graph.nodes):
-        window = _window(node) if kernels != "reference" and node.op in _ESP32S3 else None
+        window = _window(node) if kernels.startswith("esp-nn") and node.op in _ESP32S3 else None
         if window is None:
             continue
         what = f"operator {index} ({node.op})"
@@ -69,13 +71,18 @@ def refused_on_esp(graph: Graph) -> dict[str, str]:
 
 
 def arena_on_esp32s3(graph: Graph, measured: int) -> int:
-    """Return the arena that a model needs on an ESP32-S3, from what was ``measured`` on this machine: bytes, both.
+    """Return the arena that a model needs on an ESP32-S3, from what was ``measured`` on this machine: bytes, both."""
+    return arena_on("esp-nn-s3", graph, measured)
+
+
+def _arena_with(graph: Graph, measured: int, kernel_scratch: Callable[[Node], int]) -> int:
+    """Return the arena with kernels that ask for so much scratch.
 
     Persistent parts are taken from the measurement, less what pointers of 32 bits save for certain: the result lies a
     few per cent above the need.
     """
     tensors, nodes = len(graph.tensors), len(graph.nodes)
-    here, there = buffers(graph), buffers(graph, esp32s3_scratch)
+    here, there = buffers(graph), buffers(graph, kernel_scratch)
     scratch = len(there) - len(here)
     persistent = measured - max(plan(here), _planning(tensors, len(here), 0, word=0))
     persistent -= tensors * (_TENSOR[0] - _TENSOR[1]) + nodes * (_NODE[0] - _NODE[1])
@@ -132,6 +139,21 @@ def esp32s3_scratch(node: Node) -> int:
     size = _ESP32S3.get(node.op)
     ends = [*node.inputs[:1], *node.outputs[:1]]
     return size(node) if size is not None and all(t.dtype == "int8" for t in ends) else 0
+
+
+def cmsis_nn_scratch(node: Node) -> int:
+    """Return the bytes of scratch that CMSIS-NN's kernel for a core with DSP instructions asks for (0: none)."""
+    if node.op == "AVERAGE_POOL_2D":
+        return 4 * node.output.shape[-1]
+    window = _window(node) if node.op in ("CONV_2D", "DEPTHWISE_CONV_2D") else None
+    if window is None:
+        return 0
+    field = window.channels * window.filter_h * window.filter_w
+    dilated = (node.attributes.get("dilationHFactor", 1), node.attributes.get("dilationWFactor", 1)) != (1, 1)
+    if node.op == "DEPTHWISE_CONV_2D":
+        return 2 * field if window.channels == window.out_channels and not dilated else 0
+    one = (window.filter_h, window.filter_w, window.stride_h, window.stride_w, window.pad_h, window.pad_w)
+    return 0 if one == (1, 1, 1, 1, 0, 0) and not dilated else 4 * field  # two fields of the input as int16
 
 
 @dataclasses.dataclass(frozen=True)
