@@ -115,12 +115,17 @@ def map_each(
         ``jobs`` below 1. Nothing of an item: not even a worker that is killed (memory, a crash in native code) ends
         the others; the item that killed it, alone once more, has a CheepError as its outcome.
     """
-    if jobs is not None and jobs < 1:
-        raise CheepError(f"jobs={jobs}: must be at least 1 (--jobs)")
+    check_jobs(jobs)
     for done, outcome in enumerate(_outcomes(work, items, jobs), 1):
         if progress is not None:
             progress(done, len(items))
         yield outcome
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Raise CheepError where there can be no such number of workers: for commands, before they write anything."""
+    if jobs is not None and jobs < 1:
+        raise CheepError(f"jobs={jobs}: must be at least 1 (--jobs)")
 
 
 def _outcomes(work: Callable[[Item], Result], items: Sequence[Item], jobs: int | None) -> Iterator[Outcome[Result]]:

@@ -261,11 +261,31 @@ def test_cheep_test_takes_a_folder_and_names_what_is_damaged(cards, model, tmp_p
 
 def test_mistakes_are_told(cards, model, tmp_path, capsys):
     scan = ["--season", str(tmp_path / "season"), "--model", str(model)]
+    (tmp_path / "bare").mkdir()
+    put(tmp_path / "text/notes.txt", "rain")
     for arguments, said in (
         ([str(tmp_path / "nowhere"), *scan], "no such file or folder"),
         ([str(cards), *scan, "--timezone", "Europe/Wien"], "timezone='Europe/Wien'"),
         ([str(cards), *scan, "--jobs", "0"], "jobs=0"),
+        ([str(tmp_path / "bare"), *scan], "no recordings"),
+        ([str(tmp_path / "text"), *scan], "1 .txt"),
         ([str(cards), "--season", str(cards), "--model", str(model)], "holds something that is no season"),
     ):
         assert main("scan", arguments) == 2
         assert said in capsys.readouterr().err
+        assert not (tmp_path / "season").exists()
+
+
+def test_what_a_scan_says_is_what_the_season_holds(cards, model, tmp_path, capsys, monkeypatch):
+    """Copies count once, in the words of the scan too; ``..`` in a path makes no other recordings."""
+    shutil.copytree(cards / "A", cards / "C")
+    monkeypatch.chdir(cards / "A")
+    season = tmp_path / "season"
+    assert main("scan", ["..", "--season", str(season), "--model", str(model)]) == 0
+    said = capsys.readouterr()
+    rows = Season(season).recordings().to_pylist()
+    assert said.out.count("3 ok, 2 duplicate; 6 detection(s)") == 1 and len(Season(season).detections()) == 6
+    assert "C/01.WAV: duplicate: the same content as A/01.WAV" in said.err
+    assert {row["folder"] for row in rows} == {str(cards)}
+    assert main("scan", [str(cards), "--season", str(season), "--model", str(model)]) == 0
+    assert "0 recording(s) to scan, 5 are in the season already" in capsys.readouterr().out

@@ -63,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Scan and say what came of it."""
     from cheep.device.bundle import load_bundle
-    from cheep.season.run import problems, scan_folders
+    from cheep.parallel import check_jobs
+    from cheep.season.run import list_folders, problems, scan_folders
     from cheep.season.sites import Placing, read_deployments, zone_of
     from cheep.season.store import Season
 
@@ -71,13 +72,15 @@ def run(args: argparse.Namespace) -> int:
         zone_of(args.timezone)
     deployments = read_deployments(args.deployments) if args.deployments else ()
     bundle = load_bundle(args.model)
-    season = Season.create(args.season)
-    said = _Said()
+    check_jobs(args.jobs)
     working("looking for recordings")
+    listed = list_folders(args.folders)
+    season = Season.create(args.season)  # nothing is left of a scan that cannot begin
+    said = _Said()
     try:
         result = scan_folders(
             season,
-            args.folders,
+            listed,
             bundle,
             placing=Placing(args.site, args.timezone, deployments),
             runtime=args.runtime,
@@ -141,6 +144,6 @@ def _tell(result: ScanResult, named: list[Scanned]) -> None:
             f"{guessed} recording(s) have a time without a zone, which was taken for UTC (--timezone says which it is)",
             file=sys.stderr,
         )
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(result.counts).items()))
+    counts = ", ".join(f"{count} {status}" for status, count in Counter(result.counts).most_common())
     found = sum(item.detections for item in result.scanned)
     stage(f"{result.hours:.2f} h scanned: {counts or 'nothing new'}; {found} detection(s)")

@@ -19,7 +19,7 @@ from cheep.errors import CheepError
 from cheep.files import DiskError
 from cheep.parallel import map_each
 from cheep.season.scan import Item, Scanned, ScanSettings, failed_recording, prepared, scan_recording
-from cheep.season.schema import TRANSIENT, ModelRow, Recording
+from cheep.season.schema import DUPLICATE, TRANSIENT, ModelRow, Recording
 from cheep.season.sites import Placing
 from cheep.season.store import Season, read_part, recording_of
 from cheep.season.tables import make_tables, tables_stale
@@ -34,6 +34,15 @@ class Plan:
     passed_over: tuple[str, ...]  # one phrase per folder
     lost_folders: tuple[Path, ...]  # that could not be listed
     other_settings: bool = False  # the season has this model with other settings of the detector, which stay
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """What lies in folders: audio files, one phrase per folder on what was passed over, folders without a list."""
+
+    items: tuple[Item, ...]
+    passed_over: tuple[str, ...]
+    lost_folders: tuple[Path, ...]
 
 
 @dataclasses.dataclass
@@ -56,7 +65,7 @@ class ScanResult:
 
 def scan_folders(
     season: Season,
-    folders: Sequence[Path],
+    folders: Sequence[Path] | Listed,
     bundle: ModelBundle,
     *,
     placing: Placing | None = None,
@@ -70,6 +79,8 @@ def scan_folders(
 
     Parameters
     ----------
+    folders
+        Folders and files, or what :func:`list_folders` found in them.
     bundle
         The detector; the season keeps it.
     placing
@@ -84,14 +95,15 @@ def scan_folders(
     Raises
     ------
     CheepError
-        A folder that is not there, another scan in the same season, a model that cannot run, a full disk. What is wrong
-        with a recording is kept as its status.
+        A folder that is not there, no audio in any, another scan in the same season, a model that cannot run, a full
+        disk. What is wrong with a recording is kept as its status.
     """
+    listed = folders if isinstance(folders, Listed) else list_folders(folders)
     with season.writing():
         model = season.add_model(bundle, detector)
         settings = prepared(ScanSettings(str(season.folder), model, placing or Placing(), runtime))
         old = _attempts(season, model)
-        plan = make_plan(folders, old)
+        plan = make_plan(listed, old)
         if model.detector != (detector or bundle.detector):
             plan = dataclasses.replace(plan, other_settings=True)
         if on_plan is not None:
@@ -108,7 +120,26 @@ def scan_folders(
             if on_done is not None:
                 on_done(len(result.scanned), len(plan.items), done)
         make_tables(season)
+        result.scanned = _as_tabled(season, result.scanned)
     return result
+
+
+def _as_tabled(season: Season, scanned: list[Scanned]) -> list[Scanned]:
+    """Return what was scanned with the status that the tables give it: copies of other recordings do not count."""
+    names = {item.recording for item in scanned}
+    status = {
+        row["recording"]: (row["status"], row["reason"])
+        for batch in season.recordings(["recording", "status", "reason"]).to_batches(max_chunksize=4096)
+        for row in batch.to_pylist()
+        if row["status"] == DUPLICATE and row["recording"] in names
+    }
+    out = []
+    for item in scanned:
+        if item.recording in status:
+            now, reason = status[item.recording]
+            item = dataclasses.replace(item, status=now, reason=reason, heard_s=0.0, detections=0)
+        out.append(item)
+    return out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,35 +173,41 @@ def _tabled(season: Season, model: ModelRow) -> Iterator[Recording]:
                 yield recording_of(values)
 
 
-def make_plan(folders: Sequence[Path], known: dict[tuple[str, str], _Attempt]) -> Plan:
-    """List ``folders`` and leave out the files that the season has as they are.
+def list_folders(folders: Sequence[Path]) -> Listed:
+    """List the audio of folders and files.
 
     Raises
     ------
     CheepError
-        A folder is not there.
+        One is not there, or there is no audio in any.
     """
     items: dict[tuple[str, str], Item] = {}
     passed: list[str] = []
     lost_folders: list[Path] = []
-    has = 0
     for folder in folders:
         for item in _listed(Path(folder), passed, lost_folders):
-            key = item.key
-            if key in items:
-                continue
-            before = known.get(key)
-            if before is not None and _state(item.source) in before.states:
-                has += 1
-                continue
-            items[key] = item
-    return Plan(tuple(items.values()), has, tuple(passed), tuple(lost_folders))
+            items.setdefault(item.key, item)
+    if not items and not lost_folders:
+        there = f" (passed over: {'; '.join(passed)})" if passed else ""
+        where = ", ".join(str(folder) for folder in folders)
+        raise CheepError(f"{where}: no recordings, such as .wav or .flac{there}; check the path, unpack archives")
+    return Listed(tuple(items.values()), tuple(passed), tuple(lost_folders))
+
+
+def make_plan(listed: Listed, known: dict[tuple[str, str], _Attempt]) -> Plan:
+    """Return what is to be done: not what the season has as it is."""
+    items: list[Item] = []
+    for item in listed.items:
+        before = known.get(item.key)
+        if before is None or _state(item.source) not in before.states:
+            items.append(item)
+    return Plan(tuple(items), len(listed.items) - len(items), listed.passed_over, listed.lost_folders)
 
 
 def _listed(folder: Path, passed: list[str], lost_folders: list[Path]) -> Iterator[Item]:
-    where = url_of(folder) or str(folder.absolute())
+    url = url_of(folder)
     if is_file(folder):
-        yield Item(where.rpartition("/")[0] if url_of(folder) else str(folder.absolute().parent), folder.name)
+        yield Item(url.rpartition("/")[0] if url else _place(folder.parent), folder.name)
         return
     if not is_folder(folder):
         raise CheepError(f"{folder}: no such file or folder; check the path (is the card in?)")
@@ -180,7 +217,12 @@ def _listed(folder: Path, passed: list[str], lost_folders: list[Path]) -> Iterat
     lost = [path for path in found.lost if path.suffix.lower() in AUDIO_SUFFIXES]
     lost_folders += [path for path in found.lost if path not in lost]
     for path in sorted([*found.audio, *lost]):
-        yield Item(where, path.relative_to(folder).as_posix())
+        yield Item(url or _place(folder), path.relative_to(folder).as_posix())
+
+
+def _place(folder: Path) -> str:
+    """Return the one path that a folder is known by, also where it is named with ``..``."""
+    return str(folder.resolve() if ".." in folder.parts else folder.absolute())
 
 
 def _state(path: Path) -> tuple[int, int] | None:
