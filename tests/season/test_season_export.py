@@ -143,12 +143,15 @@ def test_another_threshold_needs_no_recordings(season, tmp_path, capsys):
     before = (copy / "detections.parquet").read_bytes()
     assert main("season", ["detect", str(copy), "--threshold", "high=0.99", "--threshold", "low=never"]) == 0
     found = Season(copy).detections().to_pylist()
-    assert not found and "0 detection(s), 22 before" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert not found and "0 detection(s), 22 before" in said and "low never" in said and "high 0.990" in said
     assert main("season", ["detect", str(copy), "--threshold", "high=0.6", "--threshold", "low=0.6"]) == 0
     assert (copy / "detections.parquet").read_bytes() == before
     assert main("season", ["detect", str(copy), "--threshold", "hgh=0.6"]) == 2
     assert "did you mean 'high'" in capsys.readouterr().err
-    assert main("season", ["detect", str(copy), "--threshold", "1.5"]) == 2
+    for wrong in ("1.5", "-0.1", "nan", "high", "high=x"):
+        assert main("season", ["detect", str(copy), "--threshold", wrong]) == 2
+        assert f"--threshold {wrong}: must be a number 0..1" in capsys.readouterr().err
 
 
 def test_a_model_calibrated_again_changes_the_season_when_asked(season, tmp_path, capsys):
@@ -182,3 +185,22 @@ def test_a_picture_of_many_sites_and_labels_is_a_matrix():
 
     height, width, _ = imread(io.BytesIO(site_figure(lines, labels))).shape
     assert width < 1600 and height < 2000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["csv", "--min-score", "1.5"],
+        ["raven", "--min-score", "-1"],
+        ["csv", "--min-score", "nan"],
+        ["clips", "--most", "-3"],
+        ["clips", "--context", "-1"],
+        ["csv", "--label", "hgh"],
+        ["csv", "--site", "nowhere"],
+    ],
+)
+def test_a_wish_that_no_detection_can_meet_is_an_error(season, tmp_path, capsys, options):
+    kind, option, value = options
+    assert main("season", ["export", str(season.folder), kind, "-o", str(tmp_path / "out"), option, value]) == 2
+    said = capsys.readouterr().err
+    assert value in said and option in said and not (tmp_path / "out").exists()

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from cheep.season.summary import Line, Summary
 
 _SHOWN = 12
+_WINDOWS = {
+    "smoothing_windows": "windows whose scores are averaged",
+    "min_windows": "windows in a row at or above the threshold that make a detection",
+    "hold_off_windows": "windows after a detection in which none begins",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary = _action(sub, "summary", "hours, detections and gaps by site, hour and month")
     summary.add_argument("-o", "--output", type=Path, metavar="DIR", help="for tables and pictures (SEASON/summary)")
     export = _action(sub, "export", "detections as other programs read them, or as sound")
-    export.add_argument("kind", choices=("csv", "raven", "audacity", "birdnet", "kaleidoscope", "clips"))
+    export.add_argument(
+        "kind", choices=("csv", "raven", "audacity", "birdnet", "kaleidoscope", "clips"),
+        help="tables of other programs, or clips: the sound of each",
+    )  # fmt: skip
     export.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="file; raven, audacity, clips: folder"
     )
@@ -49,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--min-score", type=float, default=0.0, metavar="S", help="only from this score on, 0..1")
     export.add_argument("--context", type=float, default=1.0, metavar="S", help="of clips: s around each (%(default)g)")
     export.add_argument("--most", type=int, default=0, metavar="N", help="of clips: the best N of each label")
-    export.add_argument("--jobs", type=int, metavar="N")
+    export.add_argument("--jobs", type=int, metavar="N", help="worker processes, for clips (default: one per core)")
     add_cluster(export)
     detect = _action(sub, "detect", "the detections again, from the stored scores")
     detect.add_argument(
@@ -57,12 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[LABEL=]T",
-        help="0..1, of one label or of all; none: LABEL=never (may be given again)",
+        help="of one label, or of all that make detections: 0..1; LABEL=never: none of it (may be given again)",
     )
     detect.add_argument("--like", metavar="RUN", help="settings of this run or model folder (cheep calibrate's)")
-    for name in ("smoothing_windows", "min_windows", "hold_off_windows"):
-        detect.add_argument(f"--{name.replace('_', '-')}", dest=name, type=int, metavar="N")
-    detect.add_argument("--hysteresis", type=float, metavar="H")
+    for name, help_text in _WINDOWS.items():
+        detect.add_argument(f"--{name.replace('_', '-')}", dest=name, type=int, metavar="N", help=help_text)
+    detect.add_argument(
+        "--hysteresis", type=float, metavar="H", help="a detection ends this far below its threshold, 0..1"
+    )
     add_cluster(detect)
     _season_plan.add_actions(functools.partial(_action, sub))
     _season_learn.add_actions(functools.partial(_action, sub))
@@ -93,6 +103,7 @@ def _summary(args: argparse.Namespace) -> int:
     written = write_summary(found, args.output or season.folder / "summary")
     _tell(found, model)
     print(f"\ntables and pictures: {written[0].parent}")
+    print(f"next: cheep review {season.folder}, or cheep season plan {season.folder} for what is to be verified")
     return 0
 
 
@@ -160,8 +171,22 @@ def _detect(args: argparse.Namespace) -> int:
     with season.writing():
         model = season.set_detector(season.model(model.model), detector)
         make_tables(season, progress=Progress("recordings"))
-    stage(f"{season.detections(model.model).num_rows} detection(s), {before} before; {model.detector.to_json()}")
+    stage(f"{season.detections(model.model).num_rows} detection(s), {before} before; {_settings(model)}")
     return 0
+
+
+def _settings(model: ModelRow) -> str:
+    """Return the detector's settings in words."""
+    from cheep.detector.scores import show_probability
+
+    levels = model.detector.threshold * (len(model.labels) if len(model.detector.threshold) == 1 else 1)
+    pairs = zip(model.labels, levels, strict=True)
+    said = [f"{label} {'never' if level is None else show_probability(float(level), 3)}" for label, level in pairs]
+    d = model.detector
+    return (
+        f"thresholds: {', '.join(said)}; mean of {d.smoothing_windows} window(s), {d.min_windows} at least, hold-off "
+        f"{d.hold_off_windows}, hysteresis {d.hysteresis:g}"
+    )
 
 
 def _like(model: ModelRow, source: str) -> ModelRow:
@@ -182,11 +207,14 @@ def _thresholds(given: list[str], model: ModelRow) -> list[float | None]:
     for text in given:
         label, _, value = text.rpartition("=")
         if label and label not in model.labels:
-            raise CheepError(f"--threshold {text}: no label {label!r}{nearest_name(label, model.labels)}")
+            near = nearest_name(label, model.labels)
+            raise CheepError(f"--threshold {text}: no label {label!r}; the model has {', '.join(model.labels)}{near}")
         try:
             number = None if value == "never" else float(value)
         except ValueError:
-            raise CheepError(f"--threshold {text}: must be a number 0..1, or LABEL=never") from None
+            number = -1.0
+        if number is not None and not 0 <= number <= 1:
+            raise CheepError(f"--threshold {text}: must be a number 0..1, or LABEL=never")
         for i, name in enumerate(model.labels):
             if name == label or (not label and out[i] is not None):
                 out[i] = number

@@ -51,6 +51,10 @@ class Wanted:
     sites: tuple[str, ...] = ()
     least: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= 1:
+            raise CheepError(f"min_score={self.least:g}: must lie in 0..1 (--min-score)")
+
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
@@ -96,7 +100,7 @@ def export_detections(
         raise CheepError(f"kind={kind!r}: must be one of {', '.join(KINDS)}")
     for label in wanted.labels:
         if label not in model.labels:
-            raise CheepError(f"label {label!r}: the model has {', '.join(model.labels)}")
+            raise CheepError(f"--label {label}: the model has {', '.join(model.labels)}")
     found = detections_by_recording(season, model, wanted)
     if kind in ("raven", "audacity"):
         return _per_recording(kind, target, model, found)
@@ -122,7 +126,7 @@ def detections_by_recording(
     for site in wanted.sites:
         if not any(row["site"] == site for row in recordings.values()):
             sites = sorted({row["site"] for row in recordings.values()})
-            raise CheepError(f"site {site!r}: the season has {', '.join(sites)}")
+            raise CheepError(f"--site {site}: the season has {', '.join(sites)}")
     path = season.table_path("detections")
     if not path.is_file():
         raise CheepError(f"{path}: missing; finish the scan (cheep scan)")
@@ -284,8 +288,10 @@ def _clips(
     jobs: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> Exported:
-    if context_s < 0:
-        raise CheepError(f"context_s={context_s:g}: must be at least 0 (--context)")
+    if not 0 <= context_s < 3600:
+        raise CheepError(f"context_s={context_s:g}: must be 0 to 3600 s (--context)")
+    if most < 0:
+        raise CheepError(f"most={most}: must be at least 1, or 0 for all (--most)")
     chosen = _best(found, most)
     tasks = [(recording, tuple(items)) for recording, items in chosen]
     table: list[list[Any]] = []
