@@ -152,6 +152,11 @@ def test_the_command_line_reaches_the_cluster(capsys, tmp_path):
     Path(tmp_path / "m.csv").write_text("path,label\n")
     assert main("dataset", ["inspect", str(tmp_path / "m.csv"), "--cluster", "nowhere"]) == 2
     assert "--cluster nowhere: must be tcp://HOST:8786" in capsys.readouterr().err
+    program = "from cheep.cli import main; main('dataset', ['inspect', 'm.csv', '--cluster', 'local:1'])"
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[2])}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert "m.csv:1: column(s) start_s" in done.stderr and len(done.stderr.splitlines()) == 1  # nothing of Dask's
     assert main("dataset", ["inspect", str(tmp_path / "m.csv"), "--cluster", "local:2", "--jobs", "2"]) == 2
     assert "--jobs and --cluster: give one of the two" in capsys.readouterr().err
 

@@ -52,14 +52,17 @@ def import_distributed() -> Any:
         raise CheepError(
             "--cluster needs dask and distributed: pip install 'cheep[cluster]' (tested: requirements-cluster.txt)"
         ) from None
+    for name in ["distributed", *logging.root.manager.loggerDict]:
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said by Cheep, once
     return distributed
 
 
 def start_local(number: int) -> Any:
     """Return a cluster of ``number`` processes on this machine; they end with this process, however it ends."""
+    distributed = import_distributed()
     import dask
 
-    distributed = import_distributed()
     settings = {
         "logging": {"distributed": "critical", "bokeh": "critical"},
         "distributed.scheduler.allowed-failures": 1,  # who has killed two workers is tried alone
@@ -85,9 +88,6 @@ def connect(address: Address, local: Any = None) -> Any:
         Nobody answers there, or the scheduler file is not there (yet).
     """
     distributed = import_distributed()
-    for name in ["distributed", *logging.root.manager.loggerDict]:
-        if name.split(".")[0] == "distributed":
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said by Cheep, once
     if local is not None:
         return distributed.Client(local, set_as_default=False)
     timeout_s = f"{_CONNECT_S:g}s"
