@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cheep.hdc.core import CoreHdc
 from cheep.hdc.export import load_head, metadata, render_headers
 from cheep.hdc.foreign import load_foreign, quantize_head
 from cheep.hdc.model import HdcModel
+from cheep.resources import firmware_root
 
 D, H, K = 24, 512, 3
 SCALE, ZERO = 0.05, -11
@@ -43,6 +45,7 @@ def test_integers_judge_as_the_float_head_does(tmp_path, examples, encoding, bin
     x, q, y = examples
     np.savez(tmp_path / "head.npz", **_arrays(x, y, encoding))
     head = load_foreign(tmp_path / "head.npz", D)
+    assert head.encoding() == encoding
     expected = head.scores(x, encoding).argmax(1)
     assert np.mean(expected == y) > 0.95
     model = quantize_head(head, encoding, binary, q, SCALE, ZERO)
@@ -103,9 +106,10 @@ def test_heads_of_pytorch(tmp_path, examples):
 def test_import_from_end_to_end(tmp_path, rng):
     """An image network cut at a layer, and its head: files, the report, the emulated core's bytes."""
     from cheep.job.hdc_import import import_head
-    from cheep.tf_runtime import import_tf
+    from cheep.tf_runtime import import_tf, seed_everything
 
     k = import_tf().keras
+    seed_everything(3)
     start = k.Input((8, 8, 3))
     made = k.layers.GlobalAveragePooling2D()(k.layers.Conv2D(8, 3, strides=2, activation="relu")(start))
     end = k.layers.Dense(K)(k.layers.Dense(D, name="projection")(made))
@@ -130,8 +134,32 @@ def test_import_from_end_to_end(tmp_path, rng):
     assert result["encoding"] == "linear" and result["placement"]["esp32s3"]["matrix"] == "psram"
     assert "skipped" in result["emulated"] or result["emulated"]["classify"] > 0
     assert load_head(tmp_path)[0].labels == ("0", "1", "2")
-    for name in ("extractor_int8.tflite", "extractor.h", "cheep_hdc_prototypes.h", "report.json"):
+    for name in ("extractor_int8.tflite", "extractor.h", "generated/cheep_hdc_prototypes.h", "report.json"):
         assert (tmp_path / name).is_file()
+    _the_classifier_answers(tmp_path)
+
+
+def _the_classifier_answers(folder):
+    """``firmware/classifier`` here, fed from a file: the answers that the import foretold, and errors in words."""
+    here = firmware_root() / "classifier"
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    program = folder / "classifier"
+    core = [
+        here.parent / "common" / "src" / f"cheep_{n}.c"
+        for n in ("crc32", "hdc", "hdc_generated", "hdc_learn", "hdc_project")
+    ]
+    command = ["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DCHEEP_HDC", *flags]
+    command += [f"-I{here.parent / 'common' / 'include'}", f"-I{folder}", str(here / "main.c")]
+    subprocess.run([*command, str(folder / "extractor_compiled.c"), *map(str, core), "-o", str(program)], check=True)
+    lines = (folder / "inputs.txt").read_text().splitlines()
+    spoilt = [lines[0][:-1] + ("0" if lines[0][-1] != "0" else "1"), lines[0][:40], "", "hello", lines[0] + "00"]
+    made = subprocess.run([program], input="\r\n".join([*lines, *spoilt]), capture_output=True, text=True, check=True)
+    ready, *answers = made.stdout.splitlines()
+    assert json.loads(ready)["type"] == "ready"
+    n = len(lines)
+    assert answers[:n] == (folder / "answers.jsonl").read_text().splitlines()
+    texts = [json.loads(line)["text"] for line in answers[n:]]
+    assert texts[0].startswith("CRC differs") and len(texts) == 4 and all("want: x" in t for t in texts[1:])
 
 
 def test_what_the_command_needs(capsys):

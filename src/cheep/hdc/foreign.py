@@ -17,6 +17,7 @@ from cheep.hdc.config import MAX_DIMS, HdcConfig
 from cheep.hdc.model import GAIN_SHIFT, HYPER_DEVIATION, NEVER_REJECT, HdcModel, HdcScaling, project
 
 Encoding = Literal["linear", "sign"]
+_OUTSIDE = 0.1  # of a prototype's length
 _KEYS = ("projection_matrix", "prototypes")
 _PROGRAM = """
 import sys, numpy as np, torch
@@ -49,6 +50,15 @@ class ForeignHead:
     projection: np.ndarray
     prototypes: np.ndarray
     labels: tuple[str, ...]
+
+    def encoding(self) -> Encoding:
+        """Return how its hypervectors were made: sums of linear ones lie in the space of the projection's rows."""
+        n_dims, hyper = self.projection.shape
+        if n_dims >= hyper:
+            return "linear"  # everything lies in it
+        basis, _ = np.linalg.qr(self.projection.T.astype(np.float64))  # (H, n_dims)
+        rest = self.prototypes - self.prototypes @ basis @ basis.T
+        return "linear" if np.linalg.norm(rest) < _OUTSIDE * np.linalg.norm(self.prototypes) else "sign"
 
     def scores(self, embedding: np.ndarray, encoding: Encoding) -> np.ndarray:
         """Return the cosines (n, classes) float64 of float embeddings (n, n_dims)."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cheep.bench.hdc import build_hdc, host_bytes, run_hdc
+from cheep.compiler import compile_bytes
 from cheep.convert.data import classes_of, load_data
 from cheep.convert.exports import render_c_header, render_c_source
 from cheep.convert.job import fit_shape
@@ -72,7 +75,7 @@ def import_head(job: dict[str, Any], say: Callable[[str], None]) -> dict[str, An
         data.judged,
         info,
     )
-    encoding = _encoding(head, found) if job["encoding"] == "auto" else job["encoding"]
+    encoding = head.encoding() if job["encoding"] == "auto" else job["encoding"]
     integer, bits = (
         quantize_head(head, encoding, binary, found.bytes["train"], info.scale, info.zero_point)
         for binary in (False, True)
@@ -89,12 +92,17 @@ def import_head(job: dict[str, Any], say: Callable[[str], None]) -> dict[str, An
     folder = Path(job["folder"])
     described = {"file": EXTRACTOR, "bytes": len(extractor), "sha256": sha256}
     values = metadata(chosen, described, 0, 0, with_table=True)
+    compiled = compile_bytes(extractor, "extractor_compiled", source.path)
     files = {
-        **{name: text.encode() for name, text in render_headers(chosen, 0, 0, with_table=True).items()},
+        **{f"generated/{n}": text.encode() for n, text in render_headers(chosen, 0, 0, with_table=True).items()},
+        "extractor_compiled.h": compiled.header.encode(),
+        "extractor_compiled.c": compiled.source.encode(),
+        **_lines(chosen, quantize_as(data.x[found.judged][:_CHECKED], runtime.input_info), examples),
         EXTRACTOR: extractor,
         "extractor.h": render_c_header(extractor, "extractor", runtime.arena_bytes, ()).encode(),
         "extractor.cc": render_c_source(extractor, "extractor").encode(),
     }
+    (folder / "generated").mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_bytes(folder / name, content)
     write_json(folder / METADATA, values)
@@ -107,14 +115,17 @@ def import_head(job: dict[str, Any], say: Callable[[str], None]) -> dict[str, An
     return {**result, "files": [*files, METADATA, "report.json"]}
 
 
-def _encoding(head: ForeignHead, found: _Embedded) -> Encoding:
-    """Return how the head was trained to encode: the way that judges training and validation examples better."""
-    x = np.concatenate([found.floats["train"], found.floats["val"]])
-    y = np.concatenate([found.y["train"], found.y["val"]])
-    linear, sign = (np.mean(head.scores(x, how).argmax(1) == y) for how in ("linear", "sign"))
-    if linear == sign and np.isin(head.prototypes, (-1.0, 1.0)).all():
-        return "sign"
-    return "sign" if sign > linear else "linear"
+def _lines(model: HdcModel, inputs: np.ndarray, embeddings: np.ndarray) -> dict[str, bytes]:
+    """Return lines for ``firmware/classifier`` (a serial line, or a file), and what it must answer."""
+    rows, answers = [], []
+    for n, (x, embedding, scores) in enumerate(zip(inputs, embeddings, model.scores(embeddings), strict=True)):
+        raw = np.ascontiguousarray(x, np.int8).tobytes()
+        rows.append(f"x {raw.hex()} {zlib.crc32(raw):08x}")
+        best = int(scores.argmax())
+        answer = {"type": "class", "n": n, "class": best, "label": model.labels[best], "score": int(scores[best])}
+        answer |= {"second": int(np.delete(scores, best).max()), "embedding": f"{zlib.crc32(embedding.tobytes()):08x}"}
+        answers.append(json.dumps(answer, separators=(",", ":")))
+    return {"inputs.txt": "\n".join([*rows, ""]).encode(), "answers.jsonl": "\n".join([*answers, ""]).encode()}
 
 
 def _float_network(job: dict[str, Any], checkpoint: Path | None, data: Any) -> float | None:
