@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Plans and estimates: weights add up, intervals hold the truth, a slip below the threshold is asked about again."""
 
+import dataclasses
+import datetime
 import itertools
 import json
 
@@ -9,11 +11,14 @@ import pytest
 
 from cheep.cli import main
 from cheep.errors import CheepError
-from cheep.season.frame import frame_of_season
+from cheep.evaluate.intervals import Estimate
+from cheep.season.curves import ThresholdRow, at_least
+from cheep.season.frame import frame_of_season, month_of, night_of
 from cheep.season.plan import make_plan, progress, read_plan, to_do
 from cheep.season.sampling import BELOW, DETECTED, allocate, draw, strata_of
 from cheep.season.simulated import simulate_season
 from cheep.season.sizes import parse_want
+from cheep.season.store import recording_of
 from cheep.season.tell import estimate_season
 from cheep.season.trial import try_want
 from cheep.season.verdicts import Verdict, VerdictLog, read_verdicts
@@ -216,3 +221,81 @@ def test_what_a_model_is_not_gets_no_threshold(tmp_path, capsys, scored):
     assert "is not" in capsys.readouterr().err
     assert main("season", ["estimate", folder, "--plan", "few", "--precision", "0.9999", "--sure"]) == 2
     assert "no threshold reaches it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "plan --label low --clips -5",
+        "plan --label low --clips 0",
+        "plan --label low --seed -1",
+        "plan --label low --want precision:2",
+        "plan --label lwo",
+        "estimate --plan p --precision 2",
+        "estimate --plan p --precision 0",
+        "estimate --plan p --precision nan",
+        "estimate --plan p --sure",
+        "estimate --plan p --keep run",
+        "estimate --plan p --model ffff",
+        "verdicts --label lwo",
+        "verdicts --output out",
+    ],
+)
+def test_a_wish_without_sense_is_an_error_and_writes_nothing(scored, capsys, arguments):
+    folder = scored[0].folder
+    if not (folder / "plans/p.json").is_file():
+        assert main("season", ["plan", str(folder), "--label", LABEL, "--clips", "40", "--name", "p"]) == 0
+        VerdictLog(folder, "eve").add_all(answers(read_plan(folder, "p").items, scored[1]))
+    before = sorted(path for path in folder.rglob("*") if path.name != ".lock")
+    action, *options = arguments.split()
+    capsys.readouterr()
+    assert main("season", [action, str(folder), *options]) == 2
+    assert options[-1] in capsys.readouterr().err
+    assert sorted(path for path in folder.rglob("*") if path.name != ".lock") == before
+
+
+def test_a_plan_with_verdicts_is_not_overwritten(tmp_path, capsys):
+    season, truth = scored_season(tmp_path)
+    command = ["plan", str(season.folder), "--label", LABEL, "--name", "p", "--clips"]
+    assert main("season", [*command, "40"]) == 0 == main("season", [*command, "50"])
+    items = read_plan(season.folder, "p").items
+    log = VerdictLog(season.folder, "eve")
+    log.add_all(dataclasses.replace(item, plan="p") for item in answers(items[:3], truth))
+    assert main("season", [*command, "50"]) == 0  # the same
+    capsys.readouterr()
+    assert main("season", [*command, "40"]) == 2
+    assert "3 verdict(s)" in capsys.readouterr().err and read_plan(season.folder, "p").items == items
+
+
+def test_a_threshold_is_never_below_the_one_that_made_the_detections():
+    """Scores are counted in steps of 0.1, from below: the lowest begins where nothing was detected."""
+    sure = Estimate(0.9, 0.8, 1.0)
+    row = ThresholdRow(-0.2, 171.0, 28, sure, sure)
+    assert at_least(row, 0.4727).score == pytest.approx(np.log(0.4727 / 0.5273))
+    assert at_least(row, 0.3) == at_least(row, None) == row
+
+
+def test_contradictions_are_said(scored):
+    plan = make_plan(frame_of_season(*_parts(scored[0])), LABEL, parse_want("precision:0.1"), name="n")
+    one = answers(plan.items, dict.fromkeys(scored[1], True))
+    other = answers(plan.items, dict.fromkeys(scored[1], False), [1] * len(plan.items))
+    assert any("slips in" in note for note in estimate_season(plan, [*one, *other], details=False).notes)
+    again = answers(plan.items, dict.fromkeys(scored[1], True), [1] * len(plan.items))
+    assert not any("slips in" in note for note in estimate_season(plan, [*one, *again], details=False).notes)
+
+
+def test_the_month_is_that_of_the_calendar(scored):
+    season = scored[0]
+    row = recording_of(season.recordings().to_pylist()[0])
+    at = datetime.datetime(2026, 6, 1, 5) - datetime.datetime(1970, 1, 1)
+    row = dataclasses.replace(row, start_local=int(at.total_seconds() * 1000))
+    assert (night_of(row, 0), month_of(row, 0)) == ("2026-05-31", "2026-06")
+    frame = frame_of_season(*_parts(season))
+    local = {item["recording"]: item["start_local"] for item in season.recordings().to_pylist()}
+    for row in range(0, len(frame), 37):
+        moment = local[frame.recordings[frame.recording[row]]] + datetime.timedelta(seconds=float(frame.start_s[row]))
+        assert frame.months[frame.month[row]] == f"{moment:%Y-%m}"
+
+
+def _parts(season):
+    return season, season.model(), LABEL

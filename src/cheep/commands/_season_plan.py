@@ -16,9 +16,11 @@ from cheep.commands._shared import table
 from cheep.errors import CheepError
 
 if TYPE_CHECKING:
+    from cheep.season import Season
     from cheep.season.curves import ThresholdRow
     from cheep.season.estimate import Estimates
     from cheep.season.lookup import Recordings
+    from cheep.season.plan import Plan
     from cheep.season.tell import SeasonEstimate
 
 
@@ -36,7 +38,7 @@ def add_actions(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
     plan.add_argument("--threshold", type=float, metavar="T", help="draw as if this were the threshold, 0..1")
     plan.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
     found = action("estimate", "what the verdicts on a plan's clips say of the season")
-    found.add_argument("--plan", metavar="NAME", help="default: the only one")
+    found.add_argument("--plan", metavar="NAME", help="of which plan's clips (default: the only one)")
     found.add_argument("--precision", type=float, metavar="P", help="find the threshold for this precision, 0..1")
     found.add_argument("--sure", action="store_true", help="of the interval's lower end, not of the value")
     found.add_argument("--keep", metavar="RUN", help="write that threshold into the manifest of this run's model")
@@ -78,8 +80,9 @@ def run_plan(args: argparse.Namespace) -> int:
         detector=(detector or model.detector).to_dict(), seed=args.seed, clips=args.clips,
         known=known_answers(read_verdicts(args.season).of(label)),
     )  # fmt: skip
+    _keep_judged(args.season, plan)
     path = plan.write(args.season)
-    rows = [["clips of", "in the season", "to verify", "each stands for"]]
+    rows = [["clips (score, log-odds)", "in the season", "to verify", "each stands for"]]
     for place, kind in enumerate(plan.kinds):
         of = plan.counts["stratum"] == place
         held, size = int(plan.counts["clips"][of].sum()), plan.promise.sizes[place]
@@ -93,10 +96,25 @@ def run_plan(args: argparse.Namespace) -> int:
     if not plan.promise.kept:
         word = "cannot promise what you want" + (f", but +-{half:.3g}{unit}" if np.isfinite(half) else "")
     print(f"{len(plan.items)} clips ({plan.promise.repeats} of them twice): {word}; {plan.promise.why}")
-    print(
-        f"wrote {path}; next: cheep review {args.season} --plan {plan.name}, then cheep season estimate {args.season}"
-    )
+    print(f"wrote {path}")
+    todo = f"{args.season} --plan {plan.name}"
+    print(f"next: cheep review {todo}, then cheep season estimate {todo}")
     return 0
+
+
+def _keep_judged(season: Path, plan: Plan) -> None:
+    """Raise CheepError where a plan would take the place of another one that has verdicts."""
+    from cheep.season.plan import plans, read_plan
+    from cheep.season.verdicts import read_verdicts
+
+    if plan.name not in plans(season):
+        return
+    judged = sum(item.plan == plan.name for item in read_verdicts(season).verdicts)
+    if judged and read_plan(season, plan.name).items != plan.items:
+        raise CheepError(
+            f"plan {plan.name}: is there, with {judged} verdict(s), and asks other clips; give this one another name "
+            f"(--name {plan.name}-2)"
+        )
 
 
 def run_estimate(args: argparse.Namespace) -> int:
@@ -104,15 +122,21 @@ def run_estimate(args: argparse.Namespace) -> int:
     from cheep.device.bundle import load_bundle
     from cheep.files import read_json, write_json
     from cheep.season import Season
-    from cheep.season.curves import threshold_for
+    from cheep.season.curves import at_least, threshold_for
     from cheep.season.estimate_files import write_estimate
     from cheep.season.keep import keep_season_threshold, warnings_of
     from cheep.season.plan import read_plan
     from cheep.season.tell import estimate_season
     from cheep.season.verdicts import read_verdicts
 
+    _check_estimate(args)
+    bundle = load_bundle(args.keep) if args.keep else None
     season = Season(args.season)
     plan = read_plan(args.season, args.plan)
+    if args.model is not None and season.model(args.model).model != plan.model:
+        raise CheepError(
+            f"--model {args.model}: plan {plan.name} is of {plan.model}; leave it out, or name another plan"
+        )
     verdicts = read_verdicts(args.season)
     if not verdicts.of(plan.label):
         raise CheepError(
@@ -124,6 +148,7 @@ def run_estimate(args: argparse.Namespace) -> int:
     warnings = warnings_of(found, read_json(manifest, "cheep scan") if manifest.is_file() else {})
     warnings += [f"{text} (line passed over)" for text in verdicts.problems]
     print(_estimate_table(found))
+    print("(95 % intervals in brackets; verdicts: on detections + below the threshold)")
     for text in (*warnings, *found.notes):
         print(f"note: {text}")
     if args.json:
@@ -131,14 +156,23 @@ def run_estimate(args: argparse.Namespace) -> int:
     for path in write_estimate(found, season, verdicts.of(plan.label), warnings):
         print(f"wrote {path}")
     if args.precision is not None:
-        chosen = threshold_for(list(found.thresholds), args.precision, args.sure)
+        own = plan.detector["threshold"]
+        own = own[row.labels.index(plan.label)] if len(own) > 1 else own[0]
+        chosen = at_least(threshold_for(list(found.thresholds), args.precision, args.sure), own)
         _say_threshold(args.precision, chosen)
-        if args.keep:
-            for path in keep_season_threshold(load_bundle(args.keep), found, chosen):
+        if bundle is not None:
+            for path in keep_season_threshold(bundle, found, chosen):
                 print(f"wrote {path} (threshold of {plan.label})")
-    elif args.keep:
-        raise CheepError("--keep: which threshold? name the precision that it is for (--precision 0.9)")
     return 0
+
+
+def _check_estimate(args: argparse.Namespace) -> None:
+    """Raise CheepError where the options make no sense, before anything is written."""
+    if args.precision is None and (args.keep or args.sure):
+        option = f"--keep {args.keep}" if args.keep else "--sure"
+        raise CheepError(f"{option}: which threshold? name the precision that it is for (--precision 0.9)")
+    if args.precision is not None and not 0 < args.precision <= 1:
+        raise CheepError(f"--precision {args.precision:g}: must lie above 0 and be at most 1")
 
 
 def run_verdicts(args: argparse.Namespace) -> int:
@@ -150,6 +184,9 @@ def run_verdicts(args: argparse.Namespace) -> int:
     from cheep.season.verdicts import agreements, read_verdicts, reviewers
 
     season = Season(args.season)
+    if args.output is not None and args.kind is None:
+        raise CheepError(f"--output {args.output}: of --export; which kind? (--export csv)")
+    _check_label(args.label, season)
     rows = season.recordings(["recording", "folder", "path"]).to_pylist()
     recordings = Recordings({row["recording"]: file_of(row) for row in rows})
     if args.source is not None:
@@ -199,6 +236,17 @@ def _answer(args: argparse.Namespace, recordings: Recordings) -> int:
         done += len(answers)
         if not answers:
             return done
+
+
+def _check_label(label: str, season: Season) -> None:
+    from cheep.config import nearest_name
+    from cheep.season.verdicts import read_verdicts
+
+    labels = {name for model in season.models() for name in model.labels}
+    labels |= {item.label for item in read_verdicts(season.folder).verdicts}
+    if label and label not in labels:
+        known = ", ".join(sorted(labels))
+        raise CheepError(f"--label {label}: nothing of this name ({known}){nearest_name(label, sorted(labels))}")
 
 
 def _only_label(labels: tuple[str, ...], thresholds: tuple[float | None, ...]) -> str:

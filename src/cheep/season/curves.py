@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from cheep.detector.scores import logit
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import CONFIDENCE, Estimate
 from cheep.season.estimate import FEWEST, Heard, estimate
@@ -135,6 +136,16 @@ def threshold_for(table: list[ThresholdRow], precision: float, sure: bool = Fals
             f"{table[-1].verdicts if table else 0} verdicts; ask for less, or train another model (cheep season learn)"
         )
     return chosen
+
+
+def at_least(row: ThresholdRow, threshold: float | None) -> ThresholdRow:
+    """Return the row with a score (logit) not below the season's own ``threshold``, a probability.
+
+    Scores of a plan are counted in steps; the lowest step begins below the threshold, where nothing was detected.
+    """
+    if threshold is None or not 0 < threshold < 1:
+        return row
+    return dataclasses.replace(row, score=max(row.score, logit(threshold)))
 
 
 def _of_detections(heard: Heard) -> np.ndarray:

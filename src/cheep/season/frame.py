@@ -30,6 +30,8 @@ from cheep.season.store import Season, read_part, read_scores, recording_of
 
 CLIP_S = 3.0
 
+_NOON = datetime.timedelta(hours=12)
+
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
@@ -125,12 +127,14 @@ def frame_of_season(
     rows = [row for row in rows if row.status in USABLE and row.length_s >= clip_s / 2]
     parts: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     nights: list[str] = []
+    months_of: list[str] = []
     for done, row in enumerate(rows, 1):
         path = season.part_path(model.model, row)
         scores = read_scores(path, model)
         found = read_part(path).detections if detector is None else detections_of(model, row, scores)
         columns = _clips_of(model, row, scores, [item for item in found if item.label == label], label, clip_s)
         nights += [night_of(row, at) for at in columns["start_s"]]
+        months_of += [month_of(row, at) for at in columns["start_s"]]
         for name, values in columns.items():
             parts[name].append(values)
         parts["row"].append(np.full(len(columns["score"]), done - 1))
@@ -142,7 +146,7 @@ def frame_of_season(
     row_of = columns.pop("row").astype(np.int32)
     site, sites = _coded([row.site for row in rows])
     night, night_names = _coded(nights)
-    month, months = _coded([name[:7] if name[:1].isdigit() else UNKNOWN for name in nights])
+    month, months = _coded(months_of)
     return Frame(
         **columns, site=site[row_of], night=night, month=month, recording=row_of, sites=sites, nights=night_names,
         months=months, recordings=tuple(row.recording for row in rows), clip_s=clip_s,
@@ -189,10 +193,20 @@ def _clips_of(
 
 def night_of(row: Recording, at_s: float) -> str:
     """Return the date on whose evening a clip's night (noon to noon) began; unknown: the recording stands for it."""
+    moment = _moment(row, at_s)
+    return f"{UNKNOWN} {row.recording}" if moment is None else (moment - _NOON).date().isoformat()
+
+
+def month_of(row: Recording, at_s: float) -> str:
+    """Return the month of a clip by the calendar, as the summary has it; unknown where the time is."""
+    moment = _moment(row, at_s)
+    return UNKNOWN if moment is None else moment.isoformat()[:7]
+
+
+def _moment(row: Recording, at_s: float) -> datetime.datetime | None:
     if row.start_local is None:
-        return f"{UNKNOWN} {row.recording}"
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=row.start_local, seconds=float(at_s))
-    return (moment - datetime.timedelta(hours=12)).date().isoformat()
+        return None
+    return datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=row.start_local, seconds=float(at_s))
 
 
 def _coded(texts: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:

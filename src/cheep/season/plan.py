@@ -121,6 +121,9 @@ def make_plan(
     """
     if not _NAME.fullmatch(name):
         raise CheepError(f"name={name!r}: must be 1 to 60 letters, digits, '_', '.' or '-'")
+    for option, value, least in (("--clips", clips, 1), ("--seed", seed, 0)):
+        if value is not None and value < least:
+            raise CheepError(f"{option} {value}: must be at least {least}")
     strata = strata_of(frame)
     if want.what != "recall" and not any(item.kind == DETECTED for item in strata):
         raise CheepError(

@@ -166,7 +166,8 @@ def _for_recall(
     frame: Frame, strata: Sequence[Stratum], want: Want, clips: int | None, heard: list[tuple[int, int]]
 ) -> Promise:
     told = any(n for n, _ in heard)
-    from_ = "from the verdicts so far" if told else "guessed: plan again after the first hundred verdicts"
+    guessed = "guessed: plan again (under another --name) after the first hundred verdicts"
+    from_ = "from the verdicts so far" if told else guessed
     rng = np.random.default_rng(len(frame))
     shares = _shares(strata, heard, rng)
     if clips is None:

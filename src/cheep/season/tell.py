@@ -19,6 +19,8 @@ from cheep.season.sampling import BELOW
 from cheep.season.verdicts import Clip, Verdict
 
 ALL = "all"
+#: From this share of slips on, they are said: more than a plan counts on.
+MANY_SLIPS = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +106,7 @@ def estimate_season(plan: Plan, verdicts: Iterable[Verdict], seed: int = 0, deta
     rng = np.random.default_rng([seed, 2])
     curve = tuple(score_curve(heard, score, rng)) if details else ()
     table = tuple(threshold_table(heard, score, plan.counts, rng)) if details else ()
-    notes = _notes(plan, heard, unsure, answers, trials)
+    notes = _notes(plan, heard, unsure, answers, slips, trials)
     return SeasonEstimate(
         plan, tuple(rows), naive(heard), curve, table, unsure,
         sum(item.clip not in answers for item in plan.items), slips, trials, tuple(notes),
@@ -179,10 +181,17 @@ def _slips(items: tuple[PlanItem, ...], answers: dict[Clip, list[Verdict]]) -> t
     return (slips, trials) if asked_again else (0, 0)
 
 
-def _notes(plan: Plan, heard: Heard, unsure: int, answers: dict[Clip, list[Verdict]], trials: int) -> list[str]:
+def _notes(
+    plan: Plan, heard: Heard, unsure: int, answers: dict[Clip, list[Verdict]], slips: int, trials: int
+) -> list[str]:
     notes = []
     if not trials:
         notes.append("no clip was asked twice: the intervals take every answer for the truth")
+    if slips > max(1, MANY_SLIPS * trials):
+        notes.append(
+            f"{slips} slips in {trials} answers to clips that were asked again: what reviewers are unsure of makes the "
+            "intervals wide; judge such clips as unsure, or agree first on what counts"
+        )
     if unsure:
         notes.append(f"{unsure} clip(s) of which nobody is sure are left out, as if they were like the others")
     below = np.array([kind == BELOW for kind in plan.kinds])
