@@ -13,6 +13,7 @@ import pytest
 
 from cheep.bench.application import write_generated
 from cheep.boards.data import BOARDS, Board, find_board
+from cheep.commands import size
 from cheep.emulator import CORES
 from cheep.errors import CheepError
 from cheep.export import load_export
@@ -103,3 +104,27 @@ def test_the_board_matrix_has_every_board_and_every_backend_of_it(tmp_path):
     tight = find_board("rp2040").model_copy(update={"base_ram_bytes": 250 * 1024})
     assert matrix.fits(export, tight, "compiled").startswith("NO: ")
     assert matrix.built(find_board("esp32"), None, export) == "no: ESP-IDF is not at hand"
+
+
+@pytest.mark.parametrize("name", ["esp32", "esp32s3", "esp32c3", "esp32c6", "esp32p4"])
+def test_budgets_of_the_esp32s_are_those_of_their_project(name):
+    project, board = firmware_root() / "esp32", find_board(name)
+    factory = next(line for line in (project / "partitions.csv").read_text().splitlines() if line.startswith("factory"))
+    assert board.flash_bytes == int(factory.split(",")[4], 0)
+    main_stack = re.search(r"MAIN_TASK_STACK_SIZE=(\d+)", (project / "sdkconfig.defaults").read_text())
+    capture = re.search(r"CAPTURE_STACK (\d+)", (project / "src" / "main.c").read_text())
+    assert board.stack_bytes == int(main_stack.group(1)) + int(capture.group(1))
+    ring = re.search(r"CHEEP_RING_SAMPLES (\d+)", (project / "src" / "board_config.h").read_text())
+    assert board.base_ram_bytes == 32 * 1024 + 2 * int(ring.group(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("esp32", "about 13.4 M instructions a window (26.6 per multiply-accumulate, measured on that core)"),
+        ("esp32s3", "have not been measured"),
+        ("audiomoth", "times the network's instructions"),
+    ],
+)
+def test_size_says_what_tflm_takes_as_measured(name, words):
+    assert words in size.tflm_instructions({"macs": 502_880}, find_board(name))

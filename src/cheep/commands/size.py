@@ -78,13 +78,14 @@ def _text(report: dict[str, Any], board) -> str:
         numbers = [f"{values[k]:.0f}" for k in ("frontend", "network", "detector", "total")]
         rows.append([mode, *numbers, f"{load['duty']:.2%}", f"{load['current_ma']:.1f}", f"{load['battery_days']:.0f}"])
     lines.append(table(rows))
-    lines.append(_tflm_instructions(report, board))
+    lines.append(tflm_instructions(report, board))
     lines += report["notes"]
     lines += ["assumptions and sources:", *(f"  - {s}" for s in board.sources)]
     return "\n".join(lines)
 
 
-def _tflm_instructions(report: dict[str, Any], board) -> str:
+def tflm_instructions(report: dict[str, Any], board) -> str:
+    """Return what is known of a network's instructions in TFLM on ``board``, as a line."""
     if board.tflm_instructions_per_mac:
         window = report["macs"] * board.tflm_instructions_per_mac
         return (
