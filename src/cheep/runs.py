@@ -101,6 +101,10 @@ def find_run(run: str | os.PathLike | None = None) -> Path:
         path = runs_folder() / latest.read_text(encoding="utf-8").strip()
         if path.is_dir():
             return path
+    kept = (DATASET, FLOAT_MODEL, INT8_TFLITE)
+    there = sorted({path.parent.name for name in kept for path in runs_folder().glob(f"*/{name}")})
+    if there:  # a link that did not come along with a copy, or whose run was removed
+        raise CheepError(f"{latest}: missing; which run is meant: --run {', '.join(there)}?")
     raise CheepError(f"{runs_folder()}: no run yet; start one with {SPLIT_COMMAND} FOLDER")
 
 

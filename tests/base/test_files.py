@@ -4,6 +4,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -165,6 +166,19 @@ def test_an_unreadable_lock_still_locks(tmp_path):
             env={**os.environ, "PYTHONPATH": SOURCE},
         )
     assert "x: is being worked on by another process; wait for it, or do y" in done.stderr
+
+
+def test_runs_without_a_latest_one_are_named(tmp_path, monkeypatch):
+    """A copy on a stick has no link, and the latest run may have been removed."""
+    monkeypatch.setenv("CHEEP_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(CheepError, match="no run yet"):
+        runs.find_run()
+    for name in ("one", "two"):
+        with runs.start_run(name) as run:
+            (run / "dataset.csv").write_text("x")
+    shutil.rmtree(tmp_path / "runs" / "two")
+    with pytest.raises(CheepError, match=r"--run one\?"):
+        runs.find_run()
 
 
 def test_a_run_in_which_nothing_was_written_leaves_nothing_and_is_not_the_latest(tmp_path, monkeypatch):

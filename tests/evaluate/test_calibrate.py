@@ -418,9 +418,12 @@ def test_calibrate_renews_the_header_of_the_same_model(field, tmp_path):
         (["--max-false-alarms", "1/h", "--smoothing", "3,x"], "--smoothing 3,x: must be whole numbers"),
         (["--max-false-alarms", "1/h", "--smoothing", "64"], "--smoothing 64: 64 must lie in 1..32"),
         (["--max-false-alarms", "1/h", "--silent", "lwo"], "--silent lwo: not a label of the model"),
+        (["--max-false-alarms", "1/h", "--new-hours", "-4"], "--new-hours -4: must be above 0"),
+        (["--max-false-alarms", "1/h", "--collar-s", "-1"], "--collar-s -1: must be 0 or more"),
     ],
 )
-def test_wrong_options(field, capsys, option, message):
+def test_wrong_options_are_told_before_anything_is_scored(field, capsys, option, message):
     run, events = field
     assert main("calibrate", [*option, "--model", str(run), "--recordings", str(events)]) == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert message in said.err and "scoring" not in said.out

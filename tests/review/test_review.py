@@ -216,6 +216,20 @@ def test_a_recording_that_is_gone_is_said(served, tmp_path):
     assert status == 400 and "gone.wav" in json.loads(text)["error"]
 
 
+def test_no_work_is_told_while_the_page_waits(season, monkeypatch, capsys):
+    from cheep.commands import _progress
+
+    told = []
+
+    def serve(self):
+        told.append(_progress._REPORTER._stop)  # what looks at the clock, to say "still working"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cheep.review.server._Server.serve_forever", serve)
+    assert main("review", [str(season.folder), "--reviewer", "ann", "--no-browser"]) == 0
+    assert told == [None] and "Ctrl-C ends" in capsys.readouterr().out
+
+
 def test_review_by_keyboard_survives_reload_and_kill(season):
     """The page in Chromium: keys only; a reload and a SIGKILL of the server in the middle lose nothing."""
     total = season.detections().num_rows

@@ -10,6 +10,7 @@ from pathlib import Path
 from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, stage
 from cheep.commands._shared import add_model
+from cheep.errors import CheepError
 
 
 def add_recordings(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,8 @@ def load(args: argparse.Namespace):
     from cheep.evaluate.streaming import best_scorer
     from cheep.job.evaluate import HeldOut, score_held_out
 
+    if not 0 <= args.collar_s < 3600:
+        raise CheepError(f"--collar-s {args.collar_s:g}: must be 0 or more seconds")
     bundle = load_bundle(args.model)
     held_out = HeldOut(args.recordings, args.audio, args.background, args.background_group, args.min_confidence)
     microphone = None

@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         _numbers(args.smoothing, "--smoothing", 1, 32),
         _numbers(args.hold_off, "--hold-off", 0, 65535),
     )
+    _check(args)
     bundle, recordings = _field.load(args)
     stage("looking for thresholds, smoothing and hold-off")
     result = find_thresholds(
@@ -112,6 +113,20 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         print("next: cheep report (shows these thresholds and their false alarms)")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise CheepError for what would be found out only after all recordings are scored."""
+    from cheep.config import nearest_name
+    from cheep.device.bundle import load_bundle
+
+    if args.new_hours is not None and not args.new_hours > 0:
+        raise CheepError(f"--new-hours {args.new_hours:g}: must be above 0")
+    labels = load_bundle(args.model).labels if args.silent else ()
+    for name in args.silent or ():
+        if name not in labels:
+            known = f"the model has {', '.join(labels)}{nearest_name(name, labels)}"
+            raise CheepError(f"--silent {name}: not a label of the model ({known})")
 
 
 def _signals(model: Path) -> None:

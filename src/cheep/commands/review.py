@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
     import webbrowser
 
-    from cheep.commands._progress import working
+    from cheep.commands._progress import close, working
     from cheep.review import Desk, make_server
     from cheep.review.desk import default_reviewer
     from cheep.season import Season
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     working("reading the season")
     desk = Desk(Season(args.season), args.reviewer or default_reviewer(), args.model, args.context, args.plan)
     with make_server(desk, args.port) as server:
+        close()  # from here on it is the page that works
         about = desk.about()
         plans = ", ".join(plan["name"] for plan in about["plans"]) or "none (cheep season plan)"
         print(f"{about['detections']} detection(s), plans: {plans}; verdicts of {about['reviewer']}: {desk.log.path}")
