@@ -359,6 +359,7 @@ def _call_row(call: Call) -> tuple[str, ...]:
 
 
 def write_wav(path: Path, samples: np.ndarray) -> bytes:
+    """Write ``samples`` (n,) int16 as a mono WAV at the demo's rate; return their bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = samples.tobytes()
     with wave.open(str(path), "wb") as file:

@@ -33,7 +33,7 @@ def embeddings_of(
     places: Sequence[Place],
     on_file: Callable[[int, int], None] | None = None,
 ) -> tuple[np.ndarray, list[str]]:
-    """Return the embeddings of windows, (len(places), dims) float32, and what could not be read.
+    """Return the embeddings of windows, (places, dims) float32, and what could not be read.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def embeddings_of(
 
 
 def best_window(model: ModelRow, logits: np.ndarray, start_s: float, end_s: float) -> float:
-    """Return the start (s) of the window with the largest score (windows,) whose middle lies in a clip."""
+    """Return the start (s) of the window of the largest of ``logits`` (windows,) float32 with its middle in a clip."""
     middle = np.arange(len(logits)) * model.stride_s + model.window_s / 2
     inside = np.flatnonzero((middle >= start_s) & (middle < end_s))
     if not len(inside):

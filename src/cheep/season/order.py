@@ -78,7 +78,18 @@ def head_logits(embedding: np.ndarray, rows: np.ndarray, present: np.ndarray, lo
 
 
 def like(embedding: np.ndarray, example: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the ``k`` embeddings nearest to ``example`` (dims,), and their distance (cosine, 0..2)."""
+    """Return the rows of the ``k`` embeddings nearest to ``example``, and their distance (cosine, 0..2).
+
+    Parameters
+    ----------
+    embedding : (clips, dims) float32 or int8
+    example : (dims,) float32 or int8
+    k : int
+
+    Returns
+    -------
+    (rows (k,) int64, distance (k,) float64)
+    """
     from sklearn.neighbors import NearestNeighbors
 
     if len(embedding) == 0:

@@ -119,7 +119,7 @@ def draw(strata: list[Stratum], sizes: np.ndarray, rng: np.random.Generator) -> 
 
 
 def proportional(counts: np.ndarray, total: int, least: int = 0) -> np.ndarray:
-    """Share ``total`` among strata by ``counts`` (strata,), at least ``least`` and never more than they hold."""
+    """Share ``total`` by ``counts`` (strata,) float64, ``least`` each, at most what they hold; (strata,) int64."""
     counts = np.asarray(counts, np.float64)
     return allocate(counts, counts, total, least)
 
