@@ -57,11 +57,17 @@ def test_gru_and_lstm_become_plain_layers(rng, kind, options, with_state):
         "side": np.array([1], np.int64),
     }
     names = ["h", "c"][:states] if with_state else []
-    raised = [f"{n}0" for n in names]
-    nodes = [helper.make_node("Unsqueeze", [n, "front"], [r]) for n, r in zip(names, raised, strict=True)]
+    raised = ["h0", "c0"][:states]
+    weights |= {"nothing": np.zeros((1, 1, 1), np.float32), "wide": np.array([1, 1, H], np.int64)}
+    nodes = [  # a state that is given; or zeros, as PyTorch writes them
+        helper.make_node("Unsqueeze", [r[0], "front"], [r])
+        if with_state
+        else helper.make_node("Expand", ["nothing", "wide"], [r])
+        for r in raised
+    ]
     nodes += [
         helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
-        helper.make_node(kind, ["t", "w", "r", "b", *(["", *raised] if names else [])],
+        helper.make_node(kind, ["t", "w", "r", "b", "", *raised],
                          ["y", *["yh", "yc"][:states]], hidden_size=H, **options),
         helper.make_node("Squeeze", ["y", "side"], ["rows"]),
         helper.make_node("Transpose", ["rows"], ["out"], perm=[1, 0, 2]),

@@ -121,6 +121,8 @@ def not_int8(graph: Graph) -> list[dict[str, str]]:
 
 
 def _why_not_int8(t: Tensor, near: str) -> str:
+    if t.dtype == "resource":
+        return "names a variable: no data of its own"
     if t.dtype == "float16":
         return "half-precision weights: the scheme float16"
     if not t.dtype.startswith("float"):
