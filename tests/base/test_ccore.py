@@ -14,7 +14,7 @@ from cheep.features import frontend
 
 ROOT = resources.firmware_root().parent
 C_TESTS = ROOT / "tests" / "c"
-SOURCES = [ROOT / "firmware/common/src" / f"cheep_{n}.c" for n in ("frontend", "fft", "columns", "detector")]
+SOURCES = [ROOT / "firmware/common/src" / f"cheep_{n}.c" for n in ("frontend", "fft", "columns", "detector", "scores")]
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
 STRICT += [f"-I{resources.include_dir()}"]
 SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -47,7 +47,7 @@ def test_no_warnings(tmp_path, level):
 
 
 def test_headers_stand_alone_in_c_and_cpp(tmp_path):
-    for name in ("status", "frontend", "columns", "detector"):
+    for name in ("status", "frontend", "columns", "detector", "scores"):
         (tmp_path / "one.c").write_text(f'#include "cheep_{name}.h"\n#include "cheep_{name}.h"\nint one;\n')
         (tmp_path / "one.cc").write_text((tmp_path / "one.c").read_text())
         _run(["gcc", *STRICT, "-c", tmp_path / "one.c", "-o", tmp_path / "one.o"])
