@@ -11,8 +11,10 @@ import soundfile
 
 from cheep.errors import CheepError
 from cheep.season.exchange import import_verdicts, read_verdict_files, write_verdict_files
+from cheep.season.export import export_detections, file_of, plain_name
 from cheep.season.lookup import Recordings
 from cheep.season.verdicts import MarkedBox, Verdict, VerdictLog, agreements, judge, read_verdicts
+from scored_season import scored_season
 
 
 def verdict(start=3.0, answer="right", label="bird", recording="a", **more):
@@ -157,6 +159,69 @@ def test_files_of_others_bring_back_the_verdicts(tmp_path, card, kind):
     assert told(found.verdicts, names) == told(verdicts, names)
     assert import_verdicts(tmp_path / "season", "carla", found) == (4, 0)
     assert import_verdicts(tmp_path / "season", "carla", found) == (0, 4)
+
+
+@pytest.fixture
+def alike(tmp_path):
+    """Two sites whose recorders named their files alike, as recorders do."""
+    paths = {}
+    for name, site in (("a", "ridge"), ("b", "old oak")):
+        paths[name] = tmp_path / "card" / site / "20260601_200000.wav"
+        paths[name].parent.mkdir(parents=True)
+        soundfile.write(paths[name], 0.1 * np.sin(np.arange(8000 * 20) * 0.1), 8000)
+    return Recordings(paths), [verdict(3.0), verdict(6.0, "wrong"), verdict(3.0, "wrong", recording="b")]
+
+
+@pytest.mark.parametrize("kind", ["raven", "audacity", "csv", "birdnet", "whombat"])
+def test_recordings_of_one_name_are_told_apart(tmp_path, alike, kind):
+    if kind == "whombat":
+        pytest.importorskip("soundevent", reason="requirements-exchange.txt is optional")
+    recordings, verdicts = alike
+    target = tmp_path / ("out.json" if kind == "whombat" else "out")
+    written = write_verdict_files(kind, target, verdicts[1:], recordings)
+    assert len(set(written)) == {"csv": 1, "whombat": 1}.get(kind, 2)
+    found = read_verdict_files(target, recordings).verdicts
+    assert sorted((item.clip, item.present) for item in found) == [
+        (verdicts[1].clip, False), (verdicts[2].clip, False)
+    ]  # fmt: skip
+    target = tmp_path / target.name.replace("out", "one")
+    write_verdict_files(kind, target, verdicts[:1], recordings)  # alone it needs its folder, too
+    assert [item.clip for item in read_verdict_files(target, recordings).verdicts] == [verdicts[0].clip]
+
+
+@pytest.mark.parametrize("kind", ["raven", "csv"])
+def test_a_second_answer_comes_back_as_one(tmp_path, card, kind):
+    recordings, verdicts = card
+    given = [*verdicts, verdict(3.0, "wrong", reviewer="anna", ask=1)]
+    write_verdict_files(kind, tmp_path / "out", given, recordings)
+    VerdictLog(tmp_path / "season", "anna").add_all(item for item in given if item.reviewer == "anna")
+    VerdictLog(tmp_path / "season", "ben").add_all(item for item in given if item.reviewer == "ben")
+    assert import_verdicts(tmp_path / "season", "", read_verdict_files(tmp_path / "out", recordings)) == (0, 5)
+
+
+def test_a_whombat_file_is_named_json(tmp_path, card):
+    with pytest.raises(CheepError, match=r"--output .*out\.json"):
+        write_verdict_files("whombat", tmp_path / "out", card[1], card[0])
+
+
+def test_detections_are_no_verdicts(tmp_path):
+    """What cheep season export writes is a model's; names it gives to files are understood."""
+    season, _ = scored_season(tmp_path, nights=1)
+    rows = season.recordings().to_pylist()
+    recordings = Recordings({row["recording"]: file_of(row) for row in rows})
+    for kind in ("csv", "birdnet", "raven", "audacity", "kaleidoscope"):
+        target = tmp_path / kind
+        export_detections(season, kind, target, model=season.model())
+        if kind == "audacity":
+            found = read_verdict_files(target, recordings, season.model().labels)
+            assert not found.verdicts and set(found.passed_over) == {"detections without a verdict"}
+            track = next(target.rglob("*.txt"))
+            track.write_text("1.0\t2.0\tlow: right\n")
+            (item,) = read_verdict_files(track, recordings).verdicts
+            assert plain_name(recordings.path(item.recording).parent.name) in track.name
+        else:
+            with pytest.raises(CheepError, match=r"verdict"):
+                read_verdict_files(target, recordings, season.model().labels)
 
 
 def test_segments_of_birdnet_analyzer(tmp_path, card):

@@ -32,7 +32,7 @@ _CSV = (
 )
 _RAVEN = (
     *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"),
-    *("Begin File", "Label", "Verdict", "Other", "Reviewer"),
+    *("Begin File", "Begin Path", "Label", "Verdict", "Other", "Reviewer", "Ask"),
 )
 _VERDICT = ("verdict", "answer", "review", "reviewed", "correct", "valid", "validation", "verified", "manual verdict")
 _WORDS = {
@@ -42,6 +42,8 @@ _WORDS = {
 }
 _SEGMENT = re.compile(r"(?P<score>[01]\.\d+)_\d+_(?P<stem>.+)_(?P<start>\d+(?:\.\d+)?)s_(?P<end>\d+(?:\.\d+)?)s\.\w+")
 _SEGMENT_FOLDERS = {"positive": "right", "negative": "wrong"}
+_SCORED = re.compile(r"(?P<label>.+) [01]\.\d+")  # as cheep season export audacity writes detections
+_SCORES = ("score", "confidence", "match ratio")
 BOX = "box"
 
 
@@ -161,6 +163,8 @@ def write_verdict_files(
     if kind == "whombat":
         from cheep.season.whombat import write_whombat
 
+        if target.suffix.lower() != ".json":
+            raise CheepError(f"{target}: a Whombat project is a .json file; name it so (--output {target}.json)")
         write_whombat(target, verdicts, recordings)
         return [target]
     if kind == "birdnet":
@@ -172,13 +176,10 @@ def write_verdict_files(
     by_recording: dict[str, list[Verdict]] = collections.defaultdict(list)
     for item in verdicts:
         by_recording[item.recording].append(item)
-    stems = collections.Counter(recordings.path(recording).stem for recording in by_recording)
     written = []
     for recording, items in by_recording.items():
-        path = recordings.path(recording)
-        name = path.stem if stems[path.stem] == 1 else f"{path.parent.name}_{path.stem}"
-        written.append(target / (name + suffix))
-        write_text(written[-1], render(items, path))
+        written.append(target / (recordings.name(recording) + suffix))
+        write_text(written[-1], render(items, recordings.path(recording)))
     return written
 
 
@@ -199,13 +200,24 @@ def _raven_text(verdicts: Iterable[Verdict], path: Path) -> str:
 
     def add(start: float, end: float, low: float | None, high: float | None, *rest: str) -> None:
         band = ("" if value is None else f"{value:.1f}" for value in (low, high))
-        cells = (str(len(lines)), "Spectrogram 1", "1", f"{start:.6f}", f"{end:.6f}", *band, path.name, *rest)
+        cells = (
+            str(len(lines)),
+            "Spectrogram 1",
+            "1",
+            f"{start:.6f}",
+            f"{end:.6f}",
+            *band,
+            path.name,
+            str(path),
+            *rest,
+        )
         lines.append("\t".join(cell.replace("\t", " ") for cell in cells))
 
     for item in verdicts:
-        add(item.start_s, item.end_s, None, None, item.label, item.answer, item.other, item.reviewer)
+        said = (item.reviewer, str(item.ask))
+        add(item.start_s, item.end_s, None, None, item.label, item.answer, item.other, *said)
         for box in item.boxes:
-            add(box.start_s, box.end_s, box.low_hz, box.high_hz, box.label, BOX, "", item.reviewer)
+            add(box.start_s, box.end_s, box.low_hz, box.high_hz, box.label, BOX, "", *said)
     return "\n".join(lines) + "\n"
 
 
@@ -231,13 +243,14 @@ def _read_file(path: Path, recordings: Recordings, labels: Iterable[str], found:
     text, _ = read_table_text(path)
     first = text.split("\n", 1)[0].split("\t")
     if len(first) > 1 and re.fullmatch(r"\\|[\d.,]+", first[0].strip()):
-        _read_audacity(path, text, recordings, found)
+        _read_audacity(path, text, recordings, labels, found)
     else:
         _read_rows(read_table(path), recordings, found)
 
 
-def _read_audacity(path: Path, text: str, recordings: Recordings, found: Found) -> None:
-    recording = recordings.find(path.stem)
+def _read_audacity(path: Path, text: str, recordings: Recordings, labels: Iterable[str], found: Found) -> None:
+    recording = recordings.find(path.stem, path)
+    known = set(labels)
     boxes = parse_audacity(path, text)
     if recording is None:
         found.passed_over["of recordings that the season does not have"] += len(boxes)
@@ -249,6 +262,8 @@ def _read_audacity(path: Path, text: str, recordings: Recordings, found: Found) 
         if label and (word in (*ANSWERS, BOX)):
             rows.append((Verdict(recording, label, box.start_s, box.end_s, word, other=other), box)
                         if word != BOX else (None, dataclasses.replace(box, label=label)))  # fmt: skip
+        elif (scored := _SCORED.fullmatch(box.label)) and scored["label"] in known:
+            found.passed_over["detections without a verdict"] += 1
         elif box.label:
             rows.append((_mark(recording, box, "audacity"), None))
     _join(rows, "audacity", found)
@@ -258,12 +273,17 @@ def _read_rows(table: Table, recordings: Recordings, found: Found) -> None:
     """Read a Raven table or a CSV: verdicts, or marks where no column says a verdict."""
     place = table.places()
     start, end, duration = (first_of(place, names) for names in (START, END, DURATION))
-    file = "recording" if "recording" in place else "begin file" if "begin file" in place else first_of(place, FILE)
+    files = ("recording", "begin path", "begin file", first_of(place, FILE))
     label, verdict = first_of(place, LABEL), first_of(place, _VERDICT)
     if not (start and (end or duration) and label):
         raise CheepError(
             f"{table.path}:{table.header_line}: needs columns for start, end and label (it has "
             f"{', '.join(table.header)[:200]})"
+        )
+    if not verdict and (score := first_of(place, _SCORES)):
+        raise CheepError(
+            f"{table.path}:{table.header_line}: has a column {score!r} and none of verdicts: these are a model's "
+            "detections, no person's marks; add a column verdict (right, wrong, unsure)"
         )
     source = "raven" if "begin time (s)" in place else "csv"
     rows: list[tuple[Verdict | None, Box | None]] = []
@@ -272,8 +292,7 @@ def _read_rows(table: Table, recordings: Recordings, found: Found) -> None:
         def cell(name: str, cells: tuple[str, ...] = cells) -> str:
             return cells[place[name]] if name in place else ""
 
-        name = cell(file) if file else re.sub(r"\.Table\.\d+.*$", "", table.path.stem)
-        recording = recordings.find(name) or (recordings.find(cell("file")) if cell("file") else None)
+        recording = _recording_of([cell(name) for name in files if name], table.path, recordings)
         if recording is None:
             found.passed_over["of recordings that the season does not have"] += 1
             continue
@@ -299,6 +318,15 @@ def _read_rows(table: Table, recordings: Recordings, found: Found) -> None:
         ask = int(cell("ask")) if cell("ask").isdigit() else 0
         rows.append((dataclasses.replace(given, ask=ask, **told), None))
     _join(rows, source, found)
+
+
+def _recording_of(cells: list[str], path: Path, recordings: Recordings) -> str | None:
+    """Return the recording of a row: of its first cell that names one, or of the table's own name."""
+    named = [text for text in cells if text]
+    for name in named or [re.sub(r"\.Table\.\d+.*$", "", path.stem)]:
+        if (recording := recordings.find(name, path)) is not None:
+            return recording
+    return None
 
 
 def _answer(word: str, other: str) -> str:
@@ -361,7 +389,7 @@ def _write_segments(
         path = recordings.path(clip.recording)
         pcm, rate = read_span(path, clip.start_ms / 1000, clip.end_ms / 1000)
         times = "_".join(f"{ms / 1000:.3f}".rstrip("0").rstrip(".") + "s" for ms in (clip.start_ms, clip.end_ms))
-        name = f"{scores.get(clip, 0.0):.3f}_{number}_{path.stem}_{times}.wav"
+        name = f"{scores.get(clip, 0.0):.3f}_{number}_{recordings.name(clip.recording)}_{times}.wav"
         out = target.joinpath(clip.label, *parts[judgement.present], name)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_wav(out, pcm, rate)
