@@ -51,7 +51,9 @@ def add_actions(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     said.add_argument("--plan", metavar="NAME", help="of --annotations (default: the only one)")
     said.add_argument("--reviewer", default="", metavar="WHO", help="whose they are, where the file does not say")
-    said.add_argument("--export", dest="kind", choices=("raven", "audacity", "birdnet", "whombat", "csv"))
+    said.add_argument(
+        "--export", dest="kind", choices=("raven", "audacity", "birdnet", "whombat", "csv"), help="write all verdicts"
+    )
     said.add_argument("-o", "--output", type=Path, metavar="OUT", help="of --export: folder; whombat, csv: file")
     said.add_argument("--label", default="", metavar="L", help="only of this label")
 

@@ -33,15 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument(
         "--sample-rate", type=int, help="of the detector to be, Hz (default: the manifest's, else 8000)"
     )
-    inspect.add_argument("--jobs", type=int)
+    inspect.add_argument("--jobs", type=int, help="worker processes (default: one per core)")
     add_cluster(inspect)
     sample = sub.add_parser("sample", help="some examples of each label")
-    sample.add_argument("manifest", type=Path)
-    sample.add_argument("-o", "--output", type=Path, required=True)
-    sample.add_argument("-n", "--per-label", type=int, default=100)
-    sample.add_argument("--seed", type=int, default=1)
+    sample.add_argument("manifest", type=Path, help="the one to take examples from")
+    sample.add_argument("-o", "--output", type=Path, required=True, help="the small manifest")
+    sample.add_argument("-n", "--per-label", type=int, default=100, help="examples of each label (%(default)s)")
+    sample.add_argument("--seed", type=int, default=1, help="of the choice (%(default)s)")
     card = sub.add_parser("card", help="AudioMoth headers as CSV")
-    card.add_argument("folder", type=Path)
+    card.add_argument("folder", type=Path, help="recordings of an AudioMoth")
     teacher = sub.add_parser("teacher", help="find the windows whose label a cross-validated model doubts")
     teacher.add_argument("manifest", type=Path, nargs="?", help="default: dataset.csv of the latest run")
     teacher.add_argument(
@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     teacher.add_argument("--below", type=float, default=0.2, help="plausibility that counts as doubtful (%(default)s)")
     teacher.add_argument("--keep", type=Path, help="text file of the numbers to keep, as the page gives it")
     teacher.add_argument("--sample-rate", type=int, help="Hz (default: the manifest's, else 8000)")
-    teacher.add_argument("--seed", type=int, default=1)
-    teacher.add_argument("--jobs", type=int)
+    teacher.add_argument("--seed", type=int, default=1, help="of groups and model (%(default)s)")
+    teacher.add_argument("--jobs", type=int, help="worker processes (default: one per core)")
     teacher.add_argument(
         "--by",
         default="forest",
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     heard.add_argument("--min-confidence", type=float, default=0.5, metavar="C", help="0..1 (%(default)s)")
     heard.add_argument("--step", type=float, metavar="S", help="from window to window (default: the model's window)")
     heard.add_argument("-o", "--output", type=Path, default=Path("annotations.csv"), help="(%(default)s)")
-    heard.add_argument("--jobs", type=int)
+    heard.add_argument("--jobs", type=int, help="worker processes (default: one per core)")
     add_cluster(heard)
     voices = sub.add_parser("voices", help="spoken words from synthetic speakers (espeak-ng, flite)")
     voices.add_argument("words", nargs="+", metavar="WORD", help="a label, and what is said")

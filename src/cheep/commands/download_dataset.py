@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help='scientific name, e.g. "Turdus merula"; repeatable',
     )
-    add("--country", default="")
+    add("--country", default="", help="as xeno-canto spells it, e.g. Germany")
     add("--area", default="", help="africa, america, asia, australia or europe")
     add("--box", default="", metavar="LAT,LON,LAT,LON", help="corners: least latitude, longitude, largest ones")
     add("--quality", default="", help="letters, e.g. A,B")
@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_argument_group("form")
     add = form.add_argument
     add("--sample-rate", type=int, default=16000, help="Hz (%(default)s); split chooses the detector's")
-    add("--channels", type=int, default=1, choices=(1, 2))
-    add("--format", choices=("flac", "wav"), default="flac")
+    add("--channels", type=int, default=1, choices=(1, 2), help="of the files to keep (%(default)s)")
+    add("--format", choices=("flac", "wav"), default="flac", help="of the files to keep (%(default)s)")
     add("--keep-originals", action="store_true", help="keep the downloaded files in originals/")
-    add("--label-by", choices=("scientific", "english"), default="scientific")
+    add("--label-by", choices=("scientific", "english"), default="scientific", help="(%(default)s)")
     manners = parser.add_argument_group("manners")
     add = manners.add_argument
     add("--workers", type=int, default=4, help="downloads side by side (%(default)s)")

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     sub.add_parser("list", help="models, licences, and which are on this machine")
     get = sub.add_parser("get", help="download one, after asking")
-    get.add_argument("model", choices=sorted(PACKAGED))
+    get.add_argument("model", choices=sorted(PACKAGED), help="which one")
     get.add_argument("--yes", action="store_true", help="do not ask")
 
 

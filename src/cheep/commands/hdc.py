@@ -28,7 +28,7 @@ from cheep.hdc.config import HdcConfig
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("action", choices=("train", "export", "report", "import"))
+    parser.add_argument("action", choices=("train", "export", "report", "import"), help="what to do")
     add_run(parser)
     parser.add_argument("--slots", type=int, default=None, metavar="N", help="classes the device can learn (default 4)")
     parser.add_argument(

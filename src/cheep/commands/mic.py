@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     commands = parser.add_subparsers(dest="what", required=True, metavar="probe|signal")
     signal = commands.add_parser("signal", help="write the reference set as WAV")
-    signal.add_argument("output", type=Path)
+    signal.add_argument("output", type=Path, help="WAV file to write")
     probe = commands.add_parser("probe", help="analyse a recording of the set, or play and record it now")
     probe.add_argument("--recording", type=Path, metavar="WAV", help="what the board recorded (card, serial)")
     probe.add_argument("--baseline", type=Path, metavar="WAV", help="the same through a trusted microphone")

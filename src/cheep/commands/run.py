@@ -26,7 +26,7 @@ INTERMIXED = True  # settings and options may come in any order
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("config", nargs="?", type=Path, metavar="FILE.yaml")
+    parser.add_argument("config", nargs="?", type=Path, metavar="FILE.yaml", help="the pipeline")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings in place of the file's")
     add_cluster(parser)
     parser.add_argument("--check", action="store_true", help="check the configuration and stop")

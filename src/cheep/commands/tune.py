@@ -25,8 +25,8 @@ INTERMIXED = True  # settings and options may come in any order
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("config", type=Path, metavar="FILE.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("config", type=Path, metavar="FILE.yaml", help="the pipeline")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings in place of the file's")
     parser.add_argument("--trials", type=int, default=20, help="how many more (default 20)")
     add_cluster(parser)
     parser.add_argument("--study", default="study", help="name of the study (default: study)")
