@@ -187,7 +187,9 @@ def test_the_component_is_whole_and_its_files_compile(run, tmp_path):
     about = yaml.safe_load((folder / "idf_component.yml").read_text())
     assert about["dependencies"] == {"idf": ">=5.1"} and "Hears high, low" in about["description"]
     assert "PRIV_REQUIRES robin" in (folder / "examples/listen/main/CMakeLists.txt").read_text()
+    folders = re.search(r"SRC_DIRS (.*) INCLUDE_DIRS", (folder / "CMakeLists.txt").read_text()).group(1)
     for source in sorted((folder / "src").rglob("*.c")):
+        assert f'"{source.parent.relative_to(folder).as_posix()}"' in folders  # they are not searched below
         if source.name != "hal_esp_idf.c":  # ESP-IDF's own headers
             compiled("gcc", folder, tmp_path / "one.o", ["-std=gnu17", "-O2", "-c"], [source])
 
