@@ -20,7 +20,7 @@ SHORTER = {
     "cheep demo-data --card card --nights 6": "--nights 3 --minutes 1",
     "cheep season plan season --label whistler --want recall:0.15": "--clips 90 --threshold 0.05",
     "cheep season estimate season --precision 0.9 --keep demo": "--precision 0.01",  # no promise of a hasty network
-    "cheep season learn season --run demo": "--epochs 2",
+    "cheep season learn season --run demo": "--epochs 1",
 }
 
 
@@ -45,7 +45,7 @@ def walk(tmp_path_factory):
                 options = ["--run", "demo", "--sample-rate", "8000", "--window", "1"]
                 assert main("split-dataset", ["datasets/demo", *options]) == 0
                 features = FeatureConfig(n_mels=24, hop_samples=256, window_frames=31)
-                train = TrainConfig(model="sepconv_s", epochs=6, batch_size=16, warmup_epochs=1)
+                train = TrainConfig(model="sepconv_s", epochs=3, batch_size=16, warmup_epochs=1)
                 train_network(folder / "runs" / "demo", features, train)
                 quantize_aware(folder / "runs" / "demo", QatConfig(epochs=1, batch_size=32))
                 said[command] = 0
