@@ -289,3 +289,13 @@ def test_what_a_scan_says_is_what_the_season_holds(cards, model, tmp_path, capsy
     assert {row["folder"] for row in rows} == {str(cards)}
     assert main("scan", [str(cards), "--season", str(season), "--model", str(model)]) == 0
     assert "0 recording(s) to scan, 5 are in the season already" in capsys.readouterr().out
+
+
+def test_lines_of_a_table_that_match_nothing_are_named(cards, model, tmp_path, capsys):
+    table = tmp_path / "deployments.csv"
+    table.write_text("site,device,folder\nridge,24F3190261F38D1F,\ncreek,,B\nfen,0000,\nB moor,,nowhere\n")
+    season = tmp_path / "season"
+    command = [str(cards), "--season", str(season), "--model", str(model), "--deployments", str(table)]
+    assert main("scan", command) == 0
+    assert f"{table}: no recording is of B moor, fen:" in capsys.readouterr().err
+    assert set(Season(season).recordings()["site"].to_pylist()) == {"ridge", "creek"}

@@ -92,6 +92,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"{said.finished} recording(s) of this scan are in the season; the same command goes on", file=sys.stderr)
         raise
     _tell(result, problems(result.scanned))
+    if missed := sorted({item.site for item in deployments} - set(season.recordings(["site"])["site"].to_pylist())):
+        print(
+            f"{args.deployments}: no recording is of {', '.join(missed[:_SHOWN])}: device, folder or dates match none "
+            "(recordings that the season had keep their place)",
+            file=sys.stderr,
+        )
     print(f"{season.folder}: next: cheep season summary {season.folder}")
     return 0
 
