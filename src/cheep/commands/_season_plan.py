@@ -146,6 +146,9 @@ def run_estimate(args: argparse.Namespace) -> int:
         )
     found = estimate_season(plan, verdicts.of(plan.label))
     row = season.model(plan.model)
+    own = plan.detector["threshold"]
+    own = own[row.labels.index(plan.label)] if len(own) > 1 else own[0]
+    found = dataclasses.replace(found, thresholds=tuple(at_least(item, own) for item in found.thresholds))
     manifest = season.folder / "models" / row.model / "manifest.json"
     warnings = warnings_of(found, read_json(manifest, "cheep scan") if manifest.is_file() else {})
     warnings += [f"{text} (line passed over)" for text in verdicts.problems]
@@ -158,9 +161,7 @@ def run_estimate(args: argparse.Namespace) -> int:
     for path in write_estimate(found, season, verdicts.of(plan.label), warnings):
         print(f"wrote {path}")
     if args.precision is not None:
-        own = plan.detector["threshold"]
-        own = own[row.labels.index(plan.label)] if len(own) > 1 else own[0]
-        chosen = at_least(threshold_for(list(found.thresholds), args.precision, args.sure), own)
+        chosen = threshold_for(list(found.thresholds), args.precision, args.sure)
         _say_threshold(args.precision, chosen)
         if bundle is not None:
             for path in keep_season_threshold(bundle, found, chosen):
