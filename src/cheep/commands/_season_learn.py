@@ -11,15 +11,15 @@ from cheep.commands._shared import table
 from cheep.errors import CheepError
 
 
-def add_actions(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
-    """Declare the subcommands; ``action(name, help)`` makes a parser that knows SEASON and ``--model``."""
-    learn = action("learn", "train the next model on the verdicts, and promote it where it is better")
+def add_actions(action: Callable[..., argparse.ArgumentParser]) -> None:
+    """Declare the subcommands; ``action(name, help)`` makes a parser that knows SEASON."""
+    learn = action("learn", "train the next model on the verdicts, and promote it where it is better", model=False)
     learn.add_argument(
         "--run", metavar="RUN", help="of the model that the season was scanned with (default: the latest)"
     )
     learn.add_argument("--label", metavar="L", help="what the verdicts are about (default: the only one)")
     learn.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's (for a quick look)")
-    rounds = action("rounds", "what the rounds of learning came to; two models on the judge's clips")
+    rounds = action("rounds", "what the rounds of learning came to; two models on the judge's clips", model=False)
     rounds.add_argument("--run", metavar="RUN", help="compare the model of this run ...")
     rounds.add_argument("--with", dest="other", metavar="RUN", help="... with that of another one")
     rounds.add_argument("--label", metavar="L", help="what the verdicts are about (default: the only one)")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from cheep.season.tell import SeasonEstimate
 
 
-def add_actions(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
-    """Declare the subcommands; ``action(name, help)`` makes a parser that knows SEASON and ``--model``."""
+def add_actions(action: Callable[..., argparse.ArgumentParser]) -> None:
+    """Declare the subcommands; ``action(name, help)`` makes a parser that knows SEASON (and ``--model``)."""
     plan = action("plan", "how many clips to verify, drawn how, and what certainty that gives")
     plan.add_argument("--label", metavar="L", help="what to verify (default: the only label that makes events)")
     plan.add_argument(
@@ -43,7 +43,8 @@ def add_actions(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
     found.add_argument("--sure", action="store_true", help="of the interval's lower end, not of the value")
     found.add_argument("--keep", metavar="RUN", help="write that threshold into the manifest of this run's model")
     found.add_argument("--json", type=Path, metavar="OUT", help="also write the estimates there")
-    said = action("verdicts", "verdicts from and to other programs' files; how far reviewers agree")
+    text = "verdicts from and to other programs' files; how far reviewers agree"
+    said = action("verdicts", text, model=False)
     said.add_argument("--import", dest="source", type=Path, metavar="PATH", help="file or folder with verdicts")
     said.add_argument(
         "--annotations", type=Path, metavar="TABLE",

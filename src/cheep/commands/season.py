@@ -78,10 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _season_learn.add_actions(functools.partial(_action, sub))
 
 
-def _action(sub, name: str, text: str) -> argparse.ArgumentParser:
+def _action(sub, name: str, text: str, model: bool = True) -> argparse.ArgumentParser:
     parser = sub.add_parser(name, help=text, description=text)
     parser.add_argument("season", type=Path, metavar="SEASON", help="folder that cheep scan made")
-    parser.add_argument("--model", metavar="ID", help="beginning of its id, where the season has several")
+    if model:
+        parser.add_argument("--model", metavar="ID", help="beginning of its id, where the season has several")
     return parser
 
 
