@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cheep.audio import write_wav
 from cheep.cluster import connected, job
-from cheep.cluster.job import _BATCH_S, _MOST_IN_BATCH
+from cheep.cluster.job import BATCH_S, MOST_IN_BATCH
 from cheep.config import FeatureConfig
 from cheep.features.cache import recording_columns
 from cheep.parallel import map_each, using
@@ -129,8 +129,8 @@ def overhead(folder: Path, n: int) -> dict:
         time.sleep(8)
         with connected(url):
             out = {}
-            for name, most in (("single", 1), ("batched", _MOST_IN_BATCH)):
-                job._MOST_IN_BATCH = most
+            for name, most in (("single", 1), ("batched", MOST_IN_BATCH)):
+                job.MOST_IN_BATCH = most
                 list(map_each(nothing, range(200)))
                 idle = [cpu_of(scheduler), sum(map(cpu_of, workers)), time.monotonic()]
                 time.sleep(3)
@@ -148,7 +148,7 @@ def overhead(folder: Path, n: int) -> dict:
                     f"engine.{name}.scheduler_ms_per_task": round(1e3 * theirs / tasks, 2),
                     f"engine.{name}.worker_ms_per_task": round(1e3 * others / tasks, 2),
                 }
-            job._MOST_IN_BATCH = _MOST_IN_BATCH
+            job.MOST_IN_BATCH = MOST_IN_BATCH
             return out
     finally:
         for process in (*workers, scheduler):
@@ -175,7 +175,7 @@ def efficiency(found: dict) -> dict:
     out = {}
     for minutes in (1, 5, 60):
         work_s = 60 * minutes / REAL_TIME
-        batch = max(1, min(_MOST_IN_BATCH, int(_BATCH_S / work_s)))
+        batch = max(1, min(MOST_IN_BATCH, int(BATCH_S / work_s)))
         task_s = max(found["engine.single.client_ms_per_task"], found["engine.single.scheduler_ms_per_task"]) / 1e3
         own_s = max(0.0, found["engine.single.worker_ms_per_task"]) / 1e3
         row = {}

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 _POLL_S = 2.0
 _RESTART_S = 10.0  # what a worker may take to come back, without a word
 _SURVEY_S = 180.0  # the first look at a worker compiles its C core
-_BATCH_S = 0.2  # short items travel together, about so long
-_MOST_IN_BATCH = 32
+BATCH_S = 0.2  # short items travel together, about so long
+MOST_IN_BATCH = 32
 _AHEAD = 4  # batches per worker that are under way or wait for those before them: bounds the memory
 _WAITING_BYTES = 1 << 29  # of results that wait for one before them: no more is given out meanwhile
 _TRIES = 5  # of a batch that the cluster cancels without a reason
@@ -177,7 +177,7 @@ class Job:
         if self._item_s is None:
             return 1
         fair = (len(self.items) - self._next) // (2 * workers)  # nobody waits at the end for one long batch
-        return max(1, min(_MOST_IN_BATCH, fair, int(_BATCH_S / max(self._item_s, 1e-6))))
+        return max(1, min(MOST_IN_BATCH, fair, int(BATCH_S / max(self._item_s, 1e-6))))
 
     def _give(self, batch: _Batch) -> None:
         import cloudpickle

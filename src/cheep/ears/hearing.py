@@ -91,7 +91,7 @@ def hear_windows(samples: np.ndarray, ears: Ears, start_s: np.ndarray, duration_
 
 
 def hear_recording(path: Path, ears: Ears, step_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the starts (n,) in s and scores (n, labels) of a recording's windows, one every ``step_s``."""
+    """Return starts (n,) float64 in s and scores (n, labels) float32 of a recording's windows, one every ``step_s``."""
     rate, size = ears.about.sample_rate_hz, round(ears.about.window_s * ears.about.sample_rate_hz)
     step = max(1, round(step_s * rate))
     held, first, starts, scores = np.zeros(0, np.float32), 0, [], []
@@ -145,6 +145,6 @@ def _cut(samples: np.ndarray, first: int, size: int) -> np.ndarray:
 def labels_heard(
     heard: Sequence[float] | np.ndarray, labels: tuple[str, ...], most: int = 3
 ) -> list[tuple[str, float]]:
-    """Return the most likely labels of one window and their scores, the likeliest first."""
+    """Return the likeliest labels of a window and their scores, the likeliest first; ``heard`` : (labels,) float32."""
     scores = np.asarray(heard)
     return [(labels[place], float(scores[place])) for place in np.argsort(-scores, kind="stable")[:most]]

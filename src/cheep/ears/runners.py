@@ -63,7 +63,7 @@ def open_runner(path: Path, n_labels: int) -> Runner:
 
 
 def to_probability(raw: np.ndarray) -> np.ndarray:
-    """Return scores in 0..1: what leaves that range is taken for logits, each label by itself."""
+    """Return ``raw`` (n, labels) as float32 in 0..1; what leaves that range is taken for logits, label by label."""
     if raw.size and (raw.min() < 0 or raw.max() > 1):
         return (1 / (1 + np.exp(-np.clip(raw, -30, 30)))).astype(np.float32)
     return raw.astype(np.float32)

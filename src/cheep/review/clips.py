@@ -130,7 +130,7 @@ def chosen(clips: Clips, numbers: np.ndarray, wanted: Filter, done: np.ndarray, 
 
 
 def in_order(clips: Clips, numbers: np.ndarray, order: str) -> np.ndarray:
-    """Return ``numbers`` sorted; ``plan`` leaves them as they are, ``random`` is the same each time."""
+    """Return ``numbers`` (k,) int64 sorted; ``plan`` leaves them as they are, ``random`` is the same each time."""
     if order == "score":
         return numbers[np.argsort(-clips.score[numbers], kind="stable")]
     if order == "low score":
