@@ -150,3 +150,13 @@ def read_json(path: str | os.PathLike, made_by: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheepError(f"{path}: damaged JSON ({error}); make it again with {made_by}") from None
+
+
+@contextlib.contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    """Remove a folder of work that ends in a CheepError: half of it is nothing."""
+    try:
+        yield
+    except CheepError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

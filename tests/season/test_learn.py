@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from cheep.errors import CheepError
+from cheep.files import nothing_left
 from cheep.season.compare import Judged, compare
 from cheep.season.embed import best_window
 from cheep.season.learn import _windows, lessons_manifest, lessons_of, part_groups
@@ -96,6 +97,13 @@ def judged_set(rng, gain, n=600, groups=20, tilt=0.0):
     before = np.where(present, 1.0, -1.0) + rng.normal(0, 1.2, n)
     after = before + np.where(present, gain, -gain) + rng.normal(0, 0.3, n) + tilt
     return Judged(present, before, after, np.ones(n), np.full(n, 3 / 3600), group, 1.0)
+
+
+def test_a_round_that_fails_is_none(tmp_path):
+    with pytest.raises(CheepError), nothing_left(tmp_path / "rounds/01"):
+        (tmp_path / "rounds/01/clips").mkdir(parents=True)
+        raise CheepError("no recordings")
+    assert list((tmp_path / "rounds").iterdir()) == []
 
 
 def test_the_better_model_is_promoted_and_no_other():

@@ -29,7 +29,7 @@ from cheep.datasets.about import carry_about
 from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.errors import CheepError
-from cheep.files import plain, read_json, write_json
+from cheep.files import nothing_left, plain, read_json, write_json
 from cheep.job import OnEpoch
 from cheep.job.quantize import quantize_run, settings_of_training
 from cheep.job.train import train_network
@@ -157,12 +157,13 @@ def learn(
     folder = season.folder / FOLDER / f"{number:02d}"
     mine = [item for item in lessons if item.group not in judged]
     on_stage(f"cutting {len(mine)} clips of {len({item.group for item in mine})} nights")
-    taught = lessons_manifest(season, model, mine, folder / "clips", run)
-    new_run = folder / "run"
-    _start_run(run, new_run, taught)
-    _train(run, new_run, epochs, on_stage, on_epoch)
-    on_stage("judging both models on nights that neither learned from")
-    comparison = judge_models(season, old, load_bundle(new_run), label, [x for x in lessons if x.group in judged])
+    with nothing_left(folder):
+        taught = lessons_manifest(season, model, mine, folder / "clips", run)
+        new_run = folder / "run"
+        _start_run(run, new_run, taught)
+        _train(run, new_run, epochs, on_stage, on_epoch)
+        on_stage("judging both models on nights that neither learned from")
+        comparison = judge_models(season, old, load_bundle(new_run), label, [x for x in lessons if x.group in judged])
     promoted, why = comparison.verdict()
     counts = collections.Counter(taught.column("label"))
     background = read_json(new_run / runs.TRAINING, runs.TRAIN_COMMAND).get("background") or "background"
