@@ -19,7 +19,7 @@ import pytest
 
 from cheep.cli import main
 from cheep.errors import CheepError
-from cheep.review import Desk, make_server
+from cheep.review import Desk, alike, make_server
 from cheep.review.clips import Filter
 from cheep.review.sound import levels
 from cheep.season import Season
@@ -161,6 +161,38 @@ def test_a_plan_asks_all_its_clips_whatever_their_scores(season):
     assert [desk.clips.clip(item.number) for item in asked] == [item.clip for item in items]
     shown = [desk.clip(item.number)["score"] for item in asked]
     assert all(abs(p - 1 / (1 + np.exp(-item.score))) < 1e-3 for p, item in zip(shown, items, strict=True))
+
+
+def test_orders_by_value_and_by_likeness(season, monkeypatch):
+    """With embeddings that tell the labels apart; the tones' own network has none, and says so."""
+    desk = Desk(season, "ann")
+    with pytest.raises(CheepError, match="order='value'"):
+        numbers(desk, "value")
+    with pytest.raises(CheepError, match="does not end in a dense layer"):
+        desk.embed(10)
+
+    def embeddings(season, model, places, progress):
+        rng = np.random.default_rng(0)
+        codes = desk.clips.label[: len(places)]
+        return np.eye(8)[codes].astype(np.float32) + rng.normal(0, 0.05, (len(places), 8)).astype(np.float32), []
+
+    monkeypatch.setattr(alike, "cut_at_embedding", lambda _: None)
+    monkeypatch.setattr(alike, "embeddings_of", embeddings)
+    assert desk.embed(1000) == []
+    everything = numbers(desk)
+    by_value = numbers(desk, "value", state="open")
+    assert sorted(by_value) == sorted(everything)
+    seen = desk.questions("detections", Filter(), "like this one", like=everything[0])
+    assert seen[0].number == everything[0] and len(seen) == len(everything)
+    label = desk.clip(everything[0])["label"]
+    nearest = [desk.clip(item.number)["label"] for item in seen[: len(seen) // 3]]
+    assert set(nearest) == {label}
+    for number in by_value[:3]:
+        desk.answer(number, {"answer": "wrong"}, "detections")
+    rest = numbers(desk, "value", state="open")
+    assert set(rest) == set(everything) - set(by_value[:3])
+    with pytest.raises(CheepError, match="no embedding"):
+        desk.questions("detections", Filter(), "like this one", like=99_999)
 
 
 def test_levels_show_a_tone_where_it_is():

@@ -13,8 +13,9 @@ from cheep.season import Season
 from cheep.season.schema import ModelRow
 from cheep.season.verdicts import Clip
 
-#: How a list of clips can be sorted.
+#: How a list of clips can be sorted; the last two need embeddings (:mod:`cheep.review.alike`).
 ORDERS = ("plan", "score", "low score", "time", "random")
+VALUE, LIKE = "value", "like this one"
 
 
 @dataclasses.dataclass

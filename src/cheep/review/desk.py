@@ -18,12 +18,13 @@ import pyarrow as pa
 from cheep.config import nearest_name
 from cheep.detector.scores import probability
 from cheep.errors import CheepError
-from cheep.review.clips import ORDERS, Clips, Filter, add_clips, chosen, detected_clips, in_order
+from cheep.review.alike import Alike, candidates_of
+from cheep.review.clips import LIKE, ORDERS, VALUE, Clips, Filter, add_clips, chosen, detected_clips, in_order
 from cheep.review.sound import ClipSound, read_clip
 from cheep.season import Season
 from cheep.season.plan import Plan, plans, progress, read_plan, to_do
 from cheep.season.store import recording_of
-from cheep.season.verdicts import FOLDER, Clip, MarkedBox, Verdict, VerdictLog, agreements, read_verdicts
+from cheep.season.verdicts import FOLDER, Clip, MarkedBox, Verdict, VerdictLog, agreements, judge, read_verdicts
 
 _DETECTIONS = "detections"
 
@@ -72,6 +73,7 @@ class Desk:
         if plan is not None and plan not in self.plans:
             raise CheepError(f"--plan {plan}: {_no_plan(plan, list(self.plans))}")
         self.first_plan = plan
+        self.alike: Alike | None = None
         self._lock = threading.RLock()
         self._rows: pa.Table | None = None
         self._row_of: dict[str, int] = {}
@@ -81,6 +83,12 @@ class Desk:
         }
         self._files: tuple[Any, ...] = ()
         self._read()
+
+    def embed(self, most: int, progress: Callable[[int, int], None] | None = None) -> list[str]:
+        """Make embeddings of up to ``most`` detections, for two more orders; return what could not be read."""
+        found = Alike(self.season, self.model, self.clips, candidates_of(self.clips, self.detected, most), progress)
+        self.alike = found if len(found.numbers) else None
+        return found.problems
 
     # -- what the page shows --------------------------------------------------------------------
 
@@ -100,7 +108,7 @@ class Desk:
                 for name, plan in self.plans.items()
             ],
             "plan": self.first_plan,
-            "orders": list(ORDERS),
+            "orders": self._orders(),
             "context_s": self.context_s,
         }
 
@@ -125,7 +133,7 @@ class Desk:
                 "problems": self._problems,
             }
 
-    def questions(self, source: str, wanted: Filter, order: str) -> list[Question]:
+    def questions(self, source: str, wanted: Filter, order: str, like: int | None = None) -> list[Question]:
         """Return the clips to hear, in order.
 
         Parameters
@@ -134,14 +142,17 @@ class Desk:
             ``detections``, or ``plan:NAME``.
         order
             One of :data:`cheep.review.clips.ORDERS`; ``plan`` is the plan's own (of detections: as the table has them).
+            With embeddings also ``value`` (the next batch whose verdicts teach most) and ``like this one``.
+        like
+            The clip that is meant by it.
 
         Raises
         ------
         CheepError
             No such plan or order, or a filter that is none.
         """
-        if order not in ORDERS:
-            raise CheepError(f"order={order!r}: must be one of {', '.join(ORDERS)}")
+        if order not in self._orders():
+            raise CheepError(f"order={order!r}: must be one of {', '.join(self._orders())}")
         if wanted.state not in ("", "open", "done", "disputed"):
             raise CheepError(f"state={wanted.state!r}: must be open, done or disputed")
         with self._lock:
@@ -164,7 +175,7 @@ class Desk:
                 kept = chosen(self.clips, numbers, wanted, done, self._disputed)
             except ValueError:
                 raise CheepError(f"dates {wanted.first_date!r}, {wanted.last_date!r}: must be YYYY-MM-DD") from None
-            return [Question(n, asks.get(n, 0)) for n in in_order(self.clips, kept, order).tolist()]
+            return [Question(n, asks.get(n, 0)) for n in self._sorted(kept, order, like).tolist()]
 
     def clip(self, number: int, ask: int = 0) -> dict[str, Any]:
         """Return what is known of a clip; verdicts are left out where it is asked again."""
@@ -245,6 +256,18 @@ class Desk:
             return number
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _orders(self) -> list[str]:
+        return [*ORDERS, *((VALUE, LIKE) if self.alike is not None else ())]
+
+    def _sorted(self, numbers: np.ndarray, order: str, like: int | None) -> np.ndarray:
+        if self.alike is not None and order == VALUE:
+            judged = judge(self._all())
+            present = {self._number[clip]: item.present for clip, item in judged.items() if clip in self._number}
+            return self.alike.by_value(numbers, {n: said for n, said in present.items() if said is not None})
+        if self.alike is not None and order == LIKE:
+            return self.alike.like(-1 if like is None else like, numbers)
+        return in_order(self.clips, numbers, order)
 
     def _add_plan_clips(self) -> None:
         more: dict[Clip, tuple[Clip, str, float, int]] = {}

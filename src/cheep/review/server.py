@@ -154,7 +154,8 @@ def _questions(desk: Desk, query: Any) -> dict[str, Any]:
         lowest=float(query.lowest or 0), highest=float(query.highest or 1), first_date=query.first_date,
         last_date=query.last_date,
     )  # fmt: skip
-    found = desk.questions(query.getunicode("source", "") or "detections", wanted, query.order or "score")
+    source, like = query.getunicode("source", "") or "detections", int(query.like) if query.like else None
+    found = desk.questions(source, wanted, query.order or "score", like)
     return {"clips": [item.number for item in found], "asks": {str(i.number): i.ask for i in found if i.ask}}
 
 

@@ -5,6 +5,7 @@ import { draw, render, scales } from "./draw.js";
 
 const AHEAD = 3;  // clips loaded before they are asked for
 const KEPT = 24;
+const LIKE = "like this one";
 const $ = (id) => document.getElementById(id);
 const token = location.hash.slice(1);
 const form = $("filter");
@@ -90,6 +91,7 @@ function forget(id) {
 
 async function list({ keep = null } = {}) {
   const values = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
+  if (values.order === LIKE) values.like = state.like ?? number() ?? -1;
   const found = await json(`api/questions?${new URLSearchParams(values)}`);
   state.clips = found.clips;
   state.asks = found.asks;
@@ -241,6 +243,14 @@ async function status() {
   $("people").textContent = [who && `verdicts: ${who}`, pairs, ...found.problems].filter(Boolean).join(" · ");
 }
 
+// Sort by likeness to the clip that is shown.
+async function alike() {
+  if (!state.about.orders.includes(LIKE)) throw new Error("no embeddings: start cheep review with --embed 2000");
+  state.like = number();
+  form.order.value = LIKE;
+  await list({ keep: state.like });
+}
+
 function another() {
   const dialog = $("other"), input = dialog.querySelector("input");
   input.value = "";
@@ -322,6 +332,7 @@ const ACTIONS = {
   " ": () => { const player = $("sound"); return player.paused ? player.play() : player.pause(); },
   a: () => { state.auto = !state.auto; $("auto").textContent = state.auto ? "on" : "off"; },
   f: () => form.source.focus(),
+  l: alike,
 };
 
 function key(event) {
@@ -366,6 +377,7 @@ doing(async () => {
   fill(form.site, about.sites.map((name) => [name, name]));
   $("labels").append(...about.labels.map((name) => new Option(name)));
   form.addEventListener("change", (event) => doing(async () => {
+    if (event.target.name === "order") state.like = number();
     if (event.target.name === "source") form.order.value = source() === "detections" ? "score" : "plan";
     cache.clear();
     say("");
