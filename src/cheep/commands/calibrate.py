@@ -6,8 +6,8 @@
 
 The recordings must be held out: never trained on, from where the detector will work. Threshold (per label),
 smoothing and hold-off go to manifest.json and, where the firmware's headers are of this model, to
-detector_settings.h; the feature hash does not change. A temperature that turns scores into probabilities is fitted on
-the validation windows of the run and kept beside them.
+detector_settings.h and golden_window.h; the feature hash does not change. A temperature that turns scores into
+probabilities is fitted on the validation windows of the run and kept beside them.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from cheep.export import (
     generated_folder,
     load_export,
     render_detector_settings,
+    render_golden_window,
     render_headers,
     render_mel_filter_bank,
     render_model_source,
@@ -161,12 +162,17 @@ def deploy(
 
 
 def renew_thresholds(bundle: ModelBundle, folder: Path | None = None) -> Path | None:
-    """Render ``detector_settings.h`` again where the generated headers are of this very model; return its path."""
+    """Render ``detector_settings.h`` again where the generated headers are of this very model; return its path.
+
+    With it ``golden_window.h``, which holds what the detector of these settings gives at boot.
+    """
     folder = folder or generated_folder()
     model = folder / "model.h"
     if not model.is_file() or bundle.model.sha256[:16] not in model.read_text(encoding="utf-8").splitlines()[0]:
         return None
-    write_files(folder, {"detector_settings.h": render_detector_settings(load_export(bundle.path))})
+    export = load_export(bundle.path)
+    files = {"detector_settings.h": render_detector_settings(export), "golden_window.h": render_golden_window(export)}
+    write_files(folder, files)
     return folder / "detector_settings.h"
 
 
