@@ -144,7 +144,8 @@ def _system(url: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
         raise CheepError(
-            f"{url}: needs a package that is not installed ({error}): pip install 'cheep[s3]' for s3://"
+            f"{url}: needs a package that is not installed ({error}): pip install fsspec s3fs "
+            "(tested: requirements-s3.txt)"
         ) from None
     except ValueError:
         raise CheepError(f"{url}: {scheme}:// is no storage that fsspec knows; try s3://BUCKET/FOLDER") from None

@@ -50,7 +50,7 @@ def import_distributed() -> Any:
         import distributed
     except ImportError:
         raise CheepError(
-            "--cluster needs dask and distributed: pip install 'cheep[cluster]' (tested: requirements-cluster.txt)"
+            "--cluster needs dask and distributed: pip install dask distributed (tested: requirements-cluster.txt)"
         ) from None
     for name in ["distributed", *logging.root.manager.loggerDict]:
         if name.split(".")[0] == "distributed":

@@ -62,7 +62,8 @@ def packaged_files(name: str, download: bool = False) -> Files:
         module = importlib.import_module(what.module)
     except ImportError:
         raise CheepError(
-            f"{name}: needs the package birdnet: pip install 'cheep[ears]'; or name files: FILE,LABELS"
+            f"{name}: needs the package birdnet: pip install birdnet (tested: requirements-ears.txt); or name files: "
+            "FILE,LABELS"
         ) from None
     if not download and not _is_here(module, what):
         raise CheepError(

@@ -124,7 +124,7 @@ class _Onnx(Runner):
         try:
             import onnxruntime
         except ImportError:
-            raise CheepError(f"{path}: needs onnxruntime (pip install 'cheep[ears]')") from None
+            raise CheepError(f"{path}: needs onnxruntime (pip install onnxruntime)") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         try:
