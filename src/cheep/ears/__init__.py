@@ -2,7 +2,7 @@
 """Another model's ears: scores and embeddings of large pretrained models, on this machine's side only."""
 
 from cheep.ears.about import About
-from cheep.ears.hearing import hear_manifest, hear_recording, hear_windows, labels_heard
+from cheep.ears.hearing import hear_manifest, hear_recording, hear_windows
 from cheep.ears.model import SPEC_HELP, Ears, places_of
 from cheep.ears.runners import Heard
 
@@ -14,6 +14,5 @@ __all__ = [
     "hear_manifest",
     "hear_recording",
     "hear_windows",
-    "labels_heard",
     "places_of",
 ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,11 +140,3 @@ def _cut(samples: np.ndarray, first: int, size: int) -> np.ndarray:
     if high > low:
         out[low - first : high - first] = samples[low:high]
     return out
-
-
-def labels_heard(
-    heard: Sequence[float] | np.ndarray, labels: tuple[str, ...], most: int = 3
-) -> list[tuple[str, float]]:
-    """Return the likeliest labels of a window and their scores, the likeliest first; ``heard`` : (labels,) float32."""
-    scores = np.asarray(heard)
-    return [(labels[place], float(scores[place])) for place in np.argsort(-scores, kind="stable")[:most]]

@@ -198,7 +198,7 @@ def to_do(plan: Plan, verdicts: Iterable[Verdict], reviewer: str = "") -> list[T
     all reviewers count; another reviewer's answer is as good as one's own second. What ``reviewer`` has answered comes
     behind what others have.
     """
-    answers = _answers(verdicts)
+    answers = answers_by_clip(verdicts)
     first, again = [], []
     for item in plan.items:
         given = answers.get(item.clip, [])
@@ -217,12 +217,13 @@ def to_do(plan: Plan, verdicts: Iterable[Verdict], reviewer: str = "") -> list[T
 
 def progress(plan: Plan, verdicts: Iterable[Verdict]) -> tuple[int, int]:
     """Return how many questions of a plan are answered, and how many there are as far as is known."""
-    answers = _answers(verdicts)
+    answers = answers_by_clip(verdicts)
     done = sum(min(3, len(answers.get(item.clip, ()))) for item in plan.items)
     return done, done + len(to_do(plan, verdicts))
 
 
-def _answers(verdicts: Iterable[Verdict]) -> dict[Clip, list[Verdict]]:
+def answers_by_clip(verdicts: Iterable[Verdict]) -> dict[Clip, list[Verdict]]:
+    """Return the verdicts on each clip, in the order in which it was asked."""
     answers: dict[Clip, list[Verdict]] = collections.defaultdict(list)
     for verdict in verdicts:
         answers[verdict.clip].append(verdict)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +13,7 @@ from cheep.evaluate.intervals import Estimate
 from cheep.files import plain
 from cheep.season.curves import ScorePoint, ThresholdRow, score_curve, threshold_table
 from cheep.season.estimate import Estimates, Heard, estimate, naive
-from cheep.season.plan import Plan, PlanItem
+from cheep.season.plan import Plan, PlanItem, answers_by_clip
 from cheep.season.sampling import BELOW
 from cheep.season.verdicts import Clip, Verdict
 
@@ -82,7 +81,7 @@ def estimate_season(plan: Plan, verdicts: Iterable[Verdict], seed: int = 0, deta
 
     Without ``details`` only the whole season: no sites, months, curve and thresholds.
     """
-    answers = _answers(verdicts)
+    answers = answers_by_clip(verdicts)
     items, first, final, unsure = [], [], [], 0
     for item in plan.items:
         given = [verdict.present for verdict in answers.get(item.clip, ())]
@@ -116,20 +115,11 @@ def estimate_season(plan: Plan, verdicts: Iterable[Verdict], seed: int = 0, deta
 def known_answers(verdicts: Iterable[Verdict]) -> dict[Clip, bool]:
     """Return what is known of clips, for a plan that follows another: right where no sure answer says otherwise."""
     out: dict[Clip, bool] = {}
-    for clip, given in _answers(verdicts).items():
+    for clip, given in answers_by_clip(verdicts).items():
         sure = [item.present for item in given if item.present is not None]
         if sure:
             out[clip] = all(sure)
     return out
-
-
-def _answers(verdicts: Iterable[Verdict]) -> dict[Clip, list[Verdict]]:
-    answers: dict[Clip, list[Verdict]] = collections.defaultdict(list)
-    for verdict in verdicts:
-        answers[verdict.clip].append(verdict)
-    for given in answers.values():
-        given.sort(key=lambda item: item.ask)
-    return answers
 
 
 def _heard(plan: Plan, items: list[PlanItem], first: np.ndarray, final: np.ndarray, slips: int, trials: int) -> Heard:
