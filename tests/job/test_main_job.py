@@ -205,6 +205,25 @@ def test_missing_recordings_and_changed_labels_are_refused(home, trained, tmp_pa
         quantize_aware(other, QAT)
 
 
+def test_a_report_is_made_without_the_recordings_and_says_so(home, trained, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    whole = json.loads(_report(trained, tmp_path / "whole.html"))
+    text = (run / "dataset.csv").read_text().replace(".wav,", "_moved.wav,")
+    (run / "dataset.csv").write_text(text)
+    less = json.loads(_report(run, tmp_path / "less.html"))
+    assert whole["words"]["weak"] != less["words"]["weak"] and not less["mistakes"]
+    assert less["variants"] == whole["variants"] and less["data"]["rows"] == whole["data"]["rows"]
+    page = (tmp_path / "less.md").read_text()
+    assert "test recordings cannot be read any more" in page and "no such recording" in page
+    assert "cannot be read" not in (tmp_path / "whole.md").read_text()
+
+
+def _report(run, page):
+    assert main("report", ["--run", str(run), "--output", str(page)]) == 0
+    return page.with_suffix(".json").read_text()
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     write_bytes(tmp_path / "a.bin", b"old")
 

@@ -14,7 +14,7 @@ from cheep import __version__, runs
 from cheep.audio import iter_audio
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.about import read_about
-from cheep.datasets.manifest import Manifest
+from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.detector import ScoreScale, describe_scores
 from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine
@@ -22,7 +22,7 @@ from cheep.errors import CheepError
 from cheep.evaluate.matching import Annotation, Detection
 from cheep.evaluate.signals import hear_signals, signal_rows
 from cheep.evaluate.windows import WindowScores
-from cheep.files import read_json
+from cheep.files import needed, read_json
 from cheep.job.scores import int8_scores
 from cheep.job.windows import Windows, load_windows
 from cheep.report.results import DataRow, DataSummary, History, Mistake, RunResults, Soundscape, Threshold, Variant
@@ -37,30 +37,34 @@ def results_of_run(
 ) -> RunResults:
     """Return what is known of a run after ``cheep train-qat``: data, curves, metrics, mistakes.
 
-    The test scores are computed anew by the int8 model in TFLM.
+    The test scores are computed anew by the int8 model in TFLM; where the test recordings cannot be read any more,
+    the report is made without them and says so.
     """
     training = read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)
     evaluation = read_json(run / runs.EVALUATION, runs.QAT_COMMAND)
     manifest = read_json(run / runs.MANIFEST, runs.QAT_COMMAND)
     features = FeatureConfig.parse(manifest["features"], str(run / runs.MANIFEST))
     config = TrainConfig.parse(training["train"], str(run / runs.TRAINING))
-    windows = load_windows(run, features, config, only="test")
-    runtime = TflmModel(run / runs.INT8_TFLITE)
-    scale = ScoreScale.of(runtime.output_info, manifest.get("scores"), str(run / runs.MANIFEST))
-    test = int8_scores(runtime, windows, scale).get("test")
+    windows, moved = _test_windows(run, features, config)
+    test = None
+    if windows is not None:
+        runtime = TflmModel(run / runs.INT8_TFLITE)
+        scale = ScoreScale.of(runtime.output_info, manifest.get("scores"), str(run / runs.MANIFEST))
+        test = int8_scores(runtime, windows, scale).get("test")
     return RunResults(
         title=title,
         labels=tuple(manifest["labels"]),
         summary=_summary(evaluation, manifest),
         variants=_variants(evaluation),
         test=test,
-        data=_data(windows.manifest, manifest),
+        data=_data(load_manifest(needed(run / runs.DATASET, runs.SPLIT_COMMAND)), manifest),
         choices=about.why if (about := read_about(run / runs.DATASET)) else (),
         histories=(
             _history("float training", training["history"], training["best_epoch"]),
             _history("quantization-aware fine-tuning", evaluation["history_qat"], evaluation["best_epoch_qat"]),
         ),
-        mistakes=_mistakes(windows, test, features) if test is not None else (),
+        mistakes=_mistakes(windows, test, features) if windows is not None and test is not None else (),
+        stale=moved,
         soundscapes=tuple(soundscapes),
         thresholds=thresholds_of(manifest),
         stride_s=manifest["detector"]["stride_frames"] * features.hop_s,
@@ -82,6 +86,19 @@ def results_of_run(
         feature_hash=manifest["feature_hash"],
         cheep_version=__version__,
     )
+
+
+def _test_windows(run: Path, features: FeatureConfig, config: TrainConfig) -> tuple[Windows | None, str]:
+    """Return the windows of the test split; where its recordings have moved or are damaged, None and why."""
+    try:
+        return load_windows(run, features, config, only="test"), ""
+    except CheepError as exc:
+        if not (run / runs.DATASET).is_file():
+            raise
+        return None, (
+            "Curves, confusions and mistakes are missing, because the test recordings cannot be read any more "
+            f"({exc}). The figures above are those of the training."
+        )
 
 
 def calibration_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]] | None:

@@ -27,10 +27,11 @@ def with_extras(run: RunResults, folder: Path) -> RunResults:
         calibration = None
     if field and "detector" in run.settings and plain(field.get("detector")) != plain(run.settings["detector"]):
         field = None
-        changes["stale"] = (
+        old = (
             f"The evaluation on long recordings ({FIELD}) was made with other thresholds and is not shown: run cheep "
             "evaluate again."
         )
+        changes["stale"] = f"{run.stale} {old}".strip()
     if calibration:
         changes["operating"] = tuple(_curve(item) for item in calibration["labels"])
         changes["temperature"] = (calibration.get("temperature") or {}).get("value")

@@ -190,7 +190,7 @@ class RunResults:
     soundscapes: tuple[Soundscape, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     stride_s: float = 0.0  # between two windows that the detector sees
-    stale: str = ""  # what lies in the run folder and is not shown, because it was measured with other thresholds
+    stale: str = ""  # what is not shown, and why: measured with other thresholds, recordings that have moved
     operating: tuple[OperatingCurve, ...] = ()
     temperature: float | None = None
     boards: tuple[BoardRow, ...] = ()
