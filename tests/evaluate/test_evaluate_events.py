@@ -199,9 +199,7 @@ def test_scores_do_not_depend_on_the_workers(run, tmp_path):
 
 def test_field_figures_of_known_recordings(run, tmp_path):
     bundle, recordings, paths = _recordings(run, tmp_path)
-    result = evaluate_field(
-        recordings, LABELS, DETECTOR, ScoreTiming.of(bundle), bundle.scale, draws=200
-    )
+    result = evaluate_field(recordings, LABELS, DETECTOR, ScoreTiming.of(bundle), bundle.scale, draws=200)
     rows = {row.label: row for row in result.rows}
     assert set(rows) == {"high", "low", "all"}
     assert result.hours == pytest.approx(80 / 3600)

@@ -66,8 +66,19 @@ def project_config(name, tmp_path):
     [
         (
             "esp32",
-            {"esp32", "esp32s3", "esp32-compiled", "esp32s3-tflm", "esp32-hdc", "esp32s3-hdc", "esp32s3-pdm",
-             "esp32c3", "esp32c6", "esp32p4", "esp32-pioarduino"},
+            {
+                "esp32",
+                "esp32s3",
+                "esp32-compiled",
+                "esp32s3-tflm",
+                "esp32-hdc",
+                "esp32s3-hdc",
+                "esp32s3-pdm",
+                "esp32c3",
+                "esp32c6",
+                "esp32p4",
+                "esp32-pioarduino",
+            },
         ),
         ("audiomoth", {"audiomoth", "audiomoth-tflm", "audiomoth-hdc"}),
     ],

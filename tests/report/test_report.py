@@ -18,7 +18,7 @@ from cheep.files import write_json
 from cheep.live.upload import targets as upload_targets
 from cheep.report import DataRow, DataSummary, History, RunResults, Soundscape, Threshold, boards, write_report
 from cheep.report.boards import where_it_fits
-from cheep.report.collect import commands_shown, next_step, results_of_run, thresholds_of
+from cheep.report.collect import commands_shown, next_step, results_of_run, season_table, thresholds_of
 from cheep.report.content import test_content as content_of
 from cheep.report.content import words_of
 from cheep.report.extras import with_extras
@@ -297,6 +297,11 @@ def test_thresholds_and_the_next_step_follow_calibration(tmp_path, monkeypatch):
     )
     write_files(generated, {"detector_settings.h": render_detector_settings(load_export(folder))})
     assert next_step(folder, manifest).startswith(f"cheep upload audiomoth --model {folder}")
+    assert season_table(manifest) == []
+    said = {"label": "high", "plan": "p", "sites": ["a", "b"], "verdicts": 40, "precision": rate, "recall": None}
+    manifest["calibration"]["season"] = said
+    ((_, head, (row,)),) = season_table(manifest)
+    assert row[:5] == ("high", "p", "a, b", "40", "0.50 (0.10–1.20)") and row[-1] == "–" and len(head) == len(row)
     manifest["detector"]["threshold"] = [None, 0.6, 0.8]  # edited by hand: nothing is known of it
     assert thresholds_of(manifest)[1].rate is None
     assert next_step(folder, manifest).startswith("cheep calibrate")

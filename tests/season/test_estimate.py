@@ -208,6 +208,16 @@ def test_plan_verify_estimate_keep(tmp_path, capsys):
     assert f"0 verdict(s) added, {len(given)} were known" in capsys.readouterr().out
 
 
+def test_a_site_noisier_or_quieter_than_what_was_calibrated_on_is_named():
+    from cheep.season.keep import _noise_warnings
+
+    noise = [("creek", -40.0), ("creek", -41.0), ("ridge", -61.0), ("ridge", None), ("wood", -70.0), ("far", None)]
+    loud, quiet = _noise_warnings([-65.0, -55.0], noise)
+    assert "site creek: its quiet is -40 dB" in loud and "above the -65 to -55 dB" in loud and "less far" in loud
+    assert "site wood" in quiet and "below" in quiet
+    assert not _noise_warnings(None, noise) and not _noise_warnings([-75.0, -35.0], noise)
+
+
 def test_what_a_model_is_not_gets_no_threshold(tmp_path, capsys, scored):
     from tone_model import write_tone_run
 

@@ -79,7 +79,7 @@ def test_tables_of_other_programs(season, tmp_path):
     assert len(list(folder.rglob("*.txt"))) == 11
 
 
-def test_clips_are_the_sound_around_the_detections(season, tmp_path):
+def test_clips_are_the_sound_around_the_detections(season, tmp_path, capsys):
     folder = export(season, "clips", tmp_path / "clips", "--context", "0.5", "--most", "3")
     found = rows(folder / "clips.csv")
     assert sorted(row["label"] for row in found) == ["high"] * 3 + ["low"] * 3
@@ -89,6 +89,8 @@ def test_clips_are_the_sound_around_the_detections(season, tmp_path):
     first = round(float(row["clip_start_s"]) * RATE)
     assert rate == RATE and np.array_equal(pcm, whole[first : first + len(pcm)])
     assert len(pcm) == round((float(row["end_s"]) + 0.5) * RATE) - first
+    assert main("season", ["export", str(season.folder), "clips", "-o", str(folder)]) == 2
+    assert "holds 7 file(s) already" in capsys.readouterr().err  # older clips would pass for new ones
 
 
 def test_a_recording_that_is_gone_costs_its_clips_only(season, tmp_path, capsys):

@@ -3,6 +3,7 @@
 
 from cheep.audio.files import AudioInfo, Scan, iter_audio, open_audio, probe, read_audio, read_span, scan, write_wav
 from cheep.audio.folders import AUDIO_SUFFIXES, AudioIndex, audio_files, list_audio
+from cheep.audio.level import NoiseMeter
 from cheep.audio.samples import Resampler, float_to_int16, int16_to_float, resample
 from cheep.audio.zeros import ZeroMeter
 
@@ -10,6 +11,7 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "AudioIndex",
     "AudioInfo",
+    "NoiseMeter",
     "Resampler",
     "Scan",
     "ZeroMeter",

@@ -127,7 +127,7 @@ def run_estimate(args: argparse.Namespace) -> int:
     from cheep.season import Season
     from cheep.season.curves import at_least, threshold_for
     from cheep.season.estimate_files import write_estimate
-    from cheep.season.keep import keep_season_threshold, warnings_of
+    from cheep.season.keep import keep_season_threshold, noise_of, warnings_of
     from cheep.season.plan import read_plan
     from cheep.season.tell import estimate_season
     from cheep.season.verdicts import read_verdicts
@@ -151,7 +151,8 @@ def run_estimate(args: argparse.Namespace) -> int:
     own = own[row.labels.index(plan.label)] if len(own) > 1 else own[0]
     found = dataclasses.replace(found, thresholds=tuple(at_least(item, own) for item in found.thresholds))
     manifest = season.folder / "models" / row.model / "manifest.json"
-    warnings = warnings_of(found, read_json(manifest, "cheep scan") if manifest.is_file() else {})
+    noise = noise_of(season)
+    warnings = warnings_of(found, read_json(manifest, "cheep scan") if manifest.is_file() else {}, noise)
     warnings += [f"{text} (line passed over)" for text in verdicts.problems]
     print(_estimate_table(found))
     print("(95 % intervals in brackets; verdicts: on detections + below the threshold)")
@@ -165,7 +166,7 @@ def run_estimate(args: argparse.Namespace) -> int:
         chosen = threshold_for(list(found.thresholds), args.precision, args.sure)
         _say_threshold(args.precision, chosen)
         if bundle is not None:
-            for path in keep_season_threshold(bundle, found, chosen):
+            for path in keep_season_threshold(bundle, found, chosen, noise):
                 print(f"wrote {path} (threshold of {plan.label})")
     return 0
 

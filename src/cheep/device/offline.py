@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cheep.audio import AudioInfo, ZeroMeter, open_audio
+from cheep.audio import AudioInfo, NoiseMeter, ZeroMeter, open_audio
 from cheep.device.bundle import ModelBundle
 from cheep.device.engine import LiveEvent, live_event
 from cheep.device.scoring import WindowScorer
@@ -26,6 +26,8 @@ class Heard:
         What the file holds; None where not even that could be read.
     length_s, silent_s
         Of the samples that could be read, s, and of the exact zeros among them.
+    noise_db
+        Level of its quiet seconds, dB of full scale; None: less than a second was heard.
     scores
         Raw scores of every window, (windows, classes) int8.
     error
@@ -37,6 +39,7 @@ class Heard:
     silent_s: float
     scores: np.ndarray
     error: Exception | None = None
+    noise_db: float | None = None
 
 
 def nothing_heard(bundle: ModelBundle, error: Exception) -> Heard:
@@ -50,7 +53,7 @@ def hear_file(
     """Score a file in bounded memory; ``microphone`` filters the samples, (n,) int16, first."""
     rate = scorer.sample_rate_hz
     scorer.reset()
-    zeros = ZeroMeter(rate)
+    zeros, noise = ZeroMeter(rate), NoiseMeter(rate)
     rows = [np.zeros((0, scorer.classes), np.int8)]
     info, error, samples = None, None, 0
     try:
@@ -58,10 +61,11 @@ def hear_file(
         for block in blocks:
             samples += len(block)
             zeros.push(block)
+            noise.push(block)
             rows.append(scorer.push(block if microphone is None else microphone(block))[1])
     except (CheepError, OSError) as found:
         error = found
-    return Heard(info, samples / rate, zeros.seconds(), np.concatenate(rows), error)
+    return Heard(info, samples / rate, zeros.seconds(), np.concatenate(rows), error, noise.level_db())
 
 
 def ended_events(bundle: ModelBundle, scores: np.ndarray) -> list[LiveEvent]:

@@ -24,7 +24,7 @@ from cheep.detector.engine import MAX_SCORES
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import CONFIDENCE, Estimate, bootstrap
 from cheep.evaluate.matching import EventCounts, add_counts
-from cheep.evaluate.outcome import NARROW, Calibration, LabelCalibration
+from cheep.evaluate.outcome import NARROW, Calibration, LabelCalibration, noise_range
 from cheep.evaluate.rates import RateModel, fit_rates, hours_that_narrow
 from cheep.evaluate.streaming import Output, ScoredRecording
 from cheep.evaluate.sweep import LevelSweep
@@ -96,7 +96,11 @@ def calibrate(
     results = tuple(
         _result(choice, max_per_hour, hours, new_hours or hours, rng, draws, confidence) for choice in choices
     )
-    return Calibration(DetectorConfig.parse(config.to_dict(), "calibrated detector"), results)
+    return Calibration(
+        DetectorConfig.parse(config.to_dict(), "calibrated detector"),
+        results,
+        noise_range(item.noise_db for item in recordings),
+    )
 
 
 def _check_request(

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from cheep.config import DetectorConfig
 from cheep.evaluate.intervals import Estimate
@@ -138,11 +141,25 @@ def _many(groups: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """The detector that calibration chose, and what to expect of it, label by label."""
+    """The detector that calibration chose, and what to expect of it, label by label.
+
+    ``noise_db``: between which levels lie the quiet seconds of four recordings out of five, dB of full scale.
+    """
 
     detector: DetectorConfig
     labels: tuple[LabelCalibration, ...]
+    noise_db: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        return {"labels": [item.to_dict() for item in self.labels]}
+        noise = {} if self.noise_db is None else {"noise_db": list(self.noise_db)}
+        return {"labels": [item.to_dict() for item in self.labels], **noise}
+
+
+def noise_range(levels: Iterable[float | None]) -> tuple[float, float] | None:
+    """Return the levels, dB of full scale, that a tenth of the recordings stay below and above; None: none is known."""
+    known = [value for value in levels if value is not None]
+    if not known:
+        return None
+    low, high = np.percentile(known, [10, 90])
+    return round(float(low), 1), round(float(high), 1)

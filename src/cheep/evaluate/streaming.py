@@ -73,6 +73,7 @@ class ScoredRecording:
     scores: np.ndarray
     annotations: tuple[Annotation, ...] = ()
     silent_s: float = 0.0
+    noise_db: float | None = None
 
 
 def best_scorer(bundle: ModelBundle) -> tuple[Scorer, str]:
@@ -152,7 +153,7 @@ def score_recording(
     name = str(path)
     duration_s = max(0.0, heard.length_s - heard.silent_s)
     group = name if group is None else group
-    return ScoredRecording(name, group, duration_s, heard.scores, tuple(annotations), heard.silent_s)
+    return ScoredRecording(name, group, duration_s, heard.scores, tuple(annotations), heard.silent_s, heard.noise_db)
 
 
 def detect(

@@ -192,7 +192,7 @@ def write_int8(
     runtime = TflmModel(tflite)
     scale = ScoreScale.of(runtime.output_info, described)
     scores = int8_scores(runtime, windows, scale)
-    golden = golden_calls(runtime, windows)
+    golden = golden_calls(runtime, windows, scale)
 
     def write(detector: DetectorConfig) -> tuple[dict[str, Any], list[Heard]]:
         manifest = write_bundle(

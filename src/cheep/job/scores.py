@@ -85,8 +85,8 @@ def first_detector(windows: Windows, val: WindowScores, scale: ScoreScale, false
     return DetectorConfig(stride_frames=default_stride(windows.features.hop_s), threshold=tuple(thresholds))
 
 
-def golden_calls(runtime: TflmModel, windows: Windows) -> dict[str, np.ndarray]:
-    """Return by label the validation window, (columns, mels) int8, that scores highest for it.
+def golden_calls(runtime: TflmModel, windows: Windows, scale: ScoreScale) -> dict[str, np.ndarray]:
+    """Return by label the validation window, (columns, mels) int8, that scores highest for it (as the detector counts).
 
     A board runs them at boot. A label without a validation window has none.
     """
@@ -97,7 +97,7 @@ def golden_calls(runtime: TflmModel, windows: Windows) -> dict[str, np.ndarray]:
         if len(rows):
             rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 64)).astype(int)]
             q = quantize_windows(runtime, part.gather(rows))
-            found[label] = q[int(np.argmax(runtime.scores(q)[:, i]))]
+            found[label] = q[int(np.argmax(scale.units(runtime.scores(q))[:, i]))]
     return found
 
 

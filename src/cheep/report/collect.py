@@ -19,6 +19,7 @@ from cheep.detector import ScoreScale, describe_scores
 from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine
 from cheep.errors import CheepError
+from cheep.evaluate.intervals import Estimate
 from cheep.evaluate.matching import Annotation, Detection
 from cheep.evaluate.signals import hear_signals, signal_rows
 from cheep.evaluate.windows import WindowScores
@@ -68,7 +69,7 @@ def results_of_run(
         soundscapes=tuple(soundscapes),
         thresholds=thresholds_of(manifest),
         stride_s=manifest["detector"]["stride_frames"] * features.hop_s,
-        tables=(_signal_table(run),),
+        tables=(*season_table(manifest), _signal_table(run)),
         settings={
             "features": manifest["features"],
             "training": {k: v for k, v in training["train"].items() if k != "augment"},
@@ -191,6 +192,19 @@ def _signal_table(run: Path) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...
     """Return what the detector, with the thresholds that it has now, says to signals without sound."""
     head, *rows = signal_rows(hear_signals(load_bundle(run)))
     return SIGNALS_CAPTION, tuple(head), tuple(map(tuple, rows))
+
+
+def season_table(manifest: dict[str, Any]) -> list[tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]]:
+    """Return what a season's verdicts said of the label whose threshold they chose, where the model still has it."""
+    season, measured = (manifest.get("calibration") or {}).get("season"), calibration_of(manifest)
+    if not season or not measured:
+        return []
+    rate = measured[season["label"]]["false_alarms_per_hour"]
+    head = ("label", "plan", "sites", "verdicts", "precision", "false alarms/h", "recall")
+    values = (season["precision"], rate, season["recall"])
+    row = (season["label"], season["plan"], ", ".join(season["sites"]), str(season["verdicts"]))
+    caption = "A season's verdicts, at the threshold that they chose (in brackets: 95 % intervals)"
+    return [(caption, head, ((*row, *("–" if item is None else Estimate(**item).text(2) for item in values)),))]
 
 
 def _summary(evaluation: dict[str, Any], manifest: dict[str, Any]) -> tuple[str, ...]:

@@ -292,6 +292,12 @@ def _clips(
         raise CheepError(f"context_s={context_s:g}: must be 0 to 3600 s (--context)")
     if most < 0:
         raise CheepError(f"most={most}: must be at least 1, or 0 for all (--most)")
+    older = sum(1 for path in target.rglob("*") if path.is_file()) if target.is_dir() else 0
+    if older:
+        raise CheepError(
+            f"{target}: holds {older} file(s) already, which could be taken for clips of these detections; name a new "
+            "folder, or empty it"
+        )
     chosen = _best(found, most)
     tasks = [(recording, tuple(items)) for recording, items in chosen]
     table: list[list[Any]] = []

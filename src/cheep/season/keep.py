@@ -6,6 +6,7 @@ And whether the season is like what the threshold in the manifest was calibrated
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +16,28 @@ from cheep.detector.scores import kept_threshold, probability
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import Estimate
-from cheep.evaluate.outcome import Calibration, LabelCalibration
+from cheep.evaluate.outcome import Calibration, LabelCalibration, noise_range
 from cheep.files import plain, read_json, write_json
 from cheep.job.calibrate import keep_thresholds
 from cheep.season.curves import ThresholdRow
 from cheep.season.plan import Plan
+from cheep.season.schema import USABLE
+from cheep.season.store import Season
 from cheep.season.tell import SeasonEstimate
 
 #: A site's typical score this many robust deviations from that of the others sounds unlike them.
 UNLIKE = 3.0
+#: A site is noisier, or quieter, than what was calibrated on, if its noise lies so many dB outside.
+NOISE_DB = 3.0
 
 
-def keep_season_threshold(bundle: ModelBundle, found: SeasonEstimate, row: ThresholdRow) -> tuple[Path, Path]:
+def keep_season_threshold(
+    bundle: ModelBundle, found: SeasonEstimate, row: ThresholdRow, noise: Sequence[tuple[str, float | None]] = ()
+) -> tuple[Path, Path]:
     """Write the threshold of the plan's label, and what it was found to give, into the model's manifest.
 
-    The other labels keep theirs, and what their calibration said.
+    The other labels keep theirs, and what their calibration said. ``noise``: site and level of the season's recordings
+    (:func:`noise_of`), for the next season to be compared with.
 
     Raises
     ------
@@ -50,7 +58,8 @@ def keep_season_threshold(bundle: ModelBundle, found: SeasonEstimate, row: Thres
     manifest = bundle.path.parent / runs.MANIFEST
     before = read_json(manifest, runs.QAT_COMMAND).get("calibration") or {}
     others = [item for item in before.get("labels", ()) if item.get("label") != plan.label]
-    written = keep_thresholds(bundle, Calibration(detector, (_as_calibration(found, row, thresholds, bundle),)))
+    chosen = (_as_calibration(found, row, thresholds, bundle),)
+    written = keep_thresholds(bundle, Calibration(detector, chosen, noise_range(level for _, level in noise)))
     values = read_json(manifest, runs.QAT_COMMAND)
     values["calibration"]["labels"] += others
     values["calibration"]["temperature"] = before.get("temperature")
@@ -114,11 +123,39 @@ def score_quantiles(plan: Plan, site: str = "") -> list[float]:
     return [round(float(value), 2) for value in plan.counts["score"][rows][order][np.minimum(at, len(order) - 1)]]
 
 
-def warnings_of(found: SeasonEstimate, manifest: dict) -> list[str]:
+def noise_of(season: Season) -> list[tuple[str, float | None]]:
+    """Return site and noise level, dB of full scale, of each recording that counts."""
+    rows = season.recordings(["site", "noise_db", "status"]).to_pylist()
+    return [(row["site"], row["noise_db"]) for row in rows if row["status"] in USABLE]
+
+
+def _noise_warnings(then: Sequence[float] | None, noise: Sequence[tuple[str, float | None]]) -> list[str]:
+    """Return the sites whose typical noise lies outside that of the recordings that the threshold was calibrated on."""
+    if not then:
+        return []
+    by_site: dict[str, list[float]] = {}
+    for site, level in noise:
+        if level is not None:
+            by_site.setdefault(site, []).append(level)
+    out = []
+    for site, levels in sorted(by_site.items()):
+        level = float(np.median(levels))
+        off = level - min(max(level, then[0] - NOISE_DB), then[1] + NOISE_DB)
+        if off:
+            out.append(
+                f"site {site}: its quiet is {level:.0f} dB of full scale, {'above' if off > 0 else 'below'} the "
+                f"{then[0]:.0f} to {then[1]:.0f} dB of the recordings that the threshold was calibrated on (another "
+                f"gain, wind, water, traffic): it may hear {'less far' if off > 0 else 'further'} there"
+            )
+    return out
+
+
+def warnings_of(found: SeasonEstimate, manifest: dict, noise: Sequence[tuple[str, float | None]] = ()) -> list[str]:
     """Return in what the season differs from what the model's threshold was calibrated on.
 
     Compared are false alarms per hour (intervals that do not meet), scores (their quantiles, where an earlier season
-    chose the threshold), and sites: new ones, and those that sound unlike the others.
+    chose the threshold), noise (``noise``: site and level of each recording, dB of full scale), and sites: new ones,
+    and those that sound unlike the others.
     """
     out = []
     plan, label = found.plan, found.plan.label
@@ -144,6 +181,7 @@ def warnings_of(found: SeasonEstimate, manifest: dict) -> list[str]:
         if abs(moved) > spread / 2:
             way = "higher" if moved > 0 else "lower"
             out.append(f"scores lie {abs(moved):.1f} log-odds {way} than when the threshold was chosen")
+    out += _noise_warnings(calibration.get("noise_db"), noise)
     sites = sorted(set(plan.counts["site"].tolist()))
     if len(sites) > 2:
         middle = np.array([score_quantiles(plan, site)[2] for site in sites])

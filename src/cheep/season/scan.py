@@ -189,7 +189,7 @@ def prepared(settings: ScanSettings) -> ScanSettings:
 def _listen(settings: ScanSettings, item: Item, row: Recording) -> tuple[Recording, str, str, np.ndarray]:
     """Score a file as far as it can be read; return its row, status, reason and scores."""
     heard = hear_file(_scorer(settings.season, settings.model.model, settings.runtime), item.file)
-    row = dataclasses.replace(row, length_s=heard.length_s, silent_s=heard.silent_s)
+    row = dataclasses.replace(row, length_s=heard.length_s, silent_s=heard.silent_s, noise_db=heard.noise_db)
     if heard.info is not None:
         info = heard.info
         row = dataclasses.replace(

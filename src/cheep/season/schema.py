@@ -48,6 +48,7 @@ RECORDINGS = pa.schema(
         ("time_source", pa.string()),
         ("length_s", pa.float64()),
         ("silent_s", pa.float64()),
+        ("noise_db", pa.float32()),
         ("sample_rate_hz", pa.int32()),
         ("channels", pa.int16()),
         ("container", pa.string()),
@@ -123,6 +124,7 @@ class Recording:
     time_source: str = ""
     length_s: float = 0.0
     silent_s: float = 0.0
+    noise_db: float | None = None
     sample_rate_hz: int | None = None
     channels: int | None = None
     container: str = ""

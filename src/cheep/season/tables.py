@@ -82,6 +82,7 @@ def _state(season: Season) -> str:
         digest.update(f"{path.relative_to(season.folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     for model in season.models():
         digest.update(f"{model.model}\0{model.settings}\n".encode())
+    digest.update(f"{RECORDINGS}\n".encode())  # a later version may have more columns
     for name in ("recordings", "detections", "deployments"):
         digest.update(f"{name} {season.table_path(name).is_file()}\n".encode())
     return digest.hexdigest() + "\n"
