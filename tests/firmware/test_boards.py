@@ -109,8 +109,10 @@ def test_the_board_matrix_has_every_board_and_every_backend_of_it(tmp_path):
 @pytest.mark.parametrize("name", ["esp32", "esp32s3", "esp32c3", "esp32c6", "esp32p4"])
 def test_budgets_of_the_esp32s_are_those_of_their_project(name):
     project, board = firmware_root() / "esp32", find_board(name)
-    factory = next(line for line in (project / "partitions.csv").read_text().splitlines() if line.startswith("factory"))
-    assert board.flash_bytes == int(factory.split(",")[4], 0)
+    places = [line.split(",") for line in (project / "partitions.csv").read_text().splitlines() if "app," in line]
+    assert [place[2].strip() for place in places] == ["ota_0", "ota_1"]
+    assert {int(place[4], 0) for place in places} == {board.flash_bytes}
+    assert not any(int(place[3], 0) % 0x10000 for place in places)  # the memory map has pages of 64 KB
     main_stack = re.search(r"MAIN_TASK_STACK_SIZE=(\d+)", (project / "sdkconfig.defaults").read_text())
     capture = re.search(r"CAPTURE_STACK (\d+)", (project / "src" / "main.c").read_text())
     assert board.stack_bytes == int(main_stack.group(1)) + int(capture.group(1))

@@ -149,6 +149,15 @@ def test_esp32_partitions_fit_the_flash():
     assert end <= 4 << 20
 
 
+def test_an_esp32_confirms_an_update_only_behind_its_golden_windows():
+    """Without the confirmation the bootloader gives the next start to the application before."""
+    assert "CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE=y" in (ROOT / "esp32" / "sdkconfig.defaults").read_text()
+    start = (ROOT / "esp32" / "src" / "main.c").read_text().partition("void app_main")[2]
+    boot, confirmed = start.index("cheep_app_boot("), start.index("esp_ota_mark_app_valid_cancel_rollback()")
+    assert boot < confirmed < start.index("for (;;)")
+    assert "refuse(" in start[boot:confirmed]
+
+
 # C that needs no vendor
 
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "driver/gpio.h"
+#include "esp_ota_ops.h"
 #include "esp_task_wdt.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
@@ -114,10 +115,17 @@ static void read_microphone(void *unused)
     }
 }
 
-/* Said again and again, so that a monitor opened later sees it: nobody else has to be fed meanwhile. */
+/* Said again and again, so that a monitor opened later sees it: nobody else has to be fed meanwhile. An application that
+ * an update has just brought says it once, and gives way to the one before, where there is one. */
 static void refuse(const char *stage, const char *reason)
 {
     static char line[CHEEP_LINE_BYTES];
+    esp_ota_img_states_t state = ESP_OTA_IMG_UNDEFINED;
+    if (esp_ota_get_state_partition(esp_ota_get_running_partition(), &state) == ESP_OK &&
+        state == ESP_OTA_IMG_PENDING_VERIFY) {
+        write_line(line, cheep_line_error(line, sizeof line, stage, reason));
+        (void)esp_ota_mark_app_invalid_rollback_and_reboot(); /* comes back only where there is no other */
+    }
     (void)esp_task_wdt_delete(NULL); /* not watched yet, at boot */
     for (;;) {
         write_line(line, cheep_line_error(line, sizeof line, stage, reason));
@@ -150,6 +158,7 @@ void app_main(void)
     if (microphone_start(CAPTURE_HZ) != ESP_OK) {
         refuse("microphone", "the I2S driver refuses pins or rate (src/board_config.h)");
     }
+    (void)esp_ota_mark_app_valid_cancel_rollback(); /* golden windows passed: this application stays */
     write_line(line, cheep_line_boot(line, sizeof line, &cheep_generated_app, CONFIG_IDF_TARGET, LABELS,
                                      sizeof app + sizeof memory, cheep_model_memory_bytes()));
 #if defined(CHEEP_HDC)
