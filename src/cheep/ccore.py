@@ -35,6 +35,7 @@ CORE_FILES = (
     "cheep_detector.c",
     "cheep_fft.c",
     "cheep_frontend.c",
+    "cheep_gate.c",
     "cheep_hdc*.c",
     "cheep_lanes.c",
     "cheep_pcen_windows.c",

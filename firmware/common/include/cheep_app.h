@@ -22,6 +22,7 @@
 #include "cheep_columns.h"
 #include "cheep_detector.h"
 #include "cheep_frontend.h"
+#include "cheep_gate.h"
 #include "cheep_levels.h"
 #include "cheep_model.h"
 #include "cheep_ring.h"
@@ -52,6 +53,7 @@ typedef struct {
     uint32_t feature_hash;             /* of the settings the model was trained with */
     const cheep_frontend_spec *frontend;
     const cheep_detector_spec *detector;
+    const cheep_gate_spec *gate;       /* NULL: the network runs on every window */
     uint16_t window_frames;
     uint16_t stride_frames;
     bool keeps_state;                  /* a recurrent model: its windows must come a stride apart */
@@ -101,6 +103,7 @@ typedef struct {
     uint32_t overruns;         /* gaps since boot */
     uint64_t lost_samples;     /* since boot */
     uint64_t skipped;          /* windows left out since boot, because the network takes too long */
+    uint64_t idle;             /* windows since boot that the gate did not let the network run on */
     cheep_levels_summary input; /* level, offset, clipping and zeros in this minute */
 } cheep_app_stats;
 
@@ -140,6 +143,8 @@ struct cheep_app {
     cheep_columns columns;     /* unused where by_columns is not NULL */
     const cheep_model_columns *by_columns;  /* the model is fed with columns; NULL: with whole windows */
     cheep_detector detector;
+    cheep_gate gate;           /* where spec->gate is not NULL */
+    bool behind;               /* by_columns has not been fed since the gate closed */
     cheep_event *events;       /* n_classes */
     float *column;             /* n_mels */
     int8_t *quantized;         /* n_mels */

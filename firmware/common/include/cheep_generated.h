@@ -51,11 +51,17 @@ CHEEP_ASSERT(CHEEP_MODEL_CLASSES <= CHEEP_MAX_CLASSES, "more classes than CHEEP_
 
 #define CHEEP_ALIGN8(bytes) (((bytes) + 7u) & ~7u)
 
+#ifdef CHEEP_DETECTOR_GATE_ON_SUM
+#define CHEEP_APP_GATE_BYTES CHEEP_ALIGN8(CHEEP_GATE_BYTES(CHEEP_MODEL_MELS, CHEEP_MODEL_FRAMES))
+#else
+#define CHEEP_APP_GATE_BYTES 0u
+#endif
+
 /* What cheep_app_memory_bytes(&cheep_generated_app) returns, at compile time. */
 #define CHEEP_APP_MEMORY_BYTES                                                                             \
     (CHEEP_ALIGN8(CHEEP_MEL_FRONTEND_BYTES) + CHEEP_ALIGN8(CHEEP_MODEL_CLASSES * sizeof(cheep_event)) +    \
      CHEEP_ALIGN8(CHEEP_MODEL_MELS * sizeof(float)) + CHEEP_ALIGN8(CHEEP_MODEL_MELS) +                     \
-     CHEEP_ALIGN8(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS))
+     CHEEP_ALIGN8(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS) + CHEEP_APP_GATE_BYTES)
 
 extern const cheep_app_spec cheep_generated_app;
 

@@ -74,20 +74,53 @@ static const int8_t *straight_window(cheep_columns *columns)
     return columns->data;
 }
 
-/* Hand a column to the model, the last one of a window or not; true: scores holds what the model says of the window. */
+cheep_status cheep_app_run_window(const cheep_app *app, const int8_t *window, int8_t *scores)
+{
+    cheep_status status = CHEEP_OK;
+    app->by_columns->reset();
+    for (size_t i = 0; i < app->spec->window_frames && status == CHEEP_OK; i++) {
+        status = app->by_columns->push(window + i * app->spec->frontend->n_mels);
+    }
+    return status == CHEEP_OK ? app->by_columns->scores(scores) : status;
+}
+
+/* The scores of the window that ends with the last column. A network that is fed with columns gets all of them again
+ * where the gate had closed. */
+static cheep_status score_window(cheep_app *app, int8_t *scores)
+{
+    if (app->by_columns == NULL) {
+        return cheep_model_invoke(straight_window(&app->columns), scores);
+    }
+    if (app->behind) {
+        app->behind = false;
+        return cheep_app_run_window(app, straight_window(&app->columns), scores);
+    }
+    return app->by_columns->scores(scores);
+}
+
+/* Hand a column to the model, the last one of a window or not; true: scores holds what the model says of the window, or
+ * what stands for it where the gate is closed. */
 static bool run_model(cheep_app *app, bool complete, int8_t *scores)
 {
+    const cheep_gate_spec *gate = app->spec->gate;
     uint32_t begun = cheep_hal_clock_us();
     cheep_status status = CHEEP_OK;
-    if (app->by_columns != NULL) {
-        status = app->by_columns->push(app->quantized);
-        if (complete && status == CHEEP_OK) {
-            status = app->by_columns->scores(scores);
-        }
-    } else {
+    if (gate != NULL) {
+        cheep_gate_push(&app->gate, app->quantized);
+    }
+    if (gate != NULL || app->by_columns == NULL) {
         cheep_columns_push(&app->columns, app->quantized);
-        if (complete) {
-            status = cheep_model_invoke(straight_window(&app->columns), scores);
+    }
+    if (app->by_columns != NULL && !app->behind) {
+        status = app->by_columns->push(app->quantized);
+    }
+    if (complete && status == CHEEP_OK) {
+        if (gate != NULL && !cheep_gate_window(&app->gate)) {
+            memcpy(scores, gate->idle, app->spec->detector->n_classes);
+            app->behind = true;
+            app->stats.idle++;
+        } else {
+            status = score_window(app, scores);
         }
     }
     count_work(app, &app->stats.model_us, begun);
@@ -213,6 +246,10 @@ void cheep_app_forget(cheep_app *app)
     if (app->by_columns != NULL) {
         app->by_columns->reset();
     }
+    if (app->spec->gate != NULL) {
+        cheep_gate_reset(&app->gate);
+    }
+    app->behind = app->spec->gate != NULL;
     next_window_in(app, app->spec->window_frames);
 }
 
@@ -237,6 +274,7 @@ static void report_statistics(cheep_app *app)
     memset(&app->stats, 0, sizeof app->stats);
     app->stats.lost_samples = stats.lost_samples;
     app->stats.skipped = stats.skipped;
+    app->stats.idle = stats.idle;
     while (app->next_report <= app->samples) {
         app->next_report += (uint64_t)CHEEP_REPORT_SECONDS * app->spec->frontend->sample_rate_hz;
     }

@@ -26,7 +26,8 @@ size_t cheep_app_memory_bytes(const cheep_app_spec *spec)
     size_t n_mels = spec->frontend->n_mels;
     size_t window = spec->window_frames * n_mels;
     return aligned(frontend) + aligned(spec->detector->n_classes * sizeof(cheep_event)) +
-           aligned(n_mels * sizeof(float)) + aligned(n_mels) + aligned(window);
+           aligned(n_mels * sizeof(float)) + aligned(n_mels) + aligned(window) +
+           (spec->gate != NULL ? aligned(CHEEP_GATE_BYTES(n_mels, spec->window_frames)) : 0u);
 }
 
 const char *cheep_stage_name(cheep_stage stage)
@@ -126,18 +127,12 @@ static const int8_t *golden_window(cheep_app *app, const cheep_golden *golden)
 /* Run a window in the way in which the windows of the microphone will be run. */
 static cheep_status run_window(const cheep_app *app, const int8_t *window, int8_t *scores)
 {
-    const cheep_app_spec *spec = app->spec;
     cheep_hal_alive();
     if (app->by_columns == NULL) {
         cheep_model_forget();
         return cheep_model_invoke(window, scores);
     }
-    cheep_status status = CHEEP_OK;
-    app->by_columns->reset();
-    for (size_t i = 0; i < spec->window_frames && status == CHEEP_OK; i++) {
-        status = app->by_columns->push(window + i * spec->frontend->n_mels);
-    }
-    return status == CHEEP_OK ? app->by_columns->scores(scores) : status;
+    return cheep_app_run_window(app, window, scores);
 }
 
 /* Says which window and score it was: in the memory of the columns, which nobody needs any more. */
@@ -222,6 +217,21 @@ static cheep_status check_detector(cheep_app *app)
                                        "the detector refuses the settings of detector_settings.h");
 }
 
+static cheep_status check_gate(cheep_app *app, int16_t *memory)
+{
+    const cheep_app_spec *spec = app->spec;
+    if (spec->gate == NULL) {
+        return CHEEP_OK;
+    }
+    const cheep_status status = cheep_gate_init(&app->gate, spec->gate, spec->frontend->n_mels, spec->window_frames,
+                                                spec->stride_frames, memory);
+    if (status != CHEEP_OK || spec->keeps_state) {
+        return refuse(app, CHEEP_STAGE_SETTINGS, CHEEP_ERROR_ARGUMENT,
+                      "the gate of detector_settings.h does not fit the model; calibrate again without it");
+    }
+    return CHEEP_OK;
+}
+
 /* A network that takes longer than its stride would fall behind from the first window on. */
 static void check_time(cheep_app *app)
 {
@@ -268,6 +278,10 @@ cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *me
     at += aligned(n_mels);
     cheep_columns_init(&app->columns, (int8_t *)at, spec->window_frames, spec->frontend->n_mels);
     status = check_detector(app);
+    if (status != CHEEP_OK) {
+        return status;
+    }
+    status = check_gate(app, (int16_t *)(void *)(at + aligned((size_t)spec->window_frames * n_mels)));
     if (status != CHEEP_OK) {
         return status;
     }

@@ -117,6 +117,9 @@ size_t cheep_line_stats(char *line, size_t capacity, const cheep_app_spec *spec,
     number(&t, "overruns", stats->overruns);
     number(&t, "lost_samples", stats->lost_samples);
     number(&t, "skipped", stats->skipped);
+    if (spec->gate != NULL) {
+        number(&t, "idle", stats->idle);
+    }
     cheep_line_key(&t, "level_db");
     cheep_text_fixed(&t, stats->input.level_e1, 1);
     cheep_line_key(&t, "dc");

@@ -60,6 +60,23 @@ static const cheep_detector_spec detector = {
     },
 };
 
+#ifdef CHEEP_DETECTOR_GATE_ON_SUM
+static const int8_t gate_idle[] = CHEEP_DETECTOR_GATE_IDLE;
+
+_Static_assert(sizeof gate_idle == CHEEP_MODEL_CLASSES, "a score of the gate is missing");
+
+static const cheep_gate_spec gate = {
+    .on_sum = CHEEP_DETECTOR_GATE_ON_SUM,
+    .first_band = CHEEP_DETECTOR_GATE_FIRST_BAND,
+    .floor_shift = CHEEP_DETECTOR_GATE_FLOOR_SHIFT,
+    .hold_windows = CHEEP_DETECTOR_GATE_HOLD,
+    .idle = gate_idle,
+};
+#define GATE &gate
+#else
+#define GATE NULL
+#endif
+
 static const char *const labels[] = CHEEP_MODEL_LABELS;
 
 _Static_assert(sizeof labels / sizeof labels[0] == CHEEP_MODEL_CLASSES, "a label is missing");
@@ -84,6 +101,7 @@ const cheep_app_spec cheep_generated_app = {
     .feature_hash = CHEEP_MODEL_FEATURE_HASH,
     .frontend = &frontend,
     .detector = &detector,
+    .gate = GATE,
     .window_frames = CHEEP_MODEL_FRAMES,
     .stride_frames = CHEEP_DETECTOR_STRIDE_FRAMES,
     .keeps_state = CHEEP_MODEL_STATES > 0,

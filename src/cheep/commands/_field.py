@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -55,8 +56,8 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
 
 
-def load(args: argparse.Namespace):
-    """Return (bundle, scored recordings); CheepError where nothing is named."""
+def load(args: argparse.Namespace, gated: bool = True):
+    """Return (bundle, scored recordings); CheepError where nothing is named. ``gated=False``: every window is run."""
     from cheep.device.bundle import load_bundle
     from cheep.evaluate.streaming import best_scorer
     from cheep.job.evaluate import HeldOut, score_held_out
@@ -64,11 +65,18 @@ def load(args: argparse.Namespace):
     if not 0 <= args.collar_s < 3600:
         raise CheepError(f"--collar-s {args.collar_s:g}: must be 0 or more seconds")
     bundle = load_bundle(args.model)
+    if not gated:
+        bundle = dataclasses.replace(bundle, detector=bundle.detector.model_copy(update={"gate": None}))
     held_out = HeldOut(args.recordings, args.audio, args.background, args.background_group, args.min_confidence)
-    microphone = None
-    if args.mic is not None:
-        from cheep.live.probe import read_profile
-
-        microphone = partial(read_profile(args.mic).path, bundle.features.sample_rate_hz, args.seed)
+    microphone = microphone_of(args, bundle)
     stage(f"scoring held-out recordings through the device path ({best_scorer(bundle)[1]})")
     return bundle, score_held_out(bundle, held_out, microphone=microphone, on_file=Progress("recordings"))
+
+
+def microphone_of(args: argparse.Namespace, bundle):
+    """Return what makes the microphone of ``--mic`` for each recording, or None."""
+    if args.mic is None:
+        return None
+    from cheep.live.probe import read_profile
+
+    return partial(read_profile(args.mic).path, bundle.features.sample_rate_hz, args.seed)

@@ -51,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--headers", type=Path, metavar="DIR", help="the firmware's headers (default: firmware/common/src/generated)"
     )
+    parser.add_argument(
+        "--gate",
+        action="store_true",
+        help="also look for a gate that lets the network rest where nothing rises above the noise; it is switched on "
+        "where it pays (docs/gate.md)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
 
 
@@ -67,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         _numbers(args.hold_off, "--hold-off", 0, 65535),
     )
     _check(args)
-    bundle, recordings = _field.load(args)
+    bundle, recordings = _field.load(args, gated=not args.gate)
     stage("looking for thresholds, smoothing and hold-off")
     result = find_thresholds(
         bundle, recordings, target, smoothing=smoothing, hold_off=hold_off, silent=args.silent, collar_s=args.collar_s,
@@ -102,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
             )
     if args.promise:
         check_promise(result)
+    if args.gate:
+        result = _gate(args, bundle, recordings, result)
     if not args.dry_run:
         manifest, details = keep_thresholds(bundle, result, args.json)
         print(f"wrote {manifest} (detector, calibration) and {details}")
@@ -127,6 +135,25 @@ def _check(args: argparse.Namespace) -> None:
         if name not in labels:
             known = f"the model has {', '.join(labels)}{nearest_name(name, labels)}"
             raise CheepError(f"--silent {name}: not a label of the model ({known})")
+
+
+def _gate(args: argparse.Namespace, bundle, recordings, result):
+    """Look for a gate; return the calibration with it where it pays."""
+    from cheep.evaluate.gating import LEAST_SKIPPED, MOST_LOST, choose_gate
+
+    stage("looking for a gate before the network")
+    choice = choose_gate(
+        bundle, recordings, result.detector, microphone=_field.microphone_of(args, bundle), progress=Progress("windows")
+    )
+    print(f"gate: {choice.text()}")
+    if not choice.pays():
+        print(
+            f"gate: left off, the network runs on every window: it would have to rest on {LEAST_SKIPPED:.0%} of the "
+            f"background, and to lose at most {MOST_LOST:.1%} of the events"
+        )
+        return result
+    print(f"gate: on, {choice.config.margin:g} steps above the floor; the network runs on {choice.run:.1%} of windows")
+    return result.with_gate(choice)
 
 
 def _signals(model: Path) -> None:

@@ -54,6 +54,21 @@ Level = Annotated[
 ]
 
 
+class GateConfig(Settings):
+    """When the network rests: on windows in which no band rises above its own slow floor.
+
+    Of each int8 column the largest distance of a band above its floor counts, in steps of the network's input; the
+    network runs on windows whose mean distance is at least ``margin``, and on ``hold_windows`` after them. A window
+    that it does not run on has the raw scores ``idle``. ``cheep calibrate --gate`` measures margin and idle scores.
+    """
+
+    margin: float = Field(..., ge=0, le=255, description="steps of the network's input, mean over a window")
+    idle: tuple[Annotated[int, Field(ge=-128, le=127)], ...] = Field(..., min_length=1, max_length=64)
+    first_band: int = Field(0, ge=0, le=255, description="bands below this one do not open the gate (wind)")
+    floor_shift: int = Field(6, ge=1, le=10, description="the floor follows with a time constant of 2^N columns")
+    hold_windows: int = Field(1, ge=0, le=1000)
+
+
 class DetectorConfig(Settings):
     """Smoothing, thresholds with hysteresis, and hold-off; thresholds are probabilities (0..1).
 
@@ -70,6 +85,14 @@ class DetectorConfig(Settings):
     hold_off_windows: int = Field(1, ge=0, le=65535)
     hysteresis: float = Field(0.1, ge=0, le=1)
     threshold: tuple[Level, ...] = Field((0.5,), min_length=1, max_length=64)
+    gate: GateConfig | None = Field(None, description="when the network rests (cheep calibrate --gate)")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able values; without ``gate`` where there is none, as before there was one."""
+        values = super().to_dict()
+        if self.gate is None:
+            del values["gate"]
+        return values
 
     @model_validator(mode="after")
     def _in_range(self) -> Self:

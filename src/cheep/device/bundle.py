@@ -91,6 +91,7 @@ def load_bundle(source: str | os.PathLike | None = None) -> ModelBundle:
     bundle = ModelBundle(path, model, features, detector, tuple(labels), scale)
     _check_shapes(bundle)
     _check_stride(bundle, values, where)
+    _check_gate(bundle, where)
     return bundle
 
 
@@ -182,6 +183,19 @@ def _check_stride(bundle: ModelBundle, values: dict[str, Any], where: str) -> No
         raise CheepError(
             f"{where}: detector.stride_frames={bundle.detector.stride_frames}: a model with a state must be run every "
             f"{step} columns, the step it was made for; set stride_frames to {step}"
+        )
+
+
+def _check_gate(bundle: ModelBundle, where: str) -> None:
+    gate = bundle.detector.gate
+    if gate is None:
+        return
+    if bundle.states:
+        raise CheepError(f"{where}: detector.gate: a network with a state hears every window; remove the gate")
+    if len(gate.idle) != len(bundle.labels) or gate.first_band >= bundle.features.n_mels:
+        raise CheepError(
+            f"{where}: detector.gate: {len(gate.idle)} idle scores and first_band={gate.first_band} do not fit "
+            f"{len(bundle.labels)} labels and {bundle.features.n_mels} bands; calibrate again (cheep calibrate --gate)"
         )
 
 

@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from cheep.compiler.engine import compiled_scorer
+from cheep.config.detector import GateConfig
+from cheep.detector.gate import Gate
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
 from cheep.tflite.state import tflm_scorer
@@ -51,12 +53,12 @@ def runnable_backend(bundle: ModelBundle, backend: str) -> str:
     return backend
 
 
-_SHARED: dict[tuple[str, int, str], WindowScorer] = {}  # one: that of the model in use
+_SHARED: dict[tuple[str, int, GateConfig | None, str], WindowScorer] = {}  # one: that of the model in use
 
 
 def shared_scorer(bundle: ModelBundle, backend: str) -> WindowScorer:
     """Return a :class:`WindowScorer` for the recordings that a worker does one after another with one model."""
-    key = (bundle.model.sha256, bundle.detector.stride_frames, backend)
+    key = (bundle.model.sha256, bundle.detector.stride_frames, bundle.detector.gate, backend)
     if key not in _SHARED:
         _SHARED.clear()
         _SHARED[key] = WindowScorer(bundle, make_scorer(bundle, backend))
@@ -88,12 +90,16 @@ class WindowScorer:
         self._frames, self._stride = bundle.features.window_frames, bundle.detector.stride_frames
         self._scorer = scorer
         self._frontend = FrontendStream(bundle.features)
+        gate = bundle.detector.gate
+        self._gate = None if gate is None else Gate(gate, bundle.features.n_mels, self._frames, self._stride)
         self.reset()
 
     def reset(self) -> None:
         """Forget the past: the next sample is the first of a new recording."""
         self._frontend.reset()
         forget(self._scorer)
+        if self._gate is not None:
+            self._gate.reset()
         self._kept = np.zeros((0, self._features.n_mels), np.int8)  # from the first column of the next window on
         self._skip = 0  # columns before it that are still to come (a stride longer than a window)
         self.samples = 0
@@ -109,10 +115,20 @@ class WindowScorer:
         self._skip -= len(columns) - len(late)
         kept = np.concatenate([self._kept, late])
         n = (len(kept) - self._frames) // self._stride + 1 if len(kept) >= self._frames else 0
-        scores = self._score(kept, n)
+        scores = self._score(kept, n) if self._gate is None else self._gated(kept, self._gate, columns)
         self._skip += max(0, n * self._stride - len(kept))
         self._kept = kept[n * self._stride :]
         return columns, scores
+
+    def _gated(self, kept: np.ndarray, gate: Gate, columns: np.ndarray) -> np.ndarray:
+        """Score the windows on which the network runs; the others have the gate's idle scores."""
+        run = gate.push(columns)
+        scores = np.tile(gate.idle, (len(run), 1))
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], run, [False]])))
+        for first, behind in edges.reshape(-1, 2):
+            part = kept[first * self._stride : (behind - 1) * self._stride + self._frames]
+            scores[first:behind] = self._score(part, behind - first)
+        return scores
 
     def _score(self, kept: np.ndarray, n: int) -> np.ndarray:
         slide = getattr(self._scorer, "slide", None)

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 
 from cheep.detector import logit, threshold_sums
+from cheep.detector.gate import on_sum
 from cheep.export.bundle import ExportModel
 from cheep.export.ctext import comment, float32, guard, mark, string, table
 from cheep.export.golden_header import render_golden_window
@@ -145,8 +146,24 @@ def render_detector_settings(export: ExportModel) -> str:
         f" * of {_UNITS[export.bundle.scale.kind]}. */",
         *notes,
         table("CHEEP_DETECTOR_THRESHOLDS", (f"{{ {on}, {off} }}" for on, off in sums)),
+        *_gate_lines(export),
     ]
     return guard("detector_settings.h", lines, _first(export))
+
+
+def _gate_lines(export: ExportModel) -> list[str]:
+    gate = export.detector.gate
+    if gate is None:
+        return []
+    return [
+        "",
+        f"/* The network rests on windows that stay within {gate.margin:g} steps of their floors (cheep_gate.h). */",
+        f"#define CHEEP_DETECTOR_GATE_ON_SUM {on_sum(gate, export.features.window_frames)}",
+        f"#define CHEEP_DETECTOR_GATE_FIRST_BAND {gate.first_band}u",
+        f"#define CHEEP_DETECTOR_GATE_FLOOR_SHIFT {gate.floor_shift}u",
+        f"#define CHEEP_DETECTOR_GATE_HOLD {gate.hold_windows}u",
+        table("CHEEP_DETECTOR_GATE_IDLE", map(str, gate.idle)),
+    ]
 
 
 _UNITS = {

@@ -159,6 +159,7 @@ class Season:
                     f"{self.folder}: holds scores of this network every {row.stride_frames} columns, not every "
                     f"{bundle.detector.stride_frames}; use its stride, or another season"
                 )
+            _check_gate(self.folder, row, bundle.detector)
             return row
         row = model_row(bundle, detector)
         write_bytes(folder / row.file, bundle.model.data)
@@ -175,6 +176,7 @@ class Season:
                 f"{self.folder}: stride_frames={detector.stride_frames}: the season's scores are every "
                 f"{model.stride_frames} columns; another stride needs another scan, in another season"
             )
+        _check_gate(self.folder, model, detector)
         row = dataclasses.replace(model, detector=detector)
         write_json(self.folder / MODELS / model.model / MODEL_ROW, row.to_dict())
         return row
@@ -231,6 +233,17 @@ class Season:
         """Return the raw scores of one recording, (windows, labels) int8; SeasonError where they are missing."""
         row = row if isinstance(row, Recording) else recording_of(row)
         return read_scores(self.part_path(model.model, row), model)
+
+
+def _check_gate(folder: Path, model: ModelRow, detector: DetectorConfig) -> None:
+    """The scores that a season keeps depend on the gate before the network."""
+    if model.detector.gate != detector.gate:
+        was, now = ("without a gate" if gate is None else f"with the gate {gate.to_json()}" for gate in
+                    (model.detector.gate, detector.gate))  # fmt: skip
+        raise SeasonError(
+            f"{folder}: holds scores of this network {was}, not {now}: which windows were run cannot be changed "
+            "afterwards; use another season"
+        )
 
 
 def _folder_name(site: str) -> str:
