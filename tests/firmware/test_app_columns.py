@@ -12,6 +12,7 @@ import pytest
 from cheep.boards.host import BootError, HostApplication
 from cheep.compiler import compile_bytes
 from cheep.config import DetectorConfig
+from cheep.config.detector import GateConfig
 from cheep.convert.bundle import write_bundle
 from cheep.export import load_export
 from cheep.features import compute_features, quantize
@@ -34,10 +35,15 @@ def export_at(tmp_path_factory, small_features, int8_model, recording):
     middle = np.median(TflmModel(int8_model).scores(windows), axis=0)
     threshold = tuple(float(round((q - out.zero_point) * out.scale, 4)) for q in middle)
 
-    def make(stride):
+    def make(stride, gate=None):
         folder = tmp_path_factory.mktemp("run")
         detector = DetectorConfig(
-            stride_frames=stride, smoothing_windows=2, hold_off_windows=1, hysteresis=0.01, threshold=threshold
+            stride_frames=stride,
+            smoothing_windows=2,
+            hold_off_windows=1,
+            hysteresis=0.01,
+            threshold=threshold,
+            gate=gate,
         )
         write_bundle(
             folder, "bird_detector_int8.tflite", int8_model, features=small_features, labels=("one", "two"),
@@ -48,9 +54,15 @@ def export_at(tmp_path_factory, small_features, int8_model, recording):
     return make
 
 
-@pytest.mark.parametrize("stride", [8, 6], ids=["fed with columns", "a stride that wants whole windows"])
-def test_scores_and_lines_are_those_of_whole_windows(export_at, recording, tmp_path, stride):
-    export = export_at(stride)
+GATE = GateConfig(margin=23, idle=(-20, -20), floor_shift=5, hold_windows=0)
+
+
+@pytest.mark.parametrize(
+    ("stride", "gate"), [(8, None), (6, None), (8, GATE)],
+    ids=["fed with columns", "a stride that wants whole windows", "fed again where a gate opens"],
+)  # fmt: skip
+def test_scores_and_lines_are_those_of_whole_windows(export_at, recording, tmp_path, stride, gate):
+    export = export_at(stride, gate)
     step = compile_bytes(export.bundle.model.data).stream["stride_rows"]
     assert (stride % step == 0) == (stride == 8)
     results = []
@@ -64,6 +76,9 @@ def test_scores_and_lines_are_those_of_whole_windows(export_at, recording, tmp_p
         results.append((seen, *heard(application, recording, 4096)))
     seen, lines, lost = results[0]
     assert len(lines) >= 8 and lost > 1000 and len({row[1] for row in seen}) > 10
+    if gate is not None:
+        rests = [row[1:] == gate.idle for row in seen]
+        assert 0.1 < np.mean(rests) < 0.9 and np.abs(np.diff(rests)).sum() >= 4
     assert results[1] == results[0]
     assert results[2] == results[0]
 

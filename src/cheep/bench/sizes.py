@@ -6,14 +6,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cheep.bench.detector import measure_detector
+from cheep import runs
+from cheep.bench.detector import DetectorCost, measure_detector
 from cheep.boards.budget import largest_part, load_on, needs_compiled, needs_tflm, refused_for
 from cheep.boards.data import Board
 from cheep.compiler import Compiled, compile_model
 from cheep.compiler.measure import measure, random_inputs
 from cheep.device.bundle import ModelBundle
+from cheep.files import read_json
 from cheep.tflite.model import read_model
 
+_GATE_PER_BAND = 22  # instructions
 NETWORK_RUNS = 3  # on random inputs; the most instructions count
 
 
@@ -41,6 +44,13 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
             notes.append(f"incremental mode needs a stride that is a multiple of {step}: stride_frames is "
                          f"{bundle.detector.stride_frames}")  # fmt: skip
     measured = modes.get("incremental", window)  # what the firmware runs
+    per_second = {k: {**m.per_second, "total": m.total_per_second} for k, m in modes.items()}
+    if (gate := _gate_of(bundle)) is not None:
+        per_second["gated"] = _gated(window, measured, bundle, gate)
+        notes.append(
+            f"gated: the network runs on {gate['run']:.1%} of windows, as on the recordings of cheep calibrate --gate; "
+            f"on quiet nights on fewer"
+        )
     need = needs_compiled(compiled, bundle.features, classes)
     flash = {**need.flash, "network": measured.flash["network"]}
     flash["front end and detector"] = measured.flash["frontend"] + measured.flash["detector"]
@@ -53,10 +63,31 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
         backends[name] = _backend(parts[0], parts_ram, board, refused[name])
     return _head(bundle.path, compiled, board) | {
         "backends": backends, "stack_bytes": measured.stack_bytes,
-        "instructions_per_second": {k: {**m.per_second, "total": m.total_per_second} for k, m in modes.items()},
-        "load": {k: load_on(m.total_per_second, board) for k, m in modes.items()},
+        "instructions_per_second": per_second,
+        "load": {k: load_on(values["total"], board) for k, values in per_second.items()},
         "notes": notes,
     }  # fmt: skip
+
+
+def _gate_of(bundle: ModelBundle) -> dict[str, Any] | None:
+    """What calibration measured of the gate that the detector has; None without one."""
+    manifest = bundle.path.parent / runs.MANIFEST
+    if bundle.detector.gate is None or not manifest.is_file():
+        return None
+    return (read_json(manifest, runs.QAT_COMMAND).get("calibration") or {}).get("gate")
+
+
+def _gated(window: DetectorCost, measured: DetectorCost, bundle: ModelBundle, gate: dict[str, Any]) -> dict[str, float]:
+    """Instructions per second of audio where the network runs on a share of the windows.
+
+    A network that is fed with columns takes a whole window whenever the gate opens. The gate itself: about
+    ``_GATE_PER_BAND`` instructions per band and column (emulated Cortex-M4F, ``-O2``).
+    """
+    openings = min(gate["openings"], gate["run"])
+    network = openings * window.per_second["network"] + (gate["run"] - openings) * measured.per_second["network"]
+    gate_cost = _GATE_PER_BAND * bundle.features.n_mels / bundle.features.hop_s
+    values = {**measured.per_second, "network": network, "detector": measured.per_second["detector"] + gate_cost}
+    return {**values, "total": sum(values.values())}
 
 
 def network_report(path: Path, board: Board) -> dict[str, Any]:

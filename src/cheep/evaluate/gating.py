@@ -38,7 +38,7 @@ class GateChoice:
 
     ``skipped`` is the share of windows without an annotation that the network does not run on, ``lost`` the share of
     the ``events`` found without the gate that are not found with it; both with intervals by group. ``run`` is the
-    share of all windows that it does run on, of ``hours``.
+    share of all windows that it does run on, ``openings`` that of those on which it begins to, of ``hours``.
     """
 
     config: GateConfig
@@ -46,6 +46,7 @@ class GateChoice:
     lost: Estimate
     events: int
     run: float
+    openings: float
     hours: float
 
     def pays(self, least_skipped: float = LEAST_SKIPPED, most_lost: float = MOST_LOST) -> bool:
@@ -59,6 +60,7 @@ class GateChoice:
             "lost": self.lost.to_dict(),
             "events": self.events,
             "run": round(self.run, 4),
+            "openings": round(self.openings, 4),
             "hours": round(self.hours, 3),
         }
 
@@ -200,10 +202,11 @@ def _judge(
     gate: GateConfig, known: Sequence[_Recording], before: Sequence[np.ndarray], detector: DetectorConfig,
     bundle: ModelBundle, timing: ScoreTiming,
 ) -> GateChoice:  # fmt: skip
-    skipped, groups, lost, lost_groups, run = [], [], [], [], 0
+    skipped, groups, lost, lost_groups, run, openings = [], [], [], [], 0, 0
     for item, found in zip(known, before, strict=True):
         open_ = opened(item.distances[gate.first_band, gate.floor_shift], gate)
         run += int(open_.sum())
+        openings += int(np.sum(open_[1:] & ~open_[:-1])) + int(open_[:1].sum())
         skipped.append(~open_[item.background])
         groups += [item.scored.group] * int(item.background.sum())
         if found.any():
@@ -218,6 +221,7 @@ def _judge(
         lost=grouped_proportion(np.concatenate(lost), lost_groups) or nothing,
         events=len(lost_groups),
         run=run / max(1, windows),
+        openings=openings / max(1, windows),
         hours=sum(item.scored.duration_s for item in known) / 3600,
     )
 

@@ -53,7 +53,8 @@ def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
     per_second, why = None, ""
     try:
         measured = size_report(bundle, find_board("audiomoth"))
-        mode = "incremental" if "incremental" in measured["instructions_per_second"] else "window"
+        modes = measured["instructions_per_second"]
+        mode = next(name for name in ("gated", "incremental", "window") if name in modes)
         per_second = measured["instructions_per_second"][mode]["total"]
         compiled = measured["backends"]["compiled"]
         needs = [Need("compiled", compiled["flash"], compiled["ram"])] * len(boards)

@@ -69,7 +69,7 @@ def results_of_run(
         soundscapes=tuple(soundscapes),
         thresholds=thresholds_of(manifest),
         stride_s=manifest["detector"]["stride_frames"] * features.hop_s,
-        tables=(*season_table(manifest), _signal_table(run)),
+        tables=(*season_table(manifest), *_gate_table(manifest), _signal_table(run)),
         settings={
             "features": manifest["features"],
             "training": {k: v for k, v in training["train"].items() if k != "augment"},
@@ -205,6 +205,17 @@ def season_table(manifest: dict[str, Any]) -> list[tuple[str, tuple[str, ...], t
     row = (season["label"], season["plan"], ", ".join(season["sites"]), str(season["verdicts"]))
     caption = "A season's verdicts, at the threshold that they chose (in brackets: 95 % intervals)"
     return [(caption, head, ((*row, *("–" if item is None else Estimate(**item).text(2) for item in values)),))]
+
+
+def _gate_table(manifest: dict[str, Any]) -> list[tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]]:
+    """Return what the gate before the network does, where the detector has one."""
+    gate = (manifest.get("calibration") or {}).get("gate")
+    if manifest["detector"].get("gate") is None or gate is None:
+        return []
+    head = ("the network runs on", "it rests on, of the background", "events lost", "of", "hours")
+    skipped, lost = (Estimate(**gate[name]).text(2, 100, " %") for name in ("skipped", "lost"))
+    row = (f"{gate['run']:.1%} of windows", skipped, lost, f"{gate['events']} events", f"{gate['hours']:.2f}")
+    return [("The gate before the network (in brackets: 95 % intervals)", head, (row,))]
 
 
 def _summary(evaluation: dict[str, Any], manifest: dict[str, Any]) -> tuple[str, ...]:
