@@ -6,9 +6,10 @@ MODELS ?= runs/latest/bird_detector_int8.tflite
 SECONDS ?= 600
 DEMO ?=
 SEEDS ?= 1,2,3
+FAMILY ?= all
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
-	check-cores board-matrix check-reference fuzz-core fuzz-compiler fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
+	check-cores board-matrix check-reference fuzz-core fuzz-compiler fuzz-families fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -91,6 +92,10 @@ fuzz-core:
 ## make fuzz-compiler    damaged and hostile .tflite files   [SECONDS=600]
 fuzz-compiler:
 	$(PYTHON) scripts/fuzz_compiler.py --seconds $(SECONDS)
+
+## make fuzz-families    the same, one family of operators after another, SECONDS each   [SECONDS=600] [FAMILY=all]
+fuzz-families:
+	$(PYTHON) scripts/fuzz_compiler.py --seconds $(SECONDS) --family $(FAMILY)
 
 ## make fuzz-models      damaged and hostile models into convert, inspect and verify   [SECONDS=600]
 fuzz-models:

@@ -3,10 +3,11 @@
 
   python scripts/fuzz_compiler.py --seconds 600            mutants of the test grid
   python scripts/fuzz_compiler.py --models DIR             and of the .tflite files in a folder
+  python scripts/fuzz_compiler.py --family all             one family of operators after another, --seconds for each
 
-Every mutant must compile or be refused with a CheepError within --limit seconds. A share of those that compile is
-built with the address and undefined-behaviour sanitizers, run on random bytes, and compared with TFLM (in a process
-of its own, because damaged files can crash the runtime: then there is nothing to compare).
+Every mutant must compile or be refused with a CheepError within --limit seconds of processor time. A share of those
+that compile is built with the address and undefined-behaviour sanitizers, run on random bytes, and compared with TFLM
+(in a process of its own, because damaged files can crash the runtime: then there is nothing to compare).
 """
 
 from __future__ import annotations
@@ -20,6 +21,33 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+
+# What begins the names of a family's cases in the grid (tests/helpers/compiler_grid.py); "networks" are whole networks.
+FAMILIES = {
+    "convolutions": ("conv", "depthwise", "groups", "dense", "FULLY_CONNECTED"),
+    "reductions": ("MEAN", "SUM", "REDUCE_MAX", "MAX_POOL_2D", "AVERAGE_POOL_2D"),
+    "arithmetic": ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM"),
+    "activations": ("RELU", "LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX"),
+    "slopes": ("LEAKY_RELU", "PRELU", "ELU"),
+    "types": ("QUANTIZE", "DEQUANTIZE"),
+    "shapes": (
+        "PAD",
+        "RESHAPE",
+        "SHAPE",
+        "CONCATENATION",
+        "SPLIT",
+        "STRIDED_SLICE",
+        "PACK",
+        "UNPACK",
+        "TRANSPOSE",
+        "RESIZE",
+    ),
+    "products": ("BATCH_MATMUL",),
+    "svdf": ("SVDF",),
+    "lstm": ("LSTM",),
+    "variables": ("variables",),
+    "networks": (),
+}
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "helpers")]
@@ -210,22 +238,106 @@ def sanitize(cases: list[tuple[str, bytes]]) -> int:
     return 1 if set(verdicts) != {"same"} else 0
 
 
+def of_family(name: str, family: str) -> bool:
+    """Whether a case of the grid belongs to a family."""
+    return name.startswith(FAMILIES[family])
+
+
+def families() -> dict[str, list[bytes]]:
+    """Return every family's cases; a case of the grid that belongs to none, or to two, is an error."""
+    from compiler_grid import grid, networks
+
+    sources: dict[str, list[bytes]] = {family: [] for family in FAMILIES}
+    for name, data in grid():
+        (family,) = [f for f in FAMILIES if of_family(name, f)]
+        sources[family].append(data)
+    sources["networks"] = [data for _, data in networks()]
+    return sources
+
+
+class Campaign:
+    """Mutants of some sources for some time, and what became of them."""
+
+    def __init__(self, args: argparse.Namespace, name: str = "") -> None:
+        self.args, self.name = args, name
+        self.counts: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.slowest = 0.0
+        self.accepted = 0
+
+    def try_one(self, data: bytes, *, changed: bool) -> str | None:
+        """Compile one file, and build and run one of so many that compile; return what is wrong with it."""
+        from cheep.compiler import compile_bytes
+        from cheep.errors import CheepError
+
+        begin = time.process_time()
+        try:
+            compile_bytes(data)
+        except CheepError:
+            self.counts["refused"] += 1
+            return self._timed(begin)
+        except Exception as error:  # anything else is what this campaign looks for
+            return f"{type(error).__name__}: {error}"
+        self.counts["compiled"] += 1
+        self.accepted += changed
+        problem = self._timed(begin)
+        if not problem and changed and self.accepted % self.args.build_every == 0:
+            verdict = run_sanitized(data, self.accepted)
+            self.counts[verdict.split(":")[0]] += 1
+            problem = None if verdict in ("same", "no judge", "too large to run") else verdict
+        return problem
+
+    def _timed(self, begin: float) -> str | None:
+        took = time.process_time() - begin
+        self.slowest = max(self.slowest, took)
+        return f"took {took:.1f} s" if took > self.args.limit else None
+
+    def run(self, seeds: list[bytes]) -> int:
+        """Try mutants until the time is over; return how many got through."""
+        rng, end = np.random.default_rng(self.args.seed), time.monotonic() + self.args.seconds
+        told = time.monotonic()
+        while time.monotonic() < end:
+            original = seeds[int(rng.integers(len(seeds)))]
+            data = (mutate if rng.random() < 0.3 else mutate_fields)(original, rng)
+            problem = self.try_one(data, changed=data != original)
+            if problem:
+                self.args.keep.mkdir(parents=True, exist_ok=True)
+                path = self.args.keep / f"mutant{self.name}{len(self.failures)}.tflite"
+                path.write_bytes(data)
+                self.failures.append(problem)
+                print(f"{path}: {problem}", flush=True)
+            if time.monotonic() - told > 30:
+                told = time.monotonic()
+                print(f"  {self.name} {sum(self.counts.values())} files, {end - told:.0f} s left", file=sys.stderr)
+        print(
+            f"{self.name + ': ' if self.name else ''}{sum(self.counts.values())} files: {dict(self.counts)}; "
+            f"slowest {self.slowest:.2f} s of processor time; {len(self.failures)} got through",
+            flush=True,
+        )
+        return len(self.failures)
+
+
 def main() -> int:
     """Run the campaign; exit status 1 when a mutant got through."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=5.0, help="seconds that one file may take")
+    parser.add_argument("--limit", type=float, default=5.0, help="seconds of processor time that one file may take")
     parser.add_argument("--build-every", type=int, default=40, help="build and run one of so many accepted mutants")
     parser.add_argument("--models", type=Path, help="folder with more .tflite files to start from")
     parser.add_argument("--only", default="", help="start from the cases of the grid whose names have this word")
+    parser.add_argument(
+        "--family", choices=("all", *FAMILIES), help="start from a family of operators; all: each in turn"
+    )
     parser.add_argument("--sanitize", action="store_true", help="no mutants: each case as it is, with the sanitizers")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="folder for files that got through")
     args = parser.parse_args()
-    from cheep.compiler import compile_bytes
-    from cheep.errors import CheepError
     from compiler_grid import grid, networks
 
+    if args.family:
+        sources = families()
+        names = list(FAMILIES) if args.family == "all" else [args.family]
+        return 1 if sum([Campaign(args, name).run(sources[name]) for name in names]) else 0
     cases = grid() + networks()
     if args.only:
         cases = [(name, data) for name, data in cases if args.only in name]
@@ -233,36 +345,7 @@ def main() -> int:
         return sanitize(cases)
     seeds = [data for _, data in (cases if args.only else cases[::5])]
     seeds += [path.read_bytes() for path in sorted(args.models.glob("*.tflite"))] * 5 if args.models else []
-    rng = np.random.default_rng(args.seed)
-    end, counts, failures, slowest, accepted = time.monotonic() + args.seconds, Counter(), [], 0.0, 0
-    while time.monotonic() < end:
-        original = seeds[int(rng.integers(len(seeds)))]
-        change = mutate if rng.random() < 0.3 else mutate_fields
-        data, begin, problem = change(original, rng), time.monotonic(), None
-        try:
-            compile_bytes(data)
-            counts["compiled"] += 1
-            accepted += data != original
-            if data != original and accepted % args.build_every == 0:
-                verdict = run_sanitized(data, accepted)
-                begin = time.monotonic()
-                counts[verdict.split(":")[0]] += 1
-                problem = None if verdict in ("same", "no judge", "too large to run") else verdict
-        except CheepError:
-            counts["refused"] += 1
-        except Exception as error:  # anything else is what this campaign looks for
-            problem = f"{type(error).__name__}: {error}"
-        took = time.monotonic() - begin
-        slowest = max(slowest, took)
-        problem = problem or (f"took {took:.1f} s" if took > args.limit else None)
-        if problem:
-            args.keep.mkdir(parents=True, exist_ok=True)
-            path = args.keep / f"mutant{len(failures)}.tflite"
-            path.write_bytes(data)
-            failures.append(problem)
-            print(f"{path}: {problem}", flush=True)
-    print(f"{sum(counts.values())} files: {dict(counts)}; slowest {slowest:.2f} s; {len(failures)} got through")
-    return 1 if failures else 0
+    return 1 if Campaign(args).run(seeds) else 0
 
 
 if __name__ == "__main__":
