@@ -56,6 +56,8 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     flash["front end and detector"] = measured.flash["frontend"] + measured.flash["detector"]
     ram = {"network": measured.ram["network"], "front end": measured.ram["frontend"]}
     ram |= {"columns": window.ram["columns"], "detector": need.ram["detector"]}  # with what the application keeps
+    if bundle.detector.gate is not None:
+        ram["gate"] = 2 * (bundle.features.n_mels + bundle.features.window_frames)
     tflm = needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features, board)
     backends, refused = {}, {"compiled": None, "tflm": refused_for(board, bundle.model)}
     for name, parts in (("compiled", (flash, ram)), ("tflm", (tflm.flash, {**ram, "arena": tflm.ram["arena"]}))):
