@@ -24,6 +24,23 @@ class Region(Settings):
     per_inference: bool = True
 
 
+class CardSlots(Settings):
+    """Where a firmware that takes models from a card has them (docs/card.md): bytes, and addresses of flash and RAM.
+
+    ``slots``: of two, ``slot_bytes`` each. ``state``: two pages of records. ``window``: RAM that the model in use has
+    for itself. ``max_classes``, ``max_scores``: what the detector has room for (labels; labels times smoothing).
+    """
+
+    page_bytes: int = Field(gt=0)
+    slots: tuple[int, int]
+    slot_bytes: int = Field(gt=0)
+    state: tuple[int, int]
+    window: int
+    window_bytes: int = Field(gt=0)
+    max_classes: int = Field(gt=0)
+    max_scores: int = Field(gt=0)
+
+
 class Board(Settings):
     """What a detector must fit into.
 
@@ -35,6 +52,7 @@ class Board(Settings):
     ``firmware``: its folder in ``firmware``, or empty: a project of the user's own around the core. ``emulated``: the
     core of :mod:`cheep.emulator` that runs its instructions. ``currents_known``: they have a source; reports leave
     others out.
+    ``card``: where models from a card go, if the firmware takes any.
     ``tflm_instructions_per_mac``: of a network in TFLM, measured on that core (0: not measured).
     """
 
@@ -59,6 +77,7 @@ class Board(Settings):
     emulated: str = ""
     currents_known: bool = True
     order: int = 100
+    card: CardSlots | None = None
     sources: tuple[str, ...]
 
     @property
