@@ -164,7 +164,7 @@ def _check_detector(export: ExportModel, card: CardSlots) -> None:
     if labels > card.max_classes or labels * smoothing > card.max_scores:
         raise GateError(
             f"{export.bundle.path}: {labels} labels and smoothing over {smoothing} windows: a firmware that takes "
-            f"models from a card has room for {card.max_classes} labels, and for {card.max_scores} labels times windows; "
+            f"models from a card has room for {card.max_classes} labels, and for {card.max_scores} labels x windows; "
             "leave labels out, or build a firmware with this model (cheep upload)"
         )
 
