@@ -9,7 +9,7 @@ SEEDS ?= 1,2,3
 FAMILY ?= all
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
-	check-cores board-matrix check-reference fuzz-core fuzz-compiler fuzz-families fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
+	check-cores board-matrix check-reference fuzz-core fuzz-lora fuzz-compiler fuzz-families fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ bit-identity:
 ## make fuzz-core        the C core: any PCM, chunking and settings   [SECONDS=600]
 fuzz-core:
 	scripts/fuzz_core.sh $(SECONDS)
+
+## make fuzz-lora        payloads for LoRa   [SECONDS=600]
+fuzz-lora:
+	scripts/fuzz_lora.sh $(SECONDS)
 
 ## make fuzz-compiler    damaged and hostile .tflite files   [SECONDS=600]
 fuzz-compiler:
