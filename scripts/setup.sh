@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 level=${1:-all}
 main_packages=(gcc libc6-dev ffmpeg libportaudio2)
-test_packages=(espeak-ng flite g++ clang lld make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm chromium pulseaudio pulseaudio-utils libasound2-plugins)
+test_packages=(espeak-ng flite g++ clang lld make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm chromium pulseaudio pulseaudio-utils libasound2-plugins mosquitto)
 # For the same event lines on other cores (scripts/check_cores.py): where they cannot be had, that check skips those cores.
 core_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc)
 case $level in

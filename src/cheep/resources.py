@@ -17,7 +17,8 @@ _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "firmware"
 _CHECKOUT = _PACKAGE.parents[1] / "firmware"
 _MARK = Path("common") / "include" / "cheep_frontend.h"
-PROJECTS = ("common", "esp32", "audiomoth", "host", "classifier")  # of a user's own project; the emulator stays with us
+# of a user's own project; the emulator stays with us
+PROJECTS = ("common", "net", "esp32", "audiomoth", "host", "classifier")
 
 
 def package_file(*names: str) -> Path:

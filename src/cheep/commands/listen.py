@@ -2,7 +2,8 @@
 """Listen to the microphone with the detector exactly as the board would run it.
 
 The terminal shows level, mel spectrogram, scores and events: space pauses, r saves the last ten seconds, Ctrl-C ends.
---web serves a page in which C core and compiled model run in the browser. Nothing leaves the machine.
+--web serves a page in which C core and compiled model run in the browser. Nothing leaves the machine, but for events
+and the input's level with --mqtt.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import sys
 from pathlib import Path
 
+from cheep.commands._mqtt import add_mqtt, mqtt_feed
 from cheep.commands._shared import add_model
 from cheep.errors import CheepError
 
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--web", action="store_true", help="serve the browser page")
     group.add_argument("--web-folder", type=Path, metavar="FOLDER", help="only write the page, to host it yourself")
     group.add_argument("--port", type=int, default=8000, help="of --web (%(default)s)")
+    add_mqtt(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds is not None and args.seconds <= 0:
         raise CheepError(f"--seconds {args.seconds:g}: must be above 0")
     if args.web or args.web_folder:
+        if args.mqtt:
+            raise CheepError("--mqtt: the page in the browser has no broker; leave --web away")
         from cheep.web.serve import serve_page
 
         return serve_page(args.model, args.web_folder, args.port, print)
@@ -96,6 +101,9 @@ def _listen(args: argparse.Namespace) -> int:
 
     plain_view = PlainView(lambda line: args.json_lines or print(line, flush=True))
     with contextlib.ExitStack() as stack:
+        feed = stack.enter_context(mqtt_feed(args, "computer", _say, bundle.model.sha256[:8]))
+        if feed:
+            observers.append(_ToBroker(feed))
         keys = stack.enter_context(key_presses())
         if plain:
             print(title, file=sys.stderr)
@@ -116,6 +124,10 @@ def _listen(args: argparse.Namespace) -> int:
     return 0
 
 
+def _say(text: str) -> None:
+    print(f"cheep listen: {text}", file=sys.stderr)
+
+
 class _Feed:
     def __init__(self, add):
         self._add = add
@@ -128,6 +140,19 @@ class _JsonLines:
     def step(self, pcm, result, status) -> None:
         for event in result.events:
             print(json.dumps({"type": "event", **event.to_dict()}), flush=True)
+
+
+class _ToBroker:
+    SILENT_S = 3.0  # as on a board
+
+    def __init__(self, feed):
+        self._feed = feed
+
+    def step(self, pcm, result, status) -> None:
+        for event in result.events:
+            self._feed.event(event.label, event.ended, event.start_s, event.end_s, event.score, event.logit)
+        self._feed.level(status.level_db)
+        self._feed.microphone("silent" if status.silent_s >= self.SILENT_S else "heard")
 
 
 def _print_summary(summary: dict, folder: Path | None) -> None:

@@ -4,6 +4,7 @@
   cheep monitor                          the only board on USB
   cheep monitor /dev/ttyUSB0 --csv log.csv --jsonl log.jsonl
   cheep simulate FILE.wav | cheep monitor -
+  cheep monitor --mqtt mqtt://homeassistant.local --mqtt-login FILE
 
 Lines whose checksum fails are counted, never used. When the board goes away the monitor waits for it.
 """
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from cheep.commands._mqtt import add_mqtt, mqtt_feed
 from cheep.commands._shared import add_model
 
 
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, "to warn when the board runs another one")
     parser.add_argument("--plain", action="store_true", help="one line per message (default when piped)")
     parser.add_argument("--json-lines", action="store_true", help="print the messages as JSON")
+    add_mqtt(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +67,11 @@ def run(args: argparse.Namespace) -> int:
             else:
                 print(f"cheep monitor: {text}", file=sys.stderr)
 
+        feed = stack.enter_context(mqtt_feed(args, "board", say))
+
         def show(message: dict) -> None:
+            if feed:
+                feed.message(message)
             if view:
                 view.message(message)
             else:
@@ -79,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             for data in source:
                 monitor.feed(data)
+                if feed:
+                    feed.tick()
                 if view:
                     view.refresh(monitor.reader.counts)
     counts = monitor.reader.counts
