@@ -123,6 +123,41 @@ def test_esp32_components_are_pinned_and_fetched_for_tflm_alone(tmp_path):
     assert "USB_SERIAL_JTAG=y" in (project / "sdkconfig.console.esp32s3").read_text()
 
 
+def test_the_classifier_is_a_project_for_platformio_and_for_idf(tmp_path):
+    """Its sources and folders, as CMake resolves them without ESP-IDF; an import that is not there is told."""
+    sections = project_config("classifier", tmp_path)
+    assert {name for name in sections if name.startswith("env:")} == {"env:esp32", "env:esp32s3", "env:esp32c3"}
+    assert sections["env"]["platform"] == project_config("esp32", tmp_path)["env"]["platform"]
+    project, tools = ROOT / "classifier", tmp_path / "tools" / "cmake"
+    tools.mkdir(parents=True)
+    (tools / "project.cmake").write_text(
+        "function(idf_component_register)\n"
+        'cmake_parse_arguments(c "" "" "SRCS;INCLUDE_DIRS;REQUIRES" ${ARGN})\n'
+        'message(STATUS "sources=${c_SRCS}")\nmessage(STATUS "folders=${c_INCLUDE_DIRS}")\nendfunction()\n'
+        "function(target_compile_definitions)\nendfunction()\nfunction(target_compile_options)\nendfunction()\n"
+        "function(project name)\nlist(GET EXTRA_COMPONENT_DIRS 0 component)\n"
+        "set(CMAKE_CURRENT_LIST_DIR ${component})\ninclude(${component}/CMakeLists.txt)\nendfunction()\n"
+    )
+    made = tmp_path / "made by import"
+
+    def configure(*arguments, **environment):
+        return subprocess.run(
+            ["cmake", *arguments, "-P", str(project / "CMakeLists.txt")], capture_output=True, text=True, check=False,
+            env={**os.environ, "IDF_PATH": str(tmp_path), **environment},
+        )  # fmt: skip
+
+    missing = configure(IMPORT=str(made))
+    assert missing.returncode != 0 and "cheep hdc import" in missing.stderr
+    made.mkdir()
+    (made / "extractor_compiled.c").write_text("")
+    for told in (configure(IMPORT=str(made)), configure(f"-DIMPORT={made}")):
+        assert told.returncode == 0, told.stderr
+        named = dict(re.findall(r"(sources|folders)=(.*)", told.stdout + told.stderr))
+        files = [project / "src" / name for name in named["sources"].split(";")]
+        assert len(files) == 7 and all(path.is_file() for path in files), files
+        assert str(made) in named["folders"].split(";")
+
+
 def test_every_file_that_a_project_names_exists(tmp_path):
     sections = project_config("audiomoth", tmp_path)
     project = ROOT / "audiomoth"

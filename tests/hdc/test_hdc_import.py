@@ -149,17 +149,57 @@ def _the_classifier_answers(folder):
         for n in ("crc32", "hdc", "hdc_generated", "hdc_learn", "hdc_project")
     ]
     command = ["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-DCHEEP_HDC", *flags]
-    command += [f"-I{here.parent / 'common' / 'include'}", f"-I{folder}", str(here / "main.c")]
+    command += [f"-I{here.parent / 'common' / 'include'}", f"-I{folder}", str(here / "src" / "main.c")]
     subprocess.run([*command, str(folder / "extractor_compiled.c"), *map(str, core), "-o", str(program)], check=True)
     lines = (folder / "inputs.txt").read_text().splitlines()
     spoilt = [lines[0][:-1] + ("0" if lines[0][-1] != "0" else "1"), lines[0][:40], "", "hello", lines[0] + "00"]
     made = subprocess.run([program], input="\r\n".join([*lines, *spoilt]), capture_output=True, text=True, check=True)
+    assert _on_a_serial_line(folder, command, core, "\r\n".join([*lines, *spoilt])) == made.stdout
     ready, *answers = made.stdout.splitlines()
     assert json.loads(ready)["type"] == "ready"
     n = len(lines)
     assert answers[:n] == (folder / "answers.jsonl").read_text().splitlines()
     texts = [json.loads(line)["text"] for line in answers[n:]]
     assert texts[0].startswith("CRC differs") and len(texts) == 4 and all("want: x" in t for t in texts[1:])
+
+
+_UART = """
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#define ESP_OK 0
+static int installed;
+static inline int uart_driver_install(int port, int room, int out, int events, void *queue, int flags)
+{
+    (void)port, (void)out, (void)events, (void)queue, (void)flags;
+    return (installed = room > 128) ? ESP_OK : -1;
+}
+static inline int uart_read_bytes(int port, void *bytes, uint32_t n, uint32_t ticks)
+{
+    static int calls;
+    (void)port, (void)ticks;
+    if (!installed || ++calls % 3 == 0) return calls % 2 ? -1 : 0; /* nothing came in time, or an error */
+    const size_t got = fread(bytes, 1, calls % 5 ? n : 1, stdin);
+    if (!got) exit(0); /* a line has no end: the test's has */
+    return (int)got;
+}
+void app_main(void);
+int main(void) { app_main(); return 3; }
+"""
+
+
+def _on_a_serial_line(folder, command, core, text):
+    """What the same program says on an ESP32's console, its driver in place of ESP-IDF's: parts, pauses, errors."""
+    stubs = folder / "stubs"
+    for name, content in (
+        ("driver/uart.h", _UART), ("freertos/FreeRTOS.h", ""), ("sdkconfig.h", "#define CONFIG_ESP_CONSOLE_UART_NUM 0")
+    ):  # fmt: skip
+        (stubs / name).parent.mkdir(parents=True, exist_ok=True)
+        (stubs / name).write_text(content)
+    program = folder / "classifier_esp"
+    sources = [str(folder / "extractor_compiled.c"), *map(str, core)]
+    subprocess.run([*command, "-DESP_PLATFORM", f"-I{stubs}", *sources, "-o", str(program)], check=True)
+    return subprocess.run([program], input=text + "\n", capture_output=True, text=True, check=True).stdout
 
 
 def test_what_the_command_needs(capsys):

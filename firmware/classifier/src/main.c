@@ -16,8 +16,12 @@
 #include "extractor_compiled.h"
 
 #ifdef ESP_PLATFORM
+#include "driver/uart.h"
 #include "freertos/FreeRTOS.h"
-#include "freertos/task.h"
+#include "sdkconfig.h"
+
+/* The UART's own memory holds 11 ms of text; what comes in while the network runs waits here: 0.7 s. */
+#define WAITING_BYTES 8192
 #endif
 
 #define INPUT_BYTES EXTRACTOR_COMPILED_INPUT0_SIZE
@@ -30,22 +34,33 @@ static int8_t input[INPUT_BYTES], embedding[CHEEP_HDC_DIMS];
 static uint64_t head_memory[(CHEEP_HDC_MEMORY_BYTES + 7) / 8];
 static cheep_hdc head;
 
-/* One character; -1 at the end of a file (a serial line has none, and is waited for). */
+#ifdef ESP_PLATFORM
+/* One character of the console; a serial line has no end, and is waited for. */
+static int read_character(void)
+{
+    static uint8_t bytes[128];
+    static int have, at;
+    while (at >= have) {
+        have = uart_read_bytes(CONFIG_ESP_CONSOLE_UART_NUM, bytes, sizeof bytes, 1);
+        at = 0;
+    }
+    return bytes[at++];
+}
+#else
+static int read_character(void)
+{
+    return getchar();
+}
+#endif
+
+/* One character, no carriage return; -1 at the end of a file. */
 static int next_character(void)
 {
-    for (;;) {
-        const int c = getchar();
-#ifdef ESP_PLATFORM
-        if (c == EOF) {
-            clearerr(stdin);
-            vTaskDelay(1);
-            continue;
-        }
-#endif
-        if (c != '\r') {
-            return c == EOF ? -1 : c;
-        }
-    }
+    int c;
+    do {
+        c = read_character();
+    } while (c == '\r');
+    return c == EOF ? -1 : c;
 }
 
 static int digit(int c)
@@ -126,6 +141,10 @@ static int start(void)
 void app_main(void);
 void app_main(void)
 {
+    if (uart_driver_install(CONFIG_ESP_CONSOLE_UART_NUM, WAITING_BYTES, 0, 0, NULL, 0) != ESP_OK) {
+        printf("{\"type\":\"error\",\"text\":\"no memory for the serial line\"}\n");
+        return;
+    }
     (void)start();
 }
 #else
