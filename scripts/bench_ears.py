@@ -121,7 +121,7 @@ def main() -> int:
         manifest = examples(args.data / args.set)
         name = ears.about.name
         embeddings = hear_manifest(manifest, ears, args.keep).embeddings
-        forest = window_statistics(manifest, TeacherConfig().features())
+        forest, _ = window_statistics(manifest, TeacherConfig().features())
     except CheepError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -89,7 +89,7 @@ def main() -> int:
     windows = every_window(recordings, args.sample_rate)
     species = true_label(windows, recordings)
     features = TeacherConfig(sample_rate_hz=args.sample_rate).features()
-    statistics = window_statistics(windows, features)
+    statistics, _ = window_statistics(windows, features)
     names = sorted(set(species))
     groups = np.unique(np.array(windows.column("group")), return_inverse=True)[1]
     field = None
@@ -138,7 +138,7 @@ class Forest:
 
     def __init__(self, windows: Manifest, field: Manifest | None, features: FeatureConfig, statistics: np.ndarray):
         self._x = statistics
-        self._field = window_statistics(field, features) if field is not None else None
+        self._field = window_statistics(field, features)[0] if field is not None else None
 
     def learn(self, here: Manifest, rows: np.ndarray, labels: np.ndarray, seed: int) -> None:
         """Fit on ``rows``; validation windows are training windows here."""

@@ -22,6 +22,8 @@ from cheep.commands._settings import add_setting, settings_from
 from cheep.config import VoicesConfig
 from cheep.errors import CheepError, GateError
 
+_SHOWN = 12  # problems that are named
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands."""
@@ -196,8 +198,13 @@ def _teacher(args: argparse.Namespace) -> int:
         config = TeacherConfig.parse({**given, "judge": "probe"}, "options")
         heard = hear_manifest(manifest, ears, path.parent, Progress("files"), args.jobs)
         result = teach(manifest, config, jobs=args.jobs, statistics=heard.embeddings)
+        result.problems += heard.problems
         write_json(path.with_name("ears.json"), [ears.about.lineage("judged labels")])
         print(f"judged by {ears.about.title}: {ears.about.lineage('judged labels')['means']}")
+    for text in result.problems[:_SHOWN]:
+        print(text, file=sys.stderr)
+    if result.problems:
+        print(f"{len(result.problems)} recording(s) could not be read: their windows stay, and nobody judged them")
     kept = read_kept(args.keep, len(manifest)) if args.keep else frozenset()
     dropped = [row for row in result.doubtful if row not in kept]
     page = args.page or path.with_name("contact_sheet.html")
@@ -221,10 +228,10 @@ def _annotate(args: argparse.Namespace) -> int:
     from cheep.season.export import usable_files
     from cheep.season.store import SEASON_FILE
 
-    ears = Ears(args.by)
-    wanted = places_of(args.species, ears.about.labels)
     season = Season(args.folder) if (args.folder / SEASON_FILE).is_file() else None
     paths = audio_files(args.folder) if season is None else usable_files(season)
+    ears = Ears(args.by)
+    wanted = places_of(args.species, ears.about.labels)
     found = annotate(
         paths,
         ears,
@@ -238,7 +245,7 @@ def _annotate(args: argparse.Namespace) -> int:
     write_csv(args.output, COLUMNS, found.rows)
     lineage = ears.about.lineage("annotated recordings")
     write_json(args.output.with_suffix(".ears.json"), [lineage])
-    for text in found.problems[:12]:
+    for text in found.problems[:_SHOWN]:
         print(text, file=sys.stderr)
     print(f"{ears.about.title}: {lineage['means']}")
     if found.others:

@@ -85,6 +85,9 @@ class TrainConfig(Settings):
         le=1,
         description="share of the teachers' judgement in the targets; 1: they judge masks and mixes too",
     )
+    soft_weight: float = Field(
+        0.0, ge=0, le=1, description="share of soft_labels.csv (cheep dataset soften) in the targets; 0: labels only"
+    )
     hard_negatives: int = Field(
         0,
         ge=0,

@@ -23,14 +23,12 @@ from cheep.audio import read_audio
 from cheep.config import FeatureConfig, Settings
 from cheep.datasets.files import read_text
 from cheep.datasets.manifest import Manifest
+from cheep.datasets.probe import DOUBTFUL, make_probe
 from cheep.datasets.split import components
 from cheep.errors import CheepError
 from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
-
-#: Strength of the probe: a wrong label must not be learned by heart (measured: docs/ears.md).
-PROBE_C = 0.001
 
 
 class TeacherConfig(Settings):
@@ -40,6 +38,7 @@ class TeacherConfig(Settings):
     below: float = Field(0.2, gt=0, le=1, description="plausibility under which a window is doubtful")
     folds: int = Field(5, ge=2, le=20)
     judge: Literal["forest", "probe"] = Field("forest", description="random forest, or logistic regression")
+    strength: float = Field(DOUBTFUL, gt=0, description="of the probe: how closely it follows the labels")
     trees: int = Field(200, ge=10, le=2000)
     seed: int = Field(1, ge=0)
     sample_rate_hz: int = Field(8000, ge=2000, le=48000)
@@ -60,9 +59,11 @@ class Teaching:
     plausibility: np.ndarray  # (n,) float32: probability of the row's own label; NaN: not asked
     opinion: np.ndarray  # (n,) int: index into labels of the likeliest label
     labels: list[str]
-    fold: np.ndarray  # (n,) int
+    fold: np.ndarray  # (k,) int, of the windows that were asked about
     doubtful: list[int]
     accuracy: float
+    probability: np.ndarray  # (n, labels) float32, by a model that has not heard the row's group; NaN: not asked
+    problems: list[str]  # recordings that could not be read
 
     def without(self, manifest: Manifest, rows: Iterable[int]) -> Manifest:
         """Return ``manifest`` without ``rows``."""
@@ -85,8 +86,11 @@ def window_statistics(
     config: FeatureConfig,
     progress: Callable[[int, int], None] | None = None,
     jobs: int | None = None,
-) -> np.ndarray:
-    """Return log-mel statistics of every row: (n, 4 * n_mels) float32: mean, deviation, 10th and 90th percentile."""
+) -> tuple[np.ndarray, list[str]]:
+    """Return log-mel statistics of every row, (n, 4 * n_mels) float32: mean, deviation, 10th and 90th percentile.
+
+    And the recordings that could not be read, with the reason; their rows are NaN.
+    """
     codes, values = manifest.codes("path")
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(np.concatenate([[-1], codes[order]])))
@@ -95,10 +99,18 @@ def window_statistics(
         (manifest.folder / values[codes[group[0]]], manifest.start_s[group], manifest.duration_s[group], config)
         for group in groups
     ]
-    out = np.zeros((len(manifest), 4 * config.n_mels), np.float32)
-    for group, outcome in zip(groups, map_each(_statistics, tasks, jobs=jobs, progress=progress), strict=True):
-        out[group] = outcome.value
-    return out
+    out = np.full((len(manifest), 4 * config.n_mels), np.nan, np.float32)
+    problems = []
+    for group, task, outcome in zip(
+        groups, tasks, map_each(_statistics, tasks, jobs=jobs, progress=progress), strict=True
+    ):
+        if outcome.error is None:
+            out[group] = outcome.value
+        elif isinstance(outcome.error, CheepError | OSError):
+            problems.append(f"{task[0]}: {str(outcome.error).removeprefix(f'{task[0]}: ')}")
+        else:
+            raise outcome.error
+    return out, problems
 
 
 def _statistics(task: tuple[Path, np.ndarray, np.ndarray, FeatureConfig]) -> np.ndarray:
@@ -129,7 +141,7 @@ def teach(
 
     Folds keep together what the split keeps together (recording, content, group).
     ``statistics`` : (rows of the manifest, d) float32: embeddings, or what :func:`window_statistics` gives; None: the
-    latter, made here.
+    latter, made here. Windows whose statistics are NaN (recordings that cannot be read) are not asked about.
 
     Raises
     ------
@@ -142,6 +154,15 @@ def teach(
     rows = np.flatnonzero((splits == "train") | (splits == ""))
     if not rows.size:
         raise CheepError("no training windows in the manifest (column split)")
+    problems: list[str] = []
+    if statistics is None:
+        x, problems = window_statistics(manifest.select(rows), config.features(), progress, jobs)
+    else:
+        x = statistics[rows]
+    heard = np.isfinite(x).all(axis=1)
+    if not heard.any():
+        raise CheepError(f"not one training window can be heard{': ' + problems[0] if problems else ''}")
+    rows, x = rows[heard], x[heard]
     mine = manifest.select(rows)
     labels = mine.labels
     if len(labels) < 2:
@@ -150,11 +171,11 @@ def teach(
     folds = min(config.folds, int(groups.max()) + 1)
     if folds < 2:
         raise CheepError("one group of recordings: the teacher needs at least 2 (see --group-by)")
-    x = window_statistics(mine, config.features(), progress, jobs) if statistics is None else statistics[rows]
     names = mine.column("label")
     place = {name: at for at, name in enumerate(labels)}
     y = np.array([place[name] for name in names])
     plausibility = np.full(len(manifest), np.nan, np.float32)
+    everything = np.full((len(manifest), len(labels)), np.nan, np.float32)
     opinion = np.zeros(len(manifest), np.int64)
     fold = np.full(len(manifest), -1)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=config.seed)
@@ -166,6 +187,7 @@ def teach(
         probability = np.zeros((len(held), len(labels)), np.float32)
         probability[:, model.classes_] = model.predict_proba(x[held])
         plausibility[rows[held]] = probability[np.arange(len(held)), y[held]]
+        everything[rows[held]] = probability
         opinion[rows[held]] = probability.argmax(axis=1)
         fold[rows[held]] = number
     doubtful: list[int] = []
@@ -176,20 +198,14 @@ def teach(
     asked = fold[rows] >= 0
     accuracy = float((opinion[rows][asked] == y[asked]).mean())
     doubtful.sort(key=lambda row: (float(plausibility[row]), row))
-    return Teaching(plausibility, opinion, labels, fold[rows], doubtful, accuracy)
+    return Teaching(plausibility, opinion, labels, fold[rows], doubtful, accuracy, everything, problems)
 
 
 def _judge(config: TeacherConfig, jobs: int | None) -> Any:
     from sklearn.ensemble import RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     if config.judge == "probe":
-        return make_pipeline(
-            StandardScaler(),
-            LogisticRegression(C=PROBE_C, class_weight="balanced", max_iter=500, random_state=config.seed),
-        )
+        return make_probe(config.strength, config.seed)
     return RandomForestClassifier(
         config.trees, class_weight="balanced", min_samples_leaf=2, n_jobs=jobs or -1, random_state=config.seed
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cheep.ears.hearing import FOLDER, hear_recording
+from cheep.ears.hearing import FOLDER, hear_recording, problem_of
 from cheep.ears.model import Ears, ears_of
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
@@ -98,9 +98,7 @@ def annotate(
     out = Annotated()
     for path, outcome in zip(paths, map_each(work, paths, jobs=jobs, progress=progress), strict=True):
         if outcome.error is not None:
-            if not isinstance(outcome.error, CheepError | OSError):
-                raise outcome.error
-            out.problems.append(f"{path}: {outcome.error}".replace(f"{path}: " * 2, f"{path}: "))
+            out.problems.append(problem_of(path, outcome.error))
             continue
         before = len(out.rows)
         for item in _joined(outcome.value, ears.about.window_s, min_confidence):

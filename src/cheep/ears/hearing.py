@@ -34,14 +34,30 @@ class Task(NamedTuple):
     duration_s: np.ndarray
 
 
+class HeardRows(NamedTuple):
+    """What a model gives for the rows of a manifest; NaN where the recording could not be read.
+
+    Attributes
+    ----------
+    scores : (rows, labels) float32 in 0..1
+    embeddings : (rows, d) float32
+    problems : list of str
+        Recordings that could not be read, and why.
+    """
+
+    scores: np.ndarray
+    embeddings: np.ndarray
+    problems: list[str]
+
+
 def hear_manifest(
     manifest: Manifest,
     ears: Ears,
     kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     jobs: int | None = None,
-) -> Heard:
-    """Return scores (rows, labels) and embeddings (rows, d) of every row of a manifest.
+) -> HeardRows:
+    """Return scores and embeddings of every row of a manifest, and what could not be read.
 
     A row is heard as :func:`hear_windows` says. ``kept``: the folder in which results are kept (``ears/`` in it); None:
     nowhere.
@@ -49,7 +65,7 @@ def hear_manifest(
     Raises
     ------
     CheepError
-        A recording is missing or cannot be read.
+        Not one recording can be read.
     """
     codes, values = manifest.codes("path")
     order = np.argsort(codes, kind="stable")
@@ -59,12 +75,27 @@ def hear_manifest(
         for rows in groups
     ]
     work = functools.partial(_hear_task, ears.spec, None if kept is None else kept / FOLDER / ears.key)
-    heard = [outcome.value for outcome in map_each(work, tasks, jobs=jobs, progress=progress)]
-    scores = np.zeros((len(manifest), len(ears.about.labels)), np.float32)
-    embeddings = np.zeros((len(manifest), heard[0].embeddings.shape[1]), np.float32)
-    for rows, item in zip(groups, heard, strict=True):
-        scores[rows], embeddings[rows] = item
-    return Heard(scores, embeddings)
+    scores = np.full((len(manifest), len(ears.about.labels)), np.nan, np.float32)
+    embeddings = np.zeros((0, 0), np.float32)
+    problems = []
+    for task, rows, outcome in zip(tasks, groups, map_each(work, tasks, jobs=jobs, progress=progress), strict=True):
+        if outcome.error is not None:
+            problems.append(problem_of(task.path, outcome.error))
+            continue
+        if not len(embeddings):
+            embeddings = np.full((len(manifest), outcome.value.embeddings.shape[1]), np.nan, np.float32)
+        scores[rows], embeddings[rows] = outcome.value
+    if problems and len(problems) == len(tasks):
+        raise CheepError(f"not one of {len(tasks)} recording(s) can be heard: {problems[0]}")
+    return HeardRows(scores, embeddings, problems)
+
+
+def problem_of(path: Path, error: BaseException) -> str:
+    """Return a line that names a recording and what is wrong with it; raise what is no fault of the recording."""
+    if not isinstance(error, CheepError | OSError):
+        raise error
+    text = str(error)
+    return text if text.startswith(str(path)) else f"{path}: {text}"
 
 
 def hear_windows(samples: np.ndarray, ears: Ears, start_s: np.ndarray, duration_s: np.ndarray) -> Heard:

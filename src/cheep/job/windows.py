@@ -14,6 +14,7 @@ from cheep import runs
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.datasets.about import refuse_contradiction
 from cheep.datasets.manifest import Manifest, load_manifest
+from cheep.datasets.soft import SOFT_LABELS, read_soft
 from cheep.errors import CheepError
 from cheep.files import needed
 from cheep.job import OnFile
@@ -56,6 +57,11 @@ def load_windows(
         return Windows(plan, features, {only: window_set(rows, cache, plan)}, manifest)
     cache = load_cache(manifest, features, run / "features", on_file)
     splits = {name: window_set(manifest.of_split(name), cache, plan) for name in ("train", "val", "test")}
+    if config.soft_weight:
+        soft = read_soft(run / SOFT_LABELS)
+        part = splits["train"]
+        targets = soft.blend(manifest.of_split("train"), part.targets, plan.labels, config.soft_weight)
+        splits["train"] = dataclasses.replace(part, targets=targets)
     if features.compression == "pcen" or (config.teacher_model and "pcen" in config.teachers):
         splits["train"] = with_levels(splits["train"], manifest, run)
     for name in ("train", "val"):
