@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from cheep.audio import write_wav
 from cheep.cli import main
 from cheep.datasets.labels import read_annotations
 from cheep.datasets.manifest import Manifest
@@ -15,46 +14,7 @@ from cheep.ears.about import meaning, non_commercial
 from cheep.ears.annotate import annotate
 from cheep.ears.model import ears_of, read_labels
 from cheep.errors import CheepError
-
-RATE, WINDOW = 8000, 8000
-NAMES = ("Corvus lowus_Low Crow", "Corvus highus_High Crow")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A .tflite that hears 1-s windows: logits of the power at 1 and 3 kHz, which are its embedding too."""
-    import tensorflow as tf
-
-    folder = tmp_path_factory.mktemp("ears")
-    n = np.arange(64)
-
-    def bank(hz):
-        return np.stack([np.cos(2 * np.pi * hz * n / RATE), np.sin(2 * np.pi * hz * n / RATE)])
-
-    kernel = np.concatenate([bank(1000), bank(3000)]).T[:, None, :].astype(np.float32)
-
-    @tf.function(input_signature=[tf.TensorSpec((1, WINDOW), tf.float32)])
-    def serve(x):
-        power = tf.reduce_mean(tf.nn.conv1d(x[:, :, None], kernel, 32, "VALID") ** 2, axis=1)
-        levels = tf.stack([power[:, 0] + power[:, 1], power[:, 2] + power[:, 3]], axis=1)
-        return {"predictions": 4 * levels - 4, "embeddings": tf.concat([levels, levels, levels], axis=1)}
-
-    module = tf.Module()
-    module.serve = serve
-    data = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], module).convert()
-    (folder / "crow.tflite").write_bytes(data)
-    (folder / "labels.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
-    return f"{folder / 'crow.tflite'},{folder / 'labels.txt'},{RATE}"
-
-
-@pytest.fixture
-def card(tmp_path):
-    """Two recordings: low, silence, high, high (1 s each); and silence."""
-    t = np.arange(RATE) / RATE
-    low, high, none = (0.5 * np.sin(2 * np.pi * hz * t) for hz in (1000, 3000, 0))
-    write_wav(tmp_path / "card/a.wav", (32000 * np.concatenate([low, none, high, high])).astype(np.int16), RATE)
-    write_wav(tmp_path / "card/b.wav", np.zeros(3 * RATE, np.int16), RATE)
-    return tmp_path / "card"
+from crow_model import NAMES, RATE
 
 
 def test_scores_and_embeddings_of_windows(model):

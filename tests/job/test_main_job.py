@@ -23,6 +23,7 @@ from cheep.convert import shrink
 from cheep.convert.config import ConvertConfig
 from cheep.convert.tflite import qat_to_int8
 from cheep.datasets.demo import make_demo_dataset
+from cheep.ears.papers import add_papers
 from cheep.errors import CheepError
 from cheep.files import DiskError, write_bytes
 from cheep.job.pace import measure_pace
@@ -43,6 +44,8 @@ pytestmark = pytest.mark.xdist_group("main_job")
 
 FEATURES = FeatureConfig(n_mels=24, hop_samples=256, window_frames=31)
 TRAIN = TrainConfig(model="sepconv_s", epochs=8, batch_size=16, warmup_epochs=1)
+PAPER = {"model": "birdnet 2.4", "sha256": "ab", "licence": "CC BY-NC-SA 4.0", "did": "judged labels",
+         "commercial_use": False, "means": "not for commercial use"}  # fmt: skip
 QAT = QatConfig(epochs=1, batch_size=32)
 
 
@@ -62,9 +65,20 @@ def home(tmp_path_factory):
 def trained(home):
     """The run after both trainings."""
     run = home / "runs" / "one"
+    add_papers(run / "ears.json", [PAPER])
     train_network(run, FEATURES, TRAIN)
     quantize_aware(run, QAT)
     return run
+
+
+def test_the_papers_of_a_model_travel_with_it(trained, tmp_path, capsys):
+    manifest = json.loads((trained / "manifest.json").read_text())
+    assert manifest["training"]["judged_by"] == [PAPER]
+    assert read_model(trained / "bird_detector_int8.tflite").metadata["training"]["judged_by"] == [PAPER]
+    assert "birdnet 2.4" in (trained / "NOTICE.txt").read_text()
+    assert main("model-convert", ["--model", str(trained), "--output", str(tmp_path / "headers")]) == 0
+    assert "warning: not for commercial use" in capsys.readouterr().err
+    assert (tmp_path / "headers" / "NOTICE.txt").read_text() == (trained / "NOTICE.txt").read_text()
 
 
 def test_files_of_a_run(trained):

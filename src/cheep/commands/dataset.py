@@ -5,6 +5,7 @@ inspect MANIFEST     counts, hours, licences, recordists, levels, bands, duplica
 sample MANIFEST      a small manifest: some examples of each label, recordings in turn
 card FOLDER          what AudioMoth recordings say of time, device, gain, battery and temperature, as CSV
 teacher MANIFEST     a cross-validated model doubts windows; a page to listen to them; a manifest without them
+soften MANIFEST      soft labels for training, by a large model's ears, also for mixes of windows
 annotate FOLDER      boxes with confidences for recordings, by a large model's ears
 voices WORD ...      a data set of spoken words, said by the speech synthesizers of this machine
 """
@@ -63,6 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="forest (needs nothing else, finds little), birdnet, perch, or FILE,LABELS[,RATE]: a large model's ears",
     )
     add_cluster(teacher)
+    soft = sub.add_parser("soften", help="soft labels for training, by a large model's ears")
+    soft.add_argument("manifest", type=Path, nargs="?", help="default: dataset.csv of the latest run")
+    soft.add_argument("--by", default="birdnet", metavar="MODEL", help="birdnet, perch, or FILE,LABELS[,RATE]")
+    soft.add_argument(
+        "--mixes", type=int, default=0, metavar="N", help="also N pairs of windows, mixed (0: removes them again)"
+    )
+    soft.add_argument("--seed", type=int, default=1, help="of groups and pairs (%(default)s)")
+    soft.add_argument("--jobs", type=int, help="worker processes (default: one per core)")
+    add_cluster(soft)
     heard = sub.add_parser("annotate", help="boxes with confidences for recordings, by a large model's ears")
     heard.add_argument("folder", type=Path, metavar="FOLDER", help="recordings, or a season")
     heard.add_argument("--by", default="birdnet", metavar="MODEL", help="birdnet, perch, or FILE,LABELS[,RATE]")
@@ -94,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         "sample": _sample,
         "card": _card,
         "teacher": _teacher,
+        "soften": _soften,
         "annotate": _annotate,
         "voices": _voices,
     }
@@ -181,7 +192,8 @@ def _teacher(args: argparse.Namespace) -> int:
     from cheep.datasets.manifest import load_manifest
     from cheep.datasets.teacher import TeacherConfig, read_kept, teach
     from cheep.ears import Ears, hear_manifest
-    from cheep.files import write_json, write_text
+    from cheep.ears.papers import PAPERS, add_papers, papers_beside, sign
+    from cheep.files import write_text
 
     path = _manifest_path(args.manifest)
     rate = rate_of(path, args.sample_rate)
@@ -199,8 +211,8 @@ def _teacher(args: argparse.Namespace) -> int:
         heard = hear_manifest(manifest, ears, path.parent, Progress("files"), args.jobs)
         result = teach(manifest, config, jobs=args.jobs, statistics=heard.embeddings)
         result.problems += heard.problems
-        write_json(path.with_name("ears.json"), [ears.about.lineage("judged labels")])
-        print(f"judged by {ears.about.title}: {ears.about.lineage('judged labels')['means']}")
+        paper = sign(path.with_name(PAPERS), ears.about, "judged labels")
+        print(f"judged by {ears.about.title}: {paper['means']}")
     for text in result.problems[:_SHOWN]:
         print(text, file=sys.stderr)
     if result.problems:
@@ -212,6 +224,8 @@ def _teacher(args: argparse.Namespace) -> int:
     output = args.output or path.with_name(path.stem + ".taught.csv")
     result.without(manifest, dropped).write(output)
     carry_about(path, output)
+    if output.parent != path.parent:
+        add_papers(output.with_name(PAPERS), papers_beside(path))
     print(f"cross-validated accuracy of the teacher: {result.accuracy:.3f} over {len(set(result.fold.tolist()))} folds")
     for label, (count, total) in result.counts(manifest, dropped).items():
         print(f"  {label}: {count} of {total} training windows dropped")
@@ -219,11 +233,44 @@ def _teacher(args: argparse.Namespace) -> int:
     return 0
 
 
+def _soften(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from cheep.datasets.manifest import load_manifest
+    from cheep.datasets.soft import SOFT_LABELS, write_soft
+    from cheep.ears import Ears
+    from cheep.ears.papers import PAPERS, sign
+    from cheep.ears.soften import soften
+
+    if args.mixes < 0:
+        raise CheepError(f"--mixes {args.mixes}: must be 0 or more")
+    path = _manifest_path(args.manifest)
+    manifest = load_manifest(path)
+    ears = Ears(args.by)
+    made = soften(
+        manifest, ears, path.parent, mixes=args.mixes, seed=args.seed, progress=Progress("files"), jobs=args.jobs
+    )
+    for text in made.problems[:_SHOWN]:
+        print(text, file=sys.stderr)
+    if len(made.manifest) != len(manifest) or made.mixes:
+        made.manifest.write(path)
+    write_soft(path.with_name(SOFT_LABELS), load_manifest(path), made.labels, made.values)
+    paper = sign(path.with_name(PAPERS), ears.about, "taught soft labels")
+    print(f"{ears.about.title}: {paper['means']}")
+    lost = f"; {len(made.problems)} recording(s) could not be read" if made.problems else ""
+    there = int(np.isfinite(made.values).all(axis=1).sum())
+    print(f"a probe on its embeddings is right on {made.accuracy:.3f} of windows whose group it has not heard")
+    print(f"{path.with_name(SOFT_LABELS)}: {there} windows, {made.mixes} of them mixes{lost}")
+    print("next: cheep train --soft-weight 0.5 (docs/ears.md says what it is worth)")
+    return 0
+
+
 def _annotate(args: argparse.Namespace) -> int:
     from cheep.audio import audio_files
     from cheep.ears import Ears, places_of
     from cheep.ears.annotate import COLUMNS, annotate
-    from cheep.files import write_csv, write_json
+    from cheep.ears.papers import PAPERS, sign
+    from cheep.files import write_csv
     from cheep.season import Season
     from cheep.season.export import usable_files
     from cheep.season.store import SEASON_FILE
@@ -243,8 +290,7 @@ def _annotate(args: argparse.Namespace) -> int:
         jobs=args.jobs,
     )
     write_csv(args.output, COLUMNS, found.rows)
-    lineage = ears.about.lineage("annotated recordings")
-    write_json(args.output.with_suffix(".ears.json"), [lineage])
+    lineage = sign(args.output.with_suffix(f".{PAPERS}"), ears.about, "annotated recordings")
     for text in found.problems[:_SHOWN]:
         print(text, file=sys.stderr)
     print(f"{ears.about.title}: {lineage['means']}")

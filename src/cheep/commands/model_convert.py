@@ -12,6 +12,7 @@ golden_window.h (the boot check). mel_filter_bank.py writes the front end's tabl
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the files, or check them."""
-    from cheep.job.export import export_model
+    from cheep.job.export import export_model, warning_of
     from cheep.tflite.arena import ESP
 
     export, exported = export_model(args.model, args.output, args.check)
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         f"{len(export.bundle.labels)} labels, features 0x{export.features.hash32:08x}"
     )
     print_exported(args, exported, about, NEXT)
+    if warning := warning_of(export):
+        print(f"warning: {warning}", file=sys.stderr)
     for chip, reason in export.refused.items():
         print(f"note: not for TFLM on {ESP[chip]}: {reason}; use the compiled backend there (cheep compile)")
     return 0

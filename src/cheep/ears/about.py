@@ -58,6 +58,8 @@ def meaning(licence: str) -> str:
     """Return in one sentence what a licence asks of a detector that such a model judged or taught."""
     if licence == "unknown":
         return "its licence is not known here: ask its authors before you release a detector that it judged or taught"
+    if licence == OWN:
+        return "a detector of your own: what its manifest says of its recordings and teachers holds here too"
     if non_commercial(licence):
         return (
             f"{licence}: not for commercial use, and what is derived from it is shared under the same terms; whether a "
@@ -68,6 +70,7 @@ def meaning(licence: str) -> str:
 
 BIRDNET_2_4 = "CC BY-NC-SA 4.0"
 APACHE = "Apache-2.0"
+OWN = "own"  # a detector of the project
 
 #: Samples of one window -> (rate in Hz, name, version, licence) of models whose files do not say it.
 KNOWN_WINDOWS = {

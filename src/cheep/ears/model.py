@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from cheep.config import nearest_name
-from cheep.ears.about import KNOWN_WINDOWS, About
+from cheep.ears.about import KNOWN_WINDOWS, OWN, About
+from cheep.ears.own import own_runner
 from cheep.ears.package import PACKAGED, packaged_files
-from cheep.ears.runners import Heard, Runner, digest_of, open_runner, to_probability
+from cheep.ears.runners import Heard, OnnxRunner, Runner, TfliteRunner, digest_of, to_probability
+from cheep.ears.saved_model import SavedModelRunner
 from cheep.errors import CheepError
 
-SPEC_HELP = f"{', '.join(PACKAGED)}, or FILE,LABELS[,RATE] (.tflite, .onnx or SavedModel, and a name per line)"
+SPEC_HELP = (
+    f"{', '.join(PACKAGED)}; FILE,LABELS[,RATE] (.tflite, .onnx or SavedModel, and a name per line); the folder of "
+    "YAMNet's SavedModel; or a detector of Cheep's (run, .tflite, .h5)"
+)
 
 
 class Ears:
@@ -25,7 +30,8 @@ class Ears:
     ----------
     spec : str
         ``birdnet`` (or ``birdnet:2.4``, ``birdnet:3.0``, ``perch``), whose files the package ``birdnet`` has, or
-        ``FILE,LABELS`` with an optional rate in Hz.
+        ``FILE,LABELS`` with an optional rate in Hz; the folder of a SavedModel that holds its labels; a detector of
+        the project (a run, its ``.tflite`` or its ``.h5``).
 
     Raises
     ------
@@ -33,10 +39,22 @@ class Ears:
         No such model, files that are not there (nothing is downloaded here), or that do not fit each other.
     """
 
+    file: Path
+    about: About
+    _runner: Runner
+
     def __init__(self, spec: str) -> None:
         self.spec = spec
+        own = None if "," in spec or spec in PACKAGED else own_runner(spec)
+        if own is not None:
+            self.file, self._runner = own.file, own
+            self.about = About(
+                own.file.stem, "", digest_of(own.file), OWN, own.sample_rate_hz, own.samples / own.sample_rate_hz,
+                own.labels,
+            )  # fmt: skip
+            return
         self.file, labels, rate, named = _meant(spec)
-        self._runner: Runner = open_runner(self.file, len(labels))
+        self._runner = open_runner(self.file, len(labels))
         samples = self._runner.samples
         known = KNOWN_WINDOWS.get(samples)
         if rate is None and known is None:
@@ -65,6 +83,23 @@ class Ears:
         if not found:
             return Heard(np.zeros((0, len(self.about.labels)), np.float32), np.zeros((0, 0), np.float32))
         return Heard(to_probability(np.stack([raw for raw, _ in found])), np.stack([item for _, item in found]))
+
+
+def open_runner(path: Path, n_labels: int) -> Runner:
+    """Open a ``.tflite``, an ``.onnx`` or a SavedModel folder.
+
+    Raises
+    ------
+    CheepError
+        It is none of them, or what goes in or comes out does not fit.
+    """
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        return SavedModelRunner(path, n_labels)
+    if path.suffix == ".tflite":
+        return TfliteRunner(path, n_labels)
+    if path.suffix == ".onnx":
+        return OnnxRunner(path, n_labels)
+    raise CheepError(f"{path}: must be a .tflite, an .onnx, or the folder of a SavedModel")
 
 
 @functools.lru_cache(maxsize=2)
@@ -116,11 +151,25 @@ def places_of(names: list[str], labels: tuple[str, ...]) -> list[int]:
     return out
 
 
+def _labels_inside(folder: Path) -> Path | None:
+    """Return the labels file among the assets of a SavedModel."""
+    if not (folder / "saved_model.pb").is_file():
+        return None
+    return next(iter(sorted((folder / "assets").glob("*class*.csv"))), None)
+
+
 def _meant(spec: str) -> tuple[Path, tuple[str, ...], int | None, tuple[str, str, str] | None]:
     """Return file, labels, rate and (name, version, licence); None: the text does not say it."""
     if spec in PACKAGED:
         what, found = PACKAGED[spec], packaged_files(spec)
         return found.file, found.labels, found.sample_rate_hz, (what.name, what.version, what.licence)
+    if (labels := _labels_inside(Path(spec))) is not None:
+        return Path(spec), read_labels(labels), None, None
+    if spec == "yamnet":
+        raise CheepError(
+            "yamnet: give the folder of its SavedModel (saved_model.pb and assets/yamnet_class_map.csv, as TensorFlow "
+            "Hub has it), or FOLDER,LABELS"
+        )
     parts = [part.strip() for part in spec.split(",")]
     if len(parts) == 2 and all(parts):
         return Path(parts[0]), read_labels(Path(parts[1])), None, None

@@ -12,7 +12,6 @@ import numpy as np
 
 from cheep.errors import CheepError
 
-_YAMNET_SAMPLES = 15_600  # of a SavedModel that takes any length
 _POOLED = "GLOBAL_AVG_POOL"  # BirdNET 2.4: the tensor that its heads stand on is no output
 
 
@@ -45,23 +44,6 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def open_runner(path: Path, n_labels: int) -> Runner:
-    """Open a ``.tflite``, an ``.onnx`` or a SavedModel folder.
-
-    Raises
-    ------
-    CheepError
-        It is none of them, or what goes in or comes out does not fit.
-    """
-    if path.is_dir() and (path / "saved_model.pb").is_file():
-        return _SavedModel(path, n_labels)
-    if path.suffix == ".tflite":
-        return _Tflite(path, n_labels)
-    if path.suffix == ".onnx":
-        return _Onnx(path, n_labels)
-    raise CheepError(f"{path}: must be a .tflite, an .onnx, or the folder of a SavedModel")
-
-
 def to_probability(raw: np.ndarray) -> np.ndarray:
     """Return ``raw`` (n, labels) as float32 in 0..1; what leaves that range is taken for logits, label by label."""
     if raw.size and (raw.min() < 0 or raw.max() > 1):
@@ -69,7 +51,7 @@ def to_probability(raw: np.ndarray) -> np.ndarray:
     return raw.astype(np.float32)
 
 
-class _Tflite(Runner):
+class TfliteRunner(Runner):
     def __init__(self, path: Path, n_labels: int) -> None:
         interpreter = _interpreter(path)
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
@@ -119,7 +101,7 @@ def _embedding_index(interpreter: Any, outputs: list[dict[str, Any]], scores: in
     return int(pooled[-1]) if pooled else None
 
 
-class _Onnx(Runner):
+class OnnxRunner(Runner):
     def __init__(self, path: Path, n_labels: int) -> None:
         try:
             import onnxruntime
@@ -137,38 +119,14 @@ class _Onnx(Runner):
             raise CheepError(f"{path}: takes {first.shape}: must take (1, samples)")
         self._name, self.samples, self.n_scores = first.name, length, n_labels
         outputs = self._session.run(None, {self._name: np.zeros((1, length), np.float32)})
-        self._scores, self._embedding = _places(path, [np.asarray(item) for item in outputs], n_labels)
+        self._scores, self._embedding = places(path, [np.asarray(item) for item in outputs], n_labels)
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = self._session.run(None, {self._name: window[None].astype(np.float32)})
-        return _pooled(found[self._scores], self.n_scores), _pooled(found[self._embedding])
+        return pooled(found[self._scores], self.n_scores), pooled(found[self._embedding])
 
 
-class _SavedModel(Runner):
-    def __init__(self, path: Path, n_labels: int) -> None:
-        from cheep.tf_runtime import import_tf
-
-        self._tf = import_tf()
-        self._model = self._tf.saved_model.load(str(path))
-        signature = self._model.signatures["serving_default"]
-        self._call = signature
-        ((self._name, spec),) = signature.structured_input_signature[1].items()
-        self._rank, length = spec.shape.rank, spec.shape[-1]
-        self.samples, self.n_scores = int(length or _YAMNET_SAMPLES), n_labels
-        outputs = self._outputs(np.zeros(self.samples, np.float32))
-        self._scores, self._embedding = _places(path, outputs, n_labels)
-
-    def _outputs(self, window: np.ndarray) -> list[np.ndarray]:
-        shaped = window if self._rank == 1 else window[None]
-        found = self._call(**{self._name: self._tf.constant(shaped)})
-        return [found[name].numpy() for name in sorted(found)]
-
-    def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = self._outputs(window.astype(np.float32))
-        return _pooled(found[self._scores], self.n_scores), _pooled(found[self._embedding])
-
-
-def _places(path: Path, outputs: list[np.ndarray], n_labels: int) -> tuple[int, int]:
+def places(path: Path, outputs: list[np.ndarray], n_labels: int) -> tuple[int, int]:
     """Return which outputs are scores and embedding (the scores themselves where there is no other)."""
     widths = [item.shape[-1] if item.ndim else 1 for item in outputs]
     if n_labels not in widths:
@@ -178,7 +136,7 @@ def _places(path: Path, outputs: list[np.ndarray], n_labels: int) -> tuple[int, 
     return scores, others[0] if others else scores
 
 
-def _pooled(values: Any, width: int | None = None) -> np.ndarray:
+def pooled(values: Any, width: int | None = None) -> np.ndarray:
     """Return (d,) of what may be (frames, d): the mean over frames."""
     values = np.asarray(values, np.float32)
     return values.reshape(-1, width or values.shape[-1]).mean(axis=0)

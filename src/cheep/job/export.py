@@ -14,6 +14,7 @@ from cheep.boards.data import find_board
 from cheep.compiler import DEFAULT_PREFIX, Compiled, compile_model
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle, find_model, load_bundle
+from cheep.ears.papers import NOTICE, not_for_sale, notice, papers_of_model
 from cheep.export import (
     ExportModel,
     check_files,
@@ -65,6 +66,7 @@ def export_model(
     export = load_export(model)
     files = {**render_headers(export), "model.cc": render_model_source(export)}
     del files[FRONT_END]
+    files |= _notice(export)
     return export, bring(files, folder, CONVERT_COMMAND if check else "")
 
 
@@ -105,8 +107,18 @@ def export_library(
     export = load_export(model)
     compiled = compile_model(export.bundle.path)
     render = render_arduino if form == "arduino" else render_idf_component
-    files = render(export, compiled, name or folder.resolve().name)
+    files = {**render(export, compiled, name or folder.resolve().name), **_notice(export)}
     return export, bring(files, folder, f"cheep export --{form} {folder}" if check else "")
+
+
+def warning_of(export: ExportModel) -> str:
+    """Return what a licence forbids of a model that another one judged or taught, or ""."""
+    return not_for_sale(papers_of_model(export.bundle.model.metadata))
+
+
+def _notice(export: ExportModel) -> dict[str, str]:
+    papers = papers_of_model(export.bundle.model.metadata)
+    return {NOTICE: notice(papers)} if papers else {}
 
 
 def compile_network(

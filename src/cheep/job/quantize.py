@@ -17,10 +17,11 @@ from cheep.convert.tflite import calibrated_int8, qat_to_int8
 from cheep.datasets.manifest import load_manifest
 from cheep.detector import ScoreScale
 from cheep.device.bundle import load_bundle
+from cheep.ears.papers import KEY, NOTICE, notice, papers_beside
 from cheep.errors import CheepError
 from cheep.evaluate.signals import Heard, hear_signals
 from cheep.evaluate.windows import summarize
-from cheep.files import read_json, write_bytes, write_json
+from cheep.files import read_json, write_bytes, write_json, write_text
 from cheep.job import OnEpoch, OnFile
 from cheep.job.scores import evaluate_keras, first_detector, golden_calls, int8_scores, quantize_windows
 from cheep.job.signals import raised_over
@@ -193,6 +194,7 @@ def write_int8(
     scale = ScoreScale.of(runtime.output_info, described)
     scores = int8_scores(runtime, windows, scale)
     golden = golden_calls(runtime, windows, scale)
+    papers = papers_beside(run)
 
     def write(detector: DetectorConfig) -> tuple[dict[str, Any], list[Heard]]:
         manifest = write_bundle(
@@ -204,7 +206,7 @@ def write_int8(
             detector=detector,
             golden=golden,
             data=data,
-            training={**training, "background": windows.plan.background},
+            training={**training, "background": windows.plan.background, **({KEY: papers} if papers else {})},
             scores=described,
         )
         return manifest, hear_signals(load_bundle(run / runs.INT8_TFLITE))
@@ -216,6 +218,8 @@ def write_int8(
         log.info("threshold raised: %s", "; ".join(raised))
         manifest, heard = write(detector)
     metrics = {**metrics, "int8": {name: summarize(values) for name, values in scores.items()}}
+    if papers:
+        write_text(run / NOTICE, notice(papers))
     sizes = {"int8": manifest["model"]["bytes"], "arena": manifest["model"]["arena_bytes"]}
     if (run / runs.FLOAT_TFLITE).is_file():
         sizes["float"] = (run / runs.FLOAT_TFLITE).stat().st_size

@@ -17,6 +17,7 @@ from cheep.datasets.gather import Gathered, gather
 from cheep.datasets.manifest import REQUIRED, Manifest, load_manifest
 from cheep.datasets.sources import Recording, recordings_in_csv
 from cheep.datasets.split import assign_splits
+from cheep.ears.papers import PAPERS, add_papers, papers_beside
 from cheep.errors import CheepError
 from cheep.job import OnFile
 
@@ -98,6 +99,8 @@ def write_examples(examples: Examples, output: Path, config: DataConfig, why: Se
         examples.left_out.write(output.with_name(output.stem + ".left_out.csv"))
     if examples.calibration is not None:
         examples.calibration.write(output.with_name(runs.CALIBRATION))
+    tables = [Path(name) for name in (config.csv, *config.annotations) if name]
+    add_papers(output.with_name(PAPERS), [paper for table in tables for paper in papers_beside(table)])
     write_about(output, about_examples(examples.manifest, config, why))
     return digest
 

@@ -18,6 +18,7 @@ from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.detector import ScoreScale, describe_scores
 from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine
+from cheep.ears.papers import papers_of_model, sentences
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import Estimate
 from cheep.evaluate.matching import Annotation, Detection
@@ -52,6 +53,7 @@ def results_of_run(
         runtime = TflmModel(run / runs.INT8_TFLITE)
         scale = ScoreScale.of(runtime.output_info, manifest.get("scores"), str(run / runs.MANIFEST))
         test = int8_scores(runtime, windows, scale).get("test")
+    papers = papers_of_model(manifest)
     return RunResults(
         title=title,
         labels=tuple(manifest["labels"]),
@@ -80,7 +82,7 @@ def results_of_run(
             f"Detects {', '.join(label for label in manifest['labels'] if label != training['background'])} in sound "
             "like that of its training recordings, on the board or on a laptop.",
         ),
-        limits=("Sounds that are in no training recording can be mistaken for a target.",),
+        limits=("Sounds that are in no training recording can be mistaken for a target.", *sentences(papers)),
         reproduce=tuple(reproduce) or commands_shown(run),
         next_command=next_command or next_step(run, manifest),
         model_sha256=manifest["model"]["sha256"],

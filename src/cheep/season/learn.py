@@ -28,6 +28,7 @@ from cheep.config.quantize import PtqConfig
 from cheep.datasets.about import carry_about
 from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.device.bundle import ModelBundle, load_bundle
+from cheep.ears.papers import PAPERS, add_papers, papers_beside
 from cheep.errors import CheepError
 from cheep.files import nothing_left, plain, read_json, write_json
 from cheep.job import OnEpoch
@@ -160,7 +161,7 @@ def learn(
     with nothing_left(folder):
         taught = lessons_manifest(season, model, mine, folder / "clips", run)
         new_run = folder / "run"
-        _start_run(run, new_run, taught)
+        _start_run(season.folder, run, new_run, taught)
         _train(run, new_run, epochs, on_stage, on_epoch)
         on_stage("judging both models on nights that neither learned from")
         comparison = judge_models(season, old, load_bundle(new_run), label, [x for x in lessons if x.group in judged])
@@ -247,7 +248,7 @@ def _cut(item: Lesson, folder: Path) -> tuple[Path, str]:
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _start_run(old: Path, new: Path, taught: Manifest) -> None:
+def _start_run(season: Path, old: Path, new: Path, taught: Manifest) -> None:
     """Write the data set of the round: that of the model before, and what the verdicts add."""
     if not (old / runs.DATASET).is_file():
         raise CheepError(f"{old}: has no {runs.DATASET}: a model learns on from a run with its data set (--run)")
@@ -256,6 +257,7 @@ def _start_run(old: Path, new: Path, taught: Manifest) -> None:
     new.mkdir(parents=True, exist_ok=True)
     Manifest.from_rows(rows, new).write(new / runs.DATASET)
     carry_about(old / runs.DATASET, new / runs.DATASET)
+    add_papers(new / PAPERS, [*papers_beside(old), *papers_beside(season)])
 
 
 def _train(old: Path, new: Path, epochs: int | None, on_stage: Callable[[str], None], on_epoch: OnEpoch | None) -> None:
