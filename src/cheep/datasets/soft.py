@@ -67,7 +67,7 @@ def keys_of(manifest: Manifest) -> list[Key]:
 
 
 def write_soft(path: Path, manifest: Manifest, labels: Sequence[str], values: np.ndarray) -> None:
-    """Write the table of a manifest's windows; ``values`` (rows, labels) in 0..1; rows of NaN are left out."""
+    """Write the table of a manifest's windows; ``values`` (rows, labels) float32 in 0..1; rows of NaN are left out."""
     rows = []
     for (name, start_ms), row in zip(keys_of(manifest), values, strict=True):
         if np.isfinite(row).all():

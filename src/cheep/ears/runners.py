@@ -69,6 +69,7 @@ class TfliteRunner(Runner):
         self.samples, self.n_scores = shape[-1], n_labels
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores (labels,) and embedding (d,), float32, of one window, (samples,) float32."""
         self._interpreter.set_tensor(self._input["index"], window.reshape(self._input["shape"]).astype(np.float32))
         self._interpreter.invoke()
         scores = self._interpreter.get_tensor(self._scores).reshape(-1)
@@ -122,12 +123,16 @@ class OnnxRunner(Runner):
         self._scores, self._embedding = places(path, [np.asarray(item) for item in outputs], n_labels)
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores (labels,) and embedding (d,), float32, of one window, (samples,) float32."""
         found = self._session.run(None, {self._name: window[None].astype(np.float32)})
         return pooled(found[self._scores], self.n_scores), pooled(found[self._embedding])
 
 
 def places(path: Path, outputs: list[np.ndarray], n_labels: int) -> tuple[int, int]:
-    """Return which outputs are scores and embedding (the scores themselves where there is no other)."""
+    """Return which outputs are scores and embedding (the scores themselves where there is no other).
+
+    ``outputs``: of one window, each (labels,), (d,) or (frames, d) float32.
+    """
     widths = [item.shape[-1] if item.ndim else 1 for item in outputs]
     if n_labels not in widths:
         raise _other_length(path, widths, n_labels)
@@ -137,7 +142,7 @@ def places(path: Path, outputs: list[np.ndarray], n_labels: int) -> tuple[int, i
 
 
 def pooled(values: Any, width: int | None = None) -> np.ndarray:
-    """Return (d,) of what may be (frames, d): the mean over frames."""
+    """Return (d,) float32 of what may be (frames, d): the mean over frames."""
     values = np.asarray(values, np.float32)
     return values.reshape(-1, width or values.shape[-1]).mean(axis=0)
 

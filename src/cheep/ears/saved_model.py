@@ -42,6 +42,7 @@ class SavedModelRunner(Runner):
         self._scores, self._embedding = places(path, self._call(silence), n_labels)
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores (labels,) and embedding (d,), float32, of one window, (samples,) float32."""
         found = self._call(window.astype(np.float32))
         return pooled(found[self._scores], self.n_scores), pooled(found[self._embedding])
 
