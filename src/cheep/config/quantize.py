@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from cheep.config.base import Settings
+
+
+Kind: TypeAlias = Literal["int8", "uint8", "float"]
 
 
 class QatConfig(Settings):
@@ -25,8 +28,21 @@ class PtqConfig(Settings):
 
     windows: int = Field(500, ge=16, le=100000, description="training windows that ranges are measured on, at most")
     share: float | None = Field(None, gt=0, le=1, description="share of the training windows, in place of a number")
-    float_input: bool = Field(False, description="also a second file that takes float columns (the device: int8)")
-    float_output: bool = Field(False, description="also a second file that gives float scores (the device: int8)")
+    input: Kind = Field("int8", description="of a second file, for others (the device takes int8 columns)")
+    output: Kind = Field("int8", description="of a second file, for others (the device takes int8 scores)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_names(cls, values: Any) -> Any:
+        """Read ``float_input`` and ``float_output`` of older run files."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for side in ("input", "output"):
+            if isinstance(old := values.get(f"float_{side}"), bool):
+                del values[f"float_{side}"]
+                values.setdefault(side, "float" if old else "int8")
+        return values
 
 
 class QuantizeConfig(Settings):
@@ -39,7 +55,8 @@ class QuantizeConfig(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        for name in ("float_input", "float_output"):
-            if self.method == "qat" and getattr(self.ptq, name):
-                raise ValueError(f"ptq.{name}=true: is for method ptq; models of qat have int8 inputs and outputs")
+        for name in ("input", "output"):
+            kind = getattr(self.ptq, name)
+            if self.method == "qat" and kind != "int8":
+                raise ValueError(f"ptq.{name}={kind!r}: is for method ptq; models of qat have int8 inputs and outputs")
         return self

@@ -172,10 +172,4 @@ class RunFile(Settings):
                     f"data.clips.pad_samples={clips.pad_samples}: cannot be deployed: the device sees sound as it "
                     "comes and has no samples before the start to pad with; leave it out and train again"
                 )
-            for name in ("float_input", "float_output"):
-                if getattr(self.quantize.ptq, name):
-                    raise ValueError(
-                        f"quantize.ptq.{name}=true: cannot be deployed: the firmware hands int8 columns to the network "
-                        "and takes int8 scores"
-                    )
         return self

@@ -16,6 +16,7 @@ class AugmentConfig(Settings):
     gain_db: float = Field(6.0, ge=0, le=40, description="level, standard deviation, dB")
     tilt_db: float = Field(3.0, ge=0, le=20, description="smooth change over the bands, standard deviation, dB")
     band_db: float = Field(0.0, ge=0, le=40, description="level of each band, standard deviation, dB")
+    cell_db: float = Field(0.0, ge=0, le=40, description="each level by itself, standard deviation, dB")
     shift_frames: int = Field(8, ge=0, le=200, description="start of the window, plus or minus, columns")
     frequency_warp: float = Field(0.0, ge=0, le=0.5, description="scale of all frequencies, 0.2: by 0.8 to 1.25")
     local_frequency_warp: float = Field(0.0, ge=0, le=0.5, description="the same, varying smoothly over the bands")

@@ -28,7 +28,7 @@ def calibrated_int8(model: Any, windows: np.ndarray, input_type: str = "int8", o
     ----------
     windows : (n, columns, mels) float32
         Real features (training windows), at least 16.
-    input_type, output_type : "int8" or "float", optional
+    input_type, output_type : "int8", "uint8" or "float", optional
         The same network with other types outside: a Quantize or Dequantize operator stands at its ends.
     """
     if len(windows) < 16:
@@ -47,7 +47,7 @@ def _tf() -> Any:
 
 def _int8(model: Any, input_type: str = "int8", output_type: str = "int8") -> Any:
     tf = _tf()
-    kinds = {"float": tf.float32, "int8": tf.int8}
+    kinds = {"float": tf.float32, "int8": tf.int8, "uint8": tf.uint8}
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = kinds[input_type]

@@ -38,7 +38,7 @@ from cheep.training.qat import fine_tune_config, quantization_aware
 log = logging.getLogger(__name__)
 
 SCALE_WINDOWS = 1500  # of training, evenly drawn, that the scale of the logits is chosen by
-FLOAT_IO_TFLITE = "bird_detector_int8_float_io.tflite"
+OTHER_ENDS_TFLITE = "bird_detector_int8_other_ends.tflite"
 
 
 def quantize_run(
@@ -149,9 +149,8 @@ def quantize_after_training(
         rng = np.random.default_rng(training.seed)
         real = part.gather(np.sort(rng.permutation(len(part))[:count]))
         tflite = calibrated_int8(model, real)
-        if config.float_input or config.float_output:
-            kinds = ("float" if wanted else "int8" for wanted in (config.float_input, config.float_output))
-            write_bytes(run / FLOAT_IO_TFLITE, calibrated_int8(model, real, *kinds))
+        if (config.input, config.output) != ("int8", "int8"):
+            write_bytes(run / OTHER_ENDS_TFLITE, calibrated_int8(model, real, config.input, config.output))
         return write_int8(
             run,
             windows,

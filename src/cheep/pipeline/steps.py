@@ -22,7 +22,7 @@ from cheep.evaluate.windows import WindowScores
 from cheep.features.digests import sha256_of
 from cheep.files import needed, read_json, write_csv, write_json
 from cheep.job.export import deploy
-from cheep.job.quantize import FLOAT_IO_TFLITE, quantize_run
+from cheep.job.quantize import OTHER_ENDS_TFLITE, quantize_run
 from cheep.job.scores import int8_scores, keras_scores
 from cheep.job.split import about_examples, is_manifest, make_examples
 from cheep.job.train import train_network
@@ -144,7 +144,7 @@ def quantization_step(context: Context) -> None:
     inputs.append(" ".join(may_fire_on))
     key = content_key("quantization", inputs, "cheep.job.quantize")
     context.keys["quantization"] = key
-    names = (runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION, FLOAT_IO_TFLITE)
+    names = (runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION, OTHER_ENDS_TFLITE)
 
     def make() -> None:
         result, _ = quantize_run(context.run, q, context.progress, context.on_epoch, made_with, may_fire_on)

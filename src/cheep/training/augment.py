@@ -54,6 +54,8 @@ def draw_epoch(
     levels = add_noise(levels, config, rng)
     levels = trim(levels, windows.cache.config.silence_db, config, rng)
     levels = levels + _level(n, levels.shape[2], config, rng)
+    if config.cell_db:
+        levels = levels + rng.normal(0, config.cell_db, levels.shape).astype(np.float32)
     levels, y = put_signals(levels, y, windows, config, rng)
     if teacher is not None and teacher_weight == 1:
         levels, _ = mixup(spec_augment(levels, config, rng), y, 1.0, rng)

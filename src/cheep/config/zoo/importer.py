@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: MIT
+"""A zoo file in the form of generations 2 and 3 as a run file: plan, recordings, features, patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cheep.config.base import nearest_name
+from cheep.config.features import FeatureConfig
+from cheep.config.run_file import RunFile
+from cheep.config.source import Source
+from cheep.config.zoo.generations import RENAMED, common_form, is_first_generation
+from cheep.config.zoo.networks import augmentation, quantization, training
+from cheep.config.zoo.tables import (
+    CHAINS,
+    INNER,
+    KNOWN,
+    LISTED,
+    MODES,
+    ON_TARGET,
+    OPEN,
+    OPERATIONS,
+    PATHS,
+    SECTIONS,
+    TAKEN,
+    WORD_LISTS,
+)
+
+_OVERLAP = 0.25  # of patches, where the file does not say
+_VALIDATION = 0.2  # share, where the file does not say
+_TELLING = tuple(name for name in SECTIONS if name not in ("steps", "model", "parameters"))
+_LOG_OFFSET = 1e-4  # the zoo's, under its logarithm without to_db
+
+
+def is_zoo(source: Source) -> bool:
+    """Tell whether a file has the zoo's form: sections of its, none of a run file's."""
+    return is_first_generation(source.values) or any(key in _TELLING for key in source.values)
+
+
+def import_zoo(source: Source) -> Source:
+    """Return a zoo configuration as a run file: values, where each stands in the file, problems and notes."""
+    return Import(source).run()
+
+
+class Import:
+    """One import: ``get`` reads the zoo's values, ``put`` writes ours."""
+
+    def __init__(self, source: Source):
+        self._from = common_form(source)
+        self._values = self._from.values
+        self._to = Source(source.name, {}, source.lines)
+        self._problems: list[tuple[int | str, str]] = self._from.problems[len(source.problems) :]
+
+    def run(self) -> Source:
+        """Return the run file."""
+        mixed = [key for key in self._values if key not in SECTIONS]
+        for zoo, ours in TAKEN.items():
+            self._to.written[tuple(ours.split("."))] = self._from.as_written(tuple(zoo.split(".")))
+        self._to.written[("data", "folder")] = self._from.as_written(("dataset", "training_audio_path"))
+        if self.get("general.output_dir") is None:
+            self._to.written[("run", "folder")] = ("hydra", "run", "dir")
+        self.put("data.windows", {"selection": False})
+        self.put("data.clips", {})
+        self.put("data.split", {"val": _VALIDATION, "test": 0.0})
+        if self.get("parameters") is not None:
+            self.refuse("parameters", ": is a form of its own, for the evaluation on a board with an NPU, by a program "
+                        "of the vendor's; for the evaluation here write operation_mode: evaluation")  # fmt: skip
+            self._to.problems = self._problems
+            self._to.values = {}
+            return self._to
+        self._unknown(mixed)
+        for part in (self._plan, self._taken, self._seeds, self._recordings, self._tracking, self._features):
+            part()
+        self._over(mixed)  # patches are those of the features that will be
+        self._patches()
+        for of_network in (augmentation, training, quantization):
+            of_network(self)
+        self._elsewhere()
+        self._listed()
+        self._over(mixed)
+        self._to.problems = self._problems
+        return self._to
+
+    # -- small tools --------------------------------------------------------------------------
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value of the file; ``default`` where it is not given, or null."""
+        place: Any = self._values
+        for part in name.split("."):
+            place = place.get(part) if isinstance(place, Mapping) else None
+        return default if place is None else place
+
+    def put(self, name: str, value: Any, written: str = "") -> None:
+        """Set a setting of the run file; ``written`` names what it was taken from."""
+        place = self._to.values
+        *sections, last = name.split(".")
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+        if written:
+            self._to.written[tuple(name.split("."))] = self._from.as_written(tuple(written.split(".")))
+            self._to.shown[tuple(name.split("."))] = self.get(written)
+
+    def refuse(self, name: str, text: str) -> None:
+        """Note what would change the result, or means nothing."""
+        place = tuple(name.split("."))
+        self._problems.append((self._from.line(place), f"{self._from.name_of(place)}{text}"))
+
+    def note(self, name: str, why: str) -> None:
+        """Note what has no meaning here."""
+        place = tuple(name.split("."))
+        self._to.notes.append((self._from.line(place), f"{self._from.name_of(place)}: {why}"))
+
+    def ours(self, name: str, default: Any = None) -> Any:
+        """Return what a setting of the run file has become so far."""
+        place: Any = self._to.values
+        for part in name.split("."):
+            place = place.get(part) if isinstance(place, Mapping) else None
+        return default if place is None else place
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps of the run file; empty where the file does not say."""
+        return self.ours("run.steps", [])
+
+    def number(self, name: str, default: float) -> float | None:
+        """Return a number; None where the file has none there (its reader says so)."""
+        value = self.get(name, default)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def flag(self, name: str) -> bool:
+        """Return a switch; off where it is not given, or no switch (which is refused)."""
+        value = self.get(name, False)
+        if not isinstance(value, bool):
+            self.refuse(name, f"={value!r}: must be true or false")
+        return value is True
+
+    def _over(self, sections: list[str]) -> None:
+        """Put settings of ours, given as overrides, over what was taken."""
+        for key in sections:
+            if key in RunFile.model_fields and isinstance(self._values[key], Mapping):
+                for name, value in _leaves(self._values[key], key):
+                    self.put(name, value)
+                    self._to.written.pop(tuple(name.split(".")), None)
+                    self._to.shown.pop(tuple(name.split(".")), None)
+
+    # -- the parts ----------------------------------------------------------------------------
+
+    def _unknown(self, mixed: list[str]) -> None:
+        """Refuse settings that are none, with the nearest one."""
+        for key in mixed:
+            line = self._from.line((key,))
+            if key not in RunFile.model_fields:
+                self.refuse(key, f": unknown setting{nearest_name(key, SECTIONS)}")
+            elif isinstance(line, int):
+                other = next(name for name in SECTIONS if name in self._values)
+                self.refuse(key, f": is a section of a run file, {other!r} one of the model zoo's form; write one form")
+        for section in (name for name in SECTIONS[2:] if name in self._values and name not in OPEN):
+            values = self._values[section]
+            if values is None:
+                continue
+            if not isinstance(values, Mapping):
+                self.refuse(section, f"={values!r}: must be a section: its settings go below it, indented")
+                continue
+            for name, value in _leaves(values, section):
+                if not _is_known(name):
+                    self.refuse(name, f": unknown setting{_hint(name)}")
+                elif value is not None and name in INNER:
+                    self.refuse(name, f"={value!r}: must be a section: its settings go below it, indented")
+
+    def _plan(self) -> None:
+        mode, steps = self.get("operation_mode"), self.get("steps")
+        if mode is not None and steps is not None:
+            self.refuse("steps", ": contradicts operation_mode; keep one of the two")
+        elif mode is None and steps is None:
+            self.refuse("operation_mode", f": missing; one of {', '.join(MODES)} (or a list 'steps')")
+        elif mode is not None and mode not in MODES:
+            self.refuse(
+                "operation_mode", f"={mode!r}: must be one of {', '.join(MODES)}{nearest_name(str(mode), MODES)}"
+            )
+        steps = steps if isinstance(steps, list) else [steps] if steps is not None else CHAINS.get(mode, (mode,))
+        known = [OPERATIONS[step] for step in steps if step in OPERATIONS]
+        if self.get("steps") is not None:
+            for step in (step for step in steps if step not in OPERATIONS):
+                self.refuse("steps", f": {step!r}: must be one of {', '.join(OPERATIONS)}"
+                            f"{nearest_name(str(step), OPERATIONS)}")  # fmt: skip
+            if not steps:
+                self.refuse("steps", ": is empty; name at least one step")
+        if known:
+            self.put("run.steps", known, "steps" if mode is None else "operation_mode")
+
+    def _taken(self) -> None:
+        for zoo, ours in TAKEN.items():
+            value = self.get(zoo)
+            if zoo.endswith("unknown_class_threshold") and value == 0:
+                continue  # the zoo's way to switch it off
+            if ours == "data.clips.silence_db" and "top_db" in (self._values.get("preprocessing") or {}):
+                self.put(ours, value)
+            elif value is not None and not (zoo == "hydra.run.dir" and self.get("general.output_dir") is not None):
+                value = self._path(zoo) if zoo in PATHS else value
+                self.put(ours, _words(value) if ours in WORD_LISTS else value, zoo)
+
+    def _path(self, name: str) -> Any:
+        """Return a path with the slashes of this machine, where it is one of Windows."""
+        value = self.get(name)
+        if isinstance(value, str) and "\\" in value and not Path(value).exists():
+            return value.replace("\\", "/")
+        return value
+
+    def _seeds(self) -> None:
+        seed = self.get("general.global_seed")
+        if seed is not None:
+            for name in ("train.seed", "quantize.qat.seed", "data.split.seed"):
+                self.put(name, seed, "general.global_seed")
+        if self.get("dataset.seed") is not None:
+            self.put("data.split.seed", self.get("dataset.seed"), "dataset.seed")
+
+    def _recordings(self) -> None:
+        for zoo, ours in self._sources().items():
+            folder, table = (self._path(f"dataset.{zoo}_{kind}_path") for kind in ("audio", "csv"))
+            if table is not None and folder is None and zoo == "test" and ours == "test.":
+                folder = self._path("dataset.training_audio_path")  # as in generation 1
+            if table is not None:
+                self.put(f"data.{ours}csv", table, f"dataset.{zoo}_csv_path")
+                if folder is None and ours:
+                    self.refuse(f"dataset.{zoo}_csv_path", f": needs dataset.{zoo}_audio_path, the folder of its files")
+            if folder is not None:
+                kind = "folder" if table is None else "audio_root"
+                self.put(f"data.{ours}{kind}", folder, f"dataset.{zoo}_audio_path")
+        if self.flag("dataset.use_garbage_class"):
+            name = "dataset.n_samples_per_garbage_class"
+            self.put("data.garbage", self.get(name, 2), name if self.get(name) else "dataset.use_garbage_class")
+        given = [name for name in ("test_folds", "test_csv_path", "test_audio_path", "test_split")
+                 if self.get(f"dataset.{name}")]  # fmt: skip
+        if given and given[-1] == "test_split" and len(given) > 1:
+            if is_first_generation(self._from.values) or "test_path" in self._from.name_of(("dataset", given[0])):
+                self.put("data.split.test", 0.0)  # which ignores it then
+            else:
+                self.refuse("dataset.test_split", f": contradicts dataset.{given[0]}; keep one test set")
+        if given and self.get("dataset.cross_validate") is True:
+            self.refuse("dataset.cross_validate", "=true: contradicts test_folds, test_csv_path and test_split; every "
+                        "fold is the test set once")  # fmt: skip
+            self.put("data.split.cross_validate", False)
+        if self.get("dataset.multi_label") is True:
+            self.put("train.activation", "sigmoid")
+        if self.get("dataset.classes_file_path") is not None:
+            self.refuse("dataset.classes_file_path", ": is not read; write its names into dataset.class_names")
+        if str(self.get("dataset.name")).lower() == "fsd50k" and self.ours("data.csv") is None and (
+            any(step in ("train", "quantize", "evaluate") for step in self.steps)
+        ):  # fmt: skip
+            self.refuse("dataset.name", ": the tables of FSD50K are not joined with AudioSet's ontology here; make a "
+                        "CSV with the columns filename and category and name it in dataset.training_csv_path "
+                        "(dataset.csv_path)")  # fmt: skip
+            self.put("data.folder", ".", "dataset.training_audio_path")  # so that no second error follows
+
+    def _sources(self) -> dict[str, str]:
+        """Return which recordings of the zoo become which of ours: where there are none to train on, others do."""
+        sources = {"training": "", "validation": "validation.", "test": "test.", "quantization": "calibration."}
+        if any(self.get(f"dataset.training_{kind}_path") for kind in ("audio", "csv")):
+            return sources
+        if "quantize" in self.steps and self.get("dataset.quantization_audio_path"):
+            share = self.number("dataset.quantization_split", 1.0)
+            self.note("dataset.quantization_audio_path", f"of its clips, {1 - _VALIDATION:.0%} give the ranges "
+                      f"({'all' if share is None else f'{share:.0%}'} of their windows), the others the first "
+                      "thresholds")  # fmt: skip
+            return {"validation": "validation.", "test": "test.", "quantization": ""}
+        return sources
+
+    def _tracking(self) -> None:
+        if self.flag("general.tensorboard"):
+            self.put("track.tensorboard", self.get("general.logs_dir", "logs"), "general.logs_dir")
+        elif self.get("general.logs_dir") is not None:
+            self.note("general.logs_dir", "learning curves are in the report (TensorBoard's: general.tensorboard)")
+
+    def _features(self) -> None:
+        if self.get("feature_extraction.window_length") is None:
+            self.put("features.frame_samples", self.get("feature_extraction.n_fft", FeatureConfig().fft_size),
+                     "feature_extraction.n_fft")  # fmt: skip
+        rate = self.number("preprocessing.target_rate", FeatureConfig().sample_rate_hz)
+        if rate is not None and self.get("feature_extraction.fmax") is None:
+            self.put("features.fmax_hz", rate / 2)
+        power = self.number("feature_extraction.power", 2)
+        if power not in (1, 2):
+            self.refuse("feature_extraction.power",
+                        f"={self.get('feature_extraction.power')}: must be 1 (magnitude) or 2 (power)")  # fmt: skip
+        self.put("features.spectrum", "magnitude" if power == 1 else "power")
+        window = self.get("feature_extraction.window", "hann")
+        if window != "hann":
+            self.refuse("feature_extraction.window",
+                        f"={window!r}: must be 'hann', the window of the C core that trains and runs")  # fmt: skip
+        norm = self.get(
+            "feature_extraction.norm", "none" if self._says_null("feature_extraction", "norm") else "slaney"
+        )
+        self.put("features.mel_norm", norm, "feature_extraction.norm")
+        self.put("features.mel_scale", "htk" if self.flag("feature_extraction.htk") else "slaney")
+        if self.get("feature_extraction") is not None and not self.flag("feature_extraction.to_db"):
+            self._natural_logarithm()
+
+    def _says_null(self, section: str, name: str) -> bool:
+        values = self._values.get(section)
+        return isinstance(values, Mapping) and name in values and values[name] is None
+
+    def _natural_logarithm(self) -> None:
+        """``to_db: false``: the natural logarithm of a level plus an offset."""
+        self.note("feature_extraction.to_db", "columns are always levels in dB; without to_db they differ by a "
+                  "constant factor")  # fmt: skip
+
+    def _patches(self) -> None:
+        """Patches of columns as windows of seconds."""
+        try:
+            features = FeatureConfig.model_validate(self._to.values.get("features", {}))
+        except ValueError:
+            return  # said by the reader
+        overlap = self.number("feature_extraction.overlap", _OVERLAP)
+        if overlap is None or not 0 <= overlap < 1:
+            given = self.get("feature_extraction.overlap")
+            self.refuse("feature_extraction.overlap", f"={given!r}: must be a number from 0 to below 1")
+            return
+        step = features.window_frames - int(features.window_frames * overlap)
+        self.put("data.windows.window_s", features.window_s, "feature_extraction.patch_length")
+        self.put("data.windows.hop_s", min(step * features.hop_s, features.window_s), "feature_extraction.overlap")
+        if self.flag("feature_extraction.center"):
+            self.put("data.clips.pad_samples", features.fft_size // 2, "feature_extraction.center")
+        shape = _tuple(self.get("training.model.input_shape"))
+        wanted = [features.n_mels, features.window_frames, 1]
+        if shape is not None and shape not in (wanted, wanted[:2]):
+            self.refuse("training.model.input_shape",
+                        f"={shape}: must be [n_mels, patch_length, 1] = {wanted} (or leave it out)")  # fmt: skip
+
+    def _elsewhere(self) -> None:
+        """Refuse what only the vendor's programs and boards do."""
+        for section in ("evaluation", "prediction"):
+            target = self.get(f"{section}.target", "host")
+            named = [name for name in ON_TARGET if self.get(f"{section}.{name}") is not None]
+            if target != "host":
+                self.refuse(f"{section}.target", f"={target!r}: a connected board with an NPU, whose results only the "
+                            "vendor's program gets; here it is the device's own arithmetic on this machine: remove "
+                            f"{', '.join(named)}")  # fmt: skip
+            elif named:
+                self.note(f"{section}.{named[0]}", "of a connected board; results are the device's own arithmetic")
+        if self.get("custom_data_augmentation") is not None:
+            self.refuse("custom_data_augmentation", ": is Python code of the zoo; take settings of train.augment")
+
+    def _listed(self) -> None:
+        for name, why in LISTED.items():
+            if self.get(name) not in (None, False, {}, ""):
+                self.note(name, why)
+
+
+def _tuple(value: Any) -> Any:
+    """Return a list that is written as Python's tuple as a list; anything else as it is."""
+    if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
+        return [int(part) if part.strip().isdigit() else part.strip() for part in value[1:-1].split(",")]
+    return value
+
+
+def _words(value: Any) -> list[Any]:
+    """Return a list of texts, also from one word or from numbers."""
+    items = value if isinstance(value, list) else [value]
+    return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in items]
+
+
+def _is_known(name: str) -> bool:
+    return name in KNOWN or name in INNER or any(name.startswith(f"{section}.") for section in OPEN)
+
+
+def _hint(name: str) -> str:
+    section, _, last = name.rpartition(".")
+    names = (*KNOWN, *RENAMED) if section in {theirs.rpartition(".")[0] for theirs in RENAMED} else KNOWN
+    homes = [known.rpartition(".")[0] for known in KNOWN if known.rpartition(".")[2] == last]
+    if homes:
+        return f" (it belongs to section {homes[0]!r})"
+    inside = [known.rpartition(".")[2] for known in names if known.rpartition(".")[0] == section]
+    return nearest_name(last, inside) or f"; known here: {', '.join(inside)}"
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    """Return (dotted name, value) of everything below; sections whose content is open count as one."""
+    out: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        if isinstance(value, Mapping) and name not in OPEN:
+            out += _leaves(value, name)
+        else:
+            out.append((name, value))
+    return out
