@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from cheep.config import AugmentConfig, RunFile, parse_run_file
-from cheep.config.zoo import CHAINS, LISTED, MODES, OPERATIONS, TAKEN
+from cheep.config.zoo.tables import CHAINS, LISTED, MODES, OPERATIONS, TAKEN
 from cheep.errors import CheepError
 
 BASE = "operation_mode: chain_tqe\ndataset: {training_audio_path: birds}\n"

@@ -142,16 +142,6 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
         "before the start to pad with; leave it out and train again",
     ),
     (
-        "float scores on a device",
-        [
-            "operation_mode=chain_tqed",
-            "quantization.quantization_type=PTQ",
-            "quantization.quantization_output_type=float",
-        ],
-        "quantization.quantization_output_type='float': cannot be deployed: the firmware hands int8 columns to the "
-        "network and takes int8 scores",
-    ),
-    (
         "float scores from QAT",
         ["quantization.quantization_output_type=float"],
         "quantization.quantization_output_type='float': is for method ptq; models of qat have int8 inputs and outputs",
@@ -198,10 +188,9 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
     ),
     ("a tab", BASE + "training:\n\tepochs: 5\n", "indent with spaces, not tabs"),
     (
-        "noise on features",
-        ["data_augmentation.GaussianNoise.enable=true"],
-        "data_augmentation.GaussianNoise.enable=true: noise on features is not offered; mix real backgrounds with "
-        "mix_probability and mix_snr_db",
+        "less than no noise",
+        ["data_augmentation.GaussianNoise={enable: true, scale: -1}"],
+        "data_augmentation.GaussianNoise.scale=-1: must be a number of at least 0",
     ),
     (
         "a setting of a run file in the wrong section",

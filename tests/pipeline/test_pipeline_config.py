@@ -128,3 +128,14 @@ def test_the_schema_for_editors_is_that_of_the_settings(capsys):
     assert schema["additionalProperties"] is False
     assert {"features", "data", "train", "augment", "qat"} <= set(schema["properties"])
     assert set(schema["$defs"]["FeatureConfig"]["properties"]) >= {"hop_samples", "n_mels", "window_frames"}
+
+
+def test_file_settings_and_options_are_understood_in_any_order(tmp_path, capsys):
+    file = tmp_path / "zoo.yaml"
+    file.write_text(BASE.replace("DATA", str(tmp_path)))
+    words = [str(file), "--check", "training.epochs=3", "general.project_name=tits"]
+    for order in (words, words[::-1], [words[2], words[0], words[3], words[1]]):
+        assert main("run", order) == 0
+        assert "no errors; steps: train, quantize, evaluate" in capsys.readouterr().out
+    assert main("run", [words[2], "--check"]) == 2 and main("run", [*words, "epochs"]) == 2
+    assert "epochs: must be key=value" in capsys.readouterr().err

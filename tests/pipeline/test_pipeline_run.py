@@ -151,7 +151,7 @@ def test_float_scores_come_as_a_second_file(sounds, trained):
     outcome = run(sounds, out, "chain_tqe", **more)
     from cheep.tflite.model import read_model
 
-    model = read_model(out / "bird_detector_int8_float_io.tflite")
+    model = read_model(out / "bird_detector_int8_other_ends.tflite")
     assert (model.inputs[0].dtype, model.outputs[0].dtype) == ("int8", "float32")
     assert "quantization" in outcome.executed and "training" in outcome.cached
 

@@ -3,7 +3,7 @@
 
   cheep run recipes/own_birds.yaml data.folder=my_birds       a run file, with settings in place of the file's
   cheep run recipes/esc10.yaml data.folder=ESC-10 --check  only look for errors
-  cheep run zoo.yaml                                       a configuration of the STM32 model zoo, imported
+  cheep run zoo.yaml                                       a configuration of the STM32 model zoo, imported (docs/zoo.md)
   cheep run --schema > run-file.json                       JSON schema for editors
 
 Steps that nothing has changed for are taken from the cache.
@@ -26,11 +26,22 @@ INTERMIXED = True  # settings and options may come in any order
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("config", nargs="?", type=Path, metavar="FILE.yaml", help="the pipeline")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings in place of the file's")
+    parser.add_argument(
+        "given", nargs="*", metavar="FILE.yaml KEY=VALUE", help="the pipeline, and settings in place of the file's"
+    )
     add_cluster(parser)
     parser.add_argument("--check", action="store_true", help="check the configuration and stop")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema and stop")
+
+
+def _file_and_settings(given: list[str]) -> tuple[Path, list[str]]:
+    """Return the run file and the settings of what was given in any order."""
+    files = [item for item in given if "=" not in item or Path(item).is_file()]
+    if not files:
+        raise CheepError("no run file: cheep run FILE.yaml (recipes/ holds some to start from)")
+    if len(files) > 1:
+        raise CheepError(f"{files[1]}: must be key=value, such as train.epochs=5 (the run file is {files[0]})")
+    return Path(files[0]), [item for item in given if item != files[0]]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,18 +51,17 @@ def run(args: argparse.Namespace) -> int:
 
         print(json.dumps(json_schema(), indent=2))
         return 0
-    if args.config is None:
-        raise CheepError("no run file: cheep run FILE.yaml (recipes/ holds some to start from)")
+    file, overrides = _file_and_settings(args.given)
     from cheep.pipeline.checks import load_config
 
-    config = load_config(args.config, args.overrides)
+    config = load_config(file, overrides)
     if "train" in config.run.steps and config.features == FeatureConfig():
         stage(
             f"features are the defaults ({config.features.sample_rate_hz / 1000:g} kHz); to have them chosen for the "
-            f"recordings: cheep split-dataset --config {args.config}, then cheep train and cheep train-qat"
+            f"recordings: cheep split-dataset --config {file}, then cheep train and cheep train-qat"
         )
     if args.check:
-        print(f"{args.config}: no errors; steps: {', '.join(config.run.steps)}")
+        print(f"{file}: no errors; steps: {', '.join(config.run.steps)}")
         return 0
     from cheep.pipeline.runner import run_pipeline, table_of
 

@@ -10,7 +10,6 @@ from typing_extensions import Self
 
 from cheep.config.base import Settings
 
-
 Kind: TypeAlias = Literal["int8", "uint8", "float"]
 
 

@@ -39,7 +39,14 @@ class RunConfig(Settings):
     )
     folder: str = Field("", description="where results go (empty: runs/NAME)")
     cache: str = Field("runs/cache", min_length=1, description="where finished steps are kept")
-    model: str = Field("", description="model to start from in place of training: a run folder, .h5 or .tflite")
+    model: str = Field("", description="model to start from in place of training: a run folder, .h5, .keras or .tflite")
+    model_layout: Literal["auto", "columns", "bands"] = Field(
+        "auto",
+        description="windows of a model made elsewhere: (columns, bands) or (bands, columns); auto: by its shape",
+    )
+    model_unit: Literal["db", "ln"] = Field(
+        "db", description="levels that a model made elsewhere takes: dB, or natural logarithms"
+    )
     gpu_memory_gib: float | None = Field(None, gt=0, description="of the first GPU that TensorFlow may take, GiB")
 
     @model_validator(mode="after")
@@ -166,10 +173,9 @@ class RunFile(Settings):
                 f"features.window_frames={self.features.window_frames}: a window lasts {window_s:.2f} s, longer than "
                 f"data.clips.max_s={clips.max_s:g} s; shorten the window or raise it"
             )
-        if "deploy" in self.run.steps:
-            if clips is not None and clips.pad_samples:
-                raise ValueError(
-                    f"data.clips.pad_samples={clips.pad_samples}: cannot be deployed: the device sees sound as it "
-                    "comes and has no samples before the start to pad with; leave it out and train again"
-                )
+        if "deploy" in self.run.steps and clips is not None and clips.pad_samples:
+            raise ValueError(
+                f"data.clips.pad_samples={clips.pad_samples}: cannot be deployed: the device sees sound as it "
+                "comes and has no samples before the start to pad with; leave it out and train again"
+            )
         return self

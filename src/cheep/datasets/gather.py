@@ -44,26 +44,28 @@ def gather(config: DataConfig) -> Gathered:
         A missing file or column, an unknown label (with the nearest one), no recordings.
     """
     rng = np.random.default_rng(config.split.seed)
-    found = _labelled(config, _of_source(config, config), rng)
+    named = config.folder or config.csv or not (config.test.folder or config.test.csv)
+    found = _labelled(config, _of_source(config, config), rng) if named else []
     found = _for_targets(config, found)
     for folder in config.noise:
         found += recordings_in_noise_folder(folder, config.windows.background)
     if config.split.folds:
         found = [item for item in found if item.fold in config.split.folds]
-    if not found:
+    if not found and named:
         raise CheepError(f"data: no recordings are left (labels, folds {', '.join(config.split.folds)})")
     others: list[Recording] = []
     for folder in config.train_only:
         others += _in_split(recordings_in_folder(folder, config.labels), "train")
     for name, source in (("val", config.validation), ("test", config.test)):
         if source.folder or source.csv:
-            others += _in_split(_labelled(config, _of_source(config, source), rng), name)
+            others += _in_split(_renamed(config, _labelled(config, _of_source(config, source), rng)), name)
     calibration: list[Recording] = []
     if config.calibration.folder or config.calibration.csv:
-        calibration = _in_split(_labelled(config, _of_source(config, config.calibration), rng), "train")
+        calibration = _labelled(config, _of_source(config, config.calibration), rng)
+        calibration = _in_split(_renamed(config, calibration), "train")
     settled = settled_labels([*found, *others], config.windows, config.multi_label)
     found, others = settled[: len(found)], settled[len(found) :]
-    labels = sorted({item.label for item in found})
+    labels = sorted({item.label for item in found or others})
     for item in others:
         if item.label not in labels:
             where = (
@@ -136,8 +138,12 @@ def _for_targets(config: DataConfig, found: list[Recording]) -> list[Recording]:
         found = [item if item.label in config.target else dataclasses.replace(item, label=background) for item in found]
     known = {recording.label for recording in found}
     for label in config.rename:
-        if label not in known and not config.annotations:
+        if found and label not in known and not config.annotations:
             raise CheepError(f"--rename {label}=...: no such label{nearest_name(label, known)}")
+    return _renamed(config, found)
+
+
+def _renamed(config: DataConfig, found: list[Recording]) -> list[Recording]:
     return [dataclasses.replace(item, label=config.rename.get(item.label, item.label)) for item in found]
 
 

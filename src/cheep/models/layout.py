@@ -62,7 +62,9 @@ def on_columns(model: Any, bands_first: bool, unit_db: float = 1.0) -> Any:
     """
     keras = import_tf().keras
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
-        raise CheepError(f"a network of input {model.input_shape}: must be one window (columns, bands, 1) and one output")
+        raise CheepError(
+            f"a network of input {model.input_shape}: must be one window (columns, bands, 1) and one output"
+        )
     shape = tuple(model.input_shape[1:])
     if bands_first:
         shape = (shape[1], shape[0], shape[2])
@@ -72,7 +74,7 @@ def on_columns(model: Any, bands_first: bool, unit_db: float = 1.0) -> Any:
 
 
 class _Value:
-    """A tensor of the new network: transposed against the old one's or not, or flat with its places in another order."""
+    """A tensor of the new network: transposed against the old one's or not, or flat with its values reordered."""
 
     def __init__(self, tensor: Any, flipped: bool = False, order: np.ndarray | None = None, scale: float = 1.0):
         self.tensor, self.flipped, self.order, self.scale = tensor, flipped, order, scale
@@ -140,7 +142,9 @@ class _Rebuilt:
         if kind in ("Dropout", "Activation", "ReLU"):
             return _Value(result, order=value.order)
         if kind != "Dense":
-            raise CheepError(f"layer {layer.name!r} ({kind}): after Flatten only Dense can take another order of values")
+            raise CheepError(
+                f"layer {layer.name!r} ({kind}): after Flatten only Dense can take another order of values"
+            )
         kernel, *rest = layer.get_weights()
         made.set_weights([kernel[value.order], *rest])
         return _Value(result)

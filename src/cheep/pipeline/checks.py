@@ -41,6 +41,8 @@ def _model(run_file: RunFile) -> Iterator[tuple[Loc, str]]:
         yield ("run", "model"), f": missing; {steps[0]} needs a model to start from (a run folder, .h5 or .tflite)"
     if model and not Path(model).exists():
         yield ("run", "model"), f"={model!r}: no such file or folder"
+    elif model and not Path(model).is_dir():
+        yield from _model_file(model, steps)
     files = run_file.predict.files
     if "predict" in steps and not files:
         yield ("predict", "files"), ": missing; name the folder of the files to predict"
@@ -55,9 +57,24 @@ def _model(run_file: RunFile) -> Iterator[tuple[Loc, str]]:
             yield ("deploy", "board"), f"={run_file.deploy.board!r}: must be one of {', '.join(names)}{hint}"
 
 
+def _model_file(model: str, steps: tuple[str, ...]) -> Iterator[tuple[Loc, str]]:
+    suffix = Path(model).suffix
+    if suffix not in (".h5", ".keras", ".tflite"):
+        hint = " (cheep convert makes int8 networks of ONNX)" if suffix == ".onnx" else ""
+        yield ("run", "model"), f"={model!r}: must be a run folder, a .h5, .keras or .tflite file{hint}"
+    float_steps = [step for step in steps if step in ("quantize", "evaluate_float", "benchmark_float")]
+    if suffix == ".tflite" and float_steps:
+        yield ("run", "model"), f"={model!r}: {float_steps[0]} needs the float model (.h5), of which this was made"
+    int8_steps = [step for step in steps if step in ("benchmark", "deploy")]
+    if suffix in (".h5", ".keras") and int8_steps and "quantize" not in steps:
+        yield ("run", "model"), f"={model!r}: {int8_steps[0]} needs an int8 model; quantize it first"
+
+
 def _recordings(run_file: RunFile) -> Iterator[tuple[Loc, str]]:
     data = run_file.data
-    if not (data.folder or data.csv) and any(step in NEED_DATA for step in run_file.run.steps):
+    needed = [step for step in run_file.run.steps if step in NEED_DATA]
+    tested_only = (data.test.folder or data.test.csv) and not {"train", "quantize"} & set(needed)
+    if not (data.folder or data.csv or tested_only) and needed:
         yield ("data", "folder"), ": missing; name the folder of the recordings"
     for at, source in (((), data), (("validation",), data.validation), (("test",), data.test),
                        (("calibration",), data.calibration)):  # fmt: skip

@@ -20,6 +20,7 @@ from cheep.job import OnEpoch
 from cheep.pipeline import steps
 from cheep.pipeline.cache import StepCache
 from cheep.pipeline.checks import NEED_DATA
+from cheep.pipeline.predict import PREDICTIONS, prediction_step
 from cheep.pipeline.tracking import Tracker
 from cheep.report import RunResults, Variant, write_report
 
@@ -130,8 +131,8 @@ def _step(step: str, context: steps.Context, results: dict[str, dict[str, Any]])
         for name, values in steps.benchmarking_step(context, int8).items():
             results.setdefault(name, {})["benchmark"] = values
     elif step == "predict":
-        steps.prediction_step(context)
-        return [context.run / steps.PREDICTIONS]
+        prediction_step(context, context.config.predict)
+        return [context.run / PREDICTIONS]
     elif step == "deploy":
         return steps.deployment_step(context)
     return []

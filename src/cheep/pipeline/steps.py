@@ -20,7 +20,7 @@ from cheep.errors import CheepError
 from cheep.evaluate.signals import Heard, check_signals
 from cheep.evaluate.windows import WindowScores
 from cheep.features.digests import sha256_of
-from cheep.files import needed, read_json, write_csv, write_json
+from cheep.files import needed, read_json, write_json
 from cheep.job.export import deploy
 from cheep.job.quantize import OTHER_ENDS_TFLITE, quantize_run
 from cheep.job.scores import int8_scores, keras_scores
@@ -28,9 +28,10 @@ from cheep.job.split import about_examples, is_manifest, make_examples
 from cheep.job.train import train_network
 from cheep.job.windows import load_windows, plan_of
 from cheep.models.saved import load_keras
+from cheep.pipeline import foreign
 from cheep.pipeline.cache import StepCache, content_key
 
-BENCHMARK, PREDICTIONS, RESULTS = "benchmark.json", "predictions.csv", "results.json"
+BENCHMARK, RESULTS = "benchmark.json", "results.json"
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
@@ -183,7 +184,9 @@ def evaluation_step(context: Context, int8: bool) -> dict[str, Any]:
 
 def model_scores(context: Context, int8: bool) -> dict[str, WindowScores]:
     """Return the scores of the float or int8 model on each split that has windows."""
-    windows = load_windows(context.run, context.features, context.training, context.progress)
+    manifest = load_manifest(context.run / runs.DATASET)
+    only = "test" if set(manifest.column("split")) == {"test"} else ""
+    windows = load_windows(context.run, context.features, context.training, context.progress, only)
     if int8:
         from cheep.device.bundle import load_bundle
         from cheep.tflite.tflm import TflmModel
@@ -210,43 +213,6 @@ def benchmarking_step(context: Context, int8: bool = True) -> dict[str, Any]:
     return read_json(context.run / BENCHMARK, "cheep run")
 
 
-def prediction_step(context: Context) -> list[dict[str, Any]]:
-    """Write ``predictions.csv``: for each file the best label by mean score (or unknown), its score, and the events."""
-    from cheep.audio import audio_files
-    from cheep.device.bundle import load_bundle
-    from cheep.evaluate.streaming import (
-        ScoreTiming,
-        detect,
-        score_recordings,
-    )
-
-    bundle = load_bundle(context.run)
-    limit = context.config.predict.unknown_below
-    rows = []
-    paths = audio_files(context.config.predict.files)
-    plan = [(path, str(path), ()) for path in paths]
-    for path, scored in zip(paths, score_recordings(bundle, plan, progress=context.progress), strict=True):
-        label, score = "too short", 0.0
-        if len(scored.scores):
-            mean = bundle.scale.probabilities(scored.scores).mean(axis=0)
-            best = int(mean.argmax())
-            label, score = bundle.labels[best], float(mean[best])
-            if limit is not None and score < limit:
-                label = "unknown"
-        events = detect(
-            scored.scores,
-            bundle.detector,
-            bundle.labels,
-            ScoreTiming.of(bundle),
-            bundle.scale,
-        )
-        listed = "; ".join(f"{e.label} {e.start_s:.2f}-{e.end_s:.2f}" for e in events)
-        rows.append({"file": str(path), "label": label, "score": f"{score:.4f}", "events": listed})
-    write_csv(context.run / PREDICTIONS, ("file", "label", "score", "events"), rows)
-    context.note("prediction", False)
-    return rows
-
-
 def deployment_step(context: Context) -> list[Path]:
     """Write the firmware's headers (and the compiled network) of the int8 model."""
     settings = context.config.deploy
@@ -268,14 +234,12 @@ def use_model(context: Context) -> None:
             raise CheepError(f"run.model={path}: holds no model ({', '.join(known)}); give a run folder")
         for name in found:
             shutil.copyfile(path / name, context.run / name)
-    elif path.suffix == ".h5":
-        shutil.copyfile(path, context.run / runs.FLOAT_MODEL)
+    elif path.suffix in (".h5", ".keras"):
+        foreign.bring_keras(path, context.config, context.run, context.say)
     elif path.suffix == ".tflite":
-        shutil.copyfile(path, context.run / runs.INT8_TFLITE)
-        if (path.parent / runs.MANIFEST).is_file():
-            shutil.copyfile(path.parent / runs.MANIFEST, context.run / runs.MANIFEST)
+        foreign.bring_tflite(path, context.config, context.run, context.say)
     else:
-        raise CheepError(f"run.model={path}: must be a run folder, an .h5 or a .tflite file")
+        raise CheepError(f"run.model={path}: must be a run folder, a .h5, .keras or .tflite file")
     context.keys["training"] = _file_key(context.run / runs.FLOAT_MODEL)
 
 

@@ -67,7 +67,11 @@ def _int8_ends(net: Any, graph: Any) -> None:
     for end, places in (("inputs", ("inputs", "outputs")), ("outputs", ("outputs", "inputs"))):
         outer = int(getattr(graph, end)[0])
         users = [op for op in graph.operators if outer in [int(i) for i in getattr(op, places[0])]]
-        if len(users) == 1 and _kind(net, users[0]) in ("QUANTIZE", "DEQUANTIZE") and graph.tensors[outer].type != _INT8:
+        if (
+            len(users) == 1
+            and _kind(net, users[0]) in ("QUANTIZE", "DEQUANTIZE")
+            and graph.tensors[outer].type != _INT8
+        ):
             inner = int(getattr(users[0], places[1])[0])
             graph.operators.remove(users[0])
             setattr(graph, end, np.array([inner], np.int32))

@@ -91,6 +91,8 @@ def common_form(source: Source) -> Source:
     for theirs, common in RENAMED.items():
         _move(out, tuple(theirs.split(".")), tuple(common.split(".")))
     _embedding_in_the_name(out)
+    if "stm32ai" in source.values:
+        out.written[("tools", "stm32ai")] = ("stm32ai",)
     if first and "operation_mode" not in values and "steps" not in values:
         values["steps"] = _first_steps(values)
     quantization = values.get("quantization")
@@ -130,7 +132,8 @@ def _augmentation_switches(source: Source) -> None:
         else:
             continue
         for key in section[name]:
-            source.written[(*at, key)] = at
+            place = (*at, key)
+            source.written[place] = at
 
 
 def _move(source: Source, theirs: Loc, common: Loc) -> None:
@@ -149,11 +152,10 @@ def _move(source: Source, theirs: Loc, common: Loc) -> None:
         place = place[part]
         if not isinstance(place, dict):
             return  # a value where a section belongs, which is said
-    if place.get(common[-1]) is not None:
-        if isinstance(source.line(theirs), int):  # an override goes over either
-            if isinstance(source.lines.get(common), int):
-                source.problems.append((source.line(theirs), f"{dotted(theirs)}: contradicts {dotted(common)}; keep one"))
-            return
+    if place.get(common[-1]) is not None and isinstance(source.line(theirs), int):  # an override goes over either
+        if isinstance(source.lines.get(common), int):
+            source.problems.append((source.line(theirs), f"{dotted(theirs)}: contradicts {dotted(common)}; keep one"))
+        return
     place[common[-1]] = value
     source.written[common] = theirs
 

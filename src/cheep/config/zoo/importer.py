@@ -11,12 +11,12 @@ from cheep.config.base import nearest_name
 from cheep.config.features import FeatureConfig
 from cheep.config.run_file import RunFile
 from cheep.config.source import Source
-from cheep.config.zoo.generations import RENAMED, common_form, is_first_generation
+from cheep.config.zoo.generations import common_form, is_first_generation
+from cheep.config.zoo.names import hint, is_known, leaves, listed, words
 from cheep.config.zoo.networks import augmentation, quantization, training
 from cheep.config.zoo.tables import (
     CHAINS,
     INNER,
-    KNOWN,
     LISTED,
     MODES,
     ON_TARGET,
@@ -68,10 +68,18 @@ class Import:
             self.refuse("parameters", ": is a form of its own, for the evaluation on a board with an NPU, by a program "
                         "of the vendor's; for the evaluation here write operation_mode: evaluation")  # fmt: skip
             self._to.problems = self._problems
-            self._to.values = {}
+            self._to.values = {"run": {"steps": ["deploy"], "model": "."}}  # so that no second error follows
             return self._to
         self._unknown(mixed)
-        for part in (self._plan, self._taken, self._seeds, self._recordings, self._tracking, self._features):
+        for part in (
+            self._plan,
+            self._taken,
+            self._foreign,
+            self._seeds,
+            self._recordings,
+            self._tracking,
+            self._features,
+        ):
             part()
         self._over(mixed)  # patches are those of the features that will be
         self._patches()
@@ -141,7 +149,7 @@ class Import:
         """Put settings of ours, given as overrides, over what was taken."""
         for key in sections:
             if key in RunFile.model_fields and isinstance(self._values[key], Mapping):
-                for name, value in _leaves(self._values[key], key):
+                for name, value in leaves(self._values[key], key):
                     self.put(name, value)
                     self._to.written.pop(tuple(name.split(".")), None)
                     self._to.shown.pop(tuple(name.split(".")), None)
@@ -164,9 +172,9 @@ class Import:
             if not isinstance(values, Mapping):
                 self.refuse(section, f"={values!r}: must be a section: its settings go below it, indented")
                 continue
-            for name, value in _leaves(values, section):
-                if not _is_known(name):
-                    self.refuse(name, f": unknown setting{_hint(name)}")
+            for name, value in leaves(values, section):
+                if not is_known(name):
+                    self.refuse(name, f": unknown setting{hint(name)}")
                 elif value is not None and name in INNER:
                     self.refuse(name, f"={value!r}: must be a section: its settings go below it, indented")
 
@@ -200,7 +208,7 @@ class Import:
                 self.put(ours, value)
             elif value is not None and not (zoo == "hydra.run.dir" and self.get("general.output_dir") is not None):
                 value = self._path(zoo) if zoo in PATHS else value
-                self.put(ours, _words(value) if ours in WORD_LISTS else value, zoo)
+                self.put(ours, words(value) if ours in WORD_LISTS else value, zoo)
 
     def _path(self, name: str) -> Any:
         """Return a path with the slashes of this machine, where it is one of Windows."""
@@ -208,6 +216,25 @@ class Import:
         if isinstance(value, str) and "\\" in value and not Path(value).exists():
             return value.replace("\\", "/")
         return value
+
+    @property
+    def made_elsewhere(self) -> bool:
+        """Whether the file names a model to start from that is none of a run."""
+        path = self._path("general.model_path")
+        if not isinstance(path, str) or Path(path).is_dir():
+            return False
+        return not any((Path(path).parent / name).is_file() for name in ("training.json", "manifest.json"))
+
+    def _foreign(self) -> None:
+        """A model that was made elsewhere, where the file names one."""
+        if not self.made_elsewhere:
+            return
+        if self.get("feature_extraction.layout") is None:
+            self.put("run.model_layout", "bands" if self.get("feature_extraction") is None else "auto")
+        if "quantize" in self.steps:  # the zoo's networks always say one of their classes
+            self.put("evaluate.may_fire_on", ["all"])
+            self.note("general.model_path", "a network that was not trained to keep quiet without sound is not refused "
+                      "for it (evaluate.may_fire_on)")  # fmt: skip
 
     def _seeds(self) -> None:
         seed = self.get("general.global_seed")
@@ -232,6 +259,8 @@ class Import:
         if self.flag("dataset.use_garbage_class"):
             name = "dataset.n_samples_per_garbage_class"
             self.put("data.garbage", self.get(name, 2), name if self.get(name) else "dataset.use_garbage_class")
+            if self.made_elsewhere:  # whose outputs stand in the order of names, this among them
+                self.put("data.rename", {"garbage": "other"})
         given = [name for name in ("test_folds", "test_csv_path", "test_audio_path", "test_split")
                  if self.get(f"dataset.{name}")]  # fmt: skip
         if given and given[-1] == "test_split" and len(given) > 1:
@@ -304,6 +333,8 @@ class Import:
 
     def _natural_logarithm(self) -> None:
         """``to_db: false``: the natural logarithm of a level plus an offset."""
+        if self.made_elsewhere:
+            self.put("run.model_unit", "ln", "feature_extraction.to_db")
         self.note("feature_extraction.to_db", "columns are always levels in dB; without to_db they differ by a "
                   "constant factor")  # fmt: skip
 
@@ -323,7 +354,7 @@ class Import:
         self.put("data.windows.hop_s", min(step * features.hop_s, features.window_s), "feature_extraction.overlap")
         if self.flag("feature_extraction.center"):
             self.put("data.clips.pad_samples", features.fft_size // 2, "feature_extraction.center")
-        shape = _tuple(self.get("training.model.input_shape"))
+        shape = listed(self.get("training.model.input_shape"))
         wanted = [features.n_mels, features.window_frames, 1]
         if shape is not None and shape not in (wanted, wanted[:2]):
             self.refuse("training.model.input_shape",
@@ -347,42 +378,3 @@ class Import:
         for name, why in LISTED.items():
             if self.get(name) not in (None, False, {}, ""):
                 self.note(name, why)
-
-
-def _tuple(value: Any) -> Any:
-    """Return a list that is written as Python's tuple as a list; anything else as it is."""
-    if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
-        return [int(part) if part.strip().isdigit() else part.strip() for part in value[1:-1].split(",")]
-    return value
-
-
-def _words(value: Any) -> list[Any]:
-    """Return a list of texts, also from one word or from numbers."""
-    items = value if isinstance(value, list) else [value]
-    return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in items]
-
-
-def _is_known(name: str) -> bool:
-    return name in KNOWN or name in INNER or any(name.startswith(f"{section}.") for section in OPEN)
-
-
-def _hint(name: str) -> str:
-    section, _, last = name.rpartition(".")
-    names = (*KNOWN, *RENAMED) if section in {theirs.rpartition(".")[0] for theirs in RENAMED} else KNOWN
-    homes = [known.rpartition(".")[0] for known in KNOWN if known.rpartition(".")[2] == last]
-    if homes:
-        return f" (it belongs to section {homes[0]!r})"
-    inside = [known.rpartition(".")[2] for known in names if known.rpartition(".")[0] == section]
-    return nearest_name(last, inside) or f"; known here: {', '.join(inside)}"
-
-
-def _leaves(values: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    """Return (dotted name, value) of everything below; sections whose content is open count as one."""
-    out: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        name = f"{prefix}.{key}"
-        if isinstance(value, Mapping) and name not in OPEN:
-            out += _leaves(value, name)
-        else:
-            out.append((name, value))
-    return out

@@ -17,7 +17,9 @@ _FOREIGN_MODELS = {
     "miniresnetv2": "resnet",
     "custom": "one of the registry (a model of your own: general.model_path and cheep convert)",
 }
-_OURS_OFF = ("gain_db", "tilt_db", "band_db", "shift_frames", "mix_probability", "mask_frames", "mask_bands", "mixup_alpha")  # fmt: skip
+_OURS_OFF = (
+    "gain_db", "tilt_db", "band_db", "shift_frames", "mix_probability", "mask_frames", "mask_bands", "mixup_alpha",
+)  # fmt: skip
 
 
 def augmentation(zoo: Import) -> None:
@@ -79,7 +81,9 @@ def training(zoo: Import) -> None:
     if zoo.get("training.frozen_layers") is not None:
         zoo.refuse("training.frozen_layers", ": parts of a network are not frozen by index; remove it")
     if zoo.flag("training.dryrun"):
-        zoo.refuse("training.dryrun", "=true: no networks without training; remove it (cheep size tells what one needs)")
+        zoo.refuse(
+            "training.dryrun", "=true: nothing is left untrained; remove it (cheep size tells what a network needs)"
+        )
     optimizer = zoo.get("training.optimizer", {})
     if isinstance(optimizer, str):
         optimizer = {optimizer: {}}

@@ -64,6 +64,7 @@ TAKEN = {
     "feature_extraction.fmax": "features.fmax_hz",
     "feature_extraction.include_last_patch": "data.windows.last",
     "feature_extraction.compression": "features.compression",
+    "feature_extraction.layout": "run.model_layout",
     **{
         f"data_augmentation.{name}": f"train.augment.{name}"
         for name in AugmentConfig.model_fields
@@ -153,7 +154,8 @@ HANDLED = (
     *(f"data_augmentation.VolumeAugment.{name}" for name in ("enable", "min_scale", "max_scale")),
     *(f"data_augmentation.SpecAug.{name}" for name in (
         "enable", "freq_mask_param", "time_mask_param", "n_freq_mask", "n_time_mask", "mask_value")),
-    "training.model.name", "training.model.input_shape", "training.model.pretrained_weights", "training.optimizer", "training.fine_tune",
+    "training.model.name", "training.model.input_shape", "training.model.pretrained_weights", "training.optimizer",
+    "training.fine_tune",
     "training.resume_training_from", "training.frozen_layers", "training.dryrun", "training.model.embedding_size",
     "training.model.n_stacks", "training.model.pooling", "feature_extraction.to_db", "quantization.quantizer",
     "dataset.classes_file_path",
