@@ -3,7 +3,7 @@
 
   cheep run recipes/own_birds.yaml data.folder=my_birds       a run file, with settings in place of the file's
   cheep run recipes/esc10.yaml data.folder=ESC-10 --check  only look for errors
-  cheep run zoo.yaml                                       a configuration of the STM32 model zoo, imported (docs/zoo.md)
+  cheep run zoo.yaml                                       of the STM32 model zoo, imported (docs/zoo.md)
   cheep run --schema > run-file.json                       JSON schema for editors
 
 Steps that nothing has changed for are taken from the cache.

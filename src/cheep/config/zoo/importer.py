@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from cheep.config.base import nearest_name
 from cheep.config.features import FeatureConfig
 from cheep.config.run_file import RunFile
 from cheep.config.source import Source
-from cheep.config.zoo.generations import common_form, is_first_generation
+from cheep.config.zoo.generations import is_first_generation
 from cheep.config.zoo.names import hint, is_known, leaves, listed, words
 from cheep.config.zoo.networks import augmentation, quantization, training
 from cheep.config.zoo.tables import (
@@ -27,6 +25,7 @@ from cheep.config.zoo.tables import (
     TAKEN,
     WORD_LISTS,
 )
+from cheep.config.zoo.values import Values
 
 _OVERLAP = 0.25  # of patches, where the file does not say
 _VALIDATION = 0.2  # share, where the file does not say
@@ -44,32 +43,26 @@ def import_zoo(source: Source) -> Source:
     return Import(source).run()
 
 
-class Import:
-    """One import: ``get`` reads the zoo's values, ``put`` writes ours."""
-
-    def __init__(self, source: Source):
-        self._from = common_form(source)
-        self._values = self._from.values
-        self._to = Source(source.name, {}, source.lines)
-        self._problems: list[tuple[int | str, str]] = self._from.problems[len(source.problems) :]
+class Import(Values):
+    """One import."""
 
     def run(self) -> Source:
         """Return the run file."""
-        mixed = [key for key in self._values if key not in SECTIONS]
+        mixed = [key for key in self.values if key not in SECTIONS]
         for zoo, ours in TAKEN.items():
-            self._to.written[tuple(ours.split("."))] = self._from.as_written(tuple(zoo.split(".")))
-        self._to.written[("data", "folder")] = self._from.as_written(("dataset", "training_audio_path"))
+            self.made.written[tuple(ours.split("."))] = self.given.as_written(tuple(zoo.split(".")))
+        self.made.written[("data", "folder")] = self.given.as_written(("dataset", "training_audio_path"))
         if self.get("general.output_dir") is None:
-            self._to.written[("run", "folder")] = ("hydra", "run", "dir")
+            self.made.written[("run", "folder")] = ("hydra", "run", "dir")
         self.put("data.windows", {"selection": False})
         self.put("data.clips", {})
         self.put("data.split", {"val": _VALIDATION, "test": 0.0})
         if self.get("parameters") is not None:
             self.refuse("parameters", ": is a form of its own, for the evaluation on a board with an NPU, by a program "
                         "of the vendor's; for the evaluation here write operation_mode: evaluation")  # fmt: skip
-            self._to.problems = self._problems
-            self._to.values = {"run": {"steps": ["deploy"], "model": "."}}  # so that no second error follows
-            return self._to
+            self.made.problems = self.problems
+            self.made.values = {"run": {"steps": ["deploy"], "model": "."}}  # so that no second error follows
+            return self.made
         self._unknown(mixed)
         for part in (
             self._plan,
@@ -88,85 +81,31 @@ class Import:
         self._elsewhere()
         self._listed()
         self._over(mixed)
-        self._to.problems = self._problems
-        return self._to
-
-    # -- small tools --------------------------------------------------------------------------
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a value of the file; ``default`` where it is not given, or null."""
-        place: Any = self._values
-        for part in name.split("."):
-            place = place.get(part) if isinstance(place, Mapping) else None
-        return default if place is None else place
-
-    def put(self, name: str, value: Any, written: str = "") -> None:
-        """Set a setting of the run file; ``written`` names what it was taken from."""
-        place = self._to.values
-        *sections, last = name.split(".")
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = value
-        if written:
-            self._to.written[tuple(name.split("."))] = self._from.as_written(tuple(written.split(".")))
-            self._to.shown[tuple(name.split("."))] = self.get(written)
-
-    def refuse(self, name: str, text: str) -> None:
-        """Note what would change the result, or means nothing."""
-        place = tuple(name.split("."))
-        self._problems.append((self._from.line(place), f"{self._from.name_of(place)}{text}"))
-
-    def note(self, name: str, why: str) -> None:
-        """Note what has no meaning here."""
-        place = tuple(name.split("."))
-        self._to.notes.append((self._from.line(place), f"{self._from.name_of(place)}: {why}"))
-
-    def ours(self, name: str, default: Any = None) -> Any:
-        """Return what a setting of the run file has become so far."""
-        place: Any = self._to.values
-        for part in name.split("."):
-            place = place.get(part) if isinstance(place, Mapping) else None
-        return default if place is None else place
-
-    @property
-    def steps(self) -> list[str]:
-        """The steps of the run file; empty where the file does not say."""
-        return self.ours("run.steps", [])
-
-    def number(self, name: str, default: float) -> float | None:
-        """Return a number; None where the file has none there (its reader says so)."""
-        value = self.get(name, default)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-    def flag(self, name: str) -> bool:
-        """Return a switch; off where it is not given, or no switch (which is refused)."""
-        value = self.get(name, False)
-        if not isinstance(value, bool):
-            self.refuse(name, f"={value!r}: must be true or false")
-        return value is True
+        self.made.problems = self.problems
+        return self.made
 
     def _over(self, sections: list[str]) -> None:
         """Put settings of ours, given as overrides, over what was taken."""
         for key in sections:
-            if key in RunFile.model_fields and isinstance(self._values[key], Mapping):
-                for name, value in leaves(self._values[key], key):
+            if key in RunFile.model_fields and isinstance(self.values[key], Mapping):
+                for name, value in leaves(self.values[key], key):
                     self.put(name, value)
-                    self._to.written.pop(tuple(name.split(".")), None)
-                    self._to.shown.pop(tuple(name.split(".")), None)
+                    self.made.written.pop(tuple(name.split(".")), None)
+                    self.made.shown.pop(tuple(name.split(".")), None)
 
     # -- the parts ----------------------------------------------------------------------------
 
     def _unknown(self, mixed: list[str]) -> None:
         """Refuse settings that are none, with the nearest one."""
         for key in mixed:
-            line = self._from.line((key,))
+            line = self.given.line((key,))
             if key not in RunFile.model_fields:
                 self.refuse(key, f": unknown setting{nearest_name(key, SECTIONS)}")
             elif isinstance(line, int):
-                other = next(name for name in SECTIONS if name in self._values)
+                other = next(name for name in SECTIONS if name in self.values)
                 self.refuse(key, f": is a section of a run file, {other!r} one of the model zoo's form; write one form")
-        for section in (name for name in SECTIONS[2:] if name in self._values and name not in OPEN):
-            values = self._values[section]
+        for section in (name for name in SECTIONS[2:] if name in self.values and name not in OPEN):
+            values = self.values[section]
             if values is None:
                 continue
             if not isinstance(values, Mapping):
@@ -204,26 +143,11 @@ class Import:
             value = self.get(zoo)
             if zoo.endswith("unknown_class_threshold") and value == 0:
                 continue  # the zoo's way to switch it off
-            if ours == "data.clips.silence_db" and "top_db" in (self._values.get("preprocessing") or {}):
+            if ours == "data.clips.silence_db" and "top_db" in (self.values.get("preprocessing") or {}):
                 self.put(ours, value)
             elif value is not None and not (zoo == "hydra.run.dir" and self.get("general.output_dir") is not None):
-                value = self._path(zoo) if zoo in PATHS else value
+                value = self.path(zoo) if zoo in PATHS else value
                 self.put(ours, words(value) if ours in WORD_LISTS else value, zoo)
-
-    def _path(self, name: str) -> Any:
-        """Return a path with the slashes of this machine, where it is one of Windows."""
-        value = self.get(name)
-        if isinstance(value, str) and "\\" in value and not Path(value).exists():
-            return value.replace("\\", "/")
-        return value
-
-    @property
-    def made_elsewhere(self) -> bool:
-        """Whether the file names a model to start from that is none of a run."""
-        path = self._path("general.model_path")
-        if not isinstance(path, str) or Path(path).is_dir():
-            return False
-        return not any((Path(path).parent / name).is_file() for name in ("training.json", "manifest.json"))
 
     def _foreign(self) -> None:
         """A model that was made elsewhere, where the file names one."""
@@ -246,9 +170,9 @@ class Import:
 
     def _recordings(self) -> None:
         for zoo, ours in self._sources().items():
-            folder, table = (self._path(f"dataset.{zoo}_{kind}_path") for kind in ("audio", "csv"))
+            folder, table = (self.path(f"dataset.{zoo}_{kind}_path") for kind in ("audio", "csv"))
             if table is not None and folder is None and zoo == "test" and ours == "test.":
-                folder = self._path("dataset.training_audio_path")  # as in generation 1
+                folder = self.path("dataset.training_audio_path")  # as in generation 1
             if table is not None:
                 self.put(f"data.{ours}csv", table, f"dataset.{zoo}_csv_path")
                 if folder is None and ours:
@@ -264,7 +188,7 @@ class Import:
         given = [name for name in ("test_folds", "test_csv_path", "test_audio_path", "test_split")
                  if self.get(f"dataset.{name}")]  # fmt: skip
         if given and given[-1] == "test_split" and len(given) > 1:
-            if is_first_generation(self._from.values) or "test_path" in self._from.name_of(("dataset", given[0])):
+            if is_first_generation(self.given.values) or "test_path" in self.given.name_of(("dataset", given[0])):
                 self.put("data.split.test", 0.0)  # which ignores it then
             else:
                 self.refuse("dataset.test_split", f": contradicts dataset.{given[0]}; keep one test set")
@@ -319,17 +243,11 @@ class Import:
         if window != "hann":
             self.refuse("feature_extraction.window",
                         f"={window!r}: must be 'hann', the window of the C core that trains and runs")  # fmt: skip
-        norm = self.get(
-            "feature_extraction.norm", "none" if self._says_null("feature_extraction", "norm") else "slaney"
-        )
+        norm = self.get("feature_extraction.norm", "none" if self.says_null("feature_extraction", "norm") else "slaney")
         self.put("features.mel_norm", norm, "feature_extraction.norm")
         self.put("features.mel_scale", "htk" if self.flag("feature_extraction.htk") else "slaney")
         if self.get("feature_extraction") is not None and not self.flag("feature_extraction.to_db"):
             self._natural_logarithm()
-
-    def _says_null(self, section: str, name: str) -> bool:
-        values = self._values.get(section)
-        return isinstance(values, Mapping) and name in values and values[name] is None
 
     def _natural_logarithm(self) -> None:
         """``to_db: false``: the natural logarithm of a level plus an offset."""
@@ -341,7 +259,7 @@ class Import:
     def _patches(self) -> None:
         """Patches of columns as windows of seconds."""
         try:
-            features = FeatureConfig.model_validate(self._to.values.get("features", {}))
+            features = FeatureConfig.model_validate(self.made.values.get("features", {}))
         except ValueError:
             return  # said by the reader
         overlap = self.number("feature_extraction.overlap", _OVERLAP)

@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from cheep.config.base import nearest_name
-
-if TYPE_CHECKING:
-    from cheep.config.zoo.importer import Import
+from cheep.config.zoo.values import Values
 
 _FOREIGN_MODELS = {
     "yamnet": "sepconv_l (YAMNet's pretrained weights are for 16 kHz and do not run on these boards)",
@@ -22,7 +19,7 @@ _OURS_OFF = (
 )  # fmt: skip
 
 
-def augmentation(zoo: Import) -> None:
+def augmentation(zoo: Values) -> None:
     """Without the section our augmentation; with one, only what it names."""
     if zoo.get("data_augmentation") is None:
         return
@@ -51,7 +48,7 @@ def augmentation(zoo: Import) -> None:
             zoo.note(f"{section}.mask_value", "masks hold the window's mean")
 
 
-def _gaussian_noise(zoo: Import) -> None:
+def _gaussian_noise(zoo: Values) -> None:
     """The deviation of the zoo's columns in dB."""
     section = "data_augmentation.GaussianNoise"
     if not zoo.flag(f"{section}.enable") or zoo.get("data_augmentation.cell_db") is not None:
@@ -63,14 +60,14 @@ def _gaussian_noise(zoo: Import) -> None:
     zoo.put("train.augment.cell_db", scale * level_unit_db(zoo), f"{section}.scale")
 
 
-def level_unit_db(zoo: Import) -> float:
+def level_unit_db(zoo: Values) -> float:
     """Return how many dB one unit of the zoo's columns is: natural logarithms, unless ``to_db``."""
     if zoo.get("feature_extraction.to_db", True) is not False:
         return 1.0
     return (20 if zoo.get("feature_extraction.power", 2) == 1 else 10) / math.log(10)
 
 
-def training(zoo: Import) -> None:
+def training(zoo: Values) -> None:
     """The network and how it is trained; said only where it is trained."""
     if zoo.steps and "train" not in zoo.steps:
         return
@@ -101,7 +98,7 @@ def training(zoo: Import) -> None:
                 zoo.put(f"train.{key}", value, f"training.optimizer.{kind}.{key}")
 
 
-def _network(zoo: Import) -> None:
+def _network(zoo: Values) -> None:
     name = zoo.get("training.model.name")
     if str(name).lower() in _FOREIGN_MODELS:
         zoo.refuse("training.model.name", f"={name!r}: is none of the registry's networks (cheep registry lists "
@@ -113,7 +110,7 @@ def _network(zoo: Import) -> None:
             zoo.refuse(key, "=true: no pretrained networks are offered; set it to false")
 
 
-def quantization(zoo: Import) -> None:
+def quantization(zoo: Values) -> None:
     """How the network becomes int8; said only where it does."""
     if zoo.steps and "quantize" not in zoo.steps:
         return
