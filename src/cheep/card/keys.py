@@ -118,6 +118,6 @@ def _package():
     except ImportError:
         raise CheepError(
             "images for a card are signed with the package cryptography: pip install cryptography "
-            "(tested: requirements-card.txt)"
+            "(tested: requirements-crypto.txt)"
         ) from None
     return serialization, ed25519
