@@ -80,7 +80,7 @@ def project_config(name, tmp_path):
                 "esp32-pioarduino",
             },
         ),
-        ("audiomoth", {"audiomoth", "audiomoth-tflm", "audiomoth-hdc"}),
+        ("audiomoth", {"audiomoth", "audiomoth-card", "audiomoth-tflm", "audiomoth-hdc"}),
     ],
 )
 def test_platformio_reads_the_project(name, environments, tmp_path):

@@ -19,6 +19,7 @@
 #include "field_settings.h"
 #include "field_time.h"
 #include "hal_audiomoth.h"
+#include "model_in_use.h"
 #if defined(CHEEP_HDC)
 #include "hdc_examples.h"
 #endif
@@ -33,13 +34,15 @@
 static struct {
     cheep_app app;
     cheep_ring ring;
+#if !defined(CHEEP_CARD_MODELS)
     _Alignas(8) uint8_t memory[CHEEP_APP_MEMORY_BYTES];
+#endif
     field_settings settings;
-    cheep_class_threshold thresholds[CHEEP_MODEL_CLASSES];
+    cheep_class_threshold thresholds[MOST_CLASSES];
     cheep_detector_spec detector;
     cheep_app_spec spec;
     field_session session;
-    uint16_t counts[CHEEP_MODEL_CLASSES];
+    uint16_t counts[MOST_CLASSES];
     uint32_t begun_utc, begun_ms;
     bool has_clips;
     struct {
@@ -212,14 +215,14 @@ static void on_slow(void *context, const cheep_app *app, const cheep_app_slow *s
 
 static void apply_thresholds(void)
 {
-    const cheep_detector_spec *model = cheep_generated_app.detector;
-    for (uint16_t i = 0; i < CHEEP_MODEL_CLASSES; i++) {
+    const cheep_detector_spec *model = MODEL_SPEC->detector;
+    for (uint16_t i = 0; i < MODEL_CLASSES; i++) {
         moth.thresholds[i] = field_threshold(&model->threshold[i], moth.settings.threshold[i], model->smoothing,
-                                             &model->scores, CHEEP_DETECTOR_HYSTERESIS);
+                                             &model->scores, MODEL_HYSTERESIS);
     }
     moth.detector = *model;
     moth.detector.threshold = moth.thresholds;
-    moth.spec = cheep_generated_app;
+    moth.spec = *MODEL_SPEC;
     moth.spec.detector = &moth.detector;
 }
 
@@ -239,11 +242,11 @@ static bool boot(void)
     (void)cheep_ring_init(&moth.ring, (int16_t *)AM_EXTERNAL_SRAM_START_ADDRESS, RING_SAMPLES);
     moth.has_clips = moth.settings.clip_s > 0u;
     apply_thresholds();
-    cheep_status status = cheep_app_boot(&moth.app, &moth.spec, moth.memory, sizeof moth.memory, &moth.ring, &handlers);
+    cheep_status status = cheep_app_boot(&moth.app, &moth.spec, MODEL_MEMORY, MODEL_MEMORY_BYTES, &moth.ring, &handlers);
 #if defined(CHEEP_HDC)
     if (status == CHEEP_OK && hdc_examples_learn(&moth.app)) {
         (void)cheep_ring_init(&moth.ring, (int16_t *)AM_EXTERNAL_SRAM_START_ADDRESS, RING_SAMPLES);
-        status = cheep_app_boot(&moth.app, &moth.spec, moth.memory, sizeof moth.memory, &moth.ring, &handlers);
+        status = cheep_app_boot(&moth.app, &moth.spec, MODEL_MEMORY, MODEL_MEMORY_BYTES, &moth.ring, &handlers);
     }
 #endif
     if (status != CHEEP_OK) {
@@ -290,8 +293,8 @@ static void write_summary(void)
     uint32_t utc = 0;
     AudioMoth_getTime(&utc, NULL);
     field_name_summary(name, moth.session.begun_utc);
-    (void)field_summary_header(header, sizeof header, cheep_generated_app.labels, CHEEP_MODEL_CLASSES);
-    size_t n = field_summary_row(row, sizeof row, &moth.session, utc, moth.counts, CHEEP_MODEL_CLASSES);
+    (void)field_summary_header(header, sizeof header, MODEL_SPEC->labels, MODEL_CLASSES);
+    size_t n = field_summary_row(row, sizeof row, &moth.session, utc, moth.counts, MODEL_CLASSES);
     card_row(name, header, row, n);
 }
 
@@ -332,7 +335,10 @@ int main(void)
         blink_red(3); /* no card, or not FAT */
         sleep_s(RETRY_S);
     }
-    card_settings(&moth.settings, cheep_generated_app.labels, cheep_generated_app.detector);
+#if defined(CHEEP_CARD_MODELS)
+    model_choose(&moth.app, &moth.ring);
+#endif
+    card_settings(&moth.settings, MODEL_SPEC->labels, MODEL_SPEC->detector);
     if (AudioMoth_hasWatchdogResetOccurred()) {
         card_log(utc, "the watchdog had to start the device anew");
     }
@@ -345,7 +351,14 @@ int main(void)
         sleep_s(HOUR_S);
     }
     if (seconds > 0u) {
-        if (boot()) {
+        bool good = boot();
+#if defined(CHEEP_CARD_MODELS)
+        if (!good && model_fall_back()) {
+            card_settings(&moth.settings, MODEL_SPEC->labels, MODEL_SPEC->detector);
+            good = boot();
+        }
+#endif
+        if (good) {
             listen(seconds);
             write_summary();
         } else {
