@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""cheep season learn, rounds: from verdicts to the next model, and what the rounds came to."""
+"""cheep season rank, learn, rounds: from verdicts to the next model, and what the rounds came to."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 
-from cheep.commands._progress import epochs, stage
+from cheep.commands._cluster import add_cluster
+from cheep.commands._progress import Progress, epochs, stage
 from cheep.commands._shared import table
 from cheep.errors import CheepError
 
@@ -19,6 +21,14 @@ def add_actions(action: Callable[..., argparse.ArgumentParser]) -> None:
     )
     learn.add_argument("--label", metavar="L", help="what the verdicts are about (default: the only one)")
     learn.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's (for a quick look)")
+    ranked = action("rank", "clips in the order in which verdicts teach most, by a large model's ears")
+    ranked.add_argument("--by", default="birdnet", metavar="MODEL", help="birdnet, perch, or FILE,LABELS[,RATE]")
+    ranked.add_argument("--label", metavar="L", help="what the verdicts are about (default: the only one)")
+    ranked.add_argument(
+        "--most", type=int, default=2000, metavar="N", help="clips to hear: half the highest scores (%(default)s)"
+    )
+    ranked.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: one per core)")
+    add_cluster(ranked)
     rounds = action("rounds", "what the rounds of learning came to; two models on the judge's clips", model=False)
     rounds.add_argument("--run", metavar="RUN", help="compare the model of this run ...")
     rounds.add_argument("--with", dest="other", metavar="RUN", help="... with that of another one")
@@ -46,6 +56,33 @@ def run_learn(args: argparse.Namespace) -> int:
         print(f"next: cheep model-convert --model {done.run}; scan with it: cheep scan ... --model {done.run}")
     else:
         print(f"the round stays in {done.folder}; next: more verdicts (cheep season plan, cheep review)")
+    return 0
+
+
+def run_rank(args: argparse.Namespace) -> int:
+    """Rank, and say what the ranking knows."""
+    from cheep.ears import Ears
+    from cheep.season import Season
+    from cheep.season.rank import rank
+
+    if args.most < 2:
+        raise CheepError(f"--most {args.most}: must be at least 2")
+    season = Season(args.season)
+    label = args.label or _label(args)
+    ears = Ears(args.by)
+    done = rank(
+        season, season.model(args.model), label, ears, most=args.most, progress=Progress("recordings"), jobs=args.jobs
+    )
+    for text in done.problems[:12]:
+        print(text, file=sys.stderr)
+    print(f"{ears.about.title}: {ears.about.lineage('')['means']}")
+    assumed = f", and {done.assumed} clips that nobody judged as background" if done.assumed else ""
+    lost = f"; {len(done.problems)} recording(s) could not be read" if done.problems else ""
+    print(
+        f"a probe of {done.right} right and {done.wrong} wrong verdicts{assumed}: {done.likely} of "
+        f"{done.clips - done.right - done.wrong} other clips are likelier than not to have {label}{lost}"
+    )
+    print(f"{done.path}\nnext: cheep review {season.folder}, clips 'ranked: {label}'; then rank again, or season learn")
     return 0
 
 

@@ -7,6 +7,7 @@ detect SEASON --threshold T   make the detections again, from the stored scores
 plan SEASON --want WISH       how many clips to verify, drawn how, and what certainty that gives (docs/field-loop.md)
 estimate SEASON               what the verdicts say: precision, false alarms, calls, recall, thresholds
 verdicts SEASON               verdicts from and to other programs' files; how far reviewers agree
+rank SEASON --by MODEL        which clips to verify next, from a few confirmed ones, by a large model's ears
 learn SEASON --run RUN        the next model from the verdicts, promoted where it is better
 rounds SEASON                 what the rounds of learning came to
 """
@@ -243,6 +244,7 @@ _ACTIONS = {
     "plan": _season_plan.run_plan,
     "estimate": _season_plan.run_estimate,
     "verdicts": _season_plan.run_verdicts,
+    "rank": _season_learn.run_rank,
     "learn": _season_learn.run_learn,
     "rounds": _season_learn.run_rounds,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
 import os
 import threading
 from collections.abc import Callable
@@ -15,14 +14,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cheep.config import nearest_name
 from cheep.detector.scores import probability
 from cheep.errors import CheepError
 from cheep.review.alike import Alike, candidates_of
 from cheep.review.clips import LIKE, ORDERS, VALUE, Clips, Filter, add_clips, chosen, detected_clips, in_order
 from cheep.review.sound import ClipSound, read_clip
+from cheep.review.told import clock, no_plan, shown
 from cheep.season import Season
 from cheep.season.plan import Plan, plans, progress, read_plan, to_do
+from cheep.season.rank import read_ranks
 from cheep.season.store import recording_of
 from cheep.season.verdicts import FOLDER, Clip, MarkedBox, Verdict, VerdictLog, agreements, judge, read_verdicts
 
@@ -71,15 +71,21 @@ class Desk:
         self.detected = len(self.clips)
         self.plans: dict[str, Plan] = {name: read_plan(season.folder, name) for name in plans(season.folder)}
         if plan is not None and plan not in self.plans:
-            raise CheepError(f"--plan {plan}: {_no_plan(plan, list(self.plans))}")
+            raise CheepError(f"--plan {plan}: {no_plan(plan, list(self.plans))}")
         self.first_plan = plan
         self.alike: Alike | None = None
         self._lock = threading.RLock()
         self._rows: pa.Table | None = None
         self._row_of: dict[str, int] = {}
+        self.ranks = read_ranks(season.folder)
         self._add_plan_clips()
         self._of_clip: dict[str, dict[Clip, int]] = {
             name: self.clips.find(item.clip for item in plan.items) for name, plan in self.plans.items()
+        }
+        found = {label: self.clips.find(clip for clip, *_ in rank) for label, rank in self.ranks.items()}
+        self.ranked = {
+            f"rank:{label}": np.array([found[label][clip] for clip, *_ in rank], np.int64)
+            for label, rank in self.ranks.items()
         }
         self._files: tuple[Any, ...] = ()
         self._read()
@@ -107,6 +113,7 @@ class Desk:
                 {"name": name, "label": plan.label, "want": plan.want, "clips": len(plan.items)}
                 for name, plan in self.plans.items()
             ],
+            "ranks": {name: len(numbers) for name, numbers in self.ranked.items()},
             "plan": self.first_plan,
             "orders": self._orders(),
             "context_s": self.context_s,
@@ -158,9 +165,11 @@ class Desk:
         with self._lock:
             self._refresh()
             plan = self._plan(source)
-            if plan is None:
+            asks: dict[int, int] = {}
+            if source in self.ranked:
+                numbers = self.ranked[source]
+            elif plan is None:
                 numbers = np.arange(self.detected)
-                asks: dict[int, int] = {}
             else:
                 where = self._of_clip[plan.name]
                 left = to_do(plan, self._planned(plan), self.log.reviewer)
@@ -191,7 +200,7 @@ class Desk:
                 "start_s": clip.start_ms / 1000,
                 "end_s": clip.end_ms / 1000,
                 "opinions": self._opinions(clip),
-                "verdicts": [_shown(item) for item in given],
+                "verdicts": [shown(item) for item in given],
             }
 
     def rows(self, numbers: list[int]) -> list[dict[str, Any]]:
@@ -204,7 +213,7 @@ class Desk:
                     {
                         "label": clip.label,
                         "site": self.clips.sites[self.clips.site[number]],
-                        "local": _clock(local) if local >= 0 else "",
+                        "local": clock(local) if local >= 0 else "",
                         "score": round(float(self.clips.score[number]), 4),
                     }
                 )
@@ -242,7 +251,7 @@ class Desk:
             self._given.append((verdict.id, number))
             self._take(verdict)
             self._files = self._state()
-            return _shown(verdict)
+            return shown(verdict)
 
     def undo(self) -> int | None:
         """Take back the last verdict of this sitting; return its clip's number (None: there is none)."""
@@ -270,7 +279,7 @@ class Desk:
         return in_order(self.clips, numbers, order)
 
     def _add_plan_clips(self) -> None:
-        more: dict[Clip, tuple[Clip, str, float, int]] = {}
+        more = {clip: (clip, site, p, -1) for rank in self.ranks.values() for clip, site, p in rank}
         for plan in self.plans.values():
             for item in plan.items:
                 score = float(probability(item.score))  # a plan has logits
@@ -323,7 +332,7 @@ class Desk:
         return sorted(out, key=lambda item: -item["score"])[:6]
 
     def _plan(self, source: str) -> Plan | None:
-        if source == _DETECTIONS:
+        if source == _DETECTIONS or source in self.ranked:
             return None
         name = source.removeprefix("plan:")
         if not source.startswith("plan:") or name not in self.plans:
@@ -382,20 +391,3 @@ def default_reviewer(environ: Callable[[str], str | None] = os.environ.get) -> s
     name = environ("USER") or environ("USERNAME") or ""
     kept = "".join(char for char in name if char.isalnum() or char in "_.-").lstrip("_.-")
     return kept[:40] or "reviewer"
-
-
-def _no_plan(name: str, there: list[str]) -> str:
-    if not there:
-        return "the season has no plan; make one with cheep season plan"
-    return f"no such plan; the season has {', '.join(there)}{nearest_name(name, there)}"
-
-
-def _shown(verdict: Verdict) -> dict[str, Any]:
-    kept = ("id", "answer", "other", "reviewer", "at", "note", "ask")
-    boxes = [dataclasses.asdict(box) for box in verdict.boxes]
-    return {**{name: getattr(verdict, name) for name in kept}, "boxes": boxes}
-
-
-def _clock(ms: int) -> str:
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=ms)
-    return moment.isoformat(sep=" ", timespec="seconds")

@@ -368,6 +368,7 @@ doing(async () => {
   $("about").textContent = `${about.season} · ${about.model.file} · ${about.reviewer}`;
   fill(form.source, [
     ...about.plans.map((plan) => [`plan:${plan.name}`, `plan ${plan.name} (${plan.clips})`]),
+    ...Object.entries(about.ranks).map(([name, n]) => [name, `ranked: ${name.slice(5)} (${n})`]),
     ["detections", `detections (${about.detections})`],
   ]);
   if (about.plan) form.source.value = `plan:${about.plan}`;
