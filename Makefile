@@ -9,7 +9,7 @@ SEEDS ?= 1,2,3
 FAMILY ?= all
 
 .PHONY: help setup setup-main demo test lint clean bench-features bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
-	check-cores board-matrix check-reference fuzz-core fuzz-lora fuzz-compiler fuzz-families fuzz-models fuzz-parsers simulate-day soak check-live bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
+	check-cores board-matrix check-reference fuzz-core fuzz-lora fuzz-compiler fuzz-families fuzz-models fuzz-parsers simulate-day soak check-live check-mqtt bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -124,6 +124,10 @@ soak:
 ## make check-live       recordings through a virtual sound card into the listener   RECORDINGS=files [MODEL=run]
 check-live:
 	$(PYTHON) scripts/check_soundcard.py $(RECORDINGS) $(if $(MODEL),--model $(MODEL))
+
+## make check-mqtt       1,000 events through 50 outages of a broker, cut lines and 20 resets: board's code and laptop's bridge
+check-mqtt:
+	$(PYTHON) scripts/check_mqtt.py --json
 
 ## make bench-cluster-faults   a season on a cluster that breaks 100 times (root: network namespaces)
 bench-cluster-faults:
