@@ -101,6 +101,8 @@ static void test_refused_settings(void)
     REFUSED(settings.spec.twiddle = NULL);
     REFUSED(settings.spec.log_floor = 0.0f);
     REFUSED(settings.spec.log_floor = NAN);
+    REFUSED(settings.spec.log_offset = -0.001f);
+    REFUSED(settings.spec.log_offset = NAN);
     REFUSED(settings.spec.compression = CHEEP_COMPRESSION_PCEN; settings.spec.pcen_smoothing = 1.5f);
     REFUSED(settings.spec.compression = CHEEP_COMPRESSION_PCEN; settings.spec.pcen_eps = 0.0f);
     REFUSED(settings.spec.compression = CHEEP_COMPRESSION_PCEN; settings.spec.pcen_gain = NAN);

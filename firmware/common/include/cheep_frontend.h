@@ -50,6 +50,7 @@ typedef struct {
     const uint16_t *band_count; /* n_mels: number of bins (0: an empty band) */
     const float *band_weight;   /* weight_count values, band after band */
     float log_floor;            /* least mel energy before the logarithm, >= 1e-30 */
+    float log_offset;           /* added to the mel energy before it, 0..1 (decibel only) */
     float pcen_smoothing;       /* s of M = (1-s) M + s E, 0..1 */
     float pcen_gain, pcen_bias, pcen_power, pcen_eps;
 } cheep_frontend_spec;
@@ -63,7 +64,7 @@ typedef struct {
     float *smooth;       /* n_mels floats (PCEN), NULL for dB */
     uint32_t filled;     /* samples in history */
     uint32_t skip;       /* samples to drop before filling (hop > frame) */
-    bool chained;        /* the bank allows the faster of two equal ways to sum the bands */
+    bool chained;        /* bank and levels allow the faster of two equal ways to sum the bands */
     uint64_t columns;    /* columns made since init or reset */
 } cheep_frontend;
 

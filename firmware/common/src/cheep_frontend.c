@@ -39,7 +39,7 @@ static bool tables_are_valid(const cheep_frontend_spec *spec)
 static bool values_are_valid(const cheep_frontend_spec *spec)
 {
     if (spec->spectrum > CHEEP_SPECTRUM_MAGNITUDE || spec->compression > CHEEP_COMPRESSION_PCEN ||
-        !in_range(spec->log_floor, 1e-30f, 1e30f)) {
+        !in_range(spec->log_floor, 1e-30f, 1e30f) || !in_range(spec->log_offset, 0.0f, 1.0f)) {
         return false;
     }
     return spec->compression != CHEEP_COMPRESSION_PCEN ||
@@ -104,7 +104,7 @@ cheep_status cheep_frontend_init(cheep_frontend *fe, const cheep_frontend_spec *
     fe->history = (int16_t *)(void *)at;
     at += round_up(spec->frame_samples * sizeof(int16_t));
     fe->smooth = spec->compression == CHEEP_COMPRESSION_PCEN ? (float *)(void *)at : NULL;
-    fe->chained = is_chained(spec);
+    fe->chained = spec->log_offset == 0.0f && is_chained(spec);
     cheep_frontend_reset(fe);
     return CHEEP_OK;
 }
@@ -291,7 +291,7 @@ static void to_decibel(const cheep_frontend_spec *spec, float *mel)
     const cheep_decibel_scale by = cheep_make_decibel_scale(spec);
 
     for (uint32_t m = 0; m < spec->n_mels; m++) {
-        mel[m] = cheep_decibel(mel[m], &by);
+        mel[m] = cheep_decibel(mel[m] + spec->log_offset, &by);
     }
 }
 

@@ -174,7 +174,7 @@ static void make_columns(cheep_frontend *fe, const int16_t *pcm, uint32_t count,
         for (uint32_t i = spec->band_count[m]; i > 0; i--) {
             sum += *bin++ * *weight++;
         }
-        b->mel[m] = spec->compression == CHEEP_COMPRESSION_DB ? decibel(sum, &by) : sum;
+        b->mel[m] = spec->compression == CHEEP_COMPRESSION_DB ? decibel(sum + spec->log_offset, &by) : sum;
     }
     uint32_t m = 0;
     for (; m + CHEEP_LANES <= n_mels; m += CHEEP_LANES) {

@@ -30,6 +30,9 @@ static const cheep_frontend_spec frontend = {
     .band_count = band_count_table,
     .band_weight = band_weight_table,
     .log_floor = CHEEP_MEL_LOG_FLOOR,
+#ifdef CHEEP_MEL_LOG_OFFSET
+    .log_offset = CHEEP_MEL_LOG_OFFSET,
+#endif
     .pcen_smoothing = CHEEP_MEL_PCEN_SMOOTHING,
     .pcen_gain = CHEEP_MEL_PCEN_GAIN,
     .pcen_bias = CHEEP_MEL_PCEN_BIAS,

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
 from cheep.config.base import Settings
+
+# Settings that came later: one that is left alone is not written, so that the hashes of older models stay what they are.
+_LATER = ("log_offset", "mel_triangles")
 
 
 class FeatureConfig(Settings):
@@ -29,9 +32,13 @@ class FeatureConfig(Settings):
     fmax_hz: float = Field(4000.0, gt=0, description="upper edge of the highest band, Hz")
     mel_scale: Literal["slaney", "htk"] = Field("slaney", description="formula from Hz to mel")
     mel_norm: Literal["slaney", "none"] = Field("slaney", description="bands of equal area, or of equal height")
+    mel_triangles: Literal["hz", "mel"] = Field(
+        "hz", description="bands with straight sides over Hz (librosa), or over mel (TensorFlow, YAMNet)"
+    )
     spectrum: Literal["power", "magnitude"] = Field("power", description="what the bands sum")
     compression: Literal["db", "pcen"] = Field("db", description="levels, or per-channel energy normalization")
     log_floor: float = Field(1e-10, gt=0, le=1, description="least mel energy before the logarithm")
+    log_offset: float = Field(0.0, ge=0, le=1, description="added to the mel energy before the logarithm (0.001 in YAMNet)")
     pcen_time_constant_s: float = Field(0.4, gt=0, le=60, description="of PCEN's running mean, s")
     pcen_gain: float = Field(0.98, ge=0, le=2, description="exponent of that mean")
     pcen_bias: float = Field(2.0, ge=0, description="added before the root")
@@ -53,14 +60,22 @@ class FeatureConfig(Settings):
                 f"fmax_hz={self.fmax_hz}: must be at most half of sample_rate_hz={self.sample_rate_hz} "
                 f"({self.sample_rate_hz / 2:g})"
             )
+        if self.log_offset and self.compression == "pcen":
+            raise ValueError(f"log_offset={self.log_offset:g}: is for compression db; pcen takes no logarithm")
         if self.fmin_hz >= self.fmax_hz:
             raise ValueError(f"fmin_hz={self.fmin_hz}: must be below fmax_hz={self.fmax_hz:g}")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = handler(self)
+        defaults = {name: type(self).model_fields[name].default for name in _LATER}
+        return {name: value for name, value in values.items() if name not in _LATER or value != defaults[name]}
+
     @property
     def silence_db(self) -> float:
         """The level of digital silence, dB: no cell of a column of levels lies lower."""
-        return (10 if self.spectrum == "power" else 20) * math.log10(self.log_floor)
+        return (10 if self.spectrum == "power" else 20) * math.log10(max(self.log_floor, self.log_offset))
 
     @property
     def hop_s(self) -> float:

@@ -291,6 +291,8 @@ def _rendered(name: str, value: Any, kind: type[BaseModel] | None, indent: str) 
         return [f"{indent}{name}: {text.removesuffix('...' + chr(10)).strip()}"]
     lines = [f"{indent}{name}:"]
     for key, field in kind.model_fields.items():
+        if key not in value:  # left alone, and not written (FeatureConfig)
+            continue
         if value[key] is None and section_of(field.annotation) is not None:
             continue  # a section that is left out
         inner = _rendered(key, value[key], section_of(field.annotation), indent + "  ")

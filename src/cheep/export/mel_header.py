@@ -44,6 +44,7 @@ def render_mel_filter_bank(config: FeatureConfig, model_sha256: str) -> str:
         f"#define CHEEP_MEL_TWIDDLE_COUNT {values['twiddle_count']}",
         f"#define CHEEP_MEL_FRONTEND_BYTES {frontend_memory_bytes(config)}u /* cheep_frontend_memory_bytes() */",
         f"#define CHEEP_MEL_LOG_FLOOR {float32(values['log_floor'])}",
+        *([f"#define CHEEP_MEL_LOG_OFFSET {float32(values['log_offset'])}"] if values["log_offset"] else []),
         f"#define CHEEP_MEL_PCEN_SMOOTHING {float32(values['pcen_smoothing'])}",
         f"#define CHEEP_MEL_PCEN_GAIN {float32(values['pcen_gain'])}",
         f"#define CHEEP_MEL_PCEN_BIAS {float32(values['pcen_bias'])}",

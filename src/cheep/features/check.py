@@ -15,6 +15,7 @@ import numpy as np
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 from cheep.features.frontend import compute_features
+from cheep.features.mel import mel_weights
 from cheep.features.tables import pcen_smoothing
 
 TOLERANCE_DB = 0.02  # down to DEPTH_DB below the loudest band of a column
@@ -26,10 +27,11 @@ _SHOWN_S = 12.0  # of a longer recording the picture shows the part around the l
 
 
 def mel_energy(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """Return librosa's mel energies (or magnitudes).
+    """Return librosa's mel energies (or magnitudes), ``log_offset`` included.
 
     librosa centres a window that is shorter than the transform in its frame; ours begins with the frame. The
-    spectrum's magnitude does not depend on it, so the audio is shifted.
+    spectrum's magnitude does not depend on it, so the audio is shifted. Triangles over mel are none of librosa's: there
+    its spectrum is summed by :func:`cheep.features.mel.mel_weights`.
 
     Parameters
     ----------
@@ -46,24 +48,28 @@ def mel_energy(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
     before = (config.fft_size - config.frame_samples) // 2
     y = np.concatenate([np.zeros(before), pcm.astype(np.float64) / 32768, np.zeros(config.fft_size)])
     blocks = []
-    for first in range(0, total, _BLOCK):
-        count = min(_BLOCK, total - first)
-        start = first * config.hop_samples
-        mel = librosa.feature.melspectrogram(
-            y=y[start : start + (count - 1) * config.hop_samples + config.fft_size],
+    bank = mel_weights(config)
+    if config.mel_triangles == "hz":
+        bank = librosa.filters.mel(
             sr=config.sample_rate_hz,
             n_fft=config.fft_size,
-            win_length=config.frame_samples,
-            hop_length=config.hop_samples,
-            center=False,
-            power=2.0 if config.spectrum == "power" else 1.0,
             n_mels=config.n_mels,
             fmin=config.fmin_hz,
             fmax=config.fmax_hz,
             htk=config.mel_scale == "htk",
             norm="slaney" if config.mel_norm == "slaney" else None,
         )
-        blocks.append(mel.T)
+    for first in range(0, total, _BLOCK):
+        count = min(_BLOCK, total - first)
+        start = first * config.hop_samples
+        spectrum = librosa.stft(
+            y[start : start + (count - 1) * config.hop_samples + config.fft_size],
+            n_fft=config.fft_size,
+            win_length=config.frame_samples,
+            hop_length=config.hop_samples,
+            center=False,
+        )
+        blocks.append((bank @ np.abs(spectrum) ** (2 if config.spectrum == "power" else 1)).T + config.log_offset)
     return np.concatenate(blocks) if blocks else np.empty((0, config.n_mels))
 
 

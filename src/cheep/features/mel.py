@@ -44,13 +44,16 @@ def mel_weights(config: FeatureConfig) -> np.ndarray:
     Returns
     -------
     ndarray
-        (n_mels, fft_size // 2 + 1) float64: triangles between neighbouring mel points, each divided by half its
-        width in Hz when ``mel_norm`` is ``"slaney"`` (equal area).
+        (n_mels, fft_size // 2 + 1) float64: triangles between neighbouring mel points, straight over Hz or over mel,
+        each divided by half its width in Hz when ``mel_norm`` is ``"slaney"`` (equal area).
     """
     points = mel_points_hz(config)
     bins = np.arange(config.fft_size // 2 + 1) * (config.sample_rate_hz / config.fft_size)
-    width = np.diff(points)
-    ramps = points[:, None] - bins[None, :]
+    corners, at = points, bins
+    if config.mel_triangles == "mel":
+        corners, at = hz_to_mel(points, config.mel_scale), hz_to_mel(bins, config.mel_scale)
+    width = np.diff(corners)
+    ramps = corners[:, None] - at[None, :]
     rising = -ramps[:-2] / width[:-1, None]
     falling = ramps[2:] / width[1:, None]
     weights = np.maximum(0.0, np.minimum(rising, falling))
