@@ -20,8 +20,9 @@ QUANTIZATION = {"n_classes": 4, "scale": 0.42, "zero_point": 64}
         ({}, ["-O0", "-O1", "-O2", "-O3"]),
         ({"compression": "pcen", "frame_samples": 200}, ["-O2"]),
         ({"fft_size": 512, "frame_samples": 512, "spectrum": "magnitude", "n_mels": 64}, ["-O2"]),
+        ({"fft_size": 512, "frame_samples": 400, "spectrum": "magnitude", "log_offset": 0.001}, ["-O2"]),
     ],
-    ids=["default", "pcen", "512 points"],
+    ids=["default", "pcen", "512 points", "offset"],
 )
 def test_columns_and_events_are_the_same_bytes(changes, levels, tmp_path, rng):
     config = FeatureConfig(**changes)
