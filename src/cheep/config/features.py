@@ -38,7 +38,7 @@ class FeatureConfig(Settings):
     spectrum: Literal["power", "magnitude"] = Field("power", description="what the bands sum")
     compression: Literal["db", "pcen"] = Field("db", description="levels, or per-channel energy normalization")
     log_floor: float = Field(1e-10, gt=0, le=1, description="least mel energy before the logarithm")
-    log_offset: float = Field(0.0, ge=0, le=1, description="added to the mel energy before the logarithm (0.001 in YAMNet)")
+    log_offset: float = Field(0.0, ge=0, le=1, description="added before the logarithm (YAMNet: 0.001)")
     pcen_time_constant_s: float = Field(0.4, gt=0, le=60, description="of PCEN's running mean, s")
     pcen_gain: float = Field(0.98, ge=0, le=2, description="exponent of that mean")
     pcen_bias: float = Field(2.0, ge=0, description="added before the root")
