@@ -127,7 +127,7 @@ def test_mel_weights_are_librosas(scale, norm):
 
 
 def test_yamnets_columns_are_those_of_its_own_formula(rng):
-    """Within 0.02 dB of tf.signal's spectrum and mel matrix, and ``log(mel + 0.001)``, as YAMNet's features.py has them."""
+    """Within 0.02 dB of tf.signal's spectrum and mel matrix, and ``log(mel + 0.001)``: features.py of YAMNet."""
     import tensorflow as tf
 
     config = FeatureConfig(**YAMNET)

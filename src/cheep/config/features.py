@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from cheep.config.base import Settings
 
-# Settings that came later: one that is left alone is not written, so that the hashes of older models stay what they are.
+# Settings that came later: one left alone is not written, so that the hashes of older models stay what they are.
 _LATER = ("log_offset", "mel_triangles")
 
 
