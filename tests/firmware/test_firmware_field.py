@@ -44,6 +44,9 @@ class Settings(ctypes.Structure):
         ("n_periods", ctypes.c_uint8),
         ("periods", Period * 8),
         ("low_battery_mv", ctypes.c_uint16),
+        ("score_log", ctypes.c_bool),
+        ("every_days", ctypes.c_uint8),
+        ("first_day", ctypes.c_uint32),
         ("threshold", Level * MAX_CLASSES),
     ]
 
@@ -108,7 +111,7 @@ class Date(ctypes.Structure):
 def field():
     source = firmware_root() / "audiomoth" / "src"
     common = firmware_root() / "common" / "src"
-    sources = [*sorted(source.glob("field_*.c")), common / "cheep_text.c", common / "cheep_scores.c"]
+    sources = [*sorted(source.glob("field_*.c")), *(common / f"cheep_{name}.c" for name in ("text", "scores", "crc32"))]
     library = ctypes.CDLL(str(compile_shared(sources, [include_dir(), source], flags=["-Werror"], name="cheep_field")))
     library.field_date_of.argtypes = [ctypes.c_uint32]
     library.field_date_of.restype = Date
@@ -177,13 +180,15 @@ def test_the_default_file_gives_the_defaults(field):
 def test_every_setting_is_read(field, pieces):
     text = (
         "\ufeff# field site 3\r\ngain = medium-high # loud\r\n\r\n schedule= 04:30-08:00 , 19:00 - 22:00,23:30-00:15\n"
-        "led =off\nclip_seconds=10\nlow_battery_millivolts = 0\nthreshold.Erithacus rubecula = 0.8125\n"
+        "led =off\ndays = every 3 from  2026-05-20\nscore_log = on\n"
+        "clip_seconds=10\nlow_battery_millivolts = 0\nthreshold.Erithacus rubecula = 0.8125\n"
         "threshold.wren, the = off\nthreshold.background = 1"
     )
     found, notes = parse(field, text, pieces)
     assert notes == []
     assert (found.gain, found.led, found.clip_s, found.low_battery_mv, found.n_periods) == (3, False, 10, 0, 3)
     assert [(p.start, p.stop) for p in found.periods[:3]] == [(270, 480), (1140, 1320), (1410, 15)]
+    assert found.score_log and (found.every_days, found.first_day) == (3, (UTC // 86400))
     levels = [(level.form, level.value) for level in found.threshold[:4]]
     assert levels == [(PROBABILITY, 1000000), (PROBABILITY, 812500), (OFF, 0), (MODEL, 0)]
 
@@ -198,6 +203,14 @@ def test_every_setting_is_read(field, pieces):
         ("schedule = 04:60-05:00", "must be always"),
         ("schedule = 25:00-26:00", "must be always"),
         ("schedule = " + ",".join(["01:00-02:00"] * 7) + "," , "must be always"),
+        ("days = every 32", "days=every 32: must be all, every 2 (to 31), or every 2 from 2026-05-20"),
+        ("days = every 0", "must be all"),
+        ("days = every", "must be all"),
+        ("days = every 2 of 3", "must be all"),
+        ("days = every 2 from 2026-02-30", "must be all"),
+        ("days = every 2 from 2026-05-20 on", "must be all"),
+        ("days = every 2from 2026-05-20", "must be all"),
+        ("score_log = 1", "score_log=1: must be on or off"),
         ("led = yes", "led=yes: must be on or off"),
         ("clip_seconds = 11", "clip_seconds=11: must be 0 (no clips) to 10"),
         ("clip_seconds = ", "clip_seconds=: must be 0"),
@@ -210,7 +223,7 @@ def test_every_setting_is_read(field, pieces):
         ("threshold.wren, the = logit 6.9072", "logit and -100 to 100 (3 decimals)"),
         ("threshold.wren, the = logit 100.5", "logit and -100 to 100"),
         ("threshold.robin = 0.5", "threshold.robin: the model has no such label"),
-        ("volume = 3", "volume: no such setting (gain, schedule, led"),
+        ("volume = 3", "volume: no such setting (gain, schedule, days, led"),
         ("listen", "listen: not `name = value`"),
         ("led = on" + " " * 100 + "x", "too long"),
     ],
@@ -220,7 +233,8 @@ def test_a_wrong_line_is_refused_and_the_others_count(field, line, reason):
     assert len(notes) == 1
     assert notes[0].startswith("SETTINGS.TXT line 2: ") and reason in notes[0]
     assert (found.gain, found.clip_s) == (4, 3)
-    assert found.led and found.n_periods == 0 and all(level.form == MODEL for level in found.threshold)
+    assert found.led and found.n_periods == 0 and not found.score_log
+    assert (found.every_days, found.first_day) == (1, 0) and all(level.form == MODEL for level in found.threshold)
 
 
 @settings(max_examples=200, deadline=None)
@@ -236,9 +250,11 @@ def test_no_bytes_upset_the_parser(field, data, pieces):
 @settings(max_examples=150, deadline=None)
 @given(
     periods=st.lists(st.tuples(st.integers(0, 1439), st.integers(0, 1440)).filter(lambda p: p[0] != p[1]), max_size=8),
-    utc=st.integers(0, 2**32 - 1 - 86400),
+    utc=st.integers(0, 2**32 - 1 - 2 * 86400),
+    every=st.one_of(st.just(1), st.integers(1, 31)),
+    since=st.one_of(st.none(), st.integers(-40, 3)),
 )
-def test_schedule_against_a_walk_through_the_day(field, periods, utc):
+def test_schedule_against_a_walk_through_the_day(field, periods, utc, every, since):
     text = ",".join(f"{a // 60:02d}:{a % 60:02d}-{b // 60:02d}:{b % 60:02d}" for a, b in periods) or "always"
     found = Settings()
     field.field_settings_default(ctypes.byref(found))
@@ -249,16 +265,31 @@ def test_schedule_against_a_walk_through_the_day(field, periods, utc):
         parsed, notes = parse(field, f"schedule = {text}\n")
         assert notes == [] and bytes(parsed.periods) == bytes(found.periods)
 
+    first = 0 if since is None else max(0, utc // 86400 + since)
+    found.every_days, found.first_day = every, first
+
+    def listens(day):
+        return day >= first and (day - first) % every == 0
+
     def active(second):
-        minute = second // 60 % 1440
-        inside = [a <= minute < b if a < b else minute >= a or minute < b for a, b in periods]
-        return any(inside) or not periods
+        day, minute = second // 86400, second // 60 % 1440
+        inside = [listens(day) and (minute >= a if a > b else a <= minute < b) for a, b in periods]
+        inside += [a > b and minute < b and listens(day - 1) for a, b in periods]  # since the evening before
+        return any(inside) if periods else listens(day)
 
     left = ctypes.c_uint32()
     now = field.field_schedule(ctypes.byref(found), utc, ctypes.byref(left))
     assert now == active(utc)
     changes = [s for s in range(60 - utc % 60, 86400 + 60, 60) if active(utc + s) != now]
-    assert left.value == (changes[0] if changes else 2**32 - 1)
+    assert left.value == (changes[0] if changes else 2**32 - 1 if every == 1 and not first else 86400)
+
+
+@settings(max_examples=300, deadline=None)
+@given(day=st.dates(datetime.date(1970, 1, 1), datetime.date(2105, 12, 31)))
+def test_days_of_dates(field, day):
+    found = ctypes.c_uint32()
+    assert field.field_day_of(day.year, day.month, day.day, ctypes.byref(found)) & 1
+    assert found.value == (day - datetime.date(1970, 1, 1)).days
 
 
 @settings(max_examples=300, deadline=None)

@@ -167,6 +167,14 @@ bool card_clip(const char *name, const field_wav *wav, const cheep_ring *ring, u
     return AudioMoth_closeFile() && good;
 }
 
+bool card_block(const char *name, const void *data, size_t n)
+{
+    if (!mounted) {
+        (void)card_start();
+    }
+    return append(name, data, n);
+}
+
 uint32_t card_lost_rows(void)
 {
     return store.dropped;

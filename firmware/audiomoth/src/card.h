@@ -27,6 +27,9 @@ void card_row(const char *name, const char *header, const char *row, size_t n);
 /* Samples out of the ring's past into a WAV: the newest lies `back` samples before the next to consume. */
 bool card_clip(const char *name, const field_wav *wav, const cheep_ring *ring, uint32_t back);
 
+/* Append a block of bytes to a file; false: the card took none. */
+bool card_block(const char *name, const void *data, size_t n);
+
 /* Rows lost since the start because the card took none. */
 uint32_t card_lost_rows(void);
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "field_time.h"
+
 const char *const field_gain_names[5] = {"low", "low-medium", "medium", "medium-high", "high"};
 
 void field_settings_default(field_settings *settings)
@@ -11,6 +13,7 @@ void field_settings_default(field_settings *settings)
     settings->gain = 2;
     settings->led = true;
     settings->low_battery_mv = 3300;
+    settings->every_days = 1;
 }
 
 void field_parser_init(field_parser *p, field_settings *settings, const char *const *labels, uint16_t n_labels,
@@ -181,6 +184,51 @@ static bool schedule(const char *s, field_settings *settings)
     return true;
 }
 
+/* "2026-05-20" and no more, as days since 1970. */
+static bool date(const char *s, uint32_t *day)
+{
+    uint32_t year = 0;
+    uint32_t month = 0;
+    uint32_t of_month = 0;
+    s = number(s, &year);
+    s = s != NULL && *s == '-' ? number(s + 1, &month) : NULL;
+    s = s != NULL && *s == '-' ? number(s + 1, &of_month) : NULL;
+    return s != NULL && *s == '\0' && field_day_of(year, month, of_month, day);
+}
+
+/* "all", "every 3" or "every 3 from 2026-05-20". */
+static bool days(const char *s, field_settings *settings)
+{
+    uint32_t every = 1;
+    uint32_t first = 0;
+    if (strcmp(s, "all") != 0) {
+        if (strncmp(s, "every", 5) != 0 || !is_space(s[5])) {
+            return false;
+        }
+        s = number(spaces(s + 5), &every);
+        if (s == NULL || every < 1u || every > FIELD_MAX_DAYS) {
+            return false;
+        }
+        if (*s != '\0' && (!is_space(*s) || strncmp(s = spaces(s), "from", 4) != 0 || !is_space(s[4]) ||
+                           !date(spaces(s + 4), &first))) {
+            return false;
+        }
+    }
+    settings->every_days = (uint8_t)every;
+    settings->first_day = first;
+    return true;
+}
+
+/* "on" or "off". */
+static void take_switch(field_parser *p, const char *name, const char *value, bool *out)
+{
+    if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
+        problem(p, name, value, "must be on or off");
+    } else {
+        *out = strcmp(value, "on") == 0;
+    }
+}
+
 static void take_threshold(field_parser *p, const char *name, const char *value)
 {
     const char *label = name + strlen("threshold.");
@@ -219,10 +267,12 @@ static void take_setting(field_parser *p, const char *name, const char *value)
             problem(p, name, value, "must be always, or up to 8 periods in UTC like 04:30-08:00, 19:00-22:00");
         }
     } else if (strcmp(name, "led") == 0) {
-        if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
-            problem(p, name, value, "must be on or off");
-        } else {
-            settings->led = strcmp(value, "on") == 0;
+        take_switch(p, name, value, &settings->led);
+    } else if (strcmp(name, "score_log") == 0) {
+        take_switch(p, name, value, &settings->score_log);
+    } else if (strcmp(name, "days") == 0) {
+        if (!days(value, settings)) {
+            problem(p, name, value, "must be all, every 2 (to 31), or every 2 from 2026-05-20");
         }
     } else if (strcmp(name, "clip_seconds") == 0) {
         if (!is_number || whole > FIELD_MAX_CLIP_S) {
@@ -237,7 +287,8 @@ static void take_setting(field_parser *p, const char *name, const char *value)
             settings->low_battery_mv = (uint16_t)whole;
         }
     } else {
-        problem(p, name, NULL, "no such setting (gain, schedule, led, clip_seconds, low_battery_millivolts, threshold.LABEL)");
+        problem(p, name, NULL, "no such setting (gain, schedule, days, led, clip_seconds, score_log, low_battery_millivolts, "
+                               "threshold.LABEL)");
     }
 }
 
@@ -290,118 +341,4 @@ uint16_t field_parser_finish(field_parser *p)
         field_parser_feed(p, "\n", 1);
     }
     return p->problems;
-}
-
-/* A threshold midway to the next lower sum: as a probability where four decimals tell it, else as a logit. */
-static void write_level(cheep_text *t, const cheep_detector_spec *model, int32_t on_sum)
-{
-    const uint16_t twice = (uint16_t)(2u * model->smoothing);
-    if (on_sum == INT32_MAX) {
-        cheep_text_string(t, "off");
-        return;
-    }
-    if (on_sum > INT32_MAX / 4 || on_sum < -(INT32_MAX / 4)) {
-        cheep_text_string(t, on_sum > 0 ? "1" : "0");
-        return;
-    }
-    const uint32_t e6 = cheep_scores_sum_e6(&model->scores, 2 * on_sum - 1, twice);
-    if (model->scores.kind != CHEEP_SCORES_PROBABILITY && (e6 > 990000u || e6 < 10000u)) {
-        cheep_text_string(t, "logit ");
-        cheep_text_fixed(t, cheep_scores_value_e3(&model->scores, 2 * on_sum - 1, twice), 3);
-        cheep_text_string(t, " # ");
-    }
-    cheep_text_fixed(t, e6, 6);
-}
-
-void field_settings_write(const char *const *labels, const cheep_detector_spec *model, field_note write, void *context)
-{
-    static const char *const lines[] = {
-        "# Cheep on AudioMoth. Lines are `name = value`; what follows # is a comment.",
-        "# Delete this file to get it back with its defaults. Times are UTC.",
-        "",
-        "# low, low-medium, medium, medium-high or high",
-        "gain = medium",
-        "",
-        "# When to listen with the switch at CUSTOM: always, or up to 8 periods,",
-        "# e.g. 04:30-08:00, 19:00-22:00 (a period may pass midnight). DEFAULT always listens.",
-        "schedule = always",
-        "",
-        "# Blink green on a detection, red on trouble: on or off",
-        "led = on",
-        "",
-        "# Seconds of sound to keep around each detection as WAV: 0 (none) to 10",
-        "clip_seconds = 0",
-        "",
-        "# Stop for an hour when the battery falls below this (0: never)",
-        "low_battery_millivolts = 3300",
-        "",
-        "# From which score a label counts: a probability from 0 to 1 (0.9990 and 0.9995 differ;",
-        "# six decimals at most), `logit` and a number (logit 6.907 is 0.999), or off.",
-        "# Without a line: the model's own, which is shown here.",
-    };
-    char text[FIELD_LINE_BYTES];
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        write(context, lines[i]);
-    }
-    for (uint16_t i = 0; i < model->n_classes; i++) {
-        cheep_text t;
-        cheep_text_init(&t, text, sizeof text);
-        cheep_text_string(&t, "# threshold.");
-        cheep_text_string(&t, labels[i]);
-        cheep_text_string(&t, " = ");
-        write_level(&t, model, model->threshold[i].on_sum);
-        write(context, text);
-    }
-}
-
-cheep_class_threshold field_threshold(const cheep_class_threshold *own, field_level level, uint16_t smoothing,
-                                      const cheep_score_scale *scores, double hysteresis)
-{
-    double p = (double)level.value / 1e6;
-    double rest = (double)(1000000 - level.value) / 1e6;
-    if (level.form == FIELD_MODEL) {
-        return *own;
-    }
-    if (level.form == FIELD_OFF) {
-        return (cheep_class_threshold){INT32_MAX, INT32_MAX};
-    }
-    if (level.form == FIELD_LOGIT) {
-        cheep_scores_parts((float)level.value / 1000.0f, &p, &rest);
-    }
-    return (cheep_class_threshold){
-        cheep_scores_on_sum(scores, p, rest, smoothing),
-        cheep_scores_off_sum(scores, p, rest, hysteresis, smoothing),
-    };
-}
-
-static bool in_period(const field_period *period, uint32_t minute)
-{
-    if (period->start_min < period->stop_min) {
-        return minute >= period->start_min && minute < period->stop_min;
-    }
-    return minute >= period->start_min || minute < period->stop_min;
-}
-
-static bool active(const field_settings *settings, uint32_t minute)
-{
-    for (uint8_t i = 0; i < settings->n_periods; i++) {
-        if (in_period(&settings->periods[i], minute)) {
-            return true;
-        }
-    }
-    return settings->n_periods == 0u;
-}
-
-bool field_schedule(const field_settings *settings, uint32_t utc, uint32_t *seconds_left)
-{
-    uint32_t minute = utc / 60u % 1440u;
-    bool now = active(settings, minute);
-    *seconds_left = UINT32_MAX;
-    for (uint32_t ahead = 1; ahead <= 1440u; ahead++) {
-        if (active(settings, (minute + ahead) % 1440u) != now) {
-            *seconds_left = ahead * 60u - utc % 60u;
-            break;
-        }
-    }
-    return now;
 }

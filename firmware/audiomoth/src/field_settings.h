@@ -13,6 +13,7 @@
 
 #define FIELD_MAX_PERIODS 8
 #define FIELD_MAX_CLIP_S 10
+#define FIELD_MAX_DAYS 31
 #define FIELD_LINE_BYTES 96
 
 typedef struct {
@@ -38,6 +39,9 @@ typedef struct {
     uint8_t n_periods;           /* 0: always */
     field_period periods[FIELD_MAX_PERIODS];
     uint16_t low_battery_mv;      /* 0: never stop */
+    bool score_log;               /* a byte for every window and label (field_scores.h) */
+    uint8_t every_days;           /* 1: listen every day; 2..FIELD_MAX_DAYS: one day in so many */
+    uint32_t first_day;           /* days since 1970, the first on which to listen; 0: not said */
     field_level threshold[CHEEP_MAX_CLASSES];
 } field_settings;
 
@@ -76,7 +80,8 @@ void field_settings_write(const char *const *labels, const cheep_detector_spec *
 cheep_class_threshold field_threshold(const cheep_class_threshold *own, field_level level, uint16_t smoothing,
                                       const cheep_score_scale *scores, double hysteresis);
 
-/* Is it time to listen? *seconds_left: until that changes (UINT32_MAX: never). */
+/* Is it time to listen? A period that passes midnight belongs to the day on which it begins. *seconds_left: until that
+ * changes (UINT32_MAX: never; of days that are left out, it looks a day ahead, and 86400 may mean that it stays). */
 bool field_schedule(const field_settings *settings, uint32_t utc, uint32_t *seconds_left);
 
 #endif

@@ -22,6 +22,18 @@ field_date field_date_of(uint32_t utc)
     return date;
 }
 
+bool field_day_of(uint32_t year, uint32_t month, uint32_t day, uint32_t *days)
+{
+    if (year < 1970u || year > 2105u || month < 1u || month > 12u || day < 1u || day > 31u) {
+        return false;
+    }
+    const uint32_t of_era = month > 2u ? year : year - 1u; /* years that begin on 1 March, as above */
+    const uint32_t day_of_year = (153u * (month > 2u ? month - 3u : month + 9u) + 2u) / 5u + day - 1u;
+    *days = 365u * of_era + of_era / 4u - of_era / 100u + of_era / 400u + day_of_year - 719468u;
+    const field_date back = field_date_of(86400u * *days);
+    return back.year == year && back.month == month && back.day == day; /* no 30 February */
+}
+
 void field_text_day(cheep_text *t, uint32_t utc)
 {
     field_date d = field_date_of(utc);

@@ -3,6 +3,7 @@
 #ifndef FIELD_TIME_H
 #define FIELD_TIME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "cheep_text.h"
@@ -13,6 +14,9 @@ typedef struct {
 } field_date;
 
 field_date field_date_of(uint32_t utc);
+
+/* Days since 1970 of a date; false: no such date, or before 1970. */
+bool field_day_of(uint32_t year, uint32_t month, uint32_t day, uint32_t *days);
 
 void field_text_day(cheep_text *t, uint32_t utc);    /* 20260520 */
 void field_text_stamp(cheep_text *t, uint32_t utc);  /* 20260520_053012 */

@@ -20,6 +20,7 @@
 #include "field_time.h"
 #include "hal_audiomoth.h"
 #include "model_in_use.h"
+#include "score_log.h"
 #if defined(CHEEP_HDC)
 #include "hdc_examples.h"
 #endif
@@ -235,6 +236,12 @@ static bool boot(void)
     handlers.scores = hdc_examples_window; /* the model gives an embedding, which makes no event of its own */
 #endif
     AudioMoth_getTime(&utc, NULL);
+    if (moth.settings.score_log && handlers.scores == NULL) {
+        handlers.scores = score_log_window;
+    } else if (moth.settings.score_log) {
+        card_log(utc, "score_log: not kept with a hyperdimensional head");
+        moth.settings.score_log = false;
+    }
     if (!AudioMoth_enableExternalSRAM()) {
         card_log(utc, "this hardware has no external memory for the samples");
         return false;
@@ -268,6 +275,9 @@ static void listen(uint32_t seconds)
     uint64_t end_sample = (uint64_t)seconds * RATE;
     AudioMoth_getTime(&moth.begun_utc, &moth.begun_ms);
     moth.session.begun_utc = moth.begun_utc;
+    if (moth.settings.score_log) {
+        score_log_begin(&moth.spec, &moth.session, moth.begun_ms);
+    }
     hal_microphone_start(&moth.ring, moth.settings.gain);
     while (moth.app.samples < end_sample && !hal_switch_moved() && moth.app.failed_stage == CHEEP_STAGE_NONE) {
         AudioMoth_feedWatchdog();
@@ -280,6 +290,9 @@ static void listen(uint32_t seconds)
     }
     hal_microphone_stop();
     cheep_app_finish(&moth.app);
+    if (moth.settings.score_log) {
+        score_log_end();
+    }
     moth.session.listened_s = (uint32_t)(moth.app.samples / RATE);
     moth.session.overruns = moth.ring.overruns;
     moth.session.lost_rows = card_lost_rows();

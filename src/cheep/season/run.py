@@ -20,6 +20,7 @@ from cheep.files import DiskError
 from cheep.parallel import map_each
 from cheep.season.scan import Item, Scanned, ScanSettings, failed_recording, prepared, scan_recording
 from cheep.season.schema import DUPLICATE, TRANSIENT, ModelRow, Recording
+from cheep.season.score_logs import add_score_log, is_score_log, logs_below
 from cheep.season.sites import Placing
 from cheep.season.store import Season, read_part, recording_of
 from cheep.season.tables import make_tables, tables_stale
@@ -38,11 +39,13 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """What lies in folders: audio files, one phrase per folder on what was passed over, folders without a list."""
+    """What lies in folders: audio files, one phrase per folder on what was passed over, folders without a list, and
+    devices' score logs."""
 
     items: tuple[Item, ...]
     passed_over: tuple[str, ...]
     lost_folders: tuple[Path, ...]
+    score_logs: tuple[Item, ...] = ()
 
 
 @dataclasses.dataclass
@@ -119,6 +122,11 @@ def scan_folders(
             result.scanned.append(done)
             if on_done is not None:
                 on_done(len(result.scanned), len(plan.items), done)
+        for item in listed.score_logs:
+            for done in add_score_log(season, model, settings.placing, item):
+                result.known += not done.made
+                if done.made:
+                    result.scanned.append(done)
         make_tables(season)
         result.scanned = _as_tabled(season, result.scanned)
     return result
@@ -182,16 +190,17 @@ def list_folders(folders: Sequence[Path]) -> Listed:
         One is not there, or there is no audio in any.
     """
     items: dict[tuple[str, str], Item] = {}
+    logs: dict[tuple[str, str], Item] = {}
     passed: list[str] = []
     lost_folders: list[Path] = []
     for folder in folders:
         for item in _listed(Path(folder), passed, lost_folders):
-            items.setdefault(item.key, item)
-    if not items and not lost_folders:
+            (logs if is_score_log(item.source) else items).setdefault(item.key, item)
+    if not items and not logs and not lost_folders:
         there = f" (passed over: {'; '.join(passed)})" if passed else ""
         where = ", ".join(str(folder) for folder in folders)
         raise CheepError(f"{where}: no recordings, such as .wav or .flac{there}; check the path, unpack archives")
-    return Listed(tuple(items.values()), tuple(passed), tuple(lost_folders))
+    return Listed(tuple(items.values()), tuple(passed), tuple(lost_folders), tuple(logs.values()))
 
 
 def make_plan(listed: Listed, known: dict[tuple[str, str], _Attempt]) -> Plan:
@@ -212,11 +221,14 @@ def _listed(folder: Path, passed: list[str], lost_folders: list[Path]) -> Iterat
     if not is_folder(folder):
         raise CheepError(f"{folder}: no such file or folder; check the path (is the card in?)")
     found = list_audio(folder)
+    logs = [] if url else logs_below(folder)
+    for path in logs:
+        found.others -= collections.Counter([path.suffix.lower()])
     if found.passed_over():
         passed.append(f"{folder}: {found.passed_over()}")
     lost = [path for path in found.lost if path.suffix.lower() in AUDIO_SUFFIXES]
     lost_folders += [path for path in found.lost if path not in lost]
-    for path in sorted([*found.audio, *lost]):
+    for path in sorted([*found.audio, *lost, *logs]):
         yield Item(url or _place(folder), path.relative_to(folder).as_posix())
 
 
