@@ -17,6 +17,7 @@ from cheep.ears import Ears, hear_manifest
 from cheep.ears.papers import add_papers, not_for_sale, notice, papers_beside
 from cheep.ears.soften import soften
 from cheep.errors import CheepError
+from cheep.job.reference import ceiling_of, wanted_places
 from cheep.job.windows import load_windows
 from cheep.tf_runtime import import_tf
 from crow_model import NAMES, RATE, crow_function
@@ -189,3 +190,32 @@ def test_papers_follow_the_data(tmp_path, crows):
     command = ["--csv", str(crows / runs.DATASET), "--run", str(tmp_path / "runs/r"), "--sample-rate", "8000"]
     assert main("split-dataset", command) == 0
     assert papers_beside(tmp_path / "runs/r") == [PAPER]
+
+
+def test_a_second_opinion_on_false_alarms(model, tmp_path, capsys):
+    run = write_tone_run(tmp_path / "run")
+    quiet = tones([(1, 3, "high")], 4)
+    write_wav(tmp_path / "card/loud.wav", (quiet * 8.0).clip(-32768, 32767).astype(np.int16), RATE)
+    write_wav(tmp_path / "card/quiet.wav", (quiet * 0.4).astype(np.int16), RATE)
+    command = ["--model", str(run), "--background", str(tmp_path / "card"), "--reference", model]
+    assert main("evaluate", command) == 0
+    said = capsys.readouterr().out
+    assert "of 2 strongest false alarms 1 hold high" in said
+    found = json.loads((run / "reference.json").read_text())
+    heard = {item["file"].rsplit("/", 1)[-1]: item["heard"] for item in found["alarms"]}
+    assert heard == {"loud.wav": NAMES[1], "quiet.wav": ""}
+    page = (run / "disputed.html").read_text()
+    assert "loud.wav" in page and "quiet.wav" not in page and "keep (row" not in page
+
+
+def test_a_second_opinion_on_a_run_and_its_ceiling(model, crows):
+    manifest = load_manifest(crows / runs.DATASET)
+    names = manifest.column("label")
+    names[14] = names[15]  # a test label that is wrong
+    manifest.with_column("label", names).write(crows / runs.DATASET)
+    opinion = ceiling_of(crows, Ears(model), jobs=1)
+    assert opinion.ceiling["clip_accuracy"] == 0.5 and opinion.ceiling["windows"] == 2
+    assert opinion.doubted == (14,)
+    labels = ("Dog_Dog", "Parus major_Great Tit", "Human vocal_Human vocal", "Corvus corax_Raven")
+    assert wanted_places("bird", labels) == [1, 3] and wanted_places("great_tit", labels) == [1]
+    assert wanted_places("bird", ("Speech", "Bird")) == [1]

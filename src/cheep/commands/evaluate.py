@@ -5,6 +5,7 @@
   cheep evaluate --recordings events.csv --background quiet/  and hours without any target
   cheep evaluate --recordings events.csv --robustness         the same, spoilt: noise, wind, other microphones ...
   cheep evaluate                                              test windows and clips of the latest run
+  cheep evaluate --reference birdnet                          a second opinion on them, and what would be possible
 
 A detection is right when its audio overlaps an annotation of its label; an annotation is found when a right
 detection overlaps it. Intervals are bootstrapped by recording.
@@ -13,6 +14,8 @@ detection overlaps it. Intervals are bootstrapped by recording.
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
 from cheep import runs
 from cheep.commands import _field
@@ -20,10 +23,19 @@ from cheep.commands._progress import Progress, stage
 from cheep.commands._shared import metrics_table, table
 from cheep.files import read_json, write_json
 
+if TYPE_CHECKING:
+    from cheep.device.bundle import ModelBundle
+    from cheep.evaluate.field import FieldResult
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     _field.add_recordings(parser)
+    parser.add_argument(
+        "--reference",
+        metavar="MODEL",
+        help="another model's second opinion: birdnet, perch, or FILE,LABELS[,RATE] (docs/ears.md)",
+    )
     parser.add_argument("--robustness", action="store_true", help="also spoil the recordings in a dozen ways")
 
 
@@ -64,8 +76,46 @@ def run(args: argparse.Namespace) -> int:
         ]
         print("\n" + table(shown))
     target = keep_evaluation(bundle, result, spoilt, args.json)
+    if args.reference:
+        _second_opinion(args.reference, bundle, result)
     print(f"\nwrote {target}\nnext: cheep calibrate --max-false-alarms 1/h ... (thresholds), cheep report")
     return 0
+
+
+def _second_opinion(
+    reference: str, bundle: ModelBundle, result: FieldResult | None, metrics: dict | None = None
+) -> None:
+    """Hear what another model says of false alarms, or (no ``result``) of the test split, keep it and print it."""
+    from cheep.ears import Ears
+    from cheep.job.reference import ceiling_of, disputed_page, hear_alarms, keep_opinion
+
+    run, ears = bundle.path.parent, Ears(reference)
+    stage(f"a second opinion by {ears.about.title}")
+    opinion = (
+        ceiling_of(run, ears, Progress("files"))
+        if result is None
+        else hear_alarms(result, ears, run, progress=Progress("files"))
+    )
+    for text in opinion.problems[:12]:
+        print(text, file=sys.stderr)
+    if opinion.problems:
+        print(f"{len(opinion.problems)} recording(s) could not be read: nobody's opinion on them")
+    if result is not None:
+        what = ", ".join(sorted({item.label for item in opinion.alarms})) or "anything"
+        print(
+            f"{ears.about.title}: of {len(opinion.alarms)} strongest false alarms {len(opinion.disputed)} hold {what}"
+        )
+    elif opinion.ceiling is not None:
+        figures, own = opinion.ceiling, (metrics or {}).get("int8", {}).get("test") or {}
+        rows = [["test split", "clip accuracy", "window accuracy", "window AUC"]]
+        for name, values in (("int8 detector", own), (f"probe on {ears.about.title} (ceiling)", figures)):
+            shown = (values.get(key) for key in ("clip_accuracy", "window_accuracy", "window_auc"))
+            rows.append([name, *("-" if value is None else f"{value:.3f}" for value in shown)])
+        print(table(rows))
+        print(f"{len(opinion.doubted)} test windows have a label that is hard to believe")
+    path = keep_opinion(run, ears, opinion, bundle.model.sha256)
+    page = disputed_page(run, ears, opinion, bundle.features.sample_rate_hz)
+    print(f"{path}{f', listen: {page}' if page else ''}; {ears.about.lineage('')['means']}")
 
 
 def _windows(args: argparse.Namespace) -> int:
@@ -75,5 +125,9 @@ def _windows(args: argparse.Namespace) -> int:
     print(metrics_table(values["metrics"]))
     if args.json:
         write_json(args.json, values["metrics"])
+    if args.reference:
+        from cheep.device.bundle import load_bundle
+
+        _second_opinion(args.reference, load_bundle(folder), None, values["metrics"])
     print("next: cheep evaluate --recordings EVENTS.csv (long recordings, false alarms per hour)")
     return 0

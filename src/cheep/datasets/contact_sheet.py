@@ -39,8 +39,13 @@ show();
 """
 
 
-def contact_sheet(manifest: Manifest, found: Teaching, sample_rate_hz: int, kept: frozenset[int] = frozenset()) -> str:
-    """Return the page for the doubtful windows of ``found``, the least plausible first."""
+def contact_sheet(
+    manifest: Manifest, found: Teaching, sample_rate_hz: int, kept: frozenset[int] = frozenset(), about: str = ""
+) -> str:
+    """Return the page for the doubtful windows of ``found``, the least plausible first.
+
+    ``about``: a sentence in place of the question which are to be kept, for windows that nothing will drop.
+    """
     e = html.escape
     rows = found.doubtful[:MOST]
     labels = manifest.column("label")
@@ -55,19 +60,29 @@ def contact_sheet(manifest: Manifest, found: Teaching, sample_rate_hz: int, kept
         cards.append(
             f"<div class='card'>{media}<b>{e(labels[row])}</b>? {100 * found.plausibility[row]:.0f} % plausible, "
             f"sounds like {e(found.labels[found.opinion[row]])}<br>{e(recordings[row])} at {manifest.start_s[row]:g} s"
-            f", {e(recordists[row])}<label><input type='checkbox' value='{row + 1}'{checked}> keep (row {row + 1})"
-            "</label></div>"
+            + (f", {e(recordists[row])}" if recordists[row] else "")
+            + (
+                "</div>"
+                if about
+                else f"<label><input type='checkbox' value='{row + 1}'{checked}> keep (row {row + 1})</label></div>"
+            )
         )
     more = f" Shown: the {MOST} least plausible of {len(found.doubtful)}." if len(found.doubtful) > MOST else ""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
         f"<title>Doubtful windows</title><style>{_CSS}</style></head><body>"
         f"<h1>{len(found.doubtful)} doubtful windows</h1>"
-        f"<p>A model that never heard these recordings doubts their labels.{more} Listen, and tick those whose label "
-        "is right; they are kept. The numbers below go into a text file for <code>--keep</code>; the others are "
-        "dropped.</p>"
-        "<div class='bar'><label>Keep: <textarea id='kept' rows='2' readonly></textarea></label></div>"
-        f"<div class='sheet'>{''.join(cards)}</div><script>{_SCRIPT}</script></body></html>\n"
+        + (
+            f"<p>{e(about)}{more}</p>"
+            if about
+            else f"<p>A model that never heard these recordings doubts their labels.{more} Listen, and tick those "
+            "whose label is right; they are kept. The numbers below go into a text file for <code>--keep</code>; the "
+            "others are dropped.</p>"
+            "<div class='bar'><label>Keep: <textarea id='kept' rows='2' readonly></textarea></label></div>"
+        )
+        + f"<div class='sheet'>{''.join(cards)}</div>"
+        + ("" if about else f"<script>{_SCRIPT}</script>")
+        + "</body></html>\n"
     )
 
 

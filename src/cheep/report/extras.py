@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from cheep.ears.papers import sentences
 from cheep.files import plain, read_json
+from cheep.job.reference import REFERENCE
 from cheep.report.results import OperatingCurve, RobustnessRow, RunResults
 
 CALIBRATION, FIELD = "calibration.json", "field.json"
@@ -19,6 +21,7 @@ def with_extras(run: RunResults, folder: Path) -> RunResults:
     """Return ``run`` with what ``calibration.json`` and ``field.json`` of its folder say, if they are of its model."""
     calibration = _of_model(folder / CALIBRATION, run.model_sha256, "cheep calibrate")
     field = _of_model(folder / FIELD, run.model_sha256, "cheep evaluate")
+    reference = _of_model(folder / REFERENCE, run.model_sha256, "cheep evaluate --reference")
     changes: dict[str, Any] = {}
     known = {item.label: item.value for item in run.thresholds}
     if calibration and any(
@@ -41,7 +44,30 @@ def with_extras(run: RunResults, folder: Path) -> RunResults:
             for row in field.get("robustness", ())
         )
         changes["tables"] = (*run.tables, _field_table(field))
+    if reference:
+        changes["tables"] = (*changes.get("tables", run.tables), _reference_table(run, reference))
+        changes["limits"] = (*run.limits, *sentences([reference["paper"]]))
     return dataclasses.replace(run, **changes)
+
+
+def _reference_table(
+    run: RunResults, reference: dict[str, Any]
+) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return what a second opinion says: the ceiling beside the detector's figures, and how many alarms hold a call."""
+    rows = []
+    if ceiling := reference.get("ceiling"):
+        own = next((item for item in run.variants if item.name.startswith("int8")), None)
+        for name, key in (("clip accuracy", "clip_accuracy"), ("window accuracy", "window_accuracy"),
+                          ("window ROC AUC", "window_auc")):  # fmt: skip
+            mine = getattr(own, key, None)
+            values = ("–" if value is None else f"{value:.3f}" for value in (mine, ceiling.get(key)))
+            rows.append((name, *values))
+        rows.append(("test windows whose label it doubts", "", str(reference.get("doubted", 0))))
+    if alarms := reference.get("alarms"):
+        rows.append(("strongest false alarms", str(len(alarms)), ""))
+        rows.append(("of them it hears the label in", "", str(sum(bool(item["heard"]) for item in alarms))))
+    model = reference["paper"]["model"]
+    return f"A second opinion by {model}", ("", "this detector", f"probe on {model}, or {model}"), tuple(rows)
 
 
 def _of_model(path: Path, sha256: str, made_by: str) -> dict[str, Any] | None:
