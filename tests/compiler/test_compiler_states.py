@@ -84,6 +84,11 @@ def _not_a_handle(b, x, y, handle):
     b.op("READ_VARIABLE", [x], [y])
 
 
+def _read_into_nothing(b, x, y, handle):
+    b.op("READ_VARIABLE", [handle], [])
+    b.op("ASSIGN_VARIABLE", [handle, x], [])
+
+
 def _called_late(b, x, y, handle):
     b.op("ASSIGN_VARIABLE", [handle, x], [])
     b.op("CALL_ONCE", [], [], "CallOnceOptions", initSubgraphIndex=1)
@@ -100,6 +105,7 @@ def _called_late(b, x, y, handle):
         (_assigned_a_constant, "'v' is assigned a constant"),
         (_of_two_shapes, "variable 'v' is int8 .1, 4. and int8 .1, 5."),
         (_not_a_handle, "does not name its variable"),
+        (_read_into_nothing, "a READ_VARIABLE without a result"),
         (_called_late, "CALL_ONCE behind operators that use variables"),
     ],
 )

@@ -59,7 +59,7 @@ def test_specs_give_scaling_and_order(tmp_path):
         ("a,b\n1,x\noops,y\n", r"t.csv:3: column 1: 'oops' is no number"),
         ("", "empty file"),
         ("a,b\n", "at least one column of numbers"),
-        ("1,x\n" * 5, "3 training examples; calibration needs 16"),
+        ("1,x\n" * 5, "3 training examples of 5; calibration needs 16"),
         ("nan,x\n" * 60, "holds NaN or infinity"),
     ],
 )

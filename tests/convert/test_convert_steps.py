@@ -196,6 +196,36 @@ def test_a_pair_and_its_verification(tmp_path, rng, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_sequences_of_columns_are_cut_for_either_order_of_a_backbone(tmp_path, rng, capsys):
+    """(n, columns, bands), twice as long as the window: the same features for (columns, bands) and (bands, columns)."""
+    from cheep.convert.streaming_job import as_chunks
+
+    _step(tmp_path / "step.onnx", rng)
+    w = rng.normal(0, 0.5, (4, F)).astype("f4")
+    project = helper.make_node("MatMul", ["t", "w"], ["y"])
+    for name, shape, order in (("columns", (1, 7, 4), [0, 1, 2]), ("bands", (1, 4, 7), [0, 2, 1])):
+        turn = helper.make_node("Transpose", ["x"], ["t"], perm=order)
+        _model([turn, project], {"w": w}, {"x": shape}, {"y": (1, 7, F)}, tmp_path / f"{name}.onnx")
+    x = np.cumsum(rng.normal(0, 0.4, (100, 16, 4)), axis=1).astype("f4")
+    np.savez(tmp_path / "d.npz", x=x, y=rng.integers(0, K, 100))
+    data, results = load_data(tmp_path / "d.npz", None, {}), {}
+    turned = as_chunks(data, (4, 7, 1)).x["val"]
+    assert turned.shape == (len(data.x["val"]), 2, 4, 7, 1)
+    assert np.array_equal(turned[:, 1, :, 3, 0], data.x["val"][:, 10])
+    for name in ("columns", "bands"):
+        arguments = ["--backbone", str(tmp_path / f"{name}.onnx"), "--step", str(tmp_path / "step.onnx")]
+        out = tmp_path / name
+        assert cli.main("convert", [*arguments, "--dataset", str(tmp_path / "d.npz"), "--output", str(out)]) == 0
+        said = capsys.readouterr()
+        assert "2 chunks an example" in said.out + said.err and "sequences of 14 steps" in said.out
+        results[name] = json.loads((out / "results.json").read_text())["pair"]
+    assert results["columns"]["float_accuracy"] == results["bands"]["float_accuracy"]
+    assert min(r["agreement"] for r in results.values()) >= 0.8
+    np.savez(tmp_path / "d.npz", x=x[:, :, :3], y=rng.integers(0, K, 100))
+    assert cli.main("convert", [*arguments, "--dataset", str(tmp_path / "d.npz"), "--output", str(out)]) == 2
+    assert "give (n, steps, *chunk) or (n, columns, bands)" in capsys.readouterr().err
+
+
 def _same_in_c(out, x):
     """The compiled pair gives the bytes of both networks in TFLM, the state carried from window to window."""
     import ctypes

@@ -97,7 +97,8 @@ class _Resources:
             if node.op == "CALL_ONCE":
                 self._call_once(graph.called[int(node.attributes.get("initSubgraphIndex", 0))])
             elif node.op == "READ_VARIABLE":
-                same[id(self._result(node))] = self._read(self._variable(node, names), node.output)
+                result = self._result(node)
+                same[id(result)] = self._read(self._variable(node, names), result)
             elif node.op == "ASSIGN_VARIABLE":
                 variable, value = self._variable(node, names), self._operand(node)
                 self._enter(variable, value)

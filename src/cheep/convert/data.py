@@ -111,8 +111,10 @@ def _check(data: ConversionData) -> ConversionData:
                 f"{data.source}: example {row} of split {split!r} holds NaN or infinity; remove or fill it"
             )
     if len(data.x["train"]) < MIN_CALIBRATION:
+        total = sum(map(len, data.x.values()))
         raise CheepError(
-            f"{data.source}: {len(data.x['train'])} training examples; calibration needs {MIN_CALIBRATION}"
+            f"{data.source}: {len(data.x['train'])} training examples of {total}; calibration needs "
+            f"{MIN_CALIBRATION} real ones: add examples, or give more of them the split 'train'"
         )
     if not len(data.x["val"]):
         raise CheepError(f"{data.source}: no validation examples; add a split 'val' or more rows")

@@ -94,19 +94,23 @@ def load_all(
     return source, data, specs
 
 
+def fits(data: ConversionData, shape: tuple[int, ...]) -> bool:
+    """Whether an example of ``data`` is one input of ``shape``, as :func:`fit_shape` takes it."""
+    have = data.x["train"].shape[1:]
+    turned = len(have) == len(shape) == 3 and (have[1], have[2], have[0]) == tuple(shape)
+    return turned or [n for n in have if n != 1] == [n for n in shape if n != 1]
+
+
 def fit_shape(data: ConversionData, shape: tuple[int, ...]) -> ConversionData:
     """Return ``data`` in the model's input shape, or refuse: axes of length 1 may differ, NCHW becomes NHWC."""
     have = data.x["train"].shape[1:]
-    if have == tuple(shape):
-        return data
-    squeezed = [n for n in have if n != 1]
-    if squeezed == [n for n in shape if n != 1]:
+    if not fits(data, shape):
+        raise CheepError(f"{data.source}: examples of shape {tuple(have)}, the model takes {tuple(shape)}")
+    if [n for n in have if n != 1] == [n for n in shape if n != 1]:
         xs = {name: x.reshape((len(x), *shape)) for name, x in data.x.items()}
-        return dataclasses.replace(data, x=xs)
-    if len(have) == len(shape) == 3 and (have[1], have[2], have[0]) == tuple(shape):
+    else:
         xs = {name: np.ascontiguousarray(np.moveaxis(x, 1, -1)) for name, x in data.x.items()}
-        return dataclasses.replace(data, x=xs)
-    raise CheepError(f"{data.source}: examples of shape {tuple(have)}, the model takes {tuple(shape)}")
+    return dataclasses.replace(data, x=xs)
 
 
 def convert(source: SourceModel, data: ConversionData, config: ConvertConfig) -> Converted:

@@ -20,7 +20,7 @@ from cheep.convert.schemes import to_scheme
 from cheep.convert.stages import check_stages
 from cheep.convert.steps import StepSource, check_drift, load_step, quantize_step, scores_of
 from cheep.convert.streaming import StepModel, StepRunner, describe
-from cheep.convert.streaming_job import check_pair_loss, pair_sizes, render_compiled_pair
+from cheep.convert.streaming_job import as_chunks, check_pair_loss, pair_sizes, render_compiled_pair
 from cheep.errors import CheepError
 from cheep.files import write_bytes, write_json
 from cheep.tflite.model import read_model
@@ -98,8 +98,6 @@ def _sequences(data: ConversionData, x: np.ndarray, step: StepSource) -> np.ndar
 
 
 def _backbone(job: dict[str, Any], data: ConversionData, step: StepSource, say: Say) -> _Backbone:
-    from cheep.convert.job import fit_shape
-
     checkpoint = Path(job["checkpoint"]) if job.get("checkpoint") else None
     source = load_source(job["backbone"], checkpoint, job["trust"])
     shape = source.output_shape
@@ -108,16 +106,32 @@ def _backbone(job: dict[str, Any], data: ConversionData, step: StepSource, say: 
             f"{source.path}: gives {list(shape)}, the step takes vectors of {step.features}; the backbone must give "
             f"[steps, {step.features}], or [{step.features}] for one step"
         )
-    fitted = fit_shape(data, source.input_shape)
-    say(f"read {source.path} ({source.kind}), input {source.input_shape}, features {list(shape)}")
-    stages = check_stages([*source.stages, ("TensorFlow", source.predict)], fitted.x["val"][:16])
+    chunked = _chunked(data, source.input_shape)  # (n, chunks, *input)
+    chunks = chunked.x["train"].shape[1]
+    say(
+        f"read {source.path} ({source.kind}), input {source.input_shape}, features {list(shape)}"
+        + (f", {chunks} chunks an example" if chunks > 1 else "")
+    )
+    single = {split: x.reshape((-1, *source.input_shape)) for split, x in chunked.x.items()}
+    stages = check_stages([*source.stages, ("TensorFlow", source.predict)], single["val"][:16])
     say("converting the backbone to int8")
-    model = to_scheme(source.keras or source.graph, source.input_shape, "int8", fitted.calibration(256, 1))
+    examples = chunked.calibration(256, 1).reshape((-1, *source.input_shape))
+    model = to_scheme(source.keras or source.graph, source.input_shape, "int8", examples)
     info, runtime = read_model(model).outputs[0], TflmModel(model)
-    steps = (shape[0] if len(shape) == 2 else 1, shape[-1])
-    floats = {split: source.predict(x).reshape((len(x), *steps)) for split, x in fitted.x.items() if len(x)}
-    judged = quantize_as(tflm_outputs(model, fitted.x[data.judged], runtime), info).reshape((-1, *steps))
+    steps = (chunks * (shape[0] if len(shape) == 2 else 1), shape[-1])
+    floats = {split: source.predict(x).reshape((-1, *steps)) for split, x in single.items() if len(x)}
+    judged = quantize_as(tflm_outputs(model, single[data.judged], runtime), info).reshape((-1, *steps))
     return _Backbone(source.path, model, runtime.arena_bytes, stages, floats, judged)
+
+
+def _chunked(data: ConversionData, shape: tuple[int, ...]) -> ConversionData:
+    """Return what the backbone takes, (n, chunks, *shape): an example is one chunk, or a sequence that is cut."""
+    from cheep.convert.job import fit_shape, fits
+
+    if not fits(data, shape):
+        return as_chunks(data, shape)
+    fitted = fit_shape(data, shape)
+    return dataclasses.replace(fitted, x={split: x[:, None] for split, x in fitted.x.items()})
 
 
 def _write(

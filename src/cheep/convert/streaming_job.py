@@ -76,12 +76,20 @@ def check_pair_loss(before: float, after: float, max_loss: float | None) -> None
 
 
 def as_chunks(data: ConversionData, chunk: tuple[int, ...]) -> ConversionData:
-    """Return sequences (n, steps, *chunk), channels last; the rest of a sequence that fills no chunk is dropped."""
+    """Return sequences (n, steps, *chunk), channels last; the rest of a sequence that fills no chunk is dropped.
+
+    Sequences (n, columns, bands) are cut for a network that takes (columns, bands), and cut and turned for one that
+    takes (bands, columns), which is said by the number of bands.
+    """
+    plane = chunk[:2] if len(chunk) == 2 or (len(chunk) == 3 and chunk[-1] == 1) else (0, 0)
     xs = {}
     for split, x in data.x.items():
-        if len(chunk) == 3 and chunk[-1] == 1 and x.ndim == 3 and x.shape[2] == chunk[1] and x.shape[1] >= chunk[0]:
-            steps = x.shape[1] // chunk[0]
-            xs[split] = x[:, : steps * chunk[0]].reshape((len(x), steps, *chunk))
+        turned = x.ndim == 3 and plane[0] > 0 and x.shape[2] != plane[1] and x.shape[2] == plane[0]
+        columns, bands = plane[::-1] if turned else plane
+        if columns and x.ndim == 3 and x.shape[2] == bands and x.shape[1] >= columns:
+            steps = x.shape[1] // columns
+            cut = x[:, : steps * columns].reshape((len(x), steps, columns, bands))
+            xs[split] = np.ascontiguousarray(cut.swapaxes(2, 3) if turned else cut).reshape((len(x), steps, *chunk))
         elif x.shape[2:] == chunk:
             xs[split] = x
         elif x.ndim == 5 and (x.shape[3], x.shape[4], x.shape[2]) == chunk:
