@@ -78,6 +78,8 @@ def project_config(name, tmp_path):
                 "esp32c6",
                 "esp32p4",
                 "esp32-pioarduino",
+                "esp32-mqtt",
+                "esp32s3-mqtt",
             },
         ),
         ("audiomoth", {"audiomoth", "audiomoth-card", "audiomoth-tflm", "audiomoth-hdc"}),
@@ -117,7 +119,7 @@ def test_esp32_components_are_pinned_and_fetched_for_tflm_alone(tmp_path):
             )  # fmt: skip
             assert ("esp32/tflm" in text.stdout + text.stderr) == (name in ("env:esp32", "env:esp32s3-tflm")), name
             components = re.search(r"components: (\S+)", text.stdout + text.stderr).group(1).split(";")
-            assert [Path(d).name for d in components][:2] == ["common", "src"]
+            assert [Path(d).name for d in components][:3] == ["common", "net", "src"]
             console = "sdkconfig.defaults;sdkconfig.console"
             assert (f"{console}\n" in text.stdout + text.stderr) == name.endswith("-hdc"), name
     assert "USB_SERIAL_JTAG=y" in (project / "sdkconfig.console.esp32s3").read_text()
@@ -174,9 +176,10 @@ def test_every_file_that_a_project_names_exists(tmp_path):
     assert "LENGTH = 32K" in script and board["upload"]["maximum_ram_size"] == 32 * 1024
 
 
-def test_esp32_partitions_fit_the_flash():
+@pytest.mark.parametrize("name", ["partitions.csv", "partitions-mqtt.csv"])
+def test_esp32_partitions_fit_the_flash(name):
     end = 0
-    for line in (ROOT / "esp32" / "partitions.csv").read_text().splitlines():
+    for line in (ROOT / "esp32" / name).read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             *_, offset, size = [field.strip() for field in line.split(",")]
             assert int(offset, 0) >= end
@@ -188,7 +191,7 @@ def test_an_esp32_confirms_an_update_only_behind_its_golden_windows():
     """Without the confirmation the bootloader gives the next start to the application before."""
     assert "CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE=y" in (ROOT / "esp32" / "sdkconfig.defaults").read_text()
     start = (ROOT / "esp32" / "src" / "main.c").read_text().partition("void app_main")[2]
-    boot, confirmed = start.index("cheep_app_boot("), start.index("esp_ota_mark_app_valid_cancel_rollback()")
+    boot, confirmed = start.index("cheep_app_boot("), start.index("cheep_update_boot(places_esp32(), true)")
     assert boot < confirmed < start.index("for (;;)")
     assert "refuse(" in start[boot:confirmed]
 

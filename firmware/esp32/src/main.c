@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "driver/gpio.h"
-#include "esp_ota_ops.h"
 #include "esp_task_wdt.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
@@ -23,7 +22,11 @@
 #else
 #define LABELS CHEEP_MODEL_CLASSES
 #endif
+#if defined(CHEEP_MQTT)
+#include "net_esp32.h"
+#endif
 #include "microphone.h"
+#include "places_esp32.h"
 
 /* Microphones want at least 16 kHz or so: capture a multiple of the model's rate and decimate. */
 #define FACTOR (CHEEP_MEL_SAMPLE_RATE_HZ >= 16000 ? 1u : CHEEP_MEL_SAMPLE_RATE_HZ >= 8000 ? 2u : 3u)
@@ -65,6 +68,9 @@ static void on_event(void *context, const cheep_app *from, const cheep_app_event
     running += event->ended ? -1u : 1u;
     set_led(running > 0u);
     write_line(line, cheep_line_event(line, sizeof line, from->spec, event));
+#if defined(CHEEP_MQTT)
+    net_event(from, event, running > 0u);
+#endif
 }
 
 static void on_stats(void *context, const cheep_app *from, const cheep_app_stats *stats)
@@ -73,6 +79,9 @@ static void on_stats(void *context, const cheep_app *from, const cheep_app_stats
     (void)context;
     write_line(line, cheep_line_stats(line, sizeof line, from->spec, stats, cheep_model_memory_bytes(),
                                       cheep_hal_stack_bytes()));
+#if defined(CHEEP_MQTT)
+    net_level(stats->input.level_e1);
+#endif
 }
 
 static void on_microphone(void *context, const cheep_app *from, cheep_microphone state)
@@ -80,6 +89,9 @@ static void on_microphone(void *context, const cheep_app *from, cheep_microphone
     static char line[CHEEP_LINE_BYTES];
     (void)context;
     write_line(line, cheep_line_microphone(line, sizeof line, from, state));
+#if defined(CHEEP_MQTT)
+    net_microphone(state);
+#endif
 }
 
 /* A window may take longer than the watchdog waits: it waits for three. */
@@ -115,17 +127,13 @@ static void read_microphone(void *unused)
     }
 }
 
-/* Said again and again, so that a monitor opened later sees it: nobody else has to be fed meanwhile. An application that
- * an update has just brought says it once, and gives way to the one before, where there is one. */
+/* Said again and again, so that a monitor opened later sees it: nobody else has to be fed meanwhile. Where the other place
+ * holds an application that may run, it is said once, and that one starts. */
 static void refuse(const char *stage, const char *reason)
 {
     static char line[CHEEP_LINE_BYTES];
-    esp_ota_img_states_t state = ESP_OTA_IMG_UNDEFINED;
-    if (esp_ota_get_state_partition(esp_ota_get_running_partition(), &state) == ESP_OK &&
-        state == ESP_OTA_IMG_PENDING_VERIFY) {
-        write_line(line, cheep_line_error(line, sizeof line, stage, reason));
-        (void)esp_ota_mark_app_invalid_rollback_and_reboot(); /* comes back only where there is no other */
-    }
+    write_line(line, cheep_line_error(line, sizeof line, stage, reason));
+    cheep_update_boot(places_esp32(), false); /* comes back only where there is no other */
     (void)esp_task_wdt_delete(NULL); /* not watched yet, at boot */
     for (;;) {
         write_line(line, cheep_line_error(line, sizeof line, stage, reason));
@@ -158,11 +166,14 @@ void app_main(void)
     if (microphone_start(CAPTURE_HZ) != ESP_OK) {
         refuse("microphone", "the I2S driver refuses pins or rate (src/board_config.h)");
     }
-    (void)esp_ota_mark_app_valid_cancel_rollback(); /* golden windows passed: this application stays */
+    cheep_update_boot(places_esp32(), true); /* golden windows passed: this application stays */
     write_line(line, cheep_line_boot(line, sizeof line, &cheep_generated_app, CONFIG_IDF_TARGET, LABELS,
                                      sizeof app + sizeof memory, cheep_model_memory_bytes()));
 #if defined(CHEEP_HDC)
     hdc_start();
+#endif
+#if defined(CHEEP_MQTT)
+    net_start(&cheep_generated_app);
 #endif
     cheep_app_watch(&app, &capture);
     xTaskCreatePinnedToCore(read_microphone, "capture", CAPTURE_STACK, NULL, CAPTURE_PRIORITY, NULL, 0);
@@ -171,6 +182,9 @@ void app_main(void)
         ESP_ERROR_CHECK(esp_task_wdt_reset());
 #if defined(CHEEP_HDC)
         hdc_poll();
+#endif
+#if defined(CHEEP_MQTT)
+        net_poll();
 #endif
         if (cheep_app_poll(&app, POLL_SAMPLES) == 0u) {
             (void)ulTaskNotifyTake(pdTRUE, pdMS_TO_TICKS(1000));
