@@ -8,7 +8,7 @@ DEMO ?=
 SEEDS ?= 1,2,3
 FAMILY ?= all
 
-.PHONY: help setup setup-main demo test lint clean bench-features bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
+.PHONY: help setup setup-main demo test lint clean bench-features bench-card fuzz-card bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
 	check-cores board-matrix check-reference fuzz-core fuzz-lora fuzz-compiler fuzz-families fuzz-models fuzz-parsers simulate-day soak check-live check-mqtt bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
@@ -104,6 +104,14 @@ fuzz-families:
 ## make fuzz-models      damaged and hostile models into convert, inspect and verify   [SECONDS=600]
 fuzz-models:
 	$(PYTHON) scripts/fuzz_models.py --seconds $(SECONDS)
+
+## make bench-card       models from a card: power cuts, fuzzing, signatures   [SECONDS=600]
+bench-card:
+	$(PYTHON) scripts/bench_card.py --seconds $(SECONDS) --json
+
+## make fuzz-card        models from a card: damaged files and flash alone   [SECONDS=600]
+fuzz-card:
+	$(PYTHON) scripts/bench_card.py --parts fuzz --seconds $(SECONDS) --json
 
 ## make fuzz-parsers     label and metadata parsers   [SECONDS=600]
 fuzz-parsers:

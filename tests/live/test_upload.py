@@ -75,6 +75,7 @@ def test_targets_are_the_environments_of_the_projects():
         "esp32-hdc",
         "esp32s3-hdc",
         "audiomoth",
+        "audiomoth-card",
         "audiomoth-hdc",
     }
     assert known["audiomoth"].compiled and not known["audiomoth"].serial and known["esp32"].serial
