@@ -129,10 +129,10 @@ def test_a_full_queue_refuses_counts_and_keeps_what_it_has(tmp_path):
 def test_long_labels_are_cut_between_characters(sent):
     sent.uplink.connected()
     sent.uplink.add(event(1, "x" + "ä" * 40))
-    sent.uplink.add(event(2, "\x01\"" * 40))
+    sent.uplink.add(event(2, '\x01"' * 40))
     sent.deliver()
     labels = [json.loads(text)["label"] for topic, text, *_ in sent.messages if topic.endswith("/event")]
-    assert labels == ["x" + "ä" * 31, "\x01\"" * 32]
+    assert labels == ["x" + "ä" * 31, '\x01"' * 32]
 
 
 def test_one_queue_one_program_and_only_its_owner_reads_it(tmp_path, sent):
@@ -365,9 +365,7 @@ def certificate(folder, name, issuer=None, host=None):
     made = built.sign(issuer[1] if issuer else key, hashes.SHA256())
     (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     (folder / f"{name}.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return made, key
 

@@ -250,11 +250,12 @@ class Import(Values):
             self._natural_logarithm()
 
     def _natural_logarithm(self) -> None:
-        """``to_db: false``: the natural logarithm of a level plus an offset."""
+        """``to_db: false``: the natural logarithm of a level plus an offset; in dB here, by a constant factor."""
         if self.made_elsewhere:
             self.put("run.model_unit", "ln", "feature_extraction.to_db")
-        self.note("feature_extraction.to_db", "columns are always levels in dB; without to_db they differ by a "
-                  "constant factor")  # fmt: skip
+        if self.get("feature_extraction.compression", "db") == "db":
+            self.put("features.log_offset", self.get("feature_extraction.log_offset", _LOG_OFFSET),
+                     "feature_extraction.to_db")  # fmt: skip
 
     def _patches(self) -> None:
         """Patches of columns as windows of seconds."""

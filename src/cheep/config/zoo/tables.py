@@ -65,6 +65,7 @@ TAKEN = {
     "feature_extraction.include_last_patch": "data.windows.last",
     "feature_extraction.compression": "features.compression",
     "feature_extraction.layout": "run.model_layout",
+    "feature_extraction.log_offset": "features.log_offset",
     **{
         f"data_augmentation.{name}": f"train.augment.{name}"
         for name in AugmentConfig.model_fields
