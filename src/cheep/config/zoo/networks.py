@@ -9,9 +9,9 @@ from cheep.config.base import nearest_name
 from cheep.config.zoo.values import Values
 
 _FOREIGN_MODELS = {
-    "yamnet": "sepconv_l (YAMNet's pretrained weights are for 16 kHz and do not run on these boards)",
-    "miniresnet": "resnet",
-    "miniresnetv2": "resnet",
+    "yamnet": "sepconv_l (a YAMNet that the zoo has trained: general.model_path)",
+    "miniresnet": "resnet (one that the zoo has trained: general.model_path)",
+    "miniresnetv2": "resnet (one that the zoo has trained: general.model_path)",
     "custom": "one of the registry (a model of your own: general.model_path and cheep convert)",
 }
 _OURS_OFF = (
@@ -107,7 +107,11 @@ def _network(zoo: Values) -> None:
         zoo.put("train.model", name, "training.model.name")
     for key in ("training.fine_tune", "training.model.pretrained_weights"):
         if zoo.flag(key):
-            zoo.refuse(key, "=true: no pretrained networks are offered; set it to false")
+            zoo.refuse(
+                key,
+                "=true: networks are trained from the start; set it to false, or name a trained one in "
+                "general.model_path",
+            )
 
 
 def quantization(zoo: Values) -> None:
