@@ -150,7 +150,8 @@ def read_build(folder: Path) -> MergedImage:
     if missing := [name for name in _FILES if not (folder / name).is_file()]:
         make = f"pio run -d firmware/esp32 -e {folder.name}"
         raise CheepError(f"{folder}: {', '.join(missing)} missing; build it: {make}")
-    return merge(*((folder / name).read_bytes() for name in _FILES), where=str(folder))
+    bootloader, table, app = ((folder / name).read_bytes() for name in _FILES)
+    return merge(bootloader, table, app, str(folder))
 
 
 def is_build(folder: Path) -> bool:
