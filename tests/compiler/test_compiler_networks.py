@@ -102,6 +102,16 @@ def test_residual_networks_hold_no_activation(library):
         assert library[1][name, "p"].memory_bytes < library[1][name, "w"].memory_bytes * share, name
 
 
+def test_several_networks_on_a_window_share_their_memory(library):
+    rng = np.random.default_rng(7)
+    one = compile_bytes(
+        Network(rng, 20, 12).conv(8, (3, 3), padding="VALID").pool().separable(12, padding="VALID").mean().build()
+    )
+    both = library[1]["towers", "p"]
+    assert both.stream is None
+    assert both.memory_bytes < 1.2 * one.memory_bytes < 1.2 * library[1]["towers", "w"].memory_bytes
+
+
 def test_dead_channels_cost_nothing(library):
     live = compile_bytes(Network(np.random.default_rng(5), 20, 12).separable(8).separable(6).mean().build())
     made = Network(np.random.default_rng(5), 20, 12).separable(8, dead={2: -1.0}).separable(6).mean().build()

@@ -489,6 +489,13 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
             net.conv(12, (3, 3), (2, 2) if k == 1 else (1, 1))
         return net
 
+    def towers(net: Network) -> Network:
+        start = net.here()
+        first = net.conv(8, (3, 3), **v).here()
+        second = net.back(start).conv(8, (3, 3), **v).here()  # converters put the first layers first
+        side = net.back(first).pool().separable(12, **v).mean().here()
+        return net.back(second).pool().separable(12, **v).mean().add(side)
+
     v = {"padding": "VALID"}
     return [
         ("same", new().separable(8).pool().separable(12).pool().separable(16).mean().dense(3).build()),
@@ -563,4 +570,5 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
         ("still more", new(3, 2, 300).conv(64, (3, 3), (2, 1)).conv(9, (2, 2)).build()),
         ("all dead", new().conv(3, (3, 3), dead={0: 1.0, 1: -1.0, 2: 2.0}).separable(4).mean().dense(2).build()),
         ("under peak alone", new(9, 7).under_peak().under_peak(swapped=True).dense(2).build()),
+        ("towers", towers(new()).dense(2).build()),
     ]

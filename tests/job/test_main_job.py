@@ -23,9 +23,11 @@ from cheep.convert import shrink
 from cheep.convert.config import ConvertConfig
 from cheep.convert.tflite import qat_to_int8
 from cheep.datasets.demo import make_demo_dataset
+from cheep.device.bundle import load_bundle
 from cheep.ears.papers import add_papers
 from cheep.errors import CheepError
 from cheep.files import DiskError, write_bytes
+from cheep.job import scores
 from cheep.job.pace import measure_pace
 from cheep.job.quantize import quantize_aware
 from cheep.job.scores import quantize_windows
@@ -86,6 +88,25 @@ def test_files_of_a_run(trained):
         assert (trained / name).stat().st_size > 100
     assert not list(trained.glob("*.part"))
     assert not (trained / "checkpoint").exists()
+
+
+def test_many_windows_are_scored_by_the_compiled_network_with_the_same_bits(trained, monkeypatch):
+    bundle, windows = load_bundle(trained / "bird_detector_int8.tflite"), load_windows(trained, FEATURES, TRAIN)
+    runtime = TflmModel(bundle.path)
+    slow = scores.int8_scores(runtime, windows, bundle.scale)
+    monkeypatch.setattr(scores, "_WORTH_COMPILING", 1)
+    alone = {name: part for name, part in windows.splits.items() if name == "val"}
+    monkeypatch.setattr(scores, "_COMPARED", 2)
+    fast = scores.int8_scores(runtime, dataclasses.replace(windows, splits=alone), bundle.scale)
+    assert np.array_equal(fast["val"].scores, slow["val"].scores)
+
+    class Wrong(CompiledModel):
+        def scores(self, windows):
+            return super().scores(windows) + np.int8(1)
+
+    monkeypatch.setattr(scores, "CompiledModel", Wrong)
+    with pytest.raises(CheepError, match="does not say what TFLM says"):
+        scores.int8_scores(runtime, windows, bundle.scale)
 
 
 def test_manifest_describes_the_model_it_lies_beside(trained):

@@ -143,7 +143,8 @@ class _Generator:
         self._most, self._narrow = most, narrow
         pipe = pipeline.find(graph, most, narrow) if row_pipeline else None
         # What neither streams nor hears the whole window first shares its memory with what follows.
-        self._pipe = pipe if pipe and (pipe.streams or pipe.head) else None
+        # So do several networks on one window, one after the other.
+        self._pipe = pipe if pipe and (pipe.streams or pipe.head) and pipe.alone(graph) else None
         for tensor in graph.outputs:
             if tensor.data is not None:
                 raise CheepError(f"output {tensor.label} is a constant: nothing to compute; fix the model")

@@ -28,9 +28,31 @@ def run_passes(graph: Graph) -> Graph:
         merge_tables,
         drop_identities,
         drop_unused,
+        branches_in_turn,
     ):
         step(graph)
     return graph
+
+
+def branches_in_turn(graph: Graph) -> None:
+    """Put one branch after the other where several convolutions read the input: each can take the memory of the last.
+
+    Converters give the first layers of all branches first.
+    """
+    readers = [n for n in graph.consumers(graph.inputs[0]) if n.op in ("CONV", "DEPTHWISE")] if graph.inputs else []
+    if len(readers) < 2 or graph.states:
+        return
+    waiting = list(graph.nodes)
+    made = {id(t) for node in waiting for t in node.outputs}
+    order: list[Node] = []
+    while waiting:
+        ready = [n for n in waiting if not any(id(t) in made for t in n.variable_inputs)]
+        last = {id(t) for t in order[-1].outputs} if order else set()
+        node = next((n for n in ready if any(id(t) in last for t in n.variable_inputs)), ready[0])
+        waiting = [n for n in waiting if n is not node]
+        order.append(node)
+        made -= {id(t) for t in node.outputs}
+    graph.nodes[:] = order
 
 
 def fold_constants(graph: Graph) -> None:

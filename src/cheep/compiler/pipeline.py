@@ -67,6 +67,12 @@ class Pipeline:
         chain = all(len(t) == 1 for t in (self.targets, *(s.targets for s in self.stages)))
         return self.head is None and not padded and not self.fifos and chain
 
+    def alone(self, graph: Graph) -> bool:
+        """Say whether nothing outside of the pipeline reads the network's input."""
+        inside = {id(t) for node in self.nodes for t in node.outputs}
+        readers = [n for tensor in (graph.inputs[0], self.source) for n in graph.consumers(tensor)]
+        return all(n.op == "ALIAS" or id(n.output) in inside for n in readers)
+
     @property
     def row_stride(self) -> int:
         """Input rows per row of the last stage."""

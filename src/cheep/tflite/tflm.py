@@ -59,6 +59,11 @@ class TflmModel:
         self.input_info, self.output_info = info.inputs[0], info.outputs[0]
         self.input_shape, self.output_shape = self.input_info.shape, self.output_info.shape
 
+    @property
+    def data(self) -> bytes:
+        """The flatbuffer."""
+        return self._data
+
     def invoke(self, *inputs: np.ndarray) -> np.ndarray:
         """Run once and return the first output.
 
