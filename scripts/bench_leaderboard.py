@@ -36,6 +36,7 @@ BEGIN, END = "<!-- made by scripts/bench_leaderboard.py; do not edit -->", "<!--
 #: Recipe: (task, what its figure is, main figure).
 RECIPES = {
     "bird": ("bird", "bird against background, ROC AUC of held-out windows", "window_auc"),
+    "bird_32k": ("bird", "bird against background, ROC AUC of held-out windows", "window_auc"),
     "bird_8khz": ("bird", "bird against background, ROC AUC of held-out windows", "window_auc"),
     "xc_species3": ("xc_species3", "three species, clip accuracy", "clip_accuracy"),
     "esc10_small": ("esc10", "ESC-10, clip accuracy", "clip_accuracy"),

@@ -19,7 +19,15 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-CLASSES = {"bird": 1, "bird_8khz": 1, "xc_species3": 3, "esc10": 10, "esc10_small": 10, "fsdd_digits": 10}
+CLASSES = {
+    "bird": 1,
+    "bird_32k": 1,
+    "bird_8khz": 1,
+    "xc_species3": 3,
+    "esc10": 10,
+    "esc10_small": 10,
+    "fsdd_digits": 10,
+}
 
 
 def costs(name: str, n_classes: int, stride_s: float, folder: Path) -> dict[str, int]:
@@ -28,7 +36,7 @@ def costs(name: str, n_classes: int, stride_s: float, folder: Path) -> dict[str,
     from cheep.compiler import compile_model
     from cheep.config import DetectorConfig, load_run_file
     from cheep.convert.tflite import calibrated_int8
-    from cheep.models import build_model
+    from cheep.models import network_for
     from cheep.tf_runtime import import_tf, seed_everything
     from cheep.tflite.model import read_model
 
@@ -37,7 +45,7 @@ def costs(name: str, n_classes: int, stride_s: float, folder: Path) -> dict[str,
     run = load_run_file(ROOT / "recipes" / f"{name}.yaml")
     features, train = run.features, run.train
     shape = (features.window_frames, features.n_mels)
-    model = build_model(train.model, shape, n_classes, hears=train.hears)
+    model = network_for(train, features, n_classes)
     levels = np.random.default_rng(1).normal(-50, 15, (64, *shape)).astype(np.float32)
     path = folder / f"{name}.tflite"
     path.write_bytes(calibrated_int8(model, levels))

@@ -24,6 +24,7 @@ from cheep.features import (
 )
 from cheep.features.cache import recording_columns
 from cheep.features.check import check_features, decibel, mel_energy, pcen
+from cheep.features.pcen import pcen_windows
 from cheep.features.tables import pcen_smoothing
 from frontend_reference import signals
 
@@ -106,6 +107,28 @@ def test_pcen_equals_librosa(changes, rng):
         assert np.abs(ours - expected).max() < 1e-4 * max(1, np.abs(expected).max()), name
 
 
+def _in_both(changes) -> FeatureConfig:
+    changes = {name: value for name, value in changes.items() if name != "log_offset"}
+    return FeatureConfig(**{**changes, "compression": "both", "n_mels": 2 * min(changes.get("n_mels", 40), 64)})
+
+
+@pytest.mark.parametrize("changes", GRID)
+def test_both_are_the_levels_and_the_pcen_of_each_band(changes, rng):
+    config = _in_both(changes)
+    for name, pcm in signals(rng, 8000).items():
+        both = compute_features(pcm, config)
+        levels, changed = (compute_features(pcm, config.alone(kind)) for kind in ("db", "pcen"))
+        assert both[:, 1::2].tobytes() == changed.tobytes(), name
+        np.testing.assert_allclose(both[:, ::2], (levels - config.silence_db) / 32, atol=2e-6, err_msg=name)
+        if all(check_features(pcm, config.alone(kind)).held for kind in ("db", "pcen")):
+            assert check_features(pcm, config).held, name
+    quiet = compute_features(np.zeros(8000, np.int16), config)
+    assert not quiet.any()
+    training = pcen_windows(10 ** (levels[None] / np.float32(10)), config)[0]
+    if config.spectrum == "power":
+        np.testing.assert_allclose(training, both, atol=1e-4)
+
+
 def test_pcen_smoothing_is_librosas_formula():
     config = FeatureConfig(pcen_time_constant_s=0.4)
     frames = 0.4 * config.sample_rate_hz / config.hop_samples
@@ -185,12 +208,12 @@ def _one_by_one(pcm, config):
     return columns[:made]
 
 
-@pytest.mark.parametrize("compression", ["db", "pcen"])
+@pytest.mark.parametrize("compression", ["db", "pcen", "both"])
 @pytest.mark.parametrize("changes", GRID)
 def test_lanes_and_chunks_give_the_bits_of_the_device(changes, compression, rng):
-    if compression == "pcen":
+    if compression != "db":
         changes = {name: value for name, value in changes.items() if name != "log_offset"}
-    config = FeatureConfig(**{**changes, "compression": compression})
+    config = _in_both(changes) if compression == "both" else FeatureConfig(**{**changes, "compression": compression})
     pcm = signals(rng, 20011)["bird-like"]
     device = _one_by_one(pcm, config)
     assert len(device) == config.frames_of(pcm.size)
@@ -321,7 +344,15 @@ def test_blocks_of_the_reference_do_not_matter(monkeypatch, rng):
     np.testing.assert_array_equal(mel_energy(pcm, config), whole)
 
 
-@pytest.mark.parametrize("settings_", ["", "features:\n  compression: pcen\n", "features:\n  spectrum: magnitude\n"])
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        "",
+        "features:\n  compression: pcen\n",
+        "features:\n  compression: both\n  n_mels: 80\n",
+        "features:\n  spectrum: magnitude\n",
+    ],
+)
 def test_the_check_of_a_recording_gives_numbers_and_a_picture(settings_, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.yaml").write_text(settings_)

@@ -36,7 +36,7 @@ from cheep.job.windows import load_windows
 from cheep.models import build_model
 from cheep.models.registry import RANGE_DB
 from cheep.models.saved import load_keras, save_keras
-from cheep.tf_runtime import seed_everything
+from cheep.tf_runtime import import_tf, seed_everything
 from cheep.tflite.model import read_model
 from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel
@@ -107,6 +107,35 @@ def test_many_windows_are_scored_by_the_compiled_network_with_the_same_bits(trai
     monkeypatch.setattr(scores, "CompiledModel", Wrong)
     with pytest.raises(CheepError, match="does not say what TFLM says"):
         scores.int8_scores(runtime, windows, bundle.scale)
+
+
+def test_towers_are_trained_each_on_its_own_and_run_as_one(home):
+    run = home / "runs" / "towers"
+    shutil.copytree(home / "runs" / "one", run, ignore=shutil.ignore_patterns("*.h5", "*.tflite", "*.json"))
+    both = FEATURES.model_copy(update={"compression": "both", "n_mels": 48})
+    config = TRAIN.model_copy(update={"epochs": 2, "towers": ("db", "pcen")})
+    with pytest.raises(CheepError, match="features give 'db' alone"):
+        train_network(run, FEATURES, config)
+    result, _ = train_network(run, both, config)
+    assert len(result.history) == 2 and result.kept == "the average of the last epochs"
+    windows, merged = load_windows(run, both, config), load_keras(run / "model.h5")
+    score = {}
+    for number, kind in enumerate(("db", "pcen"), 1):
+        own = load_windows(run, both.alone(kind), config).splits["test"].gather(np.arange(30))
+        model = load_keras(run / f"tower_{number}_{kind}.h5")
+        short = import_tf().keras.Model(model.input, model.get_layer("flat").output)
+        score[kind] = short.predict(own[..., None], verbose=0)
+    x = windows.splits["test"].gather(np.arange(30))
+    short = import_tf().keras.Model(merged.input, merged.get_layer("flat").output)
+    assert np.allclose(short.predict(x[..., None], verbose=0), (score["db"] + score["pcen"]) / 2, atol=0.02)
+    before = (run / "tower_1_db.h5").stat().st_mtime_ns
+    train_network(run, both, config)  # nothing is trained twice
+    assert (run / "tower_1_db.h5").stat().st_mtime_ns == before
+    quantize_aware(run, QAT)
+    device, compiled = (kind(run / "bird_detector_int8.tflite") for kind in (TflmModel, CompiledModel))
+    q = quantize_windows(device, x)
+    assert np.array_equal(device.scores(q), compiled.scores(q))
+    assert len(np.unique(device.scores(q))) > 5
 
 
 def test_manifest_describes_the_model_it_lies_beside(trained):

@@ -29,7 +29,9 @@ extern "C" {
 #define CHEEP_MAX_MELS 128
 
 enum { CHEEP_SPECTRUM_POWER = 0, CHEEP_SPECTRUM_MAGNITUDE = 1 };
-enum { CHEEP_COMPRESSION_DB = 0, CHEEP_COMPRESSION_PCEN = 1 };
+/* BOTH: of each band its level, (dB - dB of log_floor) / 32, then its PCEN units: 2 values, one after the other. */
+enum { CHEEP_COMPRESSION_DB = 0, CHEEP_COMPRESSION_PCEN = 1, CHEEP_COMPRESSION_BOTH = 2 };
+#define CHEEP_BOTH_PER_DB 0.03125f /* the range of levels is then that of PCEN units, 0 to about 3 */
 
 /* Constant description and tables, printed by Cheep into mel_filter_bank.h (or passed from Python).
  * The tables stay owned by the caller and must outlive every front end that uses them. */
@@ -39,15 +41,15 @@ typedef struct {
     uint16_t frame_samples; /* window length, 16..fft_size */
     uint16_t fft_size;      /* power of two, 64..CHEEP_MAX_FFT */
     uint16_t hop_samples;   /* >= 1; may exceed frame_samples */
-    uint16_t n_mels;        /* 1..CHEEP_MAX_MELS */
+    uint16_t n_mels;        /* values of a column, 1..CHEEP_MAX_MELS: one of each band (BOTH: two) */
     uint8_t spectrum;       /* CHEEP_SPECTRUM_* */
     uint8_t compression;    /* CHEEP_COMPRESSION_* */
     uint16_t weight_count;  /* length of band_weight */
     uint16_t twiddle_count; /* length of twiddle */
     const float *window;        /* frame_samples values, 1/32768 folded in; order: see cheep_fft.c */
     const float *twiddle;       /* layout: see cheep_frontend.c */
-    const uint16_t *band_start; /* n_mels: first FFT bin of the band */
-    const uint16_t *band_count; /* n_mels: number of bins (0: an empty band) */
+    const uint16_t *band_start; /* of each band: its first FFT bin */
+    const uint16_t *band_count; /* of each band: number of bins (0: an empty band) */
     const float *band_weight;   /* weight_count values, band after band */
     float log_floor;            /* least mel energy before the logarithm, >= 1e-30 */
     float log_offset;           /* added to the mel energy before it, 0..1 (decibel only) */
@@ -61,7 +63,7 @@ typedef struct {
     int16_t *history;    /* frame_samples: the last samples */
     float *work;         /* fft_size floats */
     float *power;        /* fft_size / 2 + 1 floats */
-    float *smooth;       /* n_mels floats (PCEN), NULL for dB */
+    float *smooth;       /* a float a band (PCEN, BOTH), NULL for dB */
     uint32_t filled;     /* samples in history */
     uint32_t skip;       /* samples to drop before filling (hop > frame) */
     bool chained;        /* bank and levels allow the faster of two equal ways to sum the bands */
@@ -80,7 +82,7 @@ void cheep_frontend_reset(cheep_frontend *fe);
 
 /* Take up to n samples, stop after completing one column. Returns the samples consumed (== n when
  * no column was completed). When *ready is set, column[n_mels] holds the new column, in dB
- * (10 log10 of power, 20 log10 of magnitude) or PCEN units. */
+ * (10 log10 of power, 20 log10 of magnitude), PCEN units, or both. */
 size_t cheep_frontend_push(cheep_frontend *fe, const int16_t *pcm, size_t n, float *column, bool *ready);
 
 /* Push n samples through and store every column completed, at most max_columns of them, one after

@@ -55,7 +55,13 @@ static inline __attribute__((always_inline)) float cheep_decibel(float x, const 
     return CHEEP_HORNER(by->c, f) + (float)e * by->c[0];
 }
 
-/* In place: energies of the bands to PCEN units, with the running means in fe. */
+/* Bands of the filter bank: as many as a column has values, or half. */
+static inline uint32_t cheep_bands(const cheep_frontend_spec *spec)
+{
+    return spec->compression == CHEEP_COMPRESSION_BOTH ? spec->n_mels / 2u : spec->n_mels;
+}
+
+/* In place: energies of the bands to PCEN units (or levels and PCEN units), with the running means in fe. */
 void cheep_pcen_column(const cheep_frontend *fe, float *mel);
 
 #endif

@@ -16,7 +16,8 @@ static bool in_range(float x, float low, float high)
 static bool sizes_are_valid(const cheep_frontend_spec *spec)
 {
     return cheep_fft_has(spec->fft_size, spec->frame_samples) && spec->hop_samples >= 1 && spec->n_mels >= 1 &&
-           spec->n_mels <= CHEEP_MAX_MELS;
+           spec->n_mels <= CHEEP_MAX_MELS &&
+           (spec->compression != CHEEP_COMPRESSION_BOTH || spec->n_mels % 2u == 0);
 }
 
 static bool tables_are_valid(const cheep_frontend_spec *spec)
@@ -27,7 +28,7 @@ static bool tables_are_valid(const cheep_frontend_spec *spec)
         spec->band_weight == NULL || spec->twiddle_count != cheep_fft_twiddle_count(spec->fft_size)) {
         return false;
     }
-    for (uint32_t m = 0; m < spec->n_mels; m++) {
+    for (uint32_t m = 0; m < cheep_bands(spec); m++) {
         if ((uint32_t)spec->band_start[m] + spec->band_count[m] > spec->fft_size / 2u + 1u) {
             return false;
         }
@@ -38,11 +39,11 @@ static bool tables_are_valid(const cheep_frontend_spec *spec)
 
 static bool values_are_valid(const cheep_frontend_spec *spec)
 {
-    if (spec->spectrum > CHEEP_SPECTRUM_MAGNITUDE || spec->compression > CHEEP_COMPRESSION_PCEN ||
+    if (spec->spectrum > CHEEP_SPECTRUM_MAGNITUDE || spec->compression > CHEEP_COMPRESSION_BOTH ||
         !in_range(spec->log_floor, 1e-30f, 1e30f) || !in_range(spec->log_offset, 0.0f, 1.0f)) {
         return false;
     }
-    return spec->compression != CHEEP_COMPRESSION_PCEN ||
+    return spec->compression == CHEEP_COMPRESSION_DB ||
            (in_range(spec->pcen_smoothing, 0.0f, 1.0f) && in_range(spec->pcen_gain, 0.0f, 2.0f) &&
             in_range(spec->pcen_bias, 0.0f, 1e6f) && in_range(spec->pcen_power, 0.001f, 1.0f) &&
             in_range(spec->pcen_eps, 1e-30f, 1e6f));
@@ -51,12 +52,13 @@ static bool values_are_valid(const cheep_frontend_spec *spec)
 /* Every band ends where the next but one begins, as triangles between successive mel points do. */
 static bool is_chained(const cheep_frontend_spec *spec)
 {
+    const uint32_t bands = cheep_bands(spec);
     uint32_t n = 0; /* bins on the falling side of the band before */
 
-    for (uint32_t m = 0; m < spec->n_mels; m++) {
+    for (uint32_t m = 0; m < bands; m++) {
         const uint32_t begin = spec->band_start[m];
         const uint32_t end = begin + spec->band_count[m];
-        const uint32_t top = m + 1 < spec->n_mels ? spec->band_start[m + 1] : (m == 0 ? end : begin + n);
+        const uint32_t top = m + 1 < bands ? spec->band_start[m + 1] : (m == 0 ? end : begin + n);
 
         if (top < begin || top > end || (m > 0 && top - begin != n)) {
             return false;
@@ -79,8 +81,8 @@ size_t cheep_frontend_memory_bytes(const cheep_frontend_spec *spec)
     size_t bytes = round_up(spec->frame_samples * sizeof(int16_t));
     bytes += round_up(spec->fft_size * sizeof(float));
     bytes += round_up((spec->fft_size / 2u + 1u) * sizeof(float));
-    if (spec->compression == CHEEP_COMPRESSION_PCEN) {
-        bytes += round_up(spec->n_mels * sizeof(float));
+    if (spec->compression != CHEEP_COMPRESSION_DB) {
+        bytes += round_up(cheep_bands(spec) * sizeof(float));
     }
     return bytes;
 }
@@ -103,7 +105,7 @@ cheep_status cheep_frontend_init(cheep_frontend *fe, const cheep_frontend_spec *
     at += round_up((spec->fft_size / 2u + 1u) * sizeof(float));
     fe->history = (int16_t *)(void *)at;
     at += round_up(spec->frame_samples * sizeof(int16_t));
-    fe->smooth = spec->compression == CHEEP_COMPRESSION_PCEN ? (float *)(void *)at : NULL;
+    fe->smooth = spec->compression != CHEEP_COMPRESSION_DB ? (float *)(void *)at : NULL;
     fe->chained = spec->log_offset == 0.0f && is_chained(spec);
     cheep_frontend_reset(fe);
     return CHEEP_OK;
@@ -116,12 +118,13 @@ void cheep_frontend_reset(cheep_frontend *fe)
     fe->columns = 0;
 }
 
-/* mel[n_mels] from the spectrum for any bank: bins of a band in rising order. */
+/* mel[bands] from the spectrum for any bank: bins of a band in rising order. */
 static void apply_bands(const cheep_frontend_spec *spec, const float *spectrum, float *mel)
 {
     const float *weight = spec->band_weight;
+    const uint32_t bands = cheep_bands(spec);
 
-    for (uint32_t m = 0; m < spec->n_mels; m++) {
+    for (uint32_t m = 0; m < bands; m++) {
         const float *bin = spectrum + spec->band_start[m];
         float sum = 0.0f;
 
@@ -295,22 +298,32 @@ static void to_decibel(const cheep_frontend_spec *spec, float *mel)
     }
 }
 
-/* (E / (eps + M)^gain + bias)^power - bias^power, M the running mean of E, which starts at the first E. */
+/* (E / (eps + M)^gain + bias)^power - bias^power, M the running mean of E, which starts at the first E. Both: from the
+ * last band down, so that no energy is overwritten before it is read. */
 void cheep_pcen_column(const cheep_frontend *fe, float *mel)
 {
     const cheep_frontend_spec *spec = fe->spec;
+    const cheep_decibel_scale by = cheep_make_decibel_scale(spec);
+    const bool both = spec->compression == CHEEP_COMPRESSION_BOTH;
+    const float floor = cheep_decibel(0.0f, &by);
     const float offset =
         spec->pcen_bias > 0.0f ? cheep_exp2(spec->pcen_power * cheep_log2(spec->pcen_bias)) : 0.0f;
 
-    for (uint32_t m = 0; m < spec->n_mels; m++) {
+    for (uint32_t m = cheep_bands(spec); m-- > 0;) {
         const float energy = mel[m];
         const float before = fe->columns == 0 ? energy : fe->smooth[m];
         const float mean = before + spec->pcen_smoothing * (energy - before);
         const float gain = cheep_exp2(-spec->pcen_gain * cheep_log2(mean + spec->pcen_eps));
         const float ratio = energy * gain + spec->pcen_bias;
+        const float pcen = ratio > 1e-36f ? cheep_exp2(spec->pcen_power * cheep_log2(ratio)) - offset : 0.0f;
 
         fe->smooth[m] = mean;
-        mel[m] = ratio > 1e-36f ? cheep_exp2(spec->pcen_power * cheep_log2(ratio)) - offset : 0.0f;
+        if (both) {
+            mel[2 * m] = (cheep_decibel(energy, &by) - floor) * CHEEP_BOTH_PER_DB;
+            mel[2 * m + 1] = pcen;
+        } else {
+            mel[m] = pcen;
+        }
     }
 }
 
@@ -324,7 +337,7 @@ static void make_column(cheep_frontend *fe, const int16_t *frame, float *column)
             fe->power[k] = cheep_sqrt(fe->power[k]);
         }
     }
-    if (spec->compression == CHEEP_COMPRESSION_PCEN) {
+    if (spec->compression != CHEEP_COMPRESSION_DB) {
         apply_bands(spec, fe->power, column);
         cheep_pcen_column(fe, column);
     } else if (fe->chained) {

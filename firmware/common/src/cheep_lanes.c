@@ -157,6 +157,7 @@ static void make_columns(cheep_frontend *fe, const int16_t *pcm, uint32_t count,
 {
     const cheep_frontend_spec *spec = fe->spec;
     const uint32_t n_mels = spec->n_mels;
+    const uint32_t bands = cheep_bands(spec);
     const float *weight = spec->band_weight;
     const cheep_decibel_scale by = cheep_make_decibel_scale(spec);
 
@@ -167,7 +168,7 @@ static void make_columns(cheep_frontend *fe, const int16_t *pcm, uint32_t count,
             b->power[k] = square_root(b->power[k]);
         }
     }
-    for (uint32_t m = 0; m < n_mels; m++) {
+    for (uint32_t m = 0; m < bands; m++) {
         const lanes *bin = b->power + spec->band_start[m];
         lanes sum = {0};
 
@@ -177,19 +178,19 @@ static void make_columns(cheep_frontend *fe, const int16_t *pcm, uint32_t count,
         b->mel[m] = spec->compression == CHEEP_COMPRESSION_DB ? decibel(sum + spec->log_offset, &by) : sum;
     }
     uint32_t m = 0;
-    for (; m + CHEEP_LANES <= n_mels; m += CHEEP_LANES) {
+    for (; m + CHEEP_LANES <= bands; m += CHEEP_LANES) {
         transpose(b->mel + m);
         for (uint32_t l = 0; l < count; l++) {
             *(lanes *)(columns + (size_t)l * n_mels + m) = b->mel[m + l];
         }
     }
-    for (; m < n_mels; m++) {
+    for (; m < bands; m++) {
         for (uint32_t l = 0; l < count; l++) {
             columns[(size_t)l * n_mels + m] = b->mel[m][l];
         }
     }
     for (uint32_t l = 0; l < count; l++) {
-        if (spec->compression == CHEEP_COMPRESSION_PCEN) {
+        if (spec->compression != CHEEP_COMPRESSION_DB) {
             cheep_pcen_column(fe, columns + (size_t)l * n_mels);
         }
         fe->columns++;

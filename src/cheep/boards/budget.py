@@ -27,7 +27,7 @@ from cheep.tflite.model import TfliteModel, read_model
 from cheep.tflite.reader import read_graph
 
 if TYPE_CHECKING:
-    from cheep.models.registry import Hears
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -207,17 +207,19 @@ def untrained_network(
     config: TrainConfig, features: FeatureConfig, outputs: int, activation: str = "softmax"
 ) -> Compiled:
     """Return a registry network with random weights, compiled: its sizes are those of the trained one."""
-    return _untrained(config.model, config.hears, (features.window_frames, features.n_mels), outputs, activation)
+    kind = TrainConfig(model=config.model, hears=config.hears, towers=config.towers)
+    form = FeatureConfig(window_frames=features.window_frames, n_mels=features.n_mels, compression=features.compression)
+    return _untrained(kind, form, outputs, activation)
 
 
 @functools.lru_cache(maxsize=32)
-def _untrained(name: str, hears: Hears, shape: tuple[int, int], outputs: int, activation: str) -> Compiled:
+def _untrained(config: TrainConfig, features: FeatureConfig, outputs: int, activation: str) -> Compiled:
     from cheep.convert.tflite import calibrated_int8
-    from cheep.models import build_model
+    from cheep.models import network_for
 
-    noise = np.random.default_rng(0).normal(0, 1, (16, *shape)).astype(np.float32)
-    data = calibrated_int8(build_model(name, shape, outputs, activation, hears=hears), noise)
-    return compile_bytes(data, name=name)
+    noise = np.random.default_rng(0).normal(0, 1, (16, features.window_frames, features.n_mels)).astype(np.float32)
+    data = calibrated_int8(network_for(config, features, outputs, activation), noise)
+    return compile_bytes(data, name=config.model)
 
 
 def estimated_instructions(compiled: Compiled, features: FeatureConfig) -> float:

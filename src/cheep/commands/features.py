@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     found = check_features(read_audio(args.file, config.sample_rate_hz), config)
     unit, columns = found.unit, len(found.ours)
     print(
-        f"{args.file}: {columns} columns of {config.n_mels} bands compared, {columns * config.hop_s:.1f} s at "
+        f"{args.file}: {columns} columns of {config.bands} bands compared, {columns * config.hop_s:.1f} s at "
         f"{config.sample_rate_hz} Hz; settings of {whose} (0x{config.hash32:08x})"
     )
     rows = [["difference from librosa", unit]]

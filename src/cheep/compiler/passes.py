@@ -39,8 +39,9 @@ def branches_in_turn(graph: Graph) -> None:
 
     Converters give the first layers of all branches first.
     """
-    readers = [n for n in graph.consumers(graph.inputs[0]) if n.op in ("CONV", "DEPTHWISE")] if graph.inputs else []
-    if len(readers) < 2 or graph.states:
+    readers = graph.consumers(graph.inputs[0]) if graph.inputs else []
+    readers += [n for alias in readers if alias.op == "ALIAS" for n in graph.consumers(alias.output)]
+    if sum(n.op in ("CONV", "DEPTHWISE") for n in readers) < 2 or graph.states:
         return
     waiting = list(graph.nodes)
     made = {id(t) for node in waiting for t in node.outputs}

@@ -27,7 +27,7 @@ class FeatureConfig(Settings):
     frame_samples: int = Field(256, ge=16, le=2048, description="Hann window length, samples")
     fft_size: int = Field(256, ge=64, le=2048, description="power of two, at least frame_samples, samples")
     hop_samples: int = Field(200, ge=1, le=8192, description="between two columns, samples")
-    n_mels: int = Field(40, ge=1, le=128, description="mel bands")
+    n_mels: int = Field(40, ge=1, le=128, description="values of a column: one of each mel band (both: two)")
     fmin_hz: float = Field(100.0, ge=0, description="lower edge of the lowest band, Hz")
     fmax_hz: float = Field(4000.0, gt=0, description="upper edge of the highest band, Hz")
     mel_scale: Literal["slaney", "htk"] = Field("slaney", description="formula from Hz to mel")
@@ -36,7 +36,9 @@ class FeatureConfig(Settings):
         "hz", description="bands with straight sides over Hz (librosa), or over mel (TensorFlow, YAMNet)"
     )
     spectrum: Literal["power", "magnitude"] = Field("power", description="what the bands sum")
-    compression: Literal["db", "pcen"] = Field("db", description="levels, or per-channel energy normalization")
+    compression: Literal["db", "pcen", "both"] = Field(
+        "db", description="levels, per-channel energy normalization, or both of each band"
+    )
     log_floor: float = Field(1e-10, gt=0, le=1, description="least mel energy before the logarithm")
     log_offset: float = Field(0.0, ge=0, le=1, description="added before the logarithm (YAMNet: 0.001)")
     pcen_time_constant_s: float = Field(0.4, gt=0, le=60, description="of PCEN's running mean, s")
@@ -60,10 +62,12 @@ class FeatureConfig(Settings):
                 f"fmax_hz={self.fmax_hz}: must be at most half of sample_rate_hz={self.sample_rate_hz} "
                 f"({self.sample_rate_hz / 2:g})"
             )
-        if self.log_offset and self.compression == "pcen":
-            raise ValueError(f"log_offset={self.log_offset:g}: is for compression db; pcen takes no logarithm")
+        if self.log_offset and self.compression != "db":
+            raise ValueError(f"log_offset={self.log_offset:g}: is for compression db")
         if self.fmin_hz >= self.fmax_hz:
             raise ValueError(f"fmin_hz={self.fmin_hz}: must be below fmax_hz={self.fmax_hz:g}")
+        if self.compression == "both" and self.n_mels % 2:
+            raise ValueError(f"n_mels={self.n_mels}: must be even: both levels and PCEN of each band")
         return self
 
     @model_serializer(mode="wrap")
@@ -71,6 +75,20 @@ class FeatureConfig(Settings):
         values = handler(self)
         defaults = {name: type(self).model_fields[name].default for name in _LATER}
         return {name: value for name, value in values.items() if name not in _LATER or value != defaults[name]}
+
+    @property
+    def forms(self) -> int:
+        """Values of a band in a column: 1, or 2 (its level, (dB - ``silence_db``) / 32, and its PCEN units)."""
+        return 2 if self.compression == "both" else 1
+
+    @property
+    def bands(self) -> int:
+        """Mel bands of the filter bank."""
+        return self.n_mels // self.forms
+
+    def alone(self, compression: Literal["db", "pcen"]) -> FeatureConfig:
+        """Return the same bands in one form."""
+        return self.model_copy(update={"compression": compression, "n_mels": self.bands})
 
     @property
     def silence_db(self) -> float:

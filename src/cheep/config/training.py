@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, model_validator
+from typing_extensions import Self
 
 from cheep.config.base import Settings
 
@@ -68,6 +69,11 @@ class TrainConfig(Settings):
         "levels",
         description="levels, or how far they lie under the window's peak (no absolute level; not fed by columns)",
     )
+    towers: tuple[Literal["db", "pcen"], ...] = Field(
+        (),
+        max_length=8,
+        description="networks side by side, each trained on its own on this form of the bands; logits are averaged",
+    )
     activation: Literal["auto", "softmax", "sigmoid"] = Field(
         "auto", description="softmax: one label a window; sigmoid: any number"
     )
@@ -97,3 +103,11 @@ class TrainConfig(Settings):
     )
     augment: AugmentConfig = AugmentConfig()
     seed: int = Field(1, ge=0, lt=2**31, description="of weights, draws and changes")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.towers and self.teacher_model:
+            raise ValueError("towers learn from labels, a teacher_model teaches one network: leave one of them out")
+        if self.towers and self.hears != "levels":
+            raise ValueError(f"hears={self.hears!r}: towers hear levels (db) or PCEN (pcen): leave one of them out")
+        return self

@@ -313,6 +313,6 @@ def _load_audio(path: Path, features: FeatureConfig | None, specs: dict[str, Any
         return draw_epoch(windows, balanced_draw(windows.label, len(windows), rng), train.augment, rng)
 
     # (PCEN's augmentation works on levels, which are not kept here)
-    augmented = None if features.compression == "pcen" else draw
+    augmented = None if features.compression != "db" else draw
     ys = {split: part.targets for split, part in parts.items()}
     return ConversionData(xs, ys, plan.labels, str(path), draw=augmented)

@@ -30,7 +30,7 @@ def render_mel_filter_bank(config: FeatureConfig, model_sha256: str) -> str:
     tables = frontend_spec_tables(config)
     lines = [
         f"/* {config.sample_rate_hz} Hz, frames of {config.frame_samples} every {config.hop_samples} samples, "
-        f"{config.n_mels} {config.mel_scale} bands {config.fmin_hz:g}-{config.fmax_hz:g} Hz, {config.spectrum}, "
+        f"{config.bands} {config.mel_scale} bands {config.fmin_hz:g}-{config.fmax_hz:g} Hz, {config.spectrum}, "
         f"{config.compression}. */",
         f"#define CHEEP_MEL_FEATURE_HASH 0x{config.hash32:08x}u",
         f"#define CHEEP_MEL_SAMPLE_RATE_HZ {values['sample_rate_hz']}",

@@ -16,6 +16,7 @@ from cheep.config import FeatureConfig
 from cheep.errors import CheepError
 from cheep.features.frontend import compute_features
 from cheep.features.mel import mel_weights
+from cheep.features.pcen import LEVEL_DB, interleave
 from cheep.features.tables import pcen_smoothing
 
 TOLERANCE_DB = 0.02  # down to DEPTH_DB below the loudest band of a column
@@ -40,7 +41,7 @@ def mel_energy(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
 
     Returns
     -------
-    ndarray, (columns, n_mels) float64
+    ndarray, (columns, bands) float64
     """
     import librosa
 
@@ -53,7 +54,7 @@ def mel_energy(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
         bank = librosa.filters.mel(
             sr=config.sample_rate_hz,
             n_fft=config.fft_size,
-            n_mels=config.n_mels,
+            n_mels=config.bands,
             fmin=config.fmin_hz,
             fmax=config.fmax_hz,
             htk=config.mel_scale == "htk",
@@ -70,7 +71,7 @@ def mel_energy(pcm: np.ndarray, config: FeatureConfig) -> np.ndarray:
             center=False,
         )
         blocks.append((bank @ np.abs(spectrum) ** (2 if config.spectrum == "power" else 1)).T + config.log_offset)
-    return np.concatenate(blocks) if blocks else np.empty((0, config.n_mels))
+    return np.concatenate(blocks) if blocks else np.empty((0, config.bands))
 
 
 def decibel(mel: np.ndarray, config: FeatureConfig) -> np.ndarray:
@@ -117,7 +118,7 @@ class FeatureCheck:
     @property
     def unit(self) -> str:
         """Of the columns."""
-        return "dB" if self.config.compression == "db" else "PCEN"
+        return {"db": "dB", "pcen": "PCEN", "both": "32 dB or PCEN"}[self.config.compression]
 
     @property
     def error(self) -> np.ndarray:
@@ -151,7 +152,18 @@ def check_features(pcm: np.ndarray, config: FeatureConfig) -> FeatureCheck:
         raise CheepError(
             f"{pcm.size} samples: shorter than one frame of {config.frame_samples}; give a longer recording"
         )
-    ours, mel = compute_features(pcm, config), mel_energy(pcm, config)
+    return _compare(compute_features(pcm, config), mel_energy(pcm, config), config)
+
+
+def _compare(ours: np.ndarray, mel: np.ndarray, config: FeatureConfig) -> FeatureCheck:
+    """Judge columns, (columns, n_mels) float32, by librosa's mel energies, (columns, bands) float64."""
+    if config.compression == "both":
+        levels = _compare(ours[:, ::2] * LEVEL_DB + config.silence_db, mel, config.alone("db"))
+        changes = _compare(ours[:, 1::2], mel, config.alone("pcen"))
+        reference = interleave((levels.reference - config.silence_db) / LEVEL_DB, changes.reference)
+        tolerance = max(levels.tolerance / LEVEL_DB, changes.tolerance)
+        judged = interleave(levels.judged, changes.judged)
+        return FeatureCheck(config, ours, reference, judged, tolerance, levels.deep_error)
     if config.compression == "pcen":
         reference = pcen(mel, config)
         tolerance = TOLERANCE_PCEN * max(1.0, float(np.abs(reference).max()))

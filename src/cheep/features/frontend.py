@@ -95,7 +95,7 @@ def frontend_spec_values(config: FeatureConfig) -> dict[str, int | float]:
         "hop_samples": config.hop_samples,
         "n_mels": config.n_mels,
         "spectrum": ("power", "magnitude").index(config.spectrum),
-        "compression": ("db", "pcen").index(config.compression),
+        "compression": ("db", "pcen", "both").index(config.compression),
         "weight_count": int(tables.band_count.sum()),
         "twiddle_count": tables.twiddle.size,
         "log_floor": config.log_floor,

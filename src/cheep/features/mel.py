@@ -33,9 +33,9 @@ def mel_to_hz(mel: np.ndarray | float, scale: str) -> np.ndarray:
 
 
 def mel_points_hz(config: FeatureConfig) -> np.ndarray:
-    """Return the corner frequencies of the triangles, (n_mels + 2,) float64, Hz."""
+    """Return the corner frequencies of the triangles, (bands + 2,) float64, Hz."""
     low, high = hz_to_mel(config.fmin_hz, config.mel_scale), hz_to_mel(config.fmax_hz, config.mel_scale)
-    return mel_to_hz(np.linspace(low, high, config.n_mels + 2), config.mel_scale)
+    return mel_to_hz(np.linspace(low, high, config.bands + 2), config.mel_scale)
 
 
 def mel_weights(config: FeatureConfig) -> np.ndarray:
@@ -44,7 +44,7 @@ def mel_weights(config: FeatureConfig) -> np.ndarray:
     Returns
     -------
     ndarray
-        (n_mels, fft_size // 2 + 1) float64: triangles between neighbouring mel points, straight over Hz or over mel,
+        (bands, fft_size // 2 + 1) float64: triangles between neighbouring mel points, straight over Hz or over mel,
         each divided by half its width in Hz when ``mel_norm`` is ``"slaney"`` (equal area).
     """
     points = mel_points_hz(config)

@@ -28,7 +28,7 @@ class FrontendTables:
     twiddle
         (twiddle_count,) float32, layout in ``cheep_fft.c``.
     band_start, band_count
-        (n_mels,) uint16: first FFT bin and number of bins of each band (0 for a band without a bin).
+        (bands,) uint16: first FFT bin and number of bins of each band (0 for a band without a bin).
     band_weight
         (weight_count,) float32: the weights, band after band.
     """
@@ -81,14 +81,14 @@ def frontend_spec_tables(config: FeatureConfig) -> FrontendTables:
     The filter bank is sparse: for each band the first bin, the number of bins, and their weights.
     Bands narrower than the spacing of the bins are empty and give the floor; a warning says so.
     """
-    weights = mel_weights(config).astype(np.float32)  # (n_mels, bins)
+    weights = mel_weights(config).astype(np.float32)  # (bands, bins)
     points = mel_points_hz(config)
     bins = np.arange(weights.shape[1]) * (config.sample_rate_hz / config.fft_size)
     edge = np.searchsorted(bins, points, side="right")  # first bin above each mel point
     start, count = edge[:-2].astype(np.uint16), (edge[2:] - edge[:-2]).astype(np.uint16)
     packed = [row[a:b] for row, a, b in zip(weights, edge[:-2], edge[2:], strict=True)]
     empty = int((count == 0).sum())
-    if empty == config.n_mels:
+    if empty == config.bands:
         raise CheepError(
             f"fmin_hz={config.fmin_hz}, fmax_hz={config.fmax_hz}: no FFT bin lies in any mel band "
             f"(bins are {config.sample_rate_hz / config.fft_size:g} Hz apart: raise fft_size or widen the range)"
@@ -96,7 +96,7 @@ def frontend_spec_tables(config: FeatureConfig) -> FrontendTables:
     if empty:
         log.warning(
             "%d of %d mel bands hold no FFT bin and stay at the floor (fewer n_mels, a larger fft_size or fmin_hz)",
-            empty, config.n_mels,
+            empty, config.bands,
         )  # fmt: skip
     tables = FrontendTables(
         window=window_table(config),

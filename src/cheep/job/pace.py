@@ -12,7 +12,7 @@ from cheep.config import TrainConfig
 from cheep.errors import CheepError
 from cheep.job.choose import NETWORKS
 from cheep.job.windows import Windows
-from cheep.models import build_model
+from cheep.models import network_for
 from cheep.tf_runtime import seed_everything
 from cheep.training.loop import fit, predict_windows
 
@@ -32,7 +32,7 @@ class Pace:
     def seconds(self, config: TrainConfig) -> float:
         """Return the wall time of a training, s."""
         teachers = len(config.teachers) if config.teacher_model else 0
-        own = config.epochs * self.student_s * (1 + _TEACHING * teachers)
+        own = config.epochs * self.student_s * (1 + _TEACHING * teachers) * max(1, len(config.towers))
         return _START_S + own + teachers * (_START_S + config.teacher_epochs * self.teacher_s)
 
 
@@ -54,8 +54,8 @@ def _epoch_s(windows: Windows, config: TrainConfig) -> float:
     trial = min(steps, _STEPS)
     short = config.model_copy(update={"epochs": _EPOCHS, "examples_per_epoch": trial * config.batch_size})
     seed_everything(config.seed)
-    shape, plan = (windows.features.window_frames, windows.features.n_mels), windows.plan
-    model = build_model(config.model, shape, len(plan.labels), plan.activation, config.dropout, config.hears)
+    config = config.model_copy(update={"towers": ()})
+    model = network_for(config, windows.features, len(windows.plan.labels), windows.plan.activation)
     ends: list[float] = []
     fit(model, train, val, short, on_epoch=lambda epoch, *_: ends.append(time.monotonic()) if epoch else None)
     begin = time.monotonic()

@@ -7,15 +7,20 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cheep import runs
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.convert.tflite import to_tflite
+from cheep.errors import CheepError
 from cheep.files import read_json, write_bytes, write_json
 from cheep.job import OnEpoch, OnFile
 from cheep.job.scores import evaluate_keras
 from cheep.job.windows import Windows, describe_data, load_windows, with_levels
-from cheep.models import build_model
+from cheep.models import build_model, network_for
+from cheep.models.registry import Hears
 from cheep.models.saved import load_keras, save_keras
+from cheep.models.towers import merge
 from cheep.tf_runtime import seed_everything
 from cheep.training.distill import Teacher
 from cheep.training.loop import TrainResult, fit
@@ -42,15 +47,17 @@ def train_network(
     with runs.working_in(run):
         windows = load_windows(run, features, config, on_file)
         plan = windows.plan
-        teacher = train_teachers(run, windows, config, on_epoch) if config.teacher_model else None
-        if teacher:
-            log.info("student of the teachers: %d epochs", config.epochs)
-        seed_everything(config.seed)
-        shape = (features.window_frames, features.n_mels)
-        model = build_model(config.model, shape, len(plan.labels), plan.activation, config.dropout, config.hears)
-        result = fit(
-            model, windows.splits["train"], windows.splits["val"], config, run / "checkpoint", on_epoch, teacher
-        )
+        if config.towers:
+            model, result = train_towers(run, windows, config, on_epoch)
+        else:
+            teacher = train_teachers(run, windows, config, on_epoch) if config.teacher_model else None
+            if teacher:
+                log.info("student of the teachers: %d epochs", config.epochs)
+            seed_everything(config.seed)
+            model = network_for(config, features, len(plan.labels), plan.activation)
+            result = fit(
+                model, windows.splits["train"], windows.splits["val"], config, run / "checkpoint", on_epoch, teacher
+            )
         save_keras(model, run / runs.FLOAT_MODEL)
         write_bytes(run / runs.FLOAT_TFLITE, to_tflite(model))
         metrics = evaluate_keras(model, windows)
@@ -72,6 +79,42 @@ def train_network(
     return result, metrics
 
 
+def train_towers(
+    run: Path, windows: Windows, config: TrainConfig, on_epoch: OnEpoch | None = None
+) -> tuple[Any, TrainResult]:
+    """Train the networks of ``config.towers``, or load them, and merge them into one.
+
+    They are kept as ``tower_1_db.h5``, ``tower_2_pcen.h5``, ... with the settings that made them; each has a seed of
+    its own, so that no two are mistaken alike. The history is the mean of theirs.
+
+    Raises
+    ------
+    CheepError
+        A form of the bands that the features do not have.
+    """
+    features, plan = windows.features, windows.plan
+    if features.compression != "both" and set(config.towers) != {features.compression}:
+        raise CheepError(
+            f"towers={list(config.towers)}: the features give {features.compression!r} alone; set "
+            "features.compression: both (and twice as many n_mels)"
+        )
+    members, histories = [], []
+    for place, kind in enumerate(config.towers):
+        own = config.model_copy(update={"towers": (), "seed": config.seed + 1000 * place})
+        path = run / f"tower_{place + 1}_{kind}.h5"
+        log.info("tower %d of %d, on %s: %d epochs", place + 1, len(config.towers), kind, own.epochs)
+        histories.append(_member(run, path, features.alone(kind), own, windows, "levels", on_epoch))
+        members.append((load_keras(path), kind))
+    seed_everything(config.seed)
+    model = network_for(config, features, len(plan.labels), plan.activation)
+    merge(model, members, features)
+    history = [
+        {name: float(np.mean([numbers[name] for numbers in epoch])) for name in epoch[0]}
+        for epoch in zip(*histories, strict=True)
+    ]
+    return model, TrainResult(history, 0, False)
+
+
 def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: OnEpoch | None = None) -> Teacher:
     """Train the teachers of a distillation, or load them: a network for each of ``config.teachers``.
 
@@ -85,31 +128,48 @@ def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: O
     )
     for place, kind in enumerate(config.teachers):
         lessons = lessons.model_copy(update={"seed": config.seed + config.teachers[:place].count(kind)})
-        changes = {"compression": "pcen", "pcen_eps": TEACHER_PCEN_EPS} if kind == "pcen" else {"compression": "db"}
-        features = windows.features.model_copy(update=changes)
+        features = windows.features.alone("pcen" if kind == "pcen" else "db")
+        if kind == "pcen":
+            features = features.model_copy(update={"pcen_eps": TEACHER_PCEN_EPS})
         path = run / f"teacher_{place + 1}_{kind}.h5"
-        about = path.with_suffix(".json")
-        made_by = {
-            "features": features.to_dict(),
-            "train": {key: value for key, value in lessons.to_dict().items() if not key.startswith("teacher")},
-            "context_frames": windows.splits["train"].context_frames,
-            "data": describe_data(run, windows),
-        }
-        if not (path.is_file() and about.is_file() and read_json(about, runs.TRAIN_COMMAND) == made_by):
-            about.unlink(missing_ok=True)
-            part = load_windows(run, features, lessons)
-            train = part.splits["train"]
-            if windows.splits["train"].levels:  # the same stretches of sound for all teachers
-                train = with_levels(train, part.manifest, run)
-            log.info("teacher %d of %d, on %s: %d epochs", place + 1, len(config.teachers), kind, lessons.epochs)
-            seed_everything(lessons.seed)
-            shape, plan = (features.window_frames, features.n_mels), windows.plan
-            hears = kind if kind in ("peak", "mean") else "levels"
-            model = build_model(lessons.model, shape, len(plan.labels), plan.activation, lessons.dropout, hears)
-            fit(model, train, part.splits["val"], lessons, run / f"checkpoint-{path.stem}", on_epoch)
-            save_keras(model, path)
-            write_json(about, made_by)
+        log.info("teacher %d of %d, on %s: %d epochs", place + 1, len(config.teachers), kind, lessons.epochs)
+        hears = kind if kind in ("peak", "mean") else "levels"
+        _member(run, path, features, lessons, windows, hears, on_epoch)
         members.append((path, features))
     return Teacher(
         tuple((load_keras(path), features) for path, features in members), windows.splits["train"].context_frames
     )
+
+
+def _member(
+    run: Path, path: Path, features: FeatureConfig, config: TrainConfig, windows: Windows, hears: Hears,
+    on_epoch: OnEpoch | None,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Train one network of several and save it as ``path``, where it is not there yet; return its history.
+
+    What it was made by stands beside it; Ctrl-C ends the whole training, which goes on from there.
+    """
+    about = path.with_suffix(".json")
+    made_by = {
+        "features": features.to_dict(),
+        "train": {key: value for key, value in config.to_dict().items() if not key.startswith("teacher")},
+        "context_frames": windows.splits["train"].context_frames,
+        "data": describe_data(run, windows),
+    }
+    kept = read_json(about, runs.TRAIN_COMMAND) if path.is_file() and about.is_file() else {}
+    if kept.pop("history", None) is not None and kept == made_by:
+        return read_json(about, runs.TRAIN_COMMAND)["history"]
+    about.unlink(missing_ok=True)
+    part = load_windows(run, features, config)
+    train = part.splits["train"]
+    if windows.splits["train"].levels:  # the same stretches of sound for all
+        train = with_levels(train, part.manifest, run)
+    seed_everything(config.seed)
+    shape, plan = (features.window_frames, features.n_mels), windows.plan
+    model = build_model(config.model, shape, len(plan.labels), plan.activation, config.dropout, hears)
+    result = fit(model, train, part.splits["val"], config, run / f"checkpoint-{path.stem}", on_epoch)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    save_keras(model, path)
+    write_json(about, {**made_by, "history": result.history})
+    return result.history

@@ -62,7 +62,7 @@ def load_windows(
         part = splits["train"]
         targets = soft.blend(manifest.of_split("train"), part.targets, plan.labels, config.soft_weight)
         splits["train"] = dataclasses.replace(part, targets=targets)
-    if features.compression == "pcen" or (config.teacher_model and "pcen" in config.teachers):
+    if features.compression != "db" or (config.teacher_model and "pcen" in config.teachers):
         splits["train"] = with_levels(splits["train"], manifest, run)
     for name in ("train", "val"):
         if not len(splits[name]):
@@ -74,7 +74,7 @@ def load_windows(
 
 def with_levels(part: WindowSet, manifest: Manifest, run: Path) -> WindowSet:
     """Return the windows with the same stretches of sound in dB beside them."""
-    levels = part.cache.config.model_copy(update={"compression": "db"})
+    levels = part.cache.config.alone("db")
     return dataclasses.replace(part, levels=load_cache(manifest, levels, run / "features"))
 
 

@@ -5,7 +5,7 @@ Every network takes mel columns in dB (or PCEN units), shape ``(window_frames, n
 and gives one score per label. No network pads in time, so each can be evaluated incrementally.
 """
 
-from cheep.models.registry import build_model, model_names, model_spec
+from cheep.models.registry import build_model, model_names, model_spec, network_for
 from cheep.models.spec import ModelSpec
 
-__all__ = ["ModelSpec", "build_model", "model_names", "model_spec"]
+__all__ = ["ModelSpec", "build_model", "model_names", "model_spec", "network_for"]

@@ -150,6 +150,11 @@ SPECS: dict[str, ModelSpec] = {
         sepconv,
         {"units": (16, 32, 48, 64)},
     ),
+    "sepconv_n": ModelSpec(
+        "separable convolutions 16/48/96/128, about 19 k parameters; narrow at the front: for towers in 10 KB",
+        sepconv,
+        {"units": (16, 48, 96, 128)},
+    ),
     "sepconv_l": ModelSpec(
         "separable convolutions 24/48/64/96/128, about 25 k parameters",
         sepconv,

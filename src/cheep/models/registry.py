@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+from cheep.config import FeatureConfig, TrainConfig
 from cheep.config.base import nearest_name
 from cheep.errors import CheepError
 from cheep.models.networks import SPECS
@@ -41,6 +42,8 @@ def build_model(
     activation: str = "softmax",
     dropout: float = 0.2,
     hears: Hears = "levels",
+    forms: int = 1,
+    towers: int = 1,
 ):
     """Build a network.
 
@@ -59,6 +62,11 @@ def build_model(
     hears : {"levels", "peak", "mean"}
         Levels as they are; or no absolute level, but how far each cell lies under the window's peak (at most
         ``RANGE_DB``), or over the mean of its band. The last is for the computer only (a teacher).
+    forms : int
+        Values of a band that follow one another in a column (``FeatureConfig.forms``).
+    towers : int
+        Networks side by side; ``embedding`` holds one after the other, and the last layer hears all
+        (:mod:`cheep.models.towers`).
 
     Returns
     -------
@@ -70,28 +78,54 @@ def build_model(
 
     spec = model_spec(name)
     frames, mels = input_shape
-    if frames < MIN_FRAMES or mels < MIN_MELS:
+    if frames < MIN_FRAMES or mels < MIN_MELS * forms:
         raise CheepError(
             f"window_frames={frames}, n_mels={mels}: {name} needs at least {MIN_FRAMES} frames and {MIN_MELS} bands "
-            "(its layers do not pad in time)"
+            f"(its layers do not pad in time){'; both forms of a band count twice' if forms > 1 else ''}"
         )
+    if hears != "levels" and (forms > 1 or towers > 1):
+        raise CheepError(f"hears={hears!r}: goes with one network on levels alone; set compression: db and no towers")
     keras = import_tf().keras
     inputs = keras.Input((frames, mels, 1), name="mel")
     x = inputs if hears == "levels" else _relative_levels(inputs, hears == "mean")
+    if forms > 1:
+        x = keras.layers.Reshape((frames, mels // forms, forms), name="forms")(x)
     try:
-        x = spec.body(keras, x, **spec.parameters)
+        found = [_tower(spec, keras, x, number, towers) for number in range(1, towers + 1)]
     except ValueError:  # a kernel is larger than what the layers before it leave
+        if forms > 1 and name == "time_conv":
+            raise CheepError("time_conv: hears one form of each band; set features.compression: db or pcen") from None
         raise CheepError(
             f"window_frames={frames}, n_mels={mels}: too small for {name}: its layers use the window up; raise "
             "window_frames or n_mels, or choose a smaller network"
         ) from None
+    x = found[0] if towers == 1 else keras.layers.Concatenate(name="embedding")(found)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     # A 1 x 1 convolution rather than Dense: TFLM and the TFLite reference interpreter round FULLY_CONNECTED
     # differently (about 1 score in 700 differs by a step), CONV_2D alike.
     x = keras.layers.Conv2D(n_outputs, 1, name="logits")(x)
     x = keras.layers.Reshape((n_outputs,), name="flat")(x)
     outputs = keras.layers.Activation(activation, name="scores")(x)
-    return keras.Model(inputs, outputs, name=name)
+    try:
+        return keras.Model(inputs, outputs, name=name)
+    except ValueError as error:
+        if towers == 1:
+            raise
+        raise CheepError(f"towers: {name} cannot stand beside itself: {str(error).splitlines()[0]}") from None
+
+
+def network_for(config: TrainConfig, features: FeatureConfig, n_outputs: int, activation: str = "softmax") -> Any:
+    """Return the network, untrained, that these settings name: a ``keras.Model`` as :func:`build_model` makes it."""
+    shape, towers = (features.window_frames, features.n_mels), max(1, len(config.towers))
+    return build_model(config.model, shape, n_outputs, activation, config.dropout, config.hears, features.forms, towers)
+
+
+def _tower(spec: ModelSpec, keras: Any, x: Any, number: int, towers: int) -> Any:
+    """Return the embedding of a network on ``x``; of several they are called ``tower_1``, ``tower_2``, ..."""
+    out = spec.body(keras, x, **spec.parameters)
+    if towers > 1:
+        out._keras_history.layer._name = f"tower_{number}"
+    return out
 
 
 def _relative_levels(x: Any, over_mean: bool) -> Any:

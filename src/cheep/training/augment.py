@@ -64,7 +64,7 @@ def draw_epoch(
     if teacher is not None:
         y = (1 - np.float32(teacher_weight)) * y + np.float32(teacher_weight) * teacher.targets(levels)
     x = network_input(levels, windows.cache.config, windows.context_frames)
-    x = spec_augment(x, config, rng)
+    x = spec_augment(x, config, rng, windows.cache.config.forms)
     x, y = mixup(x, y, config.mixup_alpha, rng)
     return x[..., None].astype(np.float32), y
 
@@ -81,7 +81,7 @@ def put_signals(
     if not len(chosen):
         return levels, y
     loud = config.loud_signals and bool(windows.is_background.any())
-    bank = _signal_bank(windows.cache.config.model_copy(update={"compression": "db"}).to_json(), levels.shape[1], loud)
+    bank = _signal_bank(windows.cache.config.alone("db").to_json(), levels.shape[1], loud)
     levels, y = levels.copy(), y.copy()
     levels[chosen] = bank[rng.integers(0, len(bank), len(chosen))]
     y[chosen] = windows.silence
@@ -206,15 +206,18 @@ def add_db(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return high + np.float32(10 / np.log(10)) * np.log1p(np.exp((low - high) * np.float32(np.log(10) / 10)))
 
 
-def spec_augment(x: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+def spec_augment(x: np.ndarray, config: AugmentConfig, rng: np.random.Generator, forms: int = 1) -> np.ndarray:
     """SpecAugment (Park et al. 2019): replace a random time span and a random band range by the window's mean.
 
-    ``x`` and what comes back are (n, columns, mels) float32, dB or PCEN.
+    ``x`` and what comes back are (n, columns, mels) float32, dB or PCEN, with so many ``forms`` of a band in turn.
     """
     n, frames, mels = x.shape
+    columns = _span(n, frames, config.mask_frames, rng)[:, :, None]
+    bands = np.repeat(_span(n, mels // forms, config.mask_bands, rng), forms, axis=1)[:, None, :]
     mean = x.mean(axis=(1, 2), keepdims=True)
-    mask = _span(n, frames, config.mask_frames, rng)[:, :, None] | _span(n, mels, config.mask_bands, rng)[:, None, :]
-    return np.where(mask, mean, x)
+    if forms > 1:
+        mean = np.tile(x.reshape(n, -1, forms).mean(axis=1), mels // forms)[:, None, :]
+    return np.where(columns | bands, mean, x)
 
 
 def mixup(x: np.ndarray, y: np.ndarray, alpha: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from cheep.features.pcen import pcen_windows
 class Teacher:
     """Trained networks whose mean judgement a student learns.
 
-    ``members`` are (Keras model, its feature settings); the settings differ in compression only.
+    ``members`` are (Keras model, its feature settings); the settings differ in the bands' form only.
     ``context_frames`` columns precede the window in what :meth:`targets` is given.
     """
 
@@ -49,6 +49,6 @@ class Teacher:
 
 def network_input(levels: np.ndarray, features: FeatureConfig, context_frames: int) -> np.ndarray:
     """Return what a network with ``features`` sees of windows in dB with their context, (n, columns, mels) float32."""
-    if features.compression == "pcen":
+    if features.compression != "db":
         levels = pcen_windows(10 ** (levels / np.float32(10)), features)
     return levels[:, context_frames:]
