@@ -8,6 +8,7 @@ from cheep.compiler import CompiledModel
 from cheep.detector import ScoreScale
 from cheep.tflite.logits import choose_scale, cut_activation, logit_model, with_output_scale
 from cheep.tflite.model import read_model
+from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel
 from tone_model import FEATURES, tone_model
 
@@ -73,3 +74,23 @@ def test_a_scale_holds_its_ends(low, high):
     assert -128 <= zero_point <= 127
     assert (-128 - zero_point) * scale == pytest.approx(low, abs=scale / 2 + 1e-6)
     assert (127 - zero_point) * scale == pytest.approx(high, abs=scale / 2 + 1e-6)
+
+
+def test_an_activation_before_the_last_reshape_is_cut_off_too():
+    """As post-training quantization leaves a sigmoid: LOGISTIC, then RESHAPE."""
+    from cheep.convert.tflite import calibrated_int8
+    from cheep.models import build_model
+
+    rng = np.random.default_rng(4)
+    model = build_model("sepconv_s", (31, 24), 2, "sigmoid")
+    model.set_weights([3 * weights for weights in model.get_weights()])
+    data = calibrated_int8(model, rng.normal(0, 3, (64, 31, 24)).astype(np.float32))
+    assert [node.op for node in read_graph(data).nodes][-2:] == ["LOGISTIC", "RESHAPE"]
+    windows = np.clip(rng.normal(0, 40, (60, 31, 24)), -128, 127).astype(np.int8)
+    made, described = logit_model(data, lambda data: TflmModel(data).scores(windows))
+    assert described is not None and described["kind"] == "logit"
+    raw = TflmModel(made).scores(windows)
+    before = (TflmModel(data).scores(windows).astype(float) + 128) / 256
+    scale = ScoreScale.of(read_model(made).outputs[0], described)
+    np.testing.assert_allclose(scale.probabilities(raw), before, atol=0.03)
+    assert np.array_equal(CompiledModel(made).scores(windows), raw)

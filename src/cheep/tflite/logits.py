@@ -33,13 +33,26 @@ def cut_activation(data: bytes) -> tuple[bytes, str | None]:
     """
     net = unpack(data)
     graph = net.subgraphs[0]
-    last = _giver(graph, int(graph.outputs[0]))
+    last, after = _giver(graph, int(graph.outputs[0])), []
+    while last is not None and _kind(net, graph.operators[last]) in _SAME:  # converters put them behind, too
+        after.append(graph.operators[last])
+        last = _giver(graph, int(after[-1].inputs[0]))
     if len(net.subgraphs) != 1 or last is None or _kind(net, graph.operators[last]) not in _KINDS:
         return data, None
     kind = _KINDS[_kind(net, graph.operators[last])]
     logits = int(graph.operators[last].inputs[0])
     if any(logits in op.inputs for i, op in enumerate(graph.operators) if i != last):
         return data, None  # something else needs them as they are
+    if after:
+        if sum(int(graph.operators[last].outputs[0]) in op.inputs for op in graph.operators) > 1:
+            return data, None
+        after[-1].inputs = np.array([logits, *after[-1].inputs[1:]], np.int32)
+        for op in after:
+            graph.tensors[int(op.outputs[0])].quantization = graph.tensors[logits].quantization
+        graph.operators = [op for i, op in enumerate(graph.operators) if i != last]
+        drop_unused(net, graph)
+        net.signatureDefs = []
+        return pack(net), kind
     shape = [int(n) for n in graph.tensors[int(graph.outputs[0])].shape]
     graph.tensors[logits].name = graph.tensors[int(graph.outputs[0])].name
     if [int(n) for n in graph.tensors[logits].shape] != shape:
