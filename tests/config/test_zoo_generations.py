@@ -120,6 +120,14 @@ def test_generation_4_has_a_section_for_the_model_and_tests_alone_are_enough_to_
         imported("general: {model_path: a.onnx, config_path: b}\nparameters: {profile: x}\n")
 
 
+def test_a_network_trained_over_the_clips_maximum_is_said_to_hear_other_levels(caplog):
+    with caplog.at_level(logging.INFO, "cheep"):
+        run_file = parse_run_file(FOURTH.replace("to_db: False", "to_db: True"), "decibels.yaml")
+    assert "feature_extraction.to_db: dB over full scale here; its network was trained on dB over the" in caplog.text
+    assert (run_file.run.model_unit, run_file.features.log_offset) == ("db", 0)
+    assert imported(FOURTH).features.log_offset == 1e-4
+
+
 def test_an_unknown_class_of_a_models_own_is_called_as_it_learnt_it():
     run_file = imported(FOURTH, "dataset.use_garbage_class=true")
     assert (run_file.data.garbage, run_file.data.rename) == (2, {"garbage": "other"})

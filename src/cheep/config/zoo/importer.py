@@ -248,6 +248,9 @@ class Import(Values):
         self.put("features.mel_scale", "htk" if self.flag("feature_extraction.htk") else "slaney")
         if self.get("feature_extraction") is not None and not self.flag("feature_extraction.to_db"):
             self._natural_logarithm()
+        elif self.made_elsewhere and self.get("feature_extraction") is not None:
+            self.note("feature_extraction.to_db", "dB over full scale here; its network was trained on dB over the "
+                      "maximum of the clip, which a device does not know: its accuracy is another here")  # fmt: skip
 
     def _natural_logarithm(self) -> None:
         """``to_db: false``: the natural logarithm of a level plus an offset; in dB here, by a constant factor."""
