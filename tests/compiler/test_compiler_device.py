@@ -179,3 +179,16 @@ def test_size_of_a_network_that_says_nothing_of_sound(tmp_path, capsys):
     assert report["instructions"] > report["macs"] / 2
     assert cli.main("size", [str(path)]) == 0
     assert "front end, columns, detector" in capsys.readouterr().out
+
+
+def test_a_network_stack_beside_the_detector():
+    from cheep.bench.sizes import with_network
+    from cheep.boards.data import BOARDS, find_board
+
+    for board in (find_board("esp32"), find_board("esp32s3")):
+        room = board.network.left_ram_bytes - 32768 - board.stack_bytes - 10240
+        assert with_network(board, 50_000, room)["fits"] and not with_network(board, 50_000, room + 1)["fits"]
+        flash = board.flash_bytes - board.network.flash_bytes
+        assert with_network(board, flash, 1)["fits"] and not with_network(board, flash + 1, 1)["fits"]
+        assert any(text.startswith("network:") for text in board.sources)
+    assert {board.name for board in BOARDS if board.network} == {"esp32", "esp32s3"}

@@ -17,6 +17,8 @@ from cheep.files import read_json
 from cheep.tflite.model import read_model
 
 _GATE_PER_BAND = 22  # instructions
+RING_BYTES = 32768  # of the ESP32's microphone
+UPLINK_BYTES = 10240  # firmware/esp32 with CHEEP_MQTT: 9,987 bytes of zeroed memory beyond the application (rv32imc)
 NETWORK_RUNS = 3  # on random inputs; the most instructions count
 
 
@@ -63,11 +65,29 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     for name, parts in (("compiled", (flash, ram)), ("tflm", (tflm.flash, {**ram, "arena": tflm.ram["arena"]}))):
         parts_ram = {k: v for k, v in parts[1].items() if name == "compiled" or k != "network"}
         backends[name] = _backend(parts[0], parts_ram, board, refused[name])
+    if board.network:
+        backends["compiled"]["network_stack"] = with_network(board, sum(flash.values()), sum(ram.values()))
     return _head(bundle.path, compiled, board) | {
         "backends": backends, "stack_bytes": measured.stack_bytes,
         "instructions_per_second": per_second,
         "load": {k: load_on(values["total"], board) for k, values in per_second.items()},
         "notes": notes,
+    }  # fmt: skip
+
+
+def with_network(board: Board, flash_bytes: int, ram_bytes: int) -> dict[str, Any]:
+    """Return whether a detector fits beside the network stack of ``board``, in bytes.
+
+    Of the board's base, the network's figure holds the flash and ESP-IDF's own RAM; ring, stacks and what the uplink
+    keeps are added to the detector's RAM.
+    """
+    assert board.network is not None
+    all_flash = board.network.flash_bytes + flash_bytes
+    all_ram = ram_bytes + RING_BYTES + board.stack_bytes + UPLINK_BYTES
+    return {
+        "flash_bytes": all_flash, "ram_bytes": all_ram,
+        "free_flash_bytes": board.flash_bytes, "free_ram_bytes": board.network.left_ram_bytes,
+        "fits": all_flash <= board.flash_bytes and all_ram <= board.network.left_ram_bytes,
     }  # fmt: skip
 
 

@@ -41,6 +41,13 @@ class CardSlots(Settings):
     max_scores: int = Field(gt=0)
 
 
+class Network(Settings):
+    """Wi-Fi, MQTT and TLS: what they take of the flash, and the RAM that they leave to all else, in bytes."""
+
+    flash_bytes: int = Field(gt=0)
+    left_ram_bytes: int = Field(gt=0)
+
+
 class Board(Settings):
     """What a detector must fit into.
 
@@ -52,6 +59,7 @@ class Board(Settings):
     ``firmware``: its folder in ``firmware``, or empty: a project of the user's own around the core. ``emulated``: the
     core of :mod:`cheep.emulator` that runs its instructions. ``currents_known``: they have a source; reports leave
     others out.
+    ``network``: of the firmware that speaks to a broker, if there is one.
     ``card``: where models from a card go, if the firmware takes any.
     ``tflm_instructions_per_mac``: of a network in TFLM, measured on that core (0: not measured).
     """
@@ -78,6 +86,7 @@ class Board(Settings):
     currents_known: bool = True
     order: int = 100
     card: CardSlots | None = None
+    network: Network | None = None
     sources: tuple[str, ...]
 
     @property

@@ -66,6 +66,12 @@ def _text(report: dict[str, Any], board) -> str:
             verdict = f"REFUSED: {backend['refused']}"
         largest = f"largest in flash: {backend['largest_flash']}, in RAM: {backend['largest_ram']}"
         lines.append(f"{name}: {verdict}; {largest}")
+    if network := backends["compiled"].get("network_stack"):
+        lines.append(
+            f"with Wi-Fi, MQTT and TLS: {'fits' if network['fits'] else 'DOES NOT FIT'}; "
+            f"flash {network['flash_bytes']} of {network['free_flash_bytes']}, "
+            f"RAM {network['ram_bytes']} of {network['free_ram_bytes']} that they leave"
+        )
     lines.append(f"stack: {report['stack_bytes']} bytes used of {report['stack_reserved_bytes']} reserved")
     if "instructions" in report:
         return "\n".join(
