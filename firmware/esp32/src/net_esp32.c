@@ -28,6 +28,7 @@
 #define SUBTYPE 0x41 /* of the partition "events" in partitions-mqtt.csv */
 #define NEWS 32
 #define RETRY_US (2000000)
+#define PATIENCE_US (60000000) /* esp-mqtt gives a message up after 30 s without an acknowledgement, and says nothing */
 #define CLOCK_IS_SET 1700000000 /* s: before it the clock has never been set */
 
 /* What esp-mqtt's task tells the main task. */
@@ -258,6 +259,21 @@ void net_microphone(cheep_microphone now)
     }
 }
 
+/* A broker that keeps the line and acknowledges nothing: greet it anew, the event goes out again. */
+static void watch_delivery(void)
+{
+    static int32_t message;
+    static int64_t since;
+    const int64_t now = esp_timer_get_time();
+    if (uplink.in_flight == 0 || uplink.in_flight != message) {
+        message = uplink.in_flight;
+        since = now;
+    } else if (now - since > PATIENCE_US) {
+        since = now;
+        cheep_uplink_connected(&uplink);
+    }
+}
+
 static void read_serial(void)
 {
     static char line[NET_CA_BYTES + 32];
@@ -294,6 +310,7 @@ void net_poll(void)
         }
     }
     cheep_uplink_poll(&uplink);
+    watch_delivery();
 }
 
 #else
