@@ -111,7 +111,8 @@ class Date(ctypes.Structure):
 def field():
     source = firmware_root() / "audiomoth" / "src"
     common = firmware_root() / "common" / "src"
-    sources = [*sorted(source.glob("field_*.c")), *(common / f"cheep_{name}.c" for name in ("text", "scores", "crc32"))]
+    sources = [*sorted(source.glob("field_*.c")), common / "field_records.c", common / "field_time.c"]
+    sources += [*(common / f"cheep_{name}.c" for name in ("text", "scores", "crc32"))]
     library = ctypes.CDLL(str(compile_shared(sources, [include_dir(), source], flags=["-Werror"], name="cheep_field")))
     library.field_date_of.argtypes = [ctypes.c_uint32]
     library.field_date_of.restype = Date

@@ -202,7 +202,8 @@ def test_an_esp32_confirms_an_update_only_behind_its_golden_windows():
 def portable_sources():
     hdc = ROOT / "common" / "src" / "cheep_hdc_generated.c"  # needs the files of `cheep hdc`
     files = [path for path in sorted((ROOT / "common" / "src").glob("cheep_*.c")) if path != hdc]
-    files = [*files, *sorted((ROOT / "audiomoth" / "src").glob("field_*.c"))]
+    for folder in ("audiomoth", "common"):
+        files += sorted((ROOT / folder / "src").glob("field_*.c"))
     return [*files, *sorted((ROOT / "host" / "src").glob("*.c"))]
 
 

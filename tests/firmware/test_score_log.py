@@ -22,7 +22,7 @@ from tone_model import tones, write_tone_run
 
 SOURCE = firmware_root() / "audiomoth" / "src"
 COMMON = [source_dir() / f"cheep_{name}.c" for name in ("crc32", "text")]
-FILES = [SOURCE / "field_scores.c", SOURCE / "field_time.c", *COMMON]
+FILES = [SOURCE / "field_scores.c", source_dir() / "field_time.c", *COMMON]
 WRITE = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p)
 UTC = int(datetime.datetime(2026, 5, 20, 5, 30, tzinfo=datetime.timezone.utc).timestamp())
 

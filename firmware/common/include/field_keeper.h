@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* A card's rows and clips for a board with a file system: the AudioMoth's files (field_records.h), and clips of any length
+ * with a pre-roll. A clip's beginning comes out of the ring's past, the rest as it is heard: the ring need only hold the
+ * pre-roll and what is heard between two calls. One clip at a time. */
+#ifndef FIELD_KEEPER_H
+#define FIELD_KEEPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cheep_app.h"
+#include "field_records.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The file system. Each returns false when the card takes or gives nothing. */
+typedef struct {
+    void *context;
+    bool (*exists)(void *context, const char *name);
+    bool (*append)(void *context, const char *name, const void *data, size_t n); /* open, write, close */
+} field_files;
+
+typedef struct {
+    field_files files;
+    const cheep_ring *ring;
+    uint32_t rate_hz, lead_samples, clip_samples; /* clip_samples 0: no clips */
+    uint32_t id_high, id_low;
+    uint32_t utc, utc_ms;      /* of sample 0 */
+    uint32_t lost_rows, damaged_clips;
+    struct {
+        bool open;
+        uint64_t next;         /* sample that is to be written next */
+        uint32_t left;
+        uint64_t lost;         /* of the stream when it began */
+        char name[FIELD_NAME_BYTES];
+    } clip;
+} field_keeper;
+
+/* An event began or ended: a clip begins, or a row is written. In cheep_app_handlers.event. */
+void field_keeper_event(field_keeper *k, const cheep_app *app, const cheep_app_event *event);
+
+/* After each cheep_app_poll: what has been heard since goes into the clip. Samples that were lost, or that the ring does not
+ * have any more, are zeros, so that the clip is as long as it says; such a clip is counted. */
+void field_keeper_poll(field_keeper *k, const cheep_app *app);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Rows and clips of a board with a card: the pre-roll, clips longer than the ring, losses."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+
+import numpy as np
+import soundfile
+
+from cheep.ccore import find_compiler
+from cheep.resources import include_dir, source_dir
+
+RATE, RING = 8000, 16384
+# Listens to a ramp, block by block; an event begins at 40,000 samples (noticed 3,000 later) and ends at 56,000.
+PROGRAM = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "field_keeper.h"
+static bool exists(void *context, const char *name)
+{
+    FILE *file = fopen(name, "rb");
+    (void)context;
+    if (file != NULL) { fclose(file); }
+    return file != NULL;
+}
+static bool append(void *context, const char *name, const void *data, size_t n)
+{
+    FILE *file = fopen(name, "ab");
+    (void)context;
+    if (file == NULL) { return false; }
+    const bool good = fwrite(data, 1, n, file) == n;
+    return fclose(file) == 0 && good;
+}
+static int16_t memory[16384];
+static cheep_app app;
+int main(int count, char **arguments)
+{
+    cheep_ring ring;
+    const uint64_t gap = count > 1 ? strtoull(arguments[1], NULL, 10) : 0;
+    field_keeper k = {.files = {NULL, exists, append}, .ring = &ring, .rate_hz = 8000, .lead_samples = 4000,
+                      .clip_samples = 40000, .utc = 1779255000, .utc_ms = 500};
+    cheep_app_event event = {.label = "robin", .start_sample = 40000, .end_sample = 43000, .score_e6 = 950000};
+    cheep_ring_init(&ring, memory, 16384);
+    while (app.samples < 120000) {
+        int16_t pcm[500];
+        const int16_t *from = NULL;
+        size_t n = 0;
+        for (unsigned i = 0; i < 500; i++) { pcm[i] = (int16_t)((app.samples + i) / 4u); }
+        cheep_ring_push(&ring, pcm, 500);
+        while ((n = cheep_ring_peek(&ring, &from)) > 0) { cheep_ring_consume(&ring, n); }
+        app.samples += 500;
+        if (gap != 0 && app.samples == gap) { app.samples += 1000; app.stats.lost_samples += 1000; }
+        if (app.samples == 43000) { field_keeper_event(&k, &app, &event); }
+        if (app.samples == 56000) { event.ended = true; event.end_sample = 56000; }
+        if (app.samples == 56000) { field_keeper_event(&k, &app, &event); }
+        field_keeper_poll(&k, &app);
+    }
+    printf("%u %u\n", k.lost_rows, k.damaged_clips);
+    return 0;
+}
+"""
+
+
+def keep(tmp_path, *arguments):
+    (tmp_path / "main.c").write_text(PROGRAM)
+    names = ("field_keeper.c", "field_records.c", "field_time.c", "cheep_ring.c", "cheep_text.c")
+    flags = ["-std=c11", "-O1", "-Wall", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    command = [*find_compiler(), *flags, f"-I{include_dir()}", str(tmp_path / "main.c")]
+    command += [*(str(source_dir() / name) for name in names), "-o", str(tmp_path / "keep")]
+    subprocess.run(command, check=True)
+    done = subprocess.run([tmp_path / "keep", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+    return [int(value) for value in done.stdout.split()]
+
+
+def test_a_clip_with_its_pre_roll_and_a_row(tmp_path):
+    """Five seconds out of a ring of two: half a second before the event, the rest as it was heard."""
+    assert keep(tmp_path) == [0, 0]
+    rows = list(csv.DictReader((tmp_path / "20260520.CSV").open()))
+    assert [(r["utc"], r["label"], r["score"], r["duration_s"]) for r in rows] == [
+        ("2026-05-20T05:30:05.500Z", "robin", "0.950000", "2.00")
+    ]
+    assert rows[0]["clip"] == "20260520_053005.WAV"
+    pcm, rate = soundfile.read(tmp_path / rows[0]["clip"], dtype="int16")
+    assert rate == RATE
+    assert np.array_equal(pcm, ((36_000 + np.arange(40_000)) // 4).astype(np.int16))
+    # again on the same card: another name, one more row, one header
+    assert keep(tmp_path) == [0, 0]
+    rows = list(csv.DictReader((tmp_path / "20260520.CSV").open()))
+    assert [r["clip"] for r in rows] == ["20260520_053005.WAV", "20260520_053005_1.WAV"]
+
+
+def test_behind_a_gap_a_clip_is_silent_and_counted(tmp_path):
+    assert keep(tmp_path, "50000") == [0, 1]
+    pcm, _ = soundfile.read(tmp_path / "20260520_053005.WAV", dtype="int16")
+    assert len(pcm) == 40_000
+    heard = 49_500 - 36_000
+    assert np.array_equal(pcm[:heard], ((36_000 + np.arange(heard)) // 4).astype(np.int16))
+    assert not pcm[heard:].any()
+
+
+def test_a_card_that_takes_nothing_is_counted(tmp_path):
+    (tmp_path / "20260520.CSV").mkdir()
+    for copy in ("", *(f"_{i}" for i in range(1, 9))):
+        (tmp_path / f"20260520_053005{copy}.WAV").mkdir()
+    assert keep(tmp_path) == [1, 1]
