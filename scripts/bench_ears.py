@@ -5,7 +5,9 @@
     python scripts/bench_ears.py --data DIR --by FILE,LABELS --json
 
 ``DIR/xc_species3/metadata.csv`` names clips (file, label, split_group). A tenth of the labels is flipped to another
-one, with three seeds; windows are ranked as ``cheep dataset teacher`` ranks them, by the forest and by the model.
+one, with three seeds; windows are ranked as ``cheep dataset teacher`` ranks them, by the forest and by the model. Then
+the device's network is trained from few labels (bench_few.py; some minutes a training, kept in ``--keep``, so that the
+same command goes on where it was; ``--no-training`` leaves it out).
 """
 
 from __future__ import annotations
@@ -18,16 +20,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from bench_few import KINDS, TASK, figures_of_few
 from cheep.audio import int16_to_float, probe, read_audio
 from cheep.datasets.manifest import Manifest
+from cheep.datasets.probe import fit_probe
 from cheep.datasets.teacher import TeacherConfig, teach, window_statistics
 from cheep.ears import Ears, hear_manifest, hear_windows
 from cheep.errors import CheepError
@@ -89,9 +90,7 @@ def ceiling(manifest: Manifest, embeddings: np.ndarray, few: int | None = None, 
             train = np.concatenate(
                 [rng.permutation([row for row in train if names[row] == label])[:few] for label in manifest.labels]
             )
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=500))
-        model.fit(embeddings[train], names[train])
-        right[test] = model.predict(embeddings[test]) == names[test]
+        right[test] = fit_probe(embeddings[train], names[train]).predict(embeddings[test]) == names[test]
     return float(right.mean())
 
 
@@ -106,19 +105,33 @@ def speed(manifest: Manifest, ears: Ears, clips: int = 20) -> float:
     return heard / (time.process_time() - begin)
 
 
+def speed_of_all(manifest: Manifest, ears: Ears) -> float:
+    """Return seconds of sound per second on all cores: the whole set, nothing kept before."""
+    begin = time.monotonic()
+    hear_manifest(manifest, ears)
+    return float(manifest.duration_s.sum()) / (time.monotonic() - begin)
+
+
 def main() -> int:
     """Measure; print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--by", default="birdnet", metavar="MODEL", help="birdnet, perch, or FILE,LABELS[,RATE]")
-    parser.add_argument("--set", default="xc_species3", help="folder of DIR (%(default)s)")
+    parser.add_argument("--set-name", default="xc_species3", help="folder of DIR (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="folder in which embeddings are kept")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("build/bench/ears"), help="folder of embeddings and trainings (%(default)s)"
+    )
+    parser.add_argument("--folds", default="0,1,2", help="of the trainings from few labels, 0 to 4 (%(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe that is trained"
+    )
+    parser.add_argument("--no-training", action="store_true", help="leave the trainings from few labels out")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     try:
         ears = Ears(args.by)
-        manifest = examples(args.data / args.set)
+        manifest = examples(args.data / args.set_name)
         name = ears.about.name
         embeddings = hear_manifest(manifest, ears, args.keep).embeddings
         forest, _ = window_statistics(manifest, TeacherConfig().features())
@@ -134,6 +147,11 @@ def main() -> int:
         runs = [ceiling(manifest, embeddings, few, seed) for seed in range(1, args.seeds + 1)]
         figures[f"ears.probe.{name}.clip_accuracy_{few}"] = float(np.mean(runs))
     figures[f"ears.{name}.realtime_per_core"] = speed(manifest, ears)
+    figures[f"ears.{name}.realtime_on_all_cores"] = speed_of_all(manifest, ears)
+    if not args.no_training and args.set_name == TASK:
+        clips = {str(Path(path).resolve()): row for path, row in zip(manifest.column("path"), embeddings, strict=True)}
+        folds = [int(text) for text in args.folds.split(",")]
+        figures |= figures_of_few(args.data, clips, args.keep, folds, args.set, list(KINDS))
     if args.json:
         print(json.dumps({"model": ears.about.title, "clips": len(manifest), "figures": figures}, indent=1))
     else:

@@ -200,12 +200,16 @@ def test_a_second_opinion_on_false_alarms(model, tmp_path, capsys):
     command = ["--model", str(run), "--background", str(tmp_path / "card"), "--reference", model]
     assert main("evaluate", command) == 0
     said = capsys.readouterr().out
-    assert "of 2 strongest false alarms 1 hold high" in said
+    assert "of 2 strongest false alarms it hears high, or a species, in 1 (High Crow 1)" in said
     found = json.loads((run / "reference.json").read_text())
     heard = {item["file"].rsplit("/", 1)[-1]: item["heard"] for item in found["alarms"]}
     assert heard == {"loud.wav": NAMES[1], "quiet.wav": ""}
     page = (run / "disputed.html").read_text()
     assert "loud.wav" in page and "quiet.wav" not in page and "keep (row" not in page
+    for name in ("loud", "quiet"):
+        write_wav(tmp_path / f"card/{name}.wav", np.zeros(4 * RATE, np.int16), RATE)
+    assert main("evaluate", command) == 0
+    assert json.loads((run / "reference.json").read_text())["alarms"] == []  # not those of before
 
 
 def test_a_second_opinion_on_a_run_and_its_ceiling(model, crows):

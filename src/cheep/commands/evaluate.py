@@ -14,6 +14,7 @@ detection overlaps it. Intervals are bootstrapped by recording.
 from __future__ import annotations
 
 import argparse
+import collections
 import sys
 from typing import TYPE_CHECKING
 
@@ -100,11 +101,12 @@ def _second_opinion(
         print(text, file=sys.stderr)
     if opinion.problems:
         print(f"{len(opinion.problems)} recording(s) could not be read: nobody's opinion on them")
-    if result is not None:
+    if opinion.alarms is not None:
+        names = collections.Counter(item.heard.rpartition("_")[2] for item in opinion.disputed)
+        heard = f" ({', '.join(f'{name} {count}' for name, count in names.most_common(6))})" if names else ""
         what = ", ".join(sorted({item.label for item in opinion.alarms})) or "anything"
-        print(
-            f"{ears.about.title}: of {len(opinion.alarms)} strongest false alarms {len(opinion.disputed)} hold {what}"
-        )
+        said = f"{len(opinion.alarms)} strongest false alarms it hears {what}, or a species, in {len(opinion.disputed)}"
+        print(f"{ears.about.title}: of {said}{heard}")
     elif opinion.ceiling is not None:
         figures, own = opinion.ceiling, (metrics or {}).get("int8", {}).get("test") or {}
         rows = [["test split", "clip accuracy", "window accuracy", "window AUC"]]

@@ -53,7 +53,7 @@ class Opinion:
     Attributes
     ----------
     alarms
-        The strongest false alarms, the strongest first.
+        The strongest false alarms, the strongest first; None: nobody looked for any.
     ceiling
         Figures of a probe on the test split, as ``evaluation.json`` has the detector's; None: no data set.
     doubted
@@ -62,7 +62,7 @@ class Opinion:
         Recordings that could not be read.
     """
 
-    alarms: tuple[Alarm, ...] = ()
+    alarms: tuple[Alarm, ...] | None = None
     ceiling: dict[str, Any] | None = None
     doubted: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Opinion:
     @property
     def disputed(self) -> tuple[Alarm, ...]:
         """False alarms in which the reference hears what they were raised for."""
-        return tuple(item for item in self.alarms if item.heard)
+        return tuple(item for item in self.alarms or () if item.heard)
 
 
 def wanted_places(label: str, labels: Sequence[str]) -> list[int]:
@@ -105,7 +105,7 @@ def hear_alarms(
         key=lambda row: (-row[0], row[1], row[2].start_s),
     )[:most]  # fmt: skip
     if not alarms:
-        return Opinion()
+        return Opinion(())
     manifest = Manifest.from_rows(
         {"path": str(Path(name).resolve()), "label": item.label, "start_s": item.start_s,
          "duration_s": max(0.1, item.end_s - item.start_s)}
@@ -164,7 +164,7 @@ def keep_opinion(run: Path, ears: Ears, opinion: Opinion, model_sha256: str) -> 
     if before.get("model_sha256") != model_sha256 or before.get("paper") != paper:
         before = {}
     values = {**before, "model_sha256": model_sha256, "paper": paper}
-    if opinion.alarms:
+    if opinion.alarms is not None:
         values["alarms"] = [dataclasses.asdict(item) for item in opinion.alarms]
     if opinion.ceiling is not None:
         values["ceiling"], values["doubted"] = opinion.ceiling, len(opinion.doubted)
