@@ -80,6 +80,7 @@ def project_config(name, tmp_path):
                 "esp32-pioarduino",
                 "esp32-mqtt",
                 "esp32s3-mqtt",
+                "esp32s3-sd",
             },
         ),
         ("audiomoth", {"audiomoth", "audiomoth-card", "audiomoth-tflm", "audiomoth-hdc"}),

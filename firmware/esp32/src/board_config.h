@@ -43,6 +43,27 @@
 #define CHEEP_LED_ON_LEVEL 1
 #endif
 
+/* An SD card on SPI (CHEEP_SD): pins, and the sound to keep of each detection: from before it, and in all (0: none). The
+ * ring must hold what comes before, the second or so by which a detection is late, and 0.25 s. */
+#ifndef CHEEP_PIN_SD_SCK
+#define CHEEP_PIN_SD_SCK 12
+#endif
+#ifndef CHEEP_PIN_SD_MOSI
+#define CHEEP_PIN_SD_MOSI 11
+#endif
+#ifndef CHEEP_PIN_SD_MISO
+#define CHEEP_PIN_SD_MISO 10
+#endif
+#ifndef CHEEP_PIN_SD_CS
+#define CHEEP_PIN_SD_CS 9
+#endif
+#ifndef CHEEP_SD_LEAD_MS
+#define CHEEP_SD_LEAD_MS 500u
+#endif
+#ifndef CHEEP_SD_CLIP_S
+#define CHEEP_SD_CLIP_S 5u
+#endif
+
 /* The ring between microphone and network: a power of two; 16384 samples are 2 s at 8 kHz. */
 #ifndef CHEEP_RING_SAMPLES
 #define CHEEP_RING_SAMPLES 16384

@@ -27,6 +27,9 @@
 #endif
 #include "microphone.h"
 #include "places_esp32.h"
+#if defined(CHEEP_SD)
+#include "sd_esp32.h"
+#endif
 
 /* Microphones want at least 16 kHz or so: capture a multiple of the model's rate and decimate. */
 #define FACTOR (CHEEP_MEL_SAMPLE_RATE_HZ >= 16000 ? 1u : CHEEP_MEL_SAMPLE_RATE_HZ >= 8000 ? 2u : 3u)
@@ -70,6 +73,9 @@ static void on_event(void *context, const cheep_app *from, const cheep_app_event
     write_line(line, cheep_line_event(line, sizeof line, from->spec, event));
 #if defined(CHEEP_MQTT)
     net_event(from, event, running > 0u);
+#endif
+#if defined(CHEEP_SD)
+    sd_event(from, event);
 #endif
 }
 
@@ -175,6 +181,12 @@ void app_main(void)
 #if defined(CHEEP_MQTT)
     net_start(&cheep_generated_app);
 #endif
+#if defined(CHEEP_SD)
+    if (!sd_start(&ring)) {
+        static const char warning[] = "no SD card, or not FAT: events go to the serial line only\n";
+        write_line(warning, sizeof warning - 1u);
+    }
+#endif
     cheep_app_watch(&app, &capture);
     xTaskCreatePinnedToCore(read_microphone, "capture", CAPTURE_STACK, NULL, CAPTURE_PRIORITY, NULL, 0);
     ESP_ERROR_CHECK(esp_task_wdt_add(NULL));
@@ -189,6 +201,9 @@ void app_main(void)
         if (cheep_app_poll(&app, POLL_SAMPLES) == 0u) {
             (void)ulTaskNotifyTake(pdTRUE, pdMS_TO_TICKS(1000));
         }
+#if defined(CHEEP_SD)
+        sd_poll(&app);
+#endif
         if (app.failed_stage != CHEEP_STAGE_NONE) {
             refuse(cheep_stage_name(app.failed_stage), app.failure);
         }

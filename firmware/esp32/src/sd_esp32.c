@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#include "sd_esp32.h"
+
+#if defined(CHEEP_SD)
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+#include "driver/sdspi_host.h"
+#include "esp_mac.h"
+#include "esp_vfs_fat.h"
+#include "sdmmc_cmd.h"
+
+#include "board_config.h"
+#include "cheep_generated.h"
+#include "field_keeper.h"
+
+#define MOUNT "/card"
+#define PATH_BYTES (sizeof MOUNT + 1 + FIELD_NAME_BYTES)
+
+static field_keeper keeper;
+static bool mounted, dated;
+
+static const char *path_of(char path[PATH_BYTES], const char *name)
+{
+    (void)snprintf(path, PATH_BYTES, MOUNT "/%s", name);
+    return path;
+}
+
+static bool exists(void *context, const char *name)
+{
+    char path[PATH_BYTES];
+    struct stat found;
+    (void)context;
+    return stat(path_of(path, name), &found) == 0;
+}
+
+static bool append(void *context, const char *name, const void *data, size_t n)
+{
+    char path[PATH_BYTES];
+    FILE *file = fopen(path_of(path, name), "ab");
+    (void)context;
+    if (file == NULL) {
+        return false;
+    }
+    const bool good = fwrite(data, 1, n, file) == n;
+    return fclose(file) == 0 && good;
+}
+
+bool sd_start(const cheep_ring *ring)
+{
+    const esp_vfs_fat_mount_config_t mount = {.format_if_mount_failed = false, .max_files = 2};
+    const spi_bus_config_t bus = {
+        .mosi_io_num = CHEEP_PIN_SD_MOSI,
+        .miso_io_num = CHEEP_PIN_SD_MISO,
+        .sclk_io_num = CHEEP_PIN_SD_SCK,
+        .quadwp_io_num = -1,
+        .quadhd_io_num = -1,
+    };
+    sdmmc_host_t host = SDSPI_HOST_DEFAULT();
+    sdspi_device_config_t slot = SDSPI_DEVICE_CONFIG_DEFAULT();
+    sdmmc_card_t *card = NULL;
+    uint8_t mac[8] = {0};
+    slot.gpio_cs = CHEEP_PIN_SD_CS;
+    slot.host_id = (spi_host_device_t)host.slot;
+    if (spi_bus_initialize(slot.host_id, &bus, SDSPI_DEFAULT_DMA) != ESP_OK ||
+        esp_vfs_fat_sdspi_mount(MOUNT, &host, &slot, &mount, &card) != ESP_OK) {
+        return false;
+    }
+    (void)esp_efuse_mac_get_default(mac);
+    keeper = (field_keeper){
+        .files = {NULL, exists, append},
+        .ring = ring,
+        .rate_hz = CHEEP_MEL_SAMPLE_RATE_HZ,
+        .lead_samples = CHEEP_SD_LEAD_MS * CHEEP_MEL_SAMPLE_RATE_HZ / 1000u,
+        .clip_samples = CHEEP_SD_CLIP_S * CHEEP_MEL_SAMPLE_RATE_HZ,
+        .id_high = (uint32_t)mac[0] << 8 | mac[1],
+        .id_low = (uint32_t)mac[2] << 24 | (uint32_t)mac[3] << 16 | (uint32_t)mac[4] << 8 | mac[5],
+    };
+    mounted = true;
+    return true;
+}
+
+/* The date of sample 0. The clock may be set (over the network) after the start: asked until it is. */
+static void find_date(const cheep_app *app)
+{
+    struct timeval now;
+    if (dated || gettimeofday(&now, NULL) != 0 || now.tv_sec < 1600000000) {
+        return;
+    }
+    const uint64_t ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_usec / 1000u -
+                        app->samples * 1000u / CHEEP_MEL_SAMPLE_RATE_HZ;
+    keeper.utc = (uint32_t)(ms / 1000u);
+    keeper.utc_ms = (uint32_t)(ms % 1000u);
+    dated = true;
+}
+
+void sd_event(const cheep_app *app, const cheep_app_event *event)
+{
+    if (mounted) {
+        find_date(app);
+        field_keeper_event(&keeper, app, event);
+    }
+}
+
+void sd_poll(const cheep_app *app)
+{
+    if (mounted) {
+        field_keeper_poll(&keeper, app);
+    }
+}
+#endif

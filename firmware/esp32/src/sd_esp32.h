@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* An SD card on SPI (build with -DCHEEP_SD=ON): rows and clips as an AudioMoth writes them (field_keeper.h). */
+#ifndef SD_ESP32_H
+#define SD_ESP32_H
+
+#include "cheep_app.h"
+
+/* Mount the card. False: none, or not FAT; what is called later does nothing then. `ring`: of the application. */
+bool sd_start(const cheep_ring *ring);
+
+void sd_event(const cheep_app *app, const cheep_app_event *event);
+void sd_poll(const cheep_app *app);
+
+#endif
