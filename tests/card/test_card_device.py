@@ -9,6 +9,7 @@ import hashlib
 import pytest
 
 from card_firmware import BOARD, build_card_firmware, run_card
+from cheep import cli
 from cheep.bench.application import run_emulated
 from cheep.card import build_image, check_file, make_key, public_bytes
 from cheep.card.image import HEADER_BYTES, Header
@@ -208,3 +209,25 @@ def test_the_same_model_and_key_give_the_same_bytes_and_other_features_another_h
     with pytest.raises(CheepError, match="damaged"):
         check_file(flipped(bench.images["new"], 9000))
     assert isinstance(first, Header)
+
+
+def test_a_card_is_written_and_checked_by_command(bench, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("CHEEP_CARD_KEY", str(tmp_path / "keys" / "card.key"))
+    run, card = str(bench.folder / "new"), tmp_path / "card"
+    assert cli.main("export", ["--model", run, "--card", str(card)]) == 2
+    assert "no such folder; put the card in" in capsys.readouterr().err
+    card.mkdir()
+    words = ["--model", run, "--card", str(card)]
+    assert cli.main("export", [*words, "--check"]) == 2  # no key is made to check with
+    assert "cannot read the key" in capsys.readouterr().err
+    assert cli.main("export", words) == 0
+    said = capsys.readouterr().out
+    assert "(new: keep a copy" in said and "of 53248 bytes of a slot" in said
+    assert cli.main("export", [*words, "--check"]) == 0
+    (card / "MODEL.BIN").write_bytes(flipped((card / "MODEL.BIN").read_bytes(), 5000))
+    assert cli.main("export", [*words, "--check"]) == 1
+    assert cli.main("export", ["--card-key", str(tmp_path / "headers")]) == 0
+    assert capsys.readouterr().out.startswith("key ")
+    assert cli.main("export", ["--card-key", str(tmp_path / "headers"), "--check"]) == 0
+    assert cli.main("export", [*words, "--board", "esp32"]) == 2
+    assert "its firmware takes no model from a card" in capsys.readouterr().err

@@ -10,9 +10,12 @@ from cheep import runs
 from cheep.bench.detector import DetectorCost, measure_detector
 from cheep.boards.budget import largest_part, load_on, needs_compiled, needs_tflm, refused_for
 from cheep.boards.data import Board
+from cheep.card.image import HEADER_BYTES, link
 from cheep.compiler import Compiled, compile_model
 from cheep.compiler.measure import measure, random_inputs
 from cheep.device.bundle import ModelBundle
+from cheep.errors import GateError
+from cheep.export import load_export
 from cheep.files import read_json
 from cheep.tflite.model import read_model
 
@@ -71,7 +74,7 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
         "backends": backends, "stack_bytes": measured.stack_bytes,
         "instructions_per_second": per_second,
         "load": {k: load_on(values["total"], board) for k, values in per_second.items()},
-        "notes": notes,
+        "notes": notes, "card": card_report(bundle, board),
     }  # fmt: skip
 
 
@@ -89,6 +92,19 @@ def with_network(board: Board, flash_bytes: int, ram_bytes: int) -> dict[str, An
         "free_flash_bytes": board.flash_bytes, "free_ram_bytes": board.network.left_ram_bytes,
         "fits": all_flash <= board.flash_bytes and all_ram <= board.network.left_ram_bytes,
     }  # fmt: skip
+
+
+def card_report(bundle: ModelBundle, board: Board) -> dict[str, Any] | None:
+    """Return what the model takes as an image from a card, linked; None where the board takes none."""
+    if board.card is None:
+        return None
+    of = {"slots": 2, "of_slot_bytes": board.card.slot_bytes, "of_ram_bytes": board.card.window_bytes}
+    try:
+        linked = link(load_export(bundle.path), board)
+    except GateError as error:
+        return {**of, "fits": False, "refused": str(error)}
+    slot = max(len(body) for body, _, _ in linked) + HEADER_BYTES
+    return {**of, "slot_bytes": slot, "ram_bytes": linked[0][2], "fits": True, "refused": None}
 
 
 def _gate_of(bundle: ModelBundle) -> dict[str, Any] | None:

@@ -85,6 +85,13 @@ def _text(report: dict[str, Any], board) -> str:
         rows.append([mode, *numbers, f"{load['duty']:.2%}", f"{load['current_ma']:.1f}", f"{load['battery_days']:.0f}"])
     lines.append(table(rows))
     lines.append(tflm_instructions(report, board))
+    if card := report.get("card"):
+        lines.append(
+            f"from a card (cheep export --card): DOES NOT FIT: {card['refused']}"
+            if card["refused"]
+            else f"from a card (cheep export --card): {card['slot_bytes']} of {card['of_slot_bytes']} bytes in each of "
+            f"{card['slots']} slots, {card['ram_bytes']} of {card['of_ram_bytes']} bytes of RAM"
+        )
     lines += report["notes"]
     lines += ["assumptions and sources:", *(f"  - {s}" for s in board.sources)]
     return "\n".join(lines)
