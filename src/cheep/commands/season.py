@@ -10,6 +10,7 @@ verdicts SEASON               verdicts from and to other programs' files; how fa
 rank SEASON --by MODEL        which clips to verify next, from a few confirmed ones, by a large model's ears
 learn SEASON --run RUN        the next model from the verdicts, promoted where it is better
 rounds SEASON                 what the rounds of learning came to
+prove CARD --run RUN          did the device compute what this machine computes: its clips scored again
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from typing import TYPE_CHECKING
 from cheep.commands import _season_learn, _season_plan
 from cheep.commands._cluster import add_cluster
 from cheep.commands._progress import Progress, stage, working
-from cheep.commands._shared import table
-from cheep.errors import CheepError
+from cheep.commands._shared import add_model, table
+from cheep.errors import CheepError, GateError
 
 if TYPE_CHECKING:
     from cheep.season import Season
@@ -75,6 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hysteresis", type=float, metavar="H", help="a detection ends this far below its threshold, 0..1"
     )
     add_cluster(detect)
+    text = "did the device compute what this machine computes: its clips scored again, against its rows"
+    prove = sub.add_parser("prove", help=text, description=text)
+    prove.add_argument("card", type=Path, metavar="CARD", help="folder of an AudioMoth's card, or a copy of it")
+    add_model(prove, "of the device; default: the latest run")
     _season_plan.add_actions(functools.partial(_action, sub))
     _season_learn.add_actions(functools.partial(_action, sub))
 
@@ -223,6 +228,31 @@ def _thresholds(given: list[str], model: ModelRow) -> list[float | None]:
     return out
 
 
+def _prove(args: argparse.Namespace) -> int:
+    from collections import Counter
+
+    from cheep.device.bundle import load_bundle
+    from cheep.season.prove import DIFFERS, SAME, prove_card
+
+    if not args.card.is_dir():
+        raise CheepError(f"{args.card}: no such folder; name an AudioMoth's card, or a copy of it")
+    bundle = load_bundle(args.model)
+    found = prove_card(args.card, bundle)
+    counts = Counter(item.verdict for item in found)
+    wrong = [item for item in found if item.verdict == DIFFERS]
+    for item in wrong[:_SHOWN]:
+        print(f"{item.file}:{item.line}: {item.label}: the device has {item.score:.6f}, its clip {item.clip} gives "
+              f"{item.found:.6f} here")  # fmt: skip
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+    print(f"{len(found)} rows of {args.card} against {bundle.path}: {told}")
+    if wrong:
+        raise GateError(f"{len(wrong)} rows are not what this model gives: another model on the device, or a fault")
+    if not counts[SAME]:
+        raise GateError("nothing was compared: the rows have no whole clips (clip_seconds in SETTINGS.TXT)")
+    print(f"proven for {counts[SAME]} rows: the device computed what this machine computes, to the last digit")
+    return 0
+
+
 def _check_tables(season: Season) -> None:
     """Make tables that are older than the scores: a scan was interrupted, or goes on just now."""
     from cheep.season.tables import make_tables, tables_stale
@@ -247,4 +277,5 @@ _ACTIONS = {
     "rank": _season_learn.run_rank,
     "learn": _season_learn.run_learn,
     "rounds": _season_learn.run_rounds,
+    "prove": _prove,
 }
