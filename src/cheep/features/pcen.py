@@ -15,7 +15,17 @@ LEVEL_DB = 32  # a level of 1 beside PCEN units, over silence: CHEEP_BOTH_PER_DB
 
 
 def interleave(levels: np.ndarray, changes: np.ndarray) -> np.ndarray:
-    """Return both forms of each band one after the other: two arrays (..., bands) become one (..., 2 bands)."""
+    """Return both forms of each band one after the other.
+
+    Parameters
+    ----------
+    levels, changes : (..., bands) float32
+        Decibels, and PCEN units, of the same bands.
+
+    Returns
+    -------
+    (..., 2 * bands) float32
+    """
     return np.stack([levels, changes], axis=-1).reshape(*levels.shape[:-1], -1)
 
 
