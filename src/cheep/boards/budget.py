@@ -13,21 +13,19 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cheep.boards.data import Board, find_board
 from cheep.compiler import Compiled, compile_bytes
 from cheep.config import FeatureConfig, TrainConfig, default_stride
+from cheep.config.training import BACKBONES
 from cheep.errors import CheepError, GateError
 from cheep.export.golden_header import stored_windows
 from cheep.tflite.arena import arena_on, refused_by
 from cheep.tflite.model import TfliteModel, read_model
 from cheep.tflite.reader import read_graph
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -207,18 +205,21 @@ def untrained_network(
     config: TrainConfig, features: FeatureConfig, outputs: int, activation: str = "softmax"
 ) -> Compiled:
     """Return a registry network with random weights, compiled: its sizes are those of the trained one."""
-    kind = TrainConfig(model=config.model, hears=config.hears, towers=config.towers)
-    form = FeatureConfig(window_frames=features.window_frames, n_mels=features.n_mels, compression=features.compression)
-    return _untrained(kind, form, outputs, activation)
+    if config.model not in BACKBONES:
+        config = TrainConfig(model=config.model, hears=config.hears, towers=config.towers)
+        features = FeatureConfig(
+            window_frames=features.window_frames, n_mels=features.n_mels, compression=features.compression
+        )
+    return _untrained(config, features, outputs, activation)
 
 
 @functools.lru_cache(maxsize=32)
 def _untrained(config: TrainConfig, features: FeatureConfig, outputs: int, activation: str) -> Compiled:
     from cheep.convert.tflite import calibrated_int8
-    from cheep.models import network_for
+    from cheep.models.backbone import network_of
 
     noise = np.random.default_rng(0).normal(0, 1, (16, features.window_frames, features.n_mels)).astype(np.float32)
-    data = calibrated_int8(network_for(config, features, outputs, activation), noise)
+    data = calibrated_int8(network_of(config, features, outputs, activation, weights=False), noise)
     return compile_bytes(data, name=config.model)
 
 

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 
 from cheep.config.base import Settings
@@ -47,13 +53,25 @@ class AugmentConfig(Settings):
     mixup_alpha: float = Field(0.2, ge=0, le=5, description="mixup: both parameters of the beta distribution")
 
 
+#: Settings of networks that begin with a backbone; others do not write them.
+_BACKBONE = ("backbone", "cut", "fine_tune", "backbone_rate")
+BACKBONES = ("yamnet", "backbone")
+
 TeacherInput = Literal["db", "pcen", "peak", "mean"]
 
 
 class TrainConfig(Settings):
     """Training of the float network."""
 
-    model: str = Field("sepconv_m", description="network: a name of the registry")
+    model: str = Field(
+        "sepconv_m", description="network of the registry, or one that begins with a trained one: yamnet, backbone"
+    )
+    backbone: str = Field("", description="its file: YAMNet's SavedModel or .h5 (cheep backbone get yamnet), Keras .h5")
+    cut: str = Field("6", description="layer behind which it is cut: yamnet 2 to 6; backbone: the layer's name")
+    fine_tune: str = Field(
+        "head", pattern=r"^(head|all|last:[1-9][0-9]?)$", description="what is trained: head, last:N blocks, or all"
+    )
+    backbone_rate: float = Field(1.0, gt=0, le=1, description="learning rate of the backbone's layers, of the head's")
     epochs: int = Field(60, ge=1, le=10000, description="passes; the schedule is as long")
     examples_per_epoch: int = Field(0, ge=0, description="0: as many as there are training windows")
     batch_size: int = Field(64, ge=1, le=4096, description="windows a step")
@@ -111,3 +129,31 @@ class TrainConfig(Settings):
         if self.towers and self.hears != "levels":
             raise ValueError(f"hears={self.hears!r}: towers hear levels (db) or PCEN (pcen): leave one of them out")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cut_as_text(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("cut"), int):
+            return {**values, "cut": str(values["cut"])}
+        return values
+
+    @model_validator(mode="after")
+    def _backbone_named(self) -> Self:
+        if self.model in BACKBONES and not self.backbone:
+            raise ValueError(
+                f"model={self.model!r}: needs train.backbone, the file of its weights (cheep backbone get yamnet)"
+            )
+        if self.backbone and self.model not in BACKBONES:
+            raise ValueError(f"backbone={self.backbone!r}: is for model {' or '.join(BACKBONES)}, not {self.model!r}")
+        if self.model in BACKBONES and self.towers:
+            raise ValueError("towers: a backbone is one network: leave them out")
+        if self.model in BACKBONES and self.hears != "levels":
+            raise ValueError(f"hears={self.hears!r}: a backbone hears levels")
+        if self.model in BACKBONES and self.teacher_model and self.fine_tune != "all":
+            raise ValueError(f"teacher_model={self.teacher_model!r}: with a backbone only where fine_tune is all")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_backbone(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = handler(self)
+        return {name: value for name, value in values.items() if self.backbone or name not in _BACKBONE}

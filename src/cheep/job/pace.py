@@ -12,7 +12,7 @@ from cheep.config import TrainConfig
 from cheep.errors import CheepError
 from cheep.job.choose import NETWORKS
 from cheep.job.windows import Windows
-from cheep.models import network_for
+from cheep.models.backbone import network_of
 from cheep.tf_runtime import seed_everything
 from cheep.training.loop import fit, predict_windows
 
@@ -55,7 +55,7 @@ def _epoch_s(windows: Windows, config: TrainConfig) -> float:
     short = config.model_copy(update={"epochs": _EPOCHS, "examples_per_epoch": trial * config.batch_size})
     seed_everything(config.seed)
     config = config.model_copy(update={"towers": ()})
-    model = network_for(config, windows.features, len(windows.plan.labels), windows.plan.activation)
+    model = network_of(config, windows.features, len(windows.plan.labels), windows.plan.activation)
     ends: list[float] = []
     fit(model, train, val, short, on_epoch=lambda epoch, *_: ends.append(time.monotonic()) if epoch else None)
     begin = time.monotonic()

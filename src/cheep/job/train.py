@@ -11,6 +11,7 @@ import numpy as np
 
 from cheep import runs
 from cheep.config import FeatureConfig, TrainConfig
+from cheep.config.training import BACKBONES
 from cheep.convert.tflite import to_tflite
 from cheep.errors import CheepError
 from cheep.files import read_json, write_bytes, write_json
@@ -18,10 +19,12 @@ from cheep.job import OnEpoch, OnFile
 from cheep.job.scores import evaluate_keras
 from cheep.job.windows import Windows, describe_data, load_windows, with_levels
 from cheep.models import build_model, network_for
+from cheep.models.backbone import network_of
 from cheep.models.registry import Hears
 from cheep.models.saved import load_keras, save_keras
 from cheep.models.towers import merge
 from cheep.tf_runtime import seed_everything
+from cheep.training.backbone import fit_backbone
 from cheep.training.distill import Teacher
 from cheep.training.loop import TrainResult, fit
 
@@ -45,6 +48,8 @@ def train_network(
         The history, and the metrics of the float model by split.
     """
     with runs.working_in(run):
+        if config.model in BACKBONES:  # is all there that it begins with?
+            network_of(config, features, 1, "sigmoid")
         windows = load_windows(run, features, config, on_file)
         plan = windows.plan
         if config.towers:
@@ -54,10 +59,8 @@ def train_network(
             if teacher:
                 log.info("student of the teachers: %d epochs", config.epochs)
             seed_everything(config.seed)
-            model = network_for(config, features, len(plan.labels), plan.activation)
-            result = fit(
-                model, windows.splits["train"], windows.splits["val"], config, run / "checkpoint", on_epoch, teacher
-            )
+            model = network_of(config, features, len(plan.labels), plan.activation)
+            result = _fit(model, run, windows, config, on_epoch, teacher)
         save_keras(model, run / runs.FLOAT_MODEL)
         write_bytes(run / runs.FLOAT_TFLITE, to_tflite(model))
         metrics = evaluate_keras(model, windows)
@@ -113,6 +116,16 @@ def train_towers(
         for epoch in zip(*histories, strict=True)
     ]
     return model, TrainResult(history, 0, False)
+
+
+def _fit(
+    model: Any, run: Path, windows: Windows, config: TrainConfig, on_epoch: OnEpoch | None, teacher: Teacher | None
+) -> TrainResult:
+    """Train one network in place, in the way that its kind needs."""
+    train, val = windows.splits["train"], windows.splits["val"]
+    if config.model in BACKBONES:
+        return fit_backbone(model, train, val, config, on_epoch, state_folder=run / "checkpoint", teacher=teacher)
+    return fit(model, train, val, config, run / "checkpoint", on_epoch, teacher)
 
 
 def train_teachers(run: Path, windows: Windows, config: TrainConfig, on_epoch: OnEpoch | None = None) -> Teacher:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cheep.config import RunFile, load_run_file, nearest_name, parse_run_file
 from cheep.config.source import Loc, Overrides
+from cheep.config.training import BACKBONES
+from cheep.errors import CheepError
 from cheep.models import model_names
 
 NEED_DATA = ("train", "evaluate", "evaluate_float", "quantize")
@@ -31,8 +33,23 @@ def check(run_file: RunFile) -> Iterator[tuple[Loc, str]]:
     names = model_names()
     for name in ("model", "teacher_model"):
         value = getattr(run_file.train, name)
-        if value not in (*names, *([""] if name == "teacher_model" else [])):
+        if name == "model" and value in BACKBONES:
+            yield from _backbone(run_file)
+        elif value not in (*names, *([""] if name == "teacher_model" else [])):
             yield ("train", name), f"={value!r}: must be one of {', '.join(names)}{nearest_name(value, names)}"
+
+
+def _backbone(run_file: RunFile) -> Iterator[tuple[Loc, str]]:
+    from cheep.models.backbone import check_yamnet
+
+    train = run_file.train
+    if "train" in run_file.run.steps and not Path(train.backbone).exists():
+        yield ("train", "backbone"), f"={train.backbone!r}: no such file or folder (cheep backbone get yamnet)"
+    if train.model == "yamnet":
+        try:
+            check_yamnet(train.cut, run_file.features)
+        except CheepError as error:
+            yield ("train", "cut"), f"={train.cut!r}: {error}"
 
 
 def _model(run_file: RunFile) -> Iterator[tuple[Loc, str]]:

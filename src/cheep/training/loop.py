@@ -19,6 +19,7 @@ from cheep.files import atomic_write, write_text
 from cheep.training.augment import draw_epoch
 from cheep.training.data import WindowSet, balanced_draw
 from cheep.training.distill import Teacher
+from cheep.training.rates import rated_adamw
 
 log = logging.getLogger(__name__)
 CHUNK_BYTES = 192 << 20  # of float windows: an epoch of more is drawn in parts; five times as much is in use meanwhile
@@ -72,13 +73,10 @@ def fit(
     teacher : Teacher, optional
         Whose judgement is ``config.teacher_weight`` of the targets.
     """
-    from cheep.tf_runtime import import_tf
-
-    keras = import_tf().keras
     size = config.examples_per_epoch or len(train)
     steps = max(1, -(-size // config.batch_size))
     own_words = teacher is not None and config.teacher_weight == 1  # what it says is not smoothed further
-    _compile(keras, model, config, steps, 0.0 if own_words else config.label_smoothing)
+    compile_network(model, config, steps, 0.0 if own_words else config.label_smoothing)
     state = _State(model, config, train, state_folder)
     history, best, average = state.resume()
     first_average = config.epochs - max(1, round(config.epochs * config.average_last))
@@ -140,7 +138,11 @@ def with_hard(index: np.ndarray, train: WindowSet, hard: np.ndarray, rng: np.ran
     return index
 
 
-def _compile(keras: Any, model: Any, config: TrainConfig, steps: int, smoothing: float) -> None:
+def compile_network(model: Any, config: TrainConfig, steps: int, smoothing: float) -> None:
+    """Give a network its loss and its optimizer: AdamW, a rate that comes down as a cosine over all epochs."""
+    from cheep.tf_runtime import import_tf
+
+    keras = import_tf().keras
     sigmoid = model.output_shape[-1] == 1 or config.activation == "sigmoid"
     if sigmoid:
         loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
@@ -153,7 +155,7 @@ def _compile(keras: Any, model: Any, config: TrainConfig, steps: int, smoothing:
         warmup_target=config.learning_rate if config.warmup_epochs else None,
         warmup_steps=config.warmup_epochs * steps,
     )
-    model.compile(keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), loss)
+    model.compile(rated_adamw(model, schedule, config.weight_decay, config.backbone_rate), loss)
 
 
 def _pass(

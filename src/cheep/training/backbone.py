@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""Training a network that begins with a backbone: what is frozen is computed once, and rates differ by part."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cheep.config import TrainConfig
+from cheep.models.backbone import MARK, trained_from
+from cheep.tf_runtime import import_tf
+from cheep.training.data import WindowSet, balanced_draw
+from cheep.training.loop import TrainResult, compile_network, fit
+
+log = logging.getLogger(__name__)
+KEPT_BYTES = 3 << 30  # of what the frozen layers give; more is computed again in every epoch
+_BLOCK = 256  # windows through the frozen layers at once
+
+OnEpoch = Callable[[int, int, dict[str, float]], None]
+
+
+def fit_backbone(
+    model: Any, train: WindowSet, val: WindowSet, config: TrainConfig, on_epoch: OnEpoch | None = None, **others: Any
+) -> TrainResult:
+    """Train ``model`` in place, a network of :func:`cheep.models.backbone.backbone_network`.
+
+    With ``fine_tune`` head or last:N the layers before are frozen; what they give of every window is computed once,
+    and the rest is trained on it: no augmentation of the sound, but mixup of what the frozen layers give, and what the
+    last epoch leaves (its rate has come down to nothing). With ``all``, or where that would not fit into
+    ``KEPT_BYTES``, it is :func:`cheep.training.loop.fit`, to which ``others`` go.
+    """
+    start = trained_from(model, config.fine_tune)
+    for layer in model.layers[:start]:
+        layer.trainable = False
+    for layer in model.layers[start:]:
+        layer.trainable = not _is_normalization(layer)
+    stem, tail = _halves(model, start) if start else (None, None)
+    needed = (len(train) + len(val)) * 2 * int(np.prod(stem.output_shape[1:])) if stem is not None else 0
+    if tail is None or needed > KEPT_BYTES:
+        return fit(model, train, val, config, on_epoch=on_epoch, **others)
+    log.info("%d of %d layers are frozen: computed once (%.0f MB)", start, len(model.layers), needed / 1e6)
+    if on_epoch:
+        on_epoch(0, config.epochs, {})
+    return _fit_tail(tail, (_through(stem, train), _through(stem, val)), train, val, config, on_epoch)
+
+
+def _fit_tail(
+    tail: Any,
+    kept: tuple[np.ndarray, np.ndarray],
+    train: WindowSet,
+    val: WindowSet,
+    config: TrainConfig,
+    on_epoch: OnEpoch | None,
+) -> TrainResult:
+    size = config.examples_per_epoch or len(train)
+    steps = max(1, size // config.batch_size)
+    compile_network(tail, config, steps, config.label_smoothing)
+    history: list[dict[str, float]] = []
+    interrupted = False
+    try:
+        for epoch in range(config.epochs):
+            rng = np.random.default_rng([config.seed, epoch])
+            index = balanced_draw(train.label, size, rng)
+            losses = []
+            for first in range(0, steps * config.batch_size, config.batch_size):
+                rows = index[first : first + config.batch_size]
+                x, y = _mixed(kept[0], train.targets, rows, config.augment.mixup_alpha, rng)
+                losses.append(float(tail.train_on_batch(x, y)))
+            numbers = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "val_loss": _loss(tail, kept[1], val)}
+            history.append(numbers)
+            if on_epoch:
+                on_epoch(epoch + 1, config.epochs, numbers)
+    except KeyboardInterrupt:
+        interrupted = True
+        if not history:
+            raise
+    return TrainResult(history, len(history), interrupted)
+
+
+def _mixed(
+    kept: np.ndarray, targets: np.ndarray, rows: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and targets of ``rows``, each mixed with another's (mixup; ``alpha`` 0: as they are)."""
+    x, y = kept[rows].astype(np.float32), targets[rows]
+    if not alpha:
+        return x, y
+    other = rng.permutation(len(rows))
+    share = rng.beta(alpha, alpha, len(rows)).astype(np.float32)
+    share = np.maximum(share, 1 - share)
+    wide = share.reshape(-1, *[1] * (x.ndim - 1))
+    return wide * x + (1 - wide) * x[other], share[:, None] * y + (1 - share[:, None]) * y[other]
+
+
+def _through(stem: Any, windows: WindowSet) -> np.ndarray:
+    """Return what the frozen layers give of all windows, float16, in bounded memory."""
+    out = np.empty((len(windows), *stem.output_shape[1:]), np.float16)
+    for first in range(0, len(windows), _BLOCK):
+        rows = np.arange(first, min(len(windows), first + _BLOCK))
+        out[rows] = stem.predict_on_batch(windows.gather(rows)[..., None])
+    return out
+
+
+def _loss(tail: Any, kept: np.ndarray, val: WindowSet) -> float:
+    blocks = [tail.predict_on_batch(kept[i : i + _BLOCK].astype(np.float32)) for i in range(0, len(kept), _BLOCK)]
+    p, y = np.clip(np.concatenate(blocks), 1e-4, 1 - 1e-4), val.targets
+    if p.shape[1] == 1:
+        return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
+    return float(-np.mean(np.sum(y * np.log(p), axis=1)))
+
+
+def _halves(model: Any, start: int) -> tuple[Any, Any]:
+    """Return the layers before ``start`` and those from it on as networks; (None, None) where they are no chain."""
+    keras = import_tf().keras
+    before = model.layers[start].input
+    if isinstance(before, list) or any(isinstance(layer.input, list) for layer in model.layers[start:]):
+        return None, None
+    inputs = x = keras.Input(before.shape[1:])
+    for place, layer in enumerate(model.layers[start:], start):
+        if place > start and layer.input is not model.layers[place - 1].output:
+            return None, None
+        x = layer(x)
+    return keras.Model(model.input, before), keras.Model(inputs, x)
+
+
+def _is_normalization(layer: Any) -> bool:
+    return layer.name.startswith(MARK) and isinstance(layer, import_tf().keras.layers.BatchNormalization)
