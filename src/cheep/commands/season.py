@@ -2,7 +2,7 @@
 """Work with a season (what cheep scan made): numbers and pictures, detections for other programs, other thresholds.
 
 summary SEASON                hours, detections and gaps by site, hour and month; tables and pictures
-export SEASON KIND -o OUT     detections: csv, raven, audacity, birdnet, kaleidoscope, or clips (sound)
+export SEASON KIND -o OUT     detections: csv, raven, audacity, birdnet, kaleidoscope, clips (sound) or hoplite
 detect SEASON --threshold T   make the detections again, from the stored scores
 plan SEASON --want WISH       how many clips to verify, drawn how, and what certainty that gives (docs/field-loop.md)
 estimate SEASON               what the verdicts say: precision, false alarms, calls, recall, thresholds
@@ -48,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary.add_argument("-o", "--output", type=Path, metavar="DIR", help="for tables and pictures (SEASON/summary)")
     export = _action(sub, "export", "detections as other programs read them, or as sound")
     export.add_argument(
-        "kind", choices=("csv", "raven", "audacity", "birdnet", "kaleidoscope", "clips"),
-        help="tables of other programs, or clips: the sound of each",
+        "kind", choices=("csv", "raven", "audacity", "birdnet", "kaleidoscope", "clips", "hoplite"),
+        help="tables of other programs; clips: the sound of each; hoplite: embeddings for perch-hoplite",
     )  # fmt: skip
     export.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="file; raven, audacity, clips: folder"
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="file; raven, audacity, clips, hoplite: folder"
     )
     export.add_argument("--label", action="append", default=[], help="only this one (may be given again)")
     export.add_argument("--site", action="append", default=[], help="only this one (may be given again)")
@@ -144,6 +144,13 @@ def _export(args: argparse.Namespace) -> int:
 
     season = Season(args.season)
     _check_tables(season)
+    if args.kind == "hoplite":
+        from cheep.season.hoplite import export_hoplite
+
+        done = export_hoplite(season, args.output, model=season.model(args.model), progress=Progress("recordings"))
+        lost = f"; {len(done.problems)} recording(s) could not be read" if done.problems else ""
+        print(f"{args.output}: {done.detections} embedding(s){lost}")
+        return 0
     done = export_detections(
         season,
         args.kind,

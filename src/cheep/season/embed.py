@@ -67,6 +67,11 @@ def embeddings_of(
     return out, problems
 
 
+def kept_places(season: Season, model: ModelRow) -> list[Place]:
+    """Return the windows that have been embedded: recording, and start of the window in s."""
+    return sorted(_read(season.folder / FOLDER / f"{model.model}.parquet"))
+
+
 def best_window(model: ModelRow, logits: np.ndarray, start_s: float, end_s: float) -> float:
     """Return the start (s) of the window of the largest of ``logits`` (windows,) float32 with its middle in a clip."""
     middle = np.arange(len(logits)) * model.stride_s + model.window_s / 2
