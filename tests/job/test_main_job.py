@@ -175,7 +175,8 @@ def test_float_qat_and_int8_are_evaluated_on_the_same_windows(trained):
 def test_same_seed_and_data_give_the_same_bytes(home, trained):
     again = home / "runs" / "two"
     again.mkdir()
-    shutil.copy(trained / "dataset.csv", again)
+    for name in ("dataset.csv", "ears.json"):
+        shutil.copy(trained / name, again)
     assert measure_pace(load_windows(again, FEATURES, TRAIN), TRAIN).student_s > 0  # leaves nothing behind
     train_network(again, FEATURES, TRAIN)
     quantize_aware(again, QAT)

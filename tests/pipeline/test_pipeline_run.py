@@ -342,7 +342,7 @@ def test_a_model_that_is_none(sounds, tmp_path):
     with pytest.raises(CheepError, match="holds no model"):
         run(sounds, tmp_path / "x", "benchmarking", **{"general.model_path": tmp_path / "empty"})
     (tmp_path / "m.onnx").write_text("x")
-    with pytest.raises(CheepError, match=r"must be a run folder, an .h5 or a .tflite"):
+    with pytest.raises(CheepError, match=r"must be a run folder, a \.h5, \.keras or \.tflite"):
         run(sounds, tmp_path / "x", "benchmarking", **{"general.model_path": tmp_path / "m.onnx"})
 
 

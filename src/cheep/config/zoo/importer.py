@@ -246,7 +246,7 @@ class Import(Values):
         norm = self.get("feature_extraction.norm", "none" if self.says_null("feature_extraction", "norm") else "slaney")
         self.put("features.mel_norm", norm, "feature_extraction.norm")
         self.put("features.mel_scale", "htk" if self.flag("feature_extraction.htk") else "slaney")
-        if self.get("feature_extraction") is not None and not self.flag("feature_extraction.to_db"):
+        if self.get("feature_extraction.to_db") is not None and not self.flag("feature_extraction.to_db"):
             self._natural_logarithm()
         elif self.made_elsewhere and self.get("feature_extraction") is not None:
             self.note("feature_extraction.to_db", "dB over full scale here; its network was trained on dB over the "
