@@ -84,11 +84,12 @@ def test_overrides_references_and_time(tmp_path):
 
 
 def places_of(run_file, tmp_path):
-    """Overrides that let a recipe find recordings: empty ones, in their place."""
+    """Overrides that let a recipe find recordings, empty ones in their place, and a backbone."""
+    backbone = [f"train.backbone={tmp_path}"] if run_file.train.backbone else []
     (tmp_path / "a.csv").write_text("filename,category\n")
     if run_file.data.csv:
-        return [f"data.csv={tmp_path / 'a.csv'}", f"data.audio_root={tmp_path}"]
-    return [f"data.folder={tmp_path}"]
+        return [f"data.csv={tmp_path / 'a.csv'}", f"data.audio_root={tmp_path}", *backbone]
+    return [f"data.folder={tmp_path}", *backbone]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
