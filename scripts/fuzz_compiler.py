@@ -73,6 +73,8 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
     """Return a damaged copy: flipped bits, interesting words, cut, spliced."""
     out = bytearray(data)
     for _ in range(int(rng.integers(1, 6))):
+        if not out:
+            break  # cut off at its first byte
         at = int(rng.integers(0, max(1, len(out) - 4)))
         kind = rng.integers(0, 7)
         if kind == 0:
