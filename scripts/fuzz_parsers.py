@@ -31,7 +31,10 @@ import soundfile
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from cheep.audio import iter_audio, probe, scan
-from cheep.datasets import audiomoth, labels, load_manifest, sources
+from cheep.datasets import audiomoth, load_manifest, sources
+from cheep.datasets.labels.boxes import NoAnnotationsError
+from cheep.datasets.labels.files import read_annotations
+from cheep.datasets.labels.matching import boxes_for
 from cheep.datasets.xeno_canto import XcRecording, annotation_boxes
 from cheep.errors import CheepError
 
@@ -113,15 +116,15 @@ def _rows(path: Path) -> None:
 
 
 def _boxes(path: Path) -> None:
-    for boxes in labels.read_annotations(path).values():
+    for boxes in read_annotations(path).values():
         for box in boxes:
             assert 0 <= box.start_s < box.end_s and (box.end_s < 1e13 or box.end_s == math.inf)
 
 
 def _scored(path: Path) -> None:
     audio = path.with_name("a.wav")
-    with contextlib.suppress(labels.NoAnnotationsError):
-        for boxes in labels.boxes_for([path.parent], [audio], 0.5).values():
+    with contextlib.suppress(NoAnnotationsError):
+        for boxes in boxes_for([path.parent], [audio], 0.5).values():
             assert all(box.score is None or 0.5 <= box.score <= 1 for box in boxes)
     _boxes(path)
 

@@ -9,7 +9,9 @@ import pytest
 from cheep import cli
 from cheep.config.data import WindowConfig, means_background
 from cheep.datasets import load_manifest
-from cheep.datasets.labels import NOTHING, Box, NoAnnotationsError, boxes_for, read_annotations
+from cheep.datasets.labels.boxes import NOTHING, Box, NoAnnotationsError
+from cheep.datasets.labels.files import read_annotations
+from cheep.datasets.labels.matching import boxes_for
 from cheep.datasets.sources import Recording, settled_labels
 from cheep.datasets.split import balance
 from cheep.datasets.windows import choose_windows

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cheep.cli import main
-from cheep.datasets.labels import read_annotations
+from cheep.datasets.labels.files import read_annotations
 from cheep.datasets.manifest import Manifest
 from cheep.ears import Ears, hear_manifest, hear_recording, hear_windows, places_of
 from cheep.ears.about import meaning, non_commercial

@@ -9,7 +9,7 @@ import pytest
 from cheep.audio import audio_files, write_wav
 from cheep.cli import main
 from cheep.config import DetectorConfig
-from cheep.datasets.labels import boxes_for, groups_for
+from cheep.datasets.labels.matching import boxes_for, groups_for
 from cheep.detector import Detector, ScoreScale
 from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine

@@ -11,7 +11,7 @@ import soundfile
 
 from cheep.audio import read_audio, read_span
 from cheep.cli import main
-from cheep.datasets.labels import parse_audacity
+from cheep.datasets.labels.files import parse_audacity
 from cheep.datasets.tables import read_table
 from cheep.season import Season
 from cheep.season.summary import summarize

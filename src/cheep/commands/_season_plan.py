@@ -225,7 +225,7 @@ def run_verdicts(args: argparse.Namespace) -> int:
 
 def _answer(args: argparse.Namespace, recordings: Recordings) -> int:
     """Answer the questions of a plan, also those that come up, from annotations; return how many."""
-    from cheep.datasets.labels import boxes_for
+    from cheep.datasets.labels.matching import boxes_for
     from cheep.season.exchange import answers_from_annotations
     from cheep.season.plan import read_plan, to_do
     from cheep.season.verdicts import VerdictLog, read_verdicts

@@ -101,7 +101,7 @@ def _split(settings: RunFile) -> Path:
 
 
 def _soundscape(folder: Path):
-    from cheep.datasets.labels import boxes_for
+    from cheep.datasets.labels.matching import boxes_for
     from cheep.device.engine import Engine
     from cheep.evaluate.matching import Detection, count_events, match_events, truth_of
     from cheep.report.collect import stream_soundscape

@@ -16,7 +16,7 @@ from cheep.audio import iter_audio, scan
 from cheep.config.data import GROUPINGS, ActivityConfig, BuildConfig, SplitConfig, plain_name
 from cheep.datasets.activity import LevelMeter, Levels
 from cheep.datasets.bird_names import scientific_of
-from cheep.datasets.labels import UNKNOWN, Box
+from cheep.datasets.labels.boxes import UNKNOWN, Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
 from cheep.datasets.speech import SpeechMeter

@@ -20,7 +20,7 @@ from cheep.audio import iter_audio, probe
 from cheep.config import ActivityConfig
 from cheep.datasets.activity import LevelMeter, active_stretches
 from cheep.datasets.bands import share_above
-from cheep.datasets.labels import Box
+from cheep.datasets.labels.boxes import Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.sources import Recording
 from cheep.errors import CheepError

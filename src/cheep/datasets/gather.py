@@ -12,7 +12,8 @@ import numpy as np
 
 from cheep.config import DataConfig, SourceConfig, nearest_name
 from cheep.config.data import LABEL_SEPARATOR
-from cheep.datasets.labels import Box, boxes_for, renamed_boxes
+from cheep.datasets.labels.boxes import Box, renamed_boxes
+from cheep.datasets.labels.matching import boxes_for
 from cheep.datasets.sources import (
     Recording,
     recordings_in_csv,

@@ -18,7 +18,9 @@ from cheep.audio.folders import SYSTEM_FOLDERS, Listing, plain_path
 from cheep.config import nearest_name
 from cheep.config.data import LABEL_SEPARATOR, WindowConfig, plain_name
 from cheep.datasets.audiomoth import read_card_header
-from cheep.datasets.labels import DURATION, END, SCORE, START, Box, confident, parse_times, species_columns
+from cheep.datasets.labels.boxes import Box, confident
+from cheep.datasets.labels.columns import DURATION, END, SCORE, START, species_columns
+from cheep.datasets.labels.files import parse_times
 from cheep.datasets.numbers import number_field
 from cheep.datasets.tables import Table, first_of, read_table
 from cheep.errors import CheepError

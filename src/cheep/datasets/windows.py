@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from cheep.config.data import WindowConfig
 from cheep.datasets.activity import Levels, least_active_frames
-from cheep.datasets.labels import Box
+from cheep.datasets.labels.boxes import Box
 
 _LEAST_REST = 0.02  # of a window, behind the last one: about a column
 NO_AUDIO = 0.95  # a window of which more than this part is exact zeros holds nothing

@@ -21,7 +21,7 @@ from typing_extensions import Self
 
 from cheep.config import Settings, canonical_json
 from cheep.datasets.files import read_text
-from cheep.datasets.labels import PLACEHOLDER_SPECIES, UNKNOWN, Box
+from cheep.datasets.labels.boxes import PLACEHOLDER_SPECIES, UNKNOWN, Box
 from cheep.datasets.web import Fetcher, error_text, fix_url
 from cheep.errors import CheepError
 from cheep.files import write_text

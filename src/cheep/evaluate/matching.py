@@ -29,7 +29,7 @@ import numpy as np
 from cheep.audio import probe
 from cheep.config import nearest_name
 from cheep.config.data import means_background, plain_name
-from cheep.datasets.labels import UNKNOWN, Box
+from cheep.datasets.labels.boxes import UNKNOWN, Box
 from cheep.errors import CheepError
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cheep.audio import list_audio
-from cheep.datasets.labels import boxes_for, groups_for
+from cheep.datasets.labels.matching import boxes_for, groups_for
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
 from cheep.evaluate.field import FieldResult, evaluate_field, load_recordings, robustness_table

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from cheep.audio.folders import files_below
-from cheep.datasets.labels import DURATION, END, FILE, LABEL, START, Box, parse_audacity
+from cheep.datasets.labels.boxes import Box
+from cheep.datasets.labels.columns import DURATION, END, FILE, LABEL, START
+from cheep.datasets.labels.files import parse_audacity
 from cheep.datasets.numbers import seconds_field
 from cheep.datasets.tables import Table, first_of, read_table, read_table_text
 from cheep.errors import CheepError
