@@ -35,7 +35,7 @@ from cheep.datasets import audiomoth, load_manifest, sources
 from cheep.datasets.labels.boxes import NoAnnotationsError
 from cheep.datasets.labels.files import read_annotations
 from cheep.datasets.labels.matching import boxes_for
-from cheep.datasets.xeno_canto import XcRecording, annotation_boxes
+from cheep.datasets.xeno_canto.recording import XcRecording, annotation_boxes
 from cheep.errors import CheepError
 
 RAVEN = (

@@ -22,10 +22,18 @@ import soundfile
 import xeno_canto_server
 from cheep import cli
 from cheep.commands import download_dataset
-from cheep.datasets import xeno_canto as xc
 from cheep.datasets.bands import share_above
-from cheep.datasets.download import STATE, DownloadConfig, choose
 from cheep.datasets.web import Fetcher, Permanent, Politeness, Transient
+from cheep.datasets.xeno_canto.download import STATE, DownloadConfig, choose
+from cheep.datasets.xeno_canto.query import XenoCantoQuery, licence_matches
+from cheep.datasets.xeno_canto.recording import (
+    XcRecording,
+    annotation_boxes,
+    licence_name,
+    parse_date,
+    parse_length,
+)
+from cheep.datasets.xeno_canto.search import count
 from cheep.errors import CheepError
 from cheep.files import csv_text
 from xeno_canto_server import FAULTS, KEY, Server, audio
@@ -331,7 +339,7 @@ def test_originals_wav_and_stereo_on_request(tmp_path):
 
 
 def test_queries_are_quoted_and_combined():
-    query = xc.XenoCantoQuery(
+    query = XenoCantoQuery(
         species=("Turdus merula", "Parus major"), country="United Kingdom", quality=("A", "B"), type="song",
         length="5-120", box="50,-5,55,2", since="2020-01-01", group="birds", annotated=True, query="method:field",
     )  # fmt: skip
@@ -340,16 +348,16 @@ def test_queries_are_quoted_and_combined():
         'q:">C" method:field'
         for name in ("Turdus merula", "Parus major")
     ]
-    assert xc.XenoCantoQuery(species=('x" key:1',)).searches() == ['sp:"x key:1"']
+    assert XenoCantoQuery(species=('x" key:1',)).searches() == ['sp:"x key:1"']
     for wrong, text in (
         ({"quality": ("F",)}, "quality='F'"),
         ({"length": "120-5"}, "length='120-5'"),
         ({"box": "1,2,3"}, "box='1,2,3'"),
     ):
         with pytest.raises(CheepError, match=text):
-            xc.XenoCantoQuery.parse(wrong)
+            XenoCantoQuery.parse(wrong)
     with pytest.raises(CheepError, match="nothing to search for"):
-        xc.XenoCantoQuery().searches()
+        XenoCantoQuery().searches()
 
 
 def test_placeholders_are_no_species(tmp_path, capsys, monkeypatch):
@@ -357,14 +365,12 @@ def test_placeholders_are_no_species(tmp_path, capsys, monkeypatch):
     unknown = {"id": 5, "gen": "Mystery", "sp": "mystery", "en": "Identity unknown", "grp": "birds"}
     scape = {"id": 6, "gen": "Sonus", "sp": "naturalis", "en": "Soundscape", "grp": "soundscape"}
     bird = {"id": 7, "gen": "Turdus", "sp": "merula", "en": "Common Blackbird", "grp": "birds"}
-    rows = [xc.XcRecording.from_row(row) for row in (unknown, scape, bird)]
-    query = xc.XenoCantoQuery(country="Germany")
+    rows = [XcRecording.from_row(row) for row in (unknown, scape, bird)]
+    query = XenoCantoQuery(country="Germany")
     assert [query.refuses(row) for row in rows] == ["identity unknown", "a soundscape, no species", ""]
-    assert xc.XenoCantoQuery(group="soundscape").refuses(rows[1]) == ""
-    assert xc.XenoCantoQuery(species=("Mystery mystery",)).refuses(rows[0]) == ""
-    boxes = xc.annotation_boxes(
-        {"annotations": [{"start_time": 1, "end_time": 2, "scientific_name": "Sonus naturalis"}]}
-    )
+    assert XenoCantoQuery(group="soundscape").refuses(rows[1]) == ""
+    assert XenoCantoQuery(species=("Mystery mystery",)).refuses(rows[0]) == ""
+    boxes = annotation_boxes({"annotations": [{"start_time": 1, "end_time": 2, "scientific_name": "Sonus naturalis"}]})
     assert [box.label for box in boxes] == ["?"]
     real = xeno_canto_server.row
 
@@ -379,7 +385,7 @@ def test_placeholders_are_no_species(tmp_path, capsys, monkeypatch):
 
 
 def test_rows_in_all_their_shapes():
-    read = xc.XcRecording.from_row
+    read = XcRecording.from_row
     assert read({"id": 5, "also": "Parus major", "lic": None, "rec": None}).also == ("Parus major",)
     assert read({"nr": "XC77"}).name == "XC77"
     assert (
@@ -396,25 +402,25 @@ def test_rows_in_all_their_shapes():
     for wrong in (None, [], {"id": None}, {"id": "../../etc"}, {"id": "²"}, {"id": {}}):
         with pytest.raises(ValueError, match=r"id|row"):
             read(wrong)
-    assert [xc.parse_length(text) for text in ("1:05", "1:00:05", "0:07.5", 12, "", None, "a:b", "1:2:3:4", True)] == [
+    assert [parse_length(text) for text in ("1:05", "1:00:05", "0:07.5", 12, "", None, "a:b", "1:2:3:4", True)] == [
         65.0, 3605.0, 7.5, 12.0, None, None, None, None, None,
     ]  # fmt: skip
     dates = ("2004-00-00", "2004-05-00", "2004-5-7", "0000-00-00", "", None, "unknown", "2004-13-01")
-    assert [xc.parse_date(text) for text in dates] == ["2004", "2004-05", "2004-05-07", "", "", "", "", "2004"]
-    assert [xc.licence_name(url) for url in (
+    assert [parse_date(text) for text in dates] == ["2004", "2004-05", "2004-05-07", "", "", "", "", "2004"]
+    assert [licence_name(url) for url in (
         "https://creativecommons.org/licenses/by-nc-sa/4.0/", "http://creativecommons.org/publicdomain/zero/1.0/",
         "mine",
     )] == ["CC-BY-NC-SA-4.0", "CC0-1.0", "mine"]  # fmt: skip
-    assert xc.licence_matches("CC-BY-NC-SA-4.0", "by-nc-sa") and not xc.licence_matches("CC-BY-NC-SA-4.0", "BY")
-    assert xc.licence_matches("CC-BY-4.0", "CC-BY-4.0") and not xc.licence_matches("CC-BY-3.0", "BY-4.0")
-    assert xc.count("1,234", "n") == 1234 and xc.count(None, "n") == 0
+    assert licence_matches("CC-BY-NC-SA-4.0", "by-nc-sa") and not licence_matches("CC-BY-NC-SA-4.0", "BY")
+    assert licence_matches("CC-BY-4.0", "CC-BY-4.0") and not licence_matches("CC-BY-3.0", "BY-4.0")
+    assert count("1,234", "n") == 1234 and count(None, "n") == 0
     with pytest.raises(CheepError, match="numPages='many'"):
-        xc.count("many", "numPages")
+        count("many", "numPages")
 
 
 def test_a_limit_takes_the_best_of_many_recordists():
     rows = [
-        xc.XcRecording.from_row({"id": i, "gen": "A", "sp": "b", "q": "AB"[i % 2], "rec": "ann" if i < 8 else f"p{i}"})
+        XcRecording.from_row({"id": i, "gen": "A", "sp": "b", "q": "AB"[i % 2], "rec": "ann" if i < 8 else f"p{i}"})
         for i in range(1, 12)
     ]
     chosen = choose(rows, 5)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cheep.commands._progress import Progress
 
 if TYPE_CHECKING:
-    from cheep.datasets.xeno_canto import XcRecording
+    from cheep.datasets.xeno_canto.recording import XcRecording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +68,11 @@ def run(args: argparse.Namespace) -> int:
     """Search, download, convert, write the lists; exit status 1 where recordings are missing."""
     from cheep.datasets.bands import bandwidth_warnings
     from cheep.datasets.credits import licence_hints
-    from cheep.datasets.download import STATE, DownloadConfig, Downloader, choose
     from cheep.datasets.web import Fetcher, Politeness
-    from cheep.datasets.xeno_canto import PLACEHOLDERS, XenoCantoQuery, read_key, search
+    from cheep.datasets.xeno_canto.download import STATE, DownloadConfig, Downloader, choose
+    from cheep.datasets.xeno_canto.query import XenoCantoQuery
+    from cheep.datasets.xeno_canto.recording import PLACEHOLDERS
+    from cheep.datasets.xeno_canto.search import read_key, search
     from cheep.errors import CheepError
 
     query = XenoCantoQuery.parse(

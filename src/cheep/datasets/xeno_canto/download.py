@@ -19,36 +19,23 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 from pydantic import Field
 from requests import Response
 
-from cheep.audio import Resampler, float_to_int16, int16_to_float, iter_audio, probe
-from cheep.config import ActivityConfig, Settings
-from cheep.datasets.activity import LevelMeter
-from cheep.datasets.bands import share_above
-from cheep.datasets.credits import notice_text
+from cheep.config import Settings
 from cheep.datasets.web import Fetcher, Permanent, Transient, blocks
-from cheep.datasets.xeno_canto import XcRecording
+from cheep.datasets.xeno_canto.convert import FACTS, BadContent, convert
+from cheep.datasets.xeno_canto.lists import metadata_row, write_lists
+from cheep.datasets.xeno_canto.recording import XcRecording, slug
 from cheep.errors import CheepError
-from cheep.features.digests import sha256_of
-from cheep.files import DiskError, atomic_path, sweep, write_csv, write_text
+from cheep.files import DiskError, atomic_path, sweep, write_text
 from cheep.locks import lock
 
 log = logging.getLogger(__name__)
 
 STATE = ".xeno-canto"
 _UNREACHABLE = 8  # recordings in a row that the network failed: the server is down
-
-METADATA = (
-    *("file", "label", "recording", "recordist", "licence", "attribution", "source", "species", "english", "also"),
-    *("country", "locality", "latitude", "longitude", "date", "time", "type", "quality", "length_s"),
-    *("original_rate_hz", "energy_above", "url", "original_sha256", "sha256", "remarks"),
-)
-
-#: What a note must hold to count: a recording whose note lacks any of it is fetched again.
-_FACTS = frozenset({"length_s", "original_rate_hz", "original_sha256", "sha256", "band_edges_hz", "band_energy"})
 
 
 class DownloadConfig(Settings):
@@ -73,15 +60,6 @@ class DownloadResult:
     failed: dict[str, str]
     fetched: int
     bytes: int
-
-
-class _BadContent(Transient):
-    """The file arrived and is not what it should be: fetched anew, a few times."""
-
-
-def slug(text: str) -> str:
-    """Return a folder name for a species: lower case letters, digits and underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "unknown"
 
 
 def choose(recordings: Iterable[XcRecording], most: int) -> list[XcRecording]:
@@ -159,7 +137,7 @@ class Downloader:
                 done += 1
             else:
                 waiting.append(row)
-        self.write_lists(recordings, failed)
+        write_lists(self.folder, self.rows(recordings), recordings, failed)
         last_written = begin = time.monotonic()
         pool = concurrent.futures.ThreadPoolExecutor(self.config.workers)
         try:
@@ -177,7 +155,7 @@ class Downloader:
                     done += 1
                     unreachable = 0
                 if time.monotonic() - last_written > 30:
-                    self.write_lists(recordings, failed)
+                    write_lists(self.folder, self.rows(recordings), recordings, failed)
                     last_written = time.monotonic()
                 if self._progress is not None:
                     passed_s = max(time.monotonic() - begin, 1e-3)
@@ -187,7 +165,7 @@ class Downloader:
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-        self.write_lists(recordings, failed)
+        write_lists(self.folder, self.rows(recordings), recordings, failed)
         names = [row.name for row in recordings if row.name not in failed]
         return DownloadResult(names, failed, self._fetched, self._bytes)
 
@@ -206,7 +184,7 @@ class Downloader:
             note = json.loads(self._note_path(row).read_bytes())
         except (OSError, ValueError):
             return None
-        whole = isinstance(note, dict) and note.keys() >= _FACTS and note.get("form") == self._form()
+        whole = isinstance(note, dict) and note.keys() >= FACTS and note.get("form") == self._form()
         return note if whole else None
 
     def _form(self) -> dict[str, Any]:
@@ -225,7 +203,7 @@ class Downloader:
             nonlocal tries, gone
             try:
                 self._fetch_and_convert(row)
-            except _BadContent as error:
+            except BadContent as error:
                 tries += 1
                 if tries >= self.config.file_tries:
                     raise Permanent(f"{error} (fetched {tries} times)") from None
@@ -246,6 +224,7 @@ class Downloader:
         return ""
 
     def _fetch_and_convert(self, row: XcRecording) -> None:
+        c = self.config
         original = self.folder / "originals" / f"{row.name}{row.suffix}"
         part = self.folder / STATE / "incoming" / f"{row.name}{row.suffix}"
         if original.is_file():
@@ -257,18 +236,26 @@ class Downloader:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_path(target) as converted:
-                facts = self._convert(source, converted, row)
-                if source is part and self.config.keep_originals:
+                facts = convert(source, converted, c.sample_rate_hz, c.channels, c.container)
+                self._check_length(row, facts["length_s"])
+                if source is part and c.keep_originals:
                     original.parent.mkdir(exist_ok=True)
                     _sync_and_rename(part, original)
                 note = {"form": self._form(), **facts, "suffix": row.suffix}
                 write_text(self._note_path(row), json.dumps(note, sort_keys=True, indent=1))
-        except _BadContent as error:
+        except BadContent as error:
             source.unlink(missing_ok=True)  # whatever it is, it is not the recording
-            raise _BadContent(str(error).replace(str(source), row.name + row.suffix)) from None
+            raise BadContent(str(error).replace(str(source), row.name + row.suffix)) from None
         except (OSError, soundfile.LibsndfileError) as error:
             raise _disk_error(error, target) from None
         part.unlink(missing_ok=True)
+
+    def _check_length(self, row: XcRecording, length_s: float) -> None:
+        """Refuse a recording whose length is not the one that xeno-canto gives, within what it rounds."""
+        if row.length_s is None:
+            return
+        if abs(length_s - row.length_s) > max(self.config.length_tolerance_s, 0.03 * row.length_s):
+            raise BadContent(f"lasts {length_s:.1f} s, xeno-canto says {row.length_s:g} s: truncated or another file")
 
     def _fetch(self, row: XcRecording, part: Path) -> None:
         """Download into ``part``, going on where an earlier attempt broke off."""
@@ -321,125 +308,14 @@ class Downloader:
             raise _disk_error(error, part) from None
         return size
 
-    def _convert(self, source: Path, converted: Path, row: XcRecording) -> dict[str, Any]:
-        """Decode all of ``source``, check its length, write it converted; return what was measured."""
-        c = self.config
-        try:
-            info = probe(source)
-        except CheepError as error:
-            raise _BadContent(str(error)) from None
-        meter = LevelMeter(info.sample_rate_hz, ActivityConfig())
-        samples = 0
-        channels = min(c.channels, info.channels)
-        with soundfile.SoundFile(
-            str(converted), "w", c.sample_rate_hz, channels, "PCM_16", format=c.container.upper()
-        ) as out:
-            for mono, block in _blocks(source, info.sample_rate_hz, c.sample_rate_hz, channels):
-                samples += len(mono)
-                meter.push(mono)
-                out.write(block)
-        length_s = samples / info.sample_rate_hz
-        if row.length_s is not None and abs(length_s - row.length_s) > max(c.length_tolerance_s, 0.03 * row.length_s):
-            raise _BadContent(f"lasts {length_s:.1f} s, xeno-canto says {row.length_s:g} s: truncated or another file")
-        edges, energy = meter.band_energy()
-        return {  # _FACTS
-            "length_s": round(length_s, 3),
-            "original_rate_hz": info.sample_rate_hz,
-            "original_sha256": sha256_of(source),
-            "sha256": sha256_of(converted),
-            "band_edges_hz": [round(float(edge), 1) for edge in edges],
-            "band_energy": [round(float(value), 4) for value in energy],
-        }
-
-    # -- lists -----------------------------------------------------------------------------
-
     def rows(self, recordings: Sequence[XcRecording]) -> list[dict[str, Any]]:
         """Return the metadata of every recording that is done."""
         rows = []
         for row in recordings:
             note = self._note(row) if row.file_url and self.target(row).is_file() else None
-            if note is None:
-                continue
-            target = self.target(row)
-            above = share_above(note["band_edges_hz"], note["band_energy"], self.config.sample_rate_hz / 2)
-            full = note["original_rate_hz"] >= 1.4 * self.config.sample_rate_hz
-            rows.append(
-                {
-                    "file": f"{target.parent.name}/{target.name}",
-                    "label": target.parent.name,
-                    "recording": row.name,
-                    "recordist": row.recordist,
-                    "licence": row.licence,
-                    "attribution": row.attribution,
-                    "source": "xeno-canto",
-                    "species": row.species,
-                    "english": row.english,
-                    "also": ";".join(row.also),
-                    "country": row.country,
-                    "locality": row.locality,
-                    "latitude": row.latitude,
-                    "longitude": row.longitude,
-                    "date": row.date,
-                    "time": row.time,
-                    "type": row.sound_type,
-                    "quality": row.quality,
-                    "length_s": note["length_s"],
-                    "original_rate_hz": note["original_rate_hz"],
-                    "energy_above": f"{above:.3f}" if full else "",
-                    "url": row.url,
-                    "original_sha256": note["original_sha256"],
-                    "sha256": note["sha256"],
-                    "remarks": row.remarks,
-                }
-            )
+            if note is not None:
+                rows.append(metadata_row(row, self.target(row), note, self.config.sample_rate_hz))
         return sorted(rows, key=lambda item: (item["label"], len(item["recording"]), item["recording"]))
-
-    def write_lists(self, recordings: Sequence[XcRecording], failed: dict[str, str]) -> None:
-        """Write metadata.csv, annotations.csv, attribution.csv, NOTICE.txt and problems.csv, each whole."""
-        rows = self.rows(recordings)
-        write_csv(self.folder / "metadata.csv", METADATA, rows)
-        credit = ("file", "recording", "recordist", "licence", "url", "attribution")
-        write_csv(self.folder / "attribution.csv", credit, rows)
-        write_text(self.folder / "NOTICE.txt", notice_text(rows))
-        write_csv(self.folder / "problems.csv", ("recording", "reason"), sorted(failed.items()))
-        files = {row["recording"]: row["file"] for row in rows}
-        boxes = [
-            (files[row.name], box.start_s, box.end_s, slug(box.label) if box.label else "", box.low_hz, box.high_hz)
-            for row in recordings
-            if row.name in files
-            for box in row.boxes
-        ]
-        if boxes:
-            header = ("file", "start_s", "end_s", "label", "low_hz", "high_hz")
-            boxes.sort(key=lambda box: box[:4])
-            write_csv(self.folder / "annotations.csv", header, boxes)
-
-
-def _blocks(source: Path, from_hz: int, to_hz: int, channels: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Yield ``(mono int16 at the original rate, int16 converted (n,) or (n, channels))``."""
-    if channels == 1:
-        resampler = Resampler(from_hz, to_hz)
-        blocks = iter_audio(source, from_hz)
-        while True:
-            try:
-                mono = next(blocks, None)
-            except CheepError as error:
-                raise _BadContent(str(error)) from None
-            if mono is None:
-                break
-            yield mono, float_to_int16(resampler.push(int16_to_float(mono)))
-        yield np.zeros(0, np.int16), float_to_int16(resampler.push(np.zeros(0, np.float32), last=True))
-        return
-    resamplers = [Resampler(from_hz, to_hz) for _ in range(channels)]
-    try:
-        with soundfile.SoundFile(str(source)) as file:
-            for block in file.blocks(1 << 18, dtype="float32", always_2d=True):
-                done = [item.push(block[:, at]) for at, item in enumerate(resamplers)]
-                yield float_to_int16(block.mean(axis=1)), float_to_int16(np.stack(done, axis=1))
-        done = [item.push(np.zeros(0, np.float32), last=True) for item in resamplers]
-        yield np.zeros(0, np.int16), float_to_int16(np.stack(done, axis=1))
-    except soundfile.LibsndfileError as error:
-        raise _BadContent(f"cannot be decoded: {error}") from None
 
 
 def _sync_and_rename(part: Path, target: Path) -> None:
