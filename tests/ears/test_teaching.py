@@ -21,7 +21,7 @@ from cheep.job.reference import ceiling_of, wanted_places
 from cheep.job.windows import load_windows
 from cheep.tf_runtime import import_tf
 from crow_model import NAMES, RATE, crow_function
-from tone_model import tones, write_tone_run
+from tone_model import CENTRES_HZ, tones, write_tone_run
 
 FEATURES = FeatureConfig(n_mels=24, hop_samples=256, window_frames=31)
 PAPER = {"model": "birdnet 2.4", "sha256": "ab" * 32, "licence": "CC BY-NC-SA 4.0", "did": "judged labels",
@@ -192,15 +192,16 @@ def test_papers_follow_the_data(tmp_path, crows):
     assert papers_beside(tmp_path / "runs/r") == [PAPER]
 
 
-def test_a_second_opinion_on_false_alarms(model, tmp_path, capsys):
-    run = write_tone_run(tmp_path / "run")
+def test_a_second_opinion_on_false_alarms(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(CENTRES_HZ, "bird", CENTRES_HZ["high"])
+    run = write_tone_run(tmp_path / "run", labels=("background", "bird", "low"))
     quiet = tones([(1, 3, "high")], 4)
     write_wav(tmp_path / "card/loud.wav", (quiet * 8.0).clip(-32768, 32767).astype(np.int16), RATE)
     write_wav(tmp_path / "card/quiet.wav", (quiet * 0.4).astype(np.int16), RATE)
     command = ["--model", str(run), "--background", str(tmp_path / "card"), "--reference", model]
     assert main("evaluate", command) == 0
     said = capsys.readouterr().out
-    assert "of 2 strongest false alarms it hears high, or a species, in 1 (High Crow 1)" in said
+    assert "of 2 strongest false alarms it hears bird in 1 (High Crow 1)" in said
     found = json.loads((run / "reference.json").read_text())
     heard = {item["file"].rsplit("/", 1)[-1]: item["heard"] for item in found["alarms"]}
     assert heard == {"loud.wav": NAMES[1], "quiet.wav": ""}
@@ -210,6 +211,10 @@ def test_a_second_opinion_on_false_alarms(model, tmp_path, capsys):
         write_wav(tmp_path / f"card/{name}.wav", np.zeros(4 * RATE, np.int16), RATE)
     assert main("evaluate", command) == 0
     assert json.loads((run / "reference.json").read_text())["alarms"] == []  # not those of before
+    write_wav(tmp_path / "card/loud.wav", (quiet * 8.0).clip(-32768, 32767).astype(np.int16), RATE)
+    command[1] = str(write_tone_run(tmp_path / "other", labels=("background", "high", "low")))
+    assert main("evaluate", command) == 2  # no crow of the reference is called high: nobody says that none is there
+    assert "has no label for high: it judges" in capsys.readouterr().err
 
 
 def test_a_second_opinion_on_a_run_and_its_ceiling(model, crows):
@@ -220,6 +225,20 @@ def test_a_second_opinion_on_a_run_and_its_ceiling(model, crows):
     opinion = ceiling_of(crows, Ears(model), jobs=1)
     assert opinion.ceiling["clip_accuracy"] == 0.5 and opinion.ceiling["windows"] == 2
     assert opinion.doubted == (14,)
-    labels = ("Dog_Dog", "Parus major_Great Tit", "Human vocal_Human vocal", "Corvus corax_Raven")
-    assert wanted_places("bird", labels) == [1, 3] and wanted_places("great_tit", labels) == [1]
+
+
+@pytest.mark.parametrize(
+    ("label", "places"),
+    [("bird", [1, 3, 5]), ("Vögel", [1, 3, 5]), ("great_tit", [1]), ("tit", [1]), ("eagle_owl", [5]), ("owl", [5]),
+     ("coyote", [4]), ("frog", [6]), ("crow", []), ("background", [])],
+)  # fmt: skip
+def test_which_labels_of_a_reference_mean_a_detectors(label, places):
+    labels = ("Dog_Dog", "Parus major_Great Tit", "Human vocal_Human vocal", "Corvus corax_Raven",
+              "Canis latrans_Coyote", "Bubo bubo_Eagle-Owl", "Lithobates sylvaticus_Wood Frog",
+              "Gryllus assimilis_Gryllus assimilis")  # fmt: skip
+    assert wanted_places(label, labels) == places
+
+
+def test_birds_are_told_by_scientific_names_alone_and_a_kind_by_its_own_name():
     assert wanted_places("bird", ("Speech", "Bird")) == [1]
+    assert wanted_places("bird", ("Turdus merula", "Rana temporaria", "Acoustic_guitar", "Vulpes vulpes")) == [0]

@@ -101,11 +101,13 @@ def _second_opinion(
         print(text, file=sys.stderr)
     if opinion.problems:
         print(f"{len(opinion.problems)} recording(s) could not be read: nobody's opinion on them")
+    if opinion.unknown:
+        print(f"{ears.about.title} has no label for {', '.join(opinion.unknown)}: alarms of these were not judged")
     if opinion.alarms is not None:
         names = collections.Counter(item.heard.rpartition("_")[2] for item in opinion.disputed)
         heard = f" ({', '.join(f'{name} {count}' for name, count in names.most_common(6))})" if names else ""
         what = ", ".join(sorted({item.label for item in opinion.alarms})) or "anything"
-        said = f"{len(opinion.alarms)} strongest false alarms it hears {what}, or a species, in {len(opinion.disputed)}"
+        said = f"{len(opinion.alarms)} strongest false alarms it hears {what} in {len(opinion.disputed)}"
         print(f"{ears.about.title}: of {said}{heard}")
     elif opinion.ceiling is not None:
         figures, own = opinion.ceiling, (metrics or {}).get("int8", {}).get("test") or {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cheep.config import nearest_name
+from cheep.config.data import plain_name
 from cheep.ears.about import KNOWN_WINDOWS, OWN, About
 from cheep.ears.own import own_runner
 from cheep.ears.package import PACKAGED, packaged_files
@@ -134,6 +135,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
 def places_of(names: list[str], labels: tuple[str, ...]) -> list[int]:
     """Return where the labels are that people call ``names``: whole, or either half of BirdNET's "scientific_common".
 
+    Capitals, hyphens and underscores do not matter.
+
     Raises
     ------
     CheepError
@@ -142,12 +145,13 @@ def places_of(names: list[str], labels: tuple[str, ...]) -> list[int]:
     known: dict[str, int] = {}
     for place, label in enumerate(labels):
         for part in (label, *label.split("_", 1)):
-            known.setdefault(part.strip().lower(), place)
+            known.setdefault(plain_name(part), place)
     out = []
     for name in names:
-        if name.strip().lower() not in known:
-            raise CheepError(f"{name!r}: none of the model's {len(labels)} labels{nearest_name(name.lower(), known)}")
-        out.append(known[name.strip().lower()])
+        if (plain := plain_name(name)) not in known:
+            parts = [part.lower() for label in labels for part in label.split("_", 1)]
+            raise CheepError(f"{name!r}: none of the model's {len(labels)} labels{nearest_name(name.lower(), parts)}")
+        out.append(known[plain])
     return out
 
 

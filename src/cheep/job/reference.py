@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from cheep import runs
-from cheep.config.data import LABEL_SEPARATOR
+from cheep.config.data import LABEL_SEPARATOR, plain_name
 from cheep.datasets.contact_sheet import contact_sheet
 from cheep.datasets.manifest import Manifest, load_manifest
 from cheep.datasets.probe import fit_probe
 from cheep.datasets.teacher import TeacherConfig, Teaching, teach
 from cheep.ears import Ears, hear_manifest, places_of
+from cheep.ears.birds import is_bird, means_any_bird
 from cheep.errors import CheepError
 from cheep.evaluate.field import FieldResult
 from cheep.evaluate.windows import WindowScores, summarize
@@ -60,12 +61,15 @@ class Opinion:
         Test rows of the data set whose label the probe finds hard to believe, the least plausible first.
     problems
         Recordings that could not be read.
+    unknown
+        Labels of false alarms that the reference has no word for: nobody judged those.
     """
 
     alarms: tuple[Alarm, ...] | None = None
     ceiling: dict[str, Any] | None = None
     doubted: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def disputed(self) -> tuple[Alarm, ...]:
@@ -74,15 +78,16 @@ class Opinion:
 
 
 def wanted_places(label: str, labels: Sequence[str]) -> list[int]:
-    """Return which labels of a reference mean a detector's label: the same name, or, of a kind (bird), any species.
+    """Return which labels of a reference mean a detector's label.
 
-    A label "scientific name_common name" is a species; things that have no name of the first kind bear one twice.
+    The same name; of ``bird``, every bird's; of the end of names (owl), all that end so. Empty: it has no word for it.
     """
     try:
-        return places_of([label.replace("_", " ")], tuple(labels))
+        return places_of([label], tuple(labels))
     except CheepError:
-        halves = [name.split("_", 1) for name in labels]
-        return [at for at, half in enumerate(halves) if len(half) == 2 and half[0] != half[1] and " " in half[0]]
+        if means_any_bird(label):
+            return [at for at, other in enumerate(labels) if is_bird(other)]
+        return [at for at, other in enumerate(labels) if plain_name(other).endswith(f"_{plain_name(label)}")]
 
 
 def hear_alarms(
@@ -97,11 +102,20 @@ def hear_alarms(
     Raises
     ------
     CheepError
-        Not one of them can be heard.
+        Not one of them can be heard, or the reference has no word for any of their labels.
     """
+    names = sorted({item.label for matching in result.matchings for item in matching.false_alarms})
+    places = {name: found for name in names if (found := wanted_places(name, ears.about.labels))}
+    unknown = tuple(name for name in names if name not in places)
+    if unknown and not places:
+        raise CheepError(
+            f"{ears.about.title} has no label for {', '.join(unknown)}: it judges labels that bear one of its names "
+            "(scientific, common, or the end of one, such as owl), and bird"
+        )
     alarms = sorted(
         ((item.score, recording.name, item) for recording, matching in
-         zip(result.recordings, result.matchings, strict=True) for item in matching.false_alarms),
+         zip(result.recordings, result.matchings, strict=True) for item in matching.false_alarms
+         if item.label in places),
         key=lambda row: (-row[0], row[1], row[2].start_s),
     )[:most]  # fmt: skip
     if not alarms:
@@ -112,7 +126,6 @@ def hear_alarms(
         for _, name, item in alarms
     )  # fmt: skip
     heard = hear_manifest(manifest, ears, kept, progress)
-    places = {label: wanted_places(label, ears.about.labels) for label in {item.label for *_, item in alarms}}
     out = []
     for (score, name, item), row in zip(alarms, heard.scores, strict=True):
         mine = places[item.label]
@@ -120,7 +133,7 @@ def hear_alarms(
         there = best >= 0 and row[best] >= CONFIDENCE
         what, confidence = (ears.about.labels[best], float(row[best])) if there else ("", 0.0)
         out.append(Alarm(name, item.start_s, item.end_s, item.label, float(score), what, confidence))
-    return Opinion(tuple(out), problems=tuple(heard.problems))
+    return Opinion(tuple(out), problems=tuple(heard.problems), unknown=unknown)
 
 
 def ceiling_of(
