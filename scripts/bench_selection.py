@@ -25,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from cheep.config import BuildConfig, FeatureConfig, SplitConfig, TrainConfig, WindowConfig
 from cheep.datasets.build import build_manifest
 from cheep.datasets.manifest import Manifest
-from cheep.datasets.sources import Recording, recordings_in_csv, recordings_in_noise_folder
+from cheep.datasets.sources.folders import recordings_in_noise_folder
+from cheep.datasets.sources.lists import recordings_in_csv
+from cheep.datasets.sources.recording import Recording
 from cheep.datasets.teacher import TeacherConfig, teach, window_statistics
 
 VARIANTS = {

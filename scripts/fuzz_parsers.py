@@ -31,10 +31,11 @@ import soundfile
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from cheep.audio import iter_audio, probe, scan
-from cheep.datasets import audiomoth, load_manifest, sources
+from cheep.datasets import audiomoth, load_manifest
 from cheep.datasets.labels.boxes import NoAnnotationsError
 from cheep.datasets.labels.files import read_annotations
 from cheep.datasets.labels.matching import boxes_for
+from cheep.datasets.sources.lists import recordings_in_csv
 from cheep.datasets.xeno_canto.recording import XcRecording, annotation_boxes
 from cheep.errors import CheepError
 
@@ -137,7 +138,7 @@ def _audio(path: Path) -> None:
 
 
 def _list(path: Path) -> None:
-    for recording in sources.recordings_in_csv(path, min_confidence=0.5):
+    for recording in recordings_in_csv(path, min_confidence=0.5):
         assert recording.label and recording.path.is_file()
 
 

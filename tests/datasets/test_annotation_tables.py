@@ -12,7 +12,7 @@ from cheep.datasets import load_manifest
 from cheep.datasets.labels.boxes import NOTHING, Box, NoAnnotationsError
 from cheep.datasets.labels.files import read_annotations
 from cheep.datasets.labels.matching import boxes_for
-from cheep.datasets.sources import Recording, settled_labels
+from cheep.datasets.sources.recording import Recording, settled_labels
 from cheep.datasets.split import balance
 from cheep.datasets.windows import choose_windows
 from cheep.errors import CheepError

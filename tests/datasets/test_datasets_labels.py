@@ -17,7 +17,8 @@ from cheep.datasets.activity import LevelMeter, active_stretches, measure_levels
 from cheep.datasets.labels.boxes import Box
 from cheep.datasets.labels.files import read_annotations
 from cheep.datasets.labels.matching import boxes_for
-from cheep.datasets.sources import recordings_in_csv, recordings_in_noise_folder
+from cheep.datasets.sources.folders import recordings_in_noise_folder
+from cheep.datasets.sources.lists import recordings_in_csv
 from cheep.datasets.speech import SpeechMeter
 from cheep.datasets.windows import choose_windows, window_starts
 from cheep.errors import CheepError

@@ -16,7 +16,7 @@ from cheep.config import FeatureConfig, TrainConfig, load_run_file
 from cheep.datasets.about import read_about
 from cheep.datasets.facts import LabelFacts, gather_facts
 from cheep.datasets.manifest import load_manifest
-from cheep.datasets.sources import recordings_in_folder
+from cheep.datasets.sources.folders import recordings_in_folder
 from cheep.errors import CheepError, GateError
 from cheep.job.choose import choose, with_windows
 from cheep.job.pace import Pace, plan_within, seconds_of

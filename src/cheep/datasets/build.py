@@ -7,27 +7,24 @@ import collections
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cheep.audio import iter_audio, scan
-from cheep.config.data import GROUPINGS, ActivityConfig, BuildConfig, SplitConfig, plain_name
-from cheep.datasets.activity import LevelMeter, Levels
+from cheep.config.data import GROUPINGS, BuildConfig, SplitConfig, plain_name
 from cheep.datasets.bird_names import scientific_of
+from cheep.datasets.build_findings import Findings, refuse_unreadable, warn_of_lost
 from cheep.datasets.labels.boxes import UNKNOWN, Box
 from cheep.datasets.manifest import Manifest
-from cheep.datasets.sources import Recording
-from cheep.datasets.speech import SpeechMeter
+from cheep.datasets.measuring import Measured, measure_file, measurements
+from cheep.datasets.sources.recording import Recording
 from cheep.datasets.split import assign_splits, check_split
 from cheep.datasets.windows import NOTHING_THERE, Window, choose_windows
 from cheep.errors import CheepError
-from cheep.features.digests import sha256_of
 from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
-
 BEHIND_THE_END = "annotated behind the end of the file"
 TOO_FEW = "annotated: nothing there (too few without a background label)"
 
@@ -40,16 +37,6 @@ class BuildResult:
     left_out: Manifest
     reasons: dict[str, int]
     bad_files: list[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Measured:
-    sha256: str
-    levels: Levels | None
-    duration_s: float
-    speech: tuple[tuple[float, float], ...]
-    zeros: tuple[tuple[float, float], ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def build_manifest(
@@ -107,8 +94,8 @@ def build_manifest(
     reasons: collections.Counter[str] = collections.Counter()
     bad: dict[Path, str] = {}
     fates: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    found = _Findings()
-    tasks = _measurements(by_file, boxes, config)
+    found = Findings()
+    tasks = measurements(by_file, config)
     for path, outcome in zip(by_file, map_each(measure_file, tasks, jobs=jobs, progress=progress), strict=True):
         if isinstance(outcome.error, CheepError):
             if not config.skip_bad:
@@ -134,10 +121,10 @@ def build_manifest(
     for row in (*kept, *out):
         reasons[str(row["reason"])] += 1
     manifest = Manifest.from_rows(kept, folder)
-    _refuse_unreadable(recordings, bad)
+    refuse_unreadable(recordings, bad)
     if kept:
         read = [item for item in recordings if item.path not in bad]
-        _warn_of_lost(read, manifest, boxes if config.box_labels else {}, fates)
+        warn_of_lost(read, manifest, boxes if config.box_labels else {}, fates)
         manifest = _split(manifest, config.split)
     else:
         assign_splits(manifest, config.split)  # raises: nothing to split
@@ -160,65 +147,6 @@ def _split(manifest: Manifest, config: SplitConfig) -> Manifest:
     manifest = manifest.with_column("split", names.tolist())
     check_split(manifest, config)
     return manifest
-
-
-class _Findings:
-    """What was met in the files and has to be said once at the end."""
-
-    def __init__(self) -> None:
-        self._notes: list[str] = []
-        self._silent: list[tuple[Path, float, float]] = []
-        self._late: list[tuple[Path, float, float]] = []  # one per box
-        self._lost: set[Path] = set()
-
-    def of_file(self, path: Path, measured: _Measured, boxes: list[Box] | None) -> list[Box] | None:
-        """Take note of a file, and return its boxes that lie within it (``None``: it has none that does)."""
-        self._notes += [f"{path}: {note}" for note in measured.notes]
-        silent_s = sum(end - start for start, end in measured.zeros)
-        if silent_s:
-            self._silent.append((path, silent_s, measured.duration_s))
-        if boxes is None:
-            return None
-        late = [box for box in boxes if box.start_s >= measured.duration_s - 1e-3]
-        self._late += [(path, box.start_s, measured.duration_s) for box in late]
-        if late and len(late) == len(boxes):
-            self._lost.add(path)
-            return None
-        return [box for box in boxes if box not in late]
-
-    def say(self, annotated: int, boxes: dict[Path, list[Box]], others: frozenset[str]) -> None:
-        """Log each kind once; CheepError where most annotations cannot be those of their recordings."""
-        if self._notes:
-            log.warning("%d file(s) with a wrong header, read to their end: %s", len(self._notes), _some(self._notes))
-        if self._silent:
-            total = sum(silent for _, silent, _ in self._silent)
-            worst = max(self._silent, key=lambda item: item[1] / item[2])
-            log.warning(
-                "%d file(s) hold exact zeros (%.1f s in sum; %s: %.1f of %.1f s): pauses, no audio; left out",
-                len(self._silent), total, worst[0], worst[1], worst[2],
-            )  # fmt: skip
-        if self._late:
-            path, start, end = self._late[0]
-            text = (
-                f"{len(self._late)} annotation(s) of {len({item[0] for item in self._late})} recording(s) begin behind "
-                f"the end (e.g. {path}: {start:g} s, it lasts {end:g} s): times that count on over several files need "
-                "Raven's column File Offset (s)"
-            )
-            if 2 * len(self._lost) > annotated:
-                raise CheepError(text)
-            log.warning("%s; they are left out", text)
-        foreign = collections.Counter(box.label for items in boxes.values() for box in items if box.label in others)
-        if foreign:
-            named = ", ".join(f"{label} {count}" for label, count in foreign.most_common(5))
-            log.warning(
-                "annotations name %d label(s) that no recording has; their windows are left out: %s%s "
-                "(--rename 'NAME=LABEL' joins one to a label, --box-labels makes them labels)",
-                len(foreign), named, ", ..." if len(foreign) > 5 else "",
-            )  # fmt: skip
-
-
-def _some(texts: Sequence[str], most: int = 3) -> str:
-    return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def _without_few_negatives(
@@ -289,7 +217,7 @@ def _left_out(window: Window, reason: str) -> Window:
 
 
 def _windows(
-    recording: Recording, measured: _Measured, config: BuildConfig, boxes: list[Box] | None, others: frozenset[str]
+    recording: Recording, measured: Measured, config: BuildConfig, boxes: list[Box] | None, others: frozenset[str]
 ) -> list[Window]:
     end_s = measured.duration_s if recording.end_s is None else min(recording.end_s, measured.duration_s)
     begin_s = recording.begin_s
@@ -315,7 +243,7 @@ def _windows(
     )
 
 
-def _row(recording: Recording, window: Window, measured: _Measured, group: str, folder: Path) -> dict[str, object]:
+def _row(recording: Recording, window: Window, measured: Measured, group: str, folder: Path) -> dict[str, object]:
     return {
         "path": _relative(recording.path, folder),
         "label": window.label or recording.label,
@@ -361,99 +289,3 @@ def _grouping(recordings: Sequence[Recording], group_by: str) -> Callable[[Recor
         return "|".join(parts) if all(parts) else f"recording:{recording.recording}"
 
     return group_of
-
-
-def _refuse_unreadable(recordings: Sequence[Recording], bad: Collection[Path]) -> None:
-    for label in sorted({item.label for item in recordings}):
-        paths = {item.path for item in recordings if item.label == label}
-        if paths.issubset(bad):
-            raise CheepError(f"label {label!r}: none of its {len(paths)} file(s) can be read: replace or remove them")
-
-
-def _warn_of_lost(
-    recordings: Sequence[Recording],
-    manifest: Manifest,
-    boxes: dict[Path, list[Box]],
-    fates: dict[str, collections.Counter[str]],
-) -> None:
-    # annotations that give a recording other labels may leave none of its own
-    recordings = [
-        item for item in recordings if not any(box.label not in ("", item.label) for box in boxes.get(item.path, ()))
-    ]
-    lost = {recording.label for recording in recordings} - set(manifest.labels)
-    for label in sorted(lost):
-        raise CheepError(f"label {label!r}: every window was left out ({_fate_of(fates[label])}")
-    with_windows = set(zip(manifest.column("label"), manifest.column("recording"), strict=True))
-    of_others = {name for _, name in with_windows}
-    silent, elsewhere = collections.Counter[str](), collections.Counter[str]()
-    for label, name in {(r.label, r.recording) for r in recordings} - with_windows:
-        (elsewhere if name in of_others else silent)[label] += 1
-    for label, count in sorted(silent.items()):
-        log.warning("label %r: %d recording(s) have no active window and are left out whole", label, count)
-    for label, count in sorted(elsewhere.items()):
-        log.warning("label %r: %d recording(s) have no window of it, only some of other labels", label, count)
-
-
-def _fate_of(reasons: collections.Counter[str]) -> str:
-    """What happened to the windows of a label, and what to do: the end of an error message."""
-    counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    most = reasons.most_common(1)[0][0] if reasons else "no activity"
-    if most == "no activity" and len(reasons) == 1:
-        counted = "no activity found"
-    advice = {
-        "annotated as another label": "give the annotations' names to --rename 'NAME=LABEL', or --box-labels",
-        "not annotated": "the annotations mark nothing in them; leave them out of --annotations",
-        "no audio (exact zeros)": "the recordings hold nothing but zeros; record them again",
-        "speech-like": "keep speech-like windows with --keep-announcements",
-    }.get(
-        most,
-        "lower --activity-db, widen the band with --low-hz/--high-hz, or keep whole recordings with --no-selection",
-    )
-    return f"{counted}): {advice}"
-
-
-# -- measuring, in worker processes -----------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """What to measure of a file: levels for activity, and announcements (by voice)."""
-
-    path: Path
-    sample_rate_hz: int
-    activity: ActivityConfig
-    levels: bool
-    speech: bool
-
-
-def measure_file(task: Measurement) -> _Measured:
-    """Hash, length, activity and announcements of one file, in bounded memory; CheepError where it is unreadable."""
-    digest = sha256_of(task.path)
-    if not task.levels:
-        heard = scan(task.path)
-        return _Measured(digest, None, heard.duration_s, (), heard.zeros, heard.notes)
-    notes: list[str] = []
-    meter = LevelMeter(task.sample_rate_hz, task.activity)
-    speech = SpeechMeter(task.sample_rate_hz) if task.speech else None
-    samples = 0
-    for block in iter_audio(task.path, task.sample_rate_hz, notes=notes):
-        samples += len(block)
-        meter.push(block)
-        if speech is not None:
-            speech.push(block)
-    stretches = speech.stretches() if speech is not None else ()
-    levels = meter.levels()
-    return _Measured(digest, levels, samples / task.sample_rate_hz, stretches, levels.zeros, tuple(notes))
-
-
-def _measurements(
-    by_file: dict[Path, list[Recording]], boxes: dict[Path, list[Box]], config: BuildConfig
-) -> list[Measurement]:
-    windows = config.windows
-    tasks = []
-    for path, group in by_file.items():
-        weak = any(not recording.strong and not windows.is_background(recording.label) for recording in group)
-        levels = (windows.selection and weak) or windows.gaps
-        speech = levels and windows.announcements and weak
-        tasks.append(Measurement(path, config.sample_rate_hz, windows.activity, levels, speech))
-    return tasks

@@ -13,7 +13,7 @@ import numpy as np
 
 from cheep.audio import int16_to_float, read_audio, write_wav
 from cheep.config import ClipConfig
-from cheep.datasets.sources import Recording
+from cheep.datasets.sources.recording import Recording
 from cheep.errors import CheepError
 from cheep.parallel import map_each
 

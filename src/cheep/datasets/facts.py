@@ -22,7 +22,7 @@ from cheep.datasets.activity import LevelMeter, active_stretches
 from cheep.datasets.bands import share_above
 from cheep.datasets.labels.boxes import Box
 from cheep.datasets.manifest import Manifest
-from cheep.datasets.sources import Recording
+from cheep.datasets.sources.recording import Recording
 from cheep.errors import CheepError
 from cheep.parallel import map_each
 

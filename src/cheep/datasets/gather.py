@@ -14,13 +14,9 @@ from cheep.config import DataConfig, SourceConfig, nearest_name
 from cheep.config.data import LABEL_SEPARATOR
 from cheep.datasets.labels.boxes import Box, renamed_boxes
 from cheep.datasets.labels.matching import boxes_for
-from cheep.datasets.sources import (
-    Recording,
-    recordings_in_csv,
-    recordings_in_folder,
-    recordings_in_noise_folder,
-    settled_labels,
-)
+from cheep.datasets.sources.folders import recordings_in_folder, recordings_in_noise_folder
+from cheep.datasets.sources.lists import recordings_in_csv
+from cheep.datasets.sources.recording import Recording, settled_labels
 from cheep.errors import CheepError
 
 GARBAGE = "garbage"

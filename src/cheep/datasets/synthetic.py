@@ -13,7 +13,7 @@ import numpy as np
 from cheep.audio import float_to_int16, write_wav
 from cheep.config import NUISANCE_KINDS, SyntheticBackgroundConfig
 from cheep.datasets.nuisances import nuisance
-from cheep.datasets.sources import Recording
+from cheep.datasets.sources.recording import Recording
 from cheep.parallel import map_each
 
 

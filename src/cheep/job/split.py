@@ -15,7 +15,8 @@ from cheep.datasets.clips import prepare_clips
 from cheep.datasets.files import csv_rows
 from cheep.datasets.gather import Gathered, gather
 from cheep.datasets.manifest import REQUIRED, Manifest, load_manifest
-from cheep.datasets.sources import Recording, recordings_in_csv
+from cheep.datasets.sources.lists import recordings_in_csv
+from cheep.datasets.sources.recording import Recording
 from cheep.datasets.split import assign_splits
 from cheep.ears.papers import PAPERS, add_papers, papers_beside
 from cheep.errors import CheepError

@@ -1,32 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""Recordings from a folder per label, or from a CSV with the user's own column names."""
+"""Recordings from a CSV with the user's own column names: whole files, or marked stretches of them."""
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import logging
 import math
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from cheep.audio import AUDIO_SUFFIXES, AudioIndex, list_audio
-from cheep.audio.folders import SYSTEM_FOLDERS, Listing, plain_path
+from cheep.audio import AudioIndex, list_audio
+from cheep.audio.folders import plain_path
 from cheep.config import nearest_name
-from cheep.config.data import LABEL_SEPARATOR, WindowConfig, plain_name
-from cheep.datasets.audiomoth import read_card_header
 from cheep.datasets.labels.boxes import Box, confident
 from cheep.datasets.labels.columns import DURATION, END, SCORE, START, species_columns
 from cheep.datasets.labels.files import parse_times
 from cheep.datasets.numbers import number_field
+from cheep.datasets.sources.recording import Recording, check_labels, plain_label, recording_id, site_and_date
 from cheep.datasets.tables import Table, first_of, read_table
 from cheep.errors import CheepError
 
 log = logging.getLogger(__name__)
-
 #: Names under which CSV files of recordings keep what a recording has, the first that is present wins.
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
@@ -53,257 +48,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "end_s": ("end_s", "end time (s)"),
 }
 FIELDS = tuple(ALIASES)
-_CLOCK_NAME = re.compile(r"([0-9]{8}_)?[0-9]{6}T?(?![0-9A-Za-z])|[0-9A-F]{8}$")  # as AudioMoths name recordings
-_SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training", "training_set", "train_set", "trainset", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validation_set", "val_set", "valid_set", "valset"), "val"),
-    **dict.fromkeys(("dev", "development", "development_set", "dev_set"), "val"),
-    **dict.fromkeys(("test", "testing", "test_set", "testset", "eval", "evaluation", "evaluation_set"), "test"),
-}
-_ESC_NAME = re.compile(r"([0-9]+)-([0-9]+)-[A-Z]+-[0-9]+$")
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """One audio file, or a stretch of it, with what is known of it.
-
-    ``begin_s`` and ``end_s`` bound the stretch within the file (``end_s`` ``None``: to the end). ``group`` stays
-    together in a split. ``also`` names other species that are heard.
-    """
-
-    path: Path
-    label: str
-    recording: str
-    recordist: str = ""
-    licence: str = ""
-    attribution: str = ""
-    group: str = ""
-    fold: str = ""
-    source: str = ""
-    site: str = ""
-    date: str = ""
-    also: tuple[str, ...] = ()
-    species: str = ""
-    english: str = ""
-    begin_s: float = 0.0
-    end_s: float | None = None
-    strong: bool = False  # the stretch was marked by a person: every window in it is an example
-    split: str = ""  # train, val or test where that is settled, and not to be drawn
-
-
-def recording_of(path: Path) -> str:
-    """Return the original recording that a file name speaks of.
-
-    ``XC120371_0065`` is a piece of ``XC120371``, and ESC-style ``3-118059-A-0`` of clip ``118059``; otherwise
-    the stem.
-    """
-    stem = path.stem
-    if match := re.match(r"(XC[0-9]{2,})(?![0-9])", stem, re.IGNORECASE):
-        return match.group(1).upper()
-    if match := _ESC_NAME.match(stem):
-        return match.group(2)
-    return stem
-
-
-def _recording_id(path: Path, device: str, root: Path) -> str:
-    """The recording of a file, apart from those of other recorders that name their files alike, by the time."""
-    name = recording_of(path)
-    if device and _CLOCK_NAME.match(name):
-        return f"{device}_{name}"
-    if _CLOCK_NAME.match(name):
-        with contextlib.suppress(ValueError):
-            folders = path.parent.relative_to(root).parts[1:]  # below the label
-            return "/".join((*folders, name))
-    return name
-
-
-def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list[Recording]:
-    """Return the recordings of ``folder/LABEL/**``, sorted by path; ``labels`` restricts them.
-
-    A ``metadata.csv`` beside the label folders adds recordist, licence and the rest to the files it names.
-
-    Raises
-    ------
-    CheepError
-        The folder is missing, has no label folders, or a label folder holds no audio.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise CheepError(f"{folder}: no such folder (give a folder that holds one folder per label)")
-    if (folder / "metadata.csv").is_file():
-        return recordings_in_csv(folder / "metadata.csv", folder, labels=labels)
-    passed = Listing([])
-    found = _split_already(folder, labels, passed) or _by_label(folder, labels, passed)
-    if not found:
-        loose = sum(path.is_file() for path in list_audio(folder).audio)
-        here = f"{loose} recording(s) lie in it without a label; " if loose else ""
-        raise CheepError(
-            f"{folder}: {here}no label folders with audio: make one per species and one named background "
-            f"({folder}/LABEL/*.wav), or name the labels in a table with --csv"
-        )
-    _say_passed(folder, passed)
-    return found
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return [
-        item
-        for item in sorted(folder.iterdir())
-        if item.is_dir() and not item.name.startswith(".") and item.name.lower() not in SYSTEM_FOLDERS
-    ]
-
-
-def _by_label(folder: Path, labels: Sequence[str], passed: Listing, source: str = "") -> list[Recording]:
-    subs: dict[str, list[Path]] = {}
-    for item in _subfolders(folder):
-        subs.setdefault(plain_label(item.name), []).append(item)
-    _check_labels(labels, set(subs), folder)
-    found: list[Recording] = []
-    for label, places in subs.items():
-        if labels and label not in labels:
-            continue
-        files = sorted(path for place in places for path in _listed(place, passed))
-        if not files:
-            raise CheepError(
-                f"{places[0]}: no audio in this label folder (known: {' '.join(AUDIO_SUFFIXES)}): fill or remove it"
-            )
-        found += [_of_file(path, label, folder, source) for path in files]
-    return found
-
-
-def _split_already(folder: Path, labels: Sequence[str], passed: Listing) -> list[Recording]:
-    """Return the recordings of a folder whose folders are ``train``, ``val`` and ``test`` (in other words too), split.
-
-    Empty: its folders are labels. Where validation is missing it is drawn from training.
-    """
-    places: dict[str, list[Path]] = {}
-    for item in _subfolders(folder):
-        places.setdefault(_SPLIT_NAMES.get(plain_name(item.name), ""), []).append(item)
-    if "" in places or not places:
-        return []
-    named = ", ".join(f"{item.name} ({split})" for split, items in places.items() for item in items)
-    empty = next((item for items in places.values() for item in items if not _subfolders(item)), None)
-    if empty:
-        raise CheepError(
-            f"{folder}: looks like a set that is split already ({named}), but {empty} holds no label folders "
-            f"(expected {empty}/LABEL/*.wav; a label of such a name must be called otherwise)"
-        )
-    if len(places) == 1:  # nothing is parted from anything
-        (items,) = places.values()
-        log.warning("%s: the labels are taken from %s", folder, " and ".join(item.name for item in items))
-        nested = [_split_already(item, labels, passed) or _by_label(item, labels, passed) for item in items]
-        return [recording for part in nested for recording in part]
-    if "train" not in places:
-        raise CheepError(f"{folder}: looks like a set that is split already ({named}), but has nothing to train on")
-    log.warning(
-        "%s: split already, and used so: %s%s%s", folder, named,
-        "" if "val" in places else "; validation is drawn from training",
-        "" if "test" in places else "; there is no test set: figures will be those of validation",
-    )  # fmt: skip
-    found = []
-    for split, items in places.items():
-        settled = "" if split == "train" and "val" not in places else split
-        found += [recording for item in items for recording in _of_part(item, settled, labels, passed, folder.name)]
-    _check_labels(labels, {recording.label for recording in found}, folder)
-    return [recording for recording in found if not labels or recording.label in labels]
-
-
-def _of_part(item: Path, split: str, labels: Sequence[str], passed: Listing, source: str) -> Iterator[Recording]:
-    """Yield the recordings of one part of a split set; whoever split it may have numbered the files of each anew."""
-    for recording in _by_label(item, [name for name in labels if (item / name).is_dir()], passed, source):
-        own = recording.recording == recording.path.stem
-        name = f"{item.name}/{recording.recording}" if own else recording.recording
-        yield dataclasses.replace(recording, split=split, recording=name)
-
-
-def recordings_in_noise_folder(folder: Path | str, label: str) -> list[Recording]:
-    """Return all audio below ``folder`` under ``label``: recordings without the target species.
-
-    A file with an ESC-style name keeps its fold; a ``metadata.csv`` is not needed.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise CheepError(f"{folder}: no such folder (--noise)")
-    passed = Listing([])
-    files = sorted(_listed(folder, passed))
-    if not files:
-        raise CheepError(f"{folder}: no audio in this noise folder (known: {' '.join(AUDIO_SUFFIXES)})")
-    _say_passed(folder, passed)
-    return [_of_file(path, label, folder) for path in files]
-
-
-def plain_label(text: str) -> str:
-    """Return a label as it is kept: without spaces around it, and in NFC (macOS names folders in NFD)."""
-    return unicodedata.normalize("NFC", text).strip()
-
-
-def settled_labels(recordings: Sequence[Recording], config: WindowConfig, several: bool = False) -> list[Recording]:
-    """Return the recordings with the labels that count: one name for the background, none that would become two.
-
-    ``noise``, ``No bird``, ``Hintergrund`` and the like (:func:`cheep.config.data.means_background`) become
-    ``config.background``, which is said; so are labels that differ in spelling only. With ``several``, a recording may
-    have several labels, which stay.
-
-    Raises
-    ------
-    CheepError
-        A label is empty or holds ``;``, which stands between the labels of an example that has several.
-    """
-    renamed: dict[str, str] = {}
-    spellings: dict[str, list[str]] = {}
-    for label in sorted({item.label for item in recordings}):
-        settled = plain_label(label)
-        if several and LABEL_SEPARATOR in settled:
-            renamed[label] = label
-            continue
-        if not settled or LABEL_SEPARATOR in settled:
-            raise CheepError(
-                f"label {label!r}: must not be empty or hold {LABEL_SEPARATOR!r}, between the labels of an "
-                "example that has several (--rename gives it another name)"
-            )
-        if config.is_background(settled):
-            settled = config.background
-            if label != settled:
-                log.warning("label %r means that no target species is there: it is taken as %r", label, settled)
-        else:
-            spellings.setdefault(plain_name(settled), []).append(settled)
-        renamed[label] = settled
-    for names in spellings.values():
-        if len(set(names)) > 1:
-            log.warning(
-                "labels %s differ in spelling only and are two classes: join them with --rename '%s=%s'",
-                " and ".join(map(repr, names)), names[0], names[-1],
-            )  # fmt: skip
-    return [
-        item if renamed[item.label] == item.label else dataclasses.replace(item, label=renamed[item.label])
-        for item in recordings
-    ]
-
-
-def _listed(folder: Path, passed: Listing) -> list[Path]:
-    found = list_audio(folder)
-    passed.hidden += found.hidden
-    passed.others += found.others
-    return found.audio
-
-
-def _say_passed(folder: Path, passed: Listing) -> None:
-    if passed.passed_over():
-        log.warning("%s: passed over, being no audio that is known: %s", folder, passed.passed_over())
-
-
-def _of_file(path: Path, label: str, folder: Path, source: str = "") -> Recording:
-    fold = _ESC_NAME.match(path.stem)
-    site, date = _card(path)
-    return Recording(
-        path,
-        label,
-        _recording_id(path, site, folder),
-        fold=fold.group(1) if fold else "",
-        source=source or folder.name,
-        site=site,
-        date=date,
-    )
 
 
 def recordings_in_csv(
@@ -359,7 +103,7 @@ def recordings_in_csv(
         found = _stretches(table, files, background, min_confidence)
     else:
         found = _whole(table, files)
-    _check_labels(labels, {item.label for item in found}, path)
+    check_labels(labels, {item.label for item in found}, path)
     found = [item for item in found if not labels or item.label in labels]
     if not found:
         raise CheepError(f"{path}: lists no recording (after --include, --exclude and --labels)")
@@ -507,23 +251,10 @@ class _Files:
         raise CheepError(f"{self.table}:{line}: {audio}: no such file{more} (set --audio-root, or remove the line)")
 
 
-def _card(path: Path) -> tuple[str, str]:
-    """(site, date) of an AudioMoth recording: the device and the day; empty for others."""
-    if path.suffix.lower() not in (".wav", ".wave"):
-        return "", ""
-    try:
-        header = read_card_header(path)
-    except CheepError:
-        return "", ""
-    if header is None:
-        return "", ""
-    return header.device, header.time.date().isoformat() if header.time else ""
-
-
 def _recording(files: _Files, line: int, value: dict[str, str]) -> Recording:
     path = files.table
     audio = files.find(value["path"], line)
-    site, date = (value.get("site", ""), value.get("date", "")) if "site" in value else _card(audio)
+    site, date = (value.get("site", ""), value.get("date", "")) if "site" in value else site_and_date(audio)
     begin_s, end_s = 0.0, None
     if value.get("begin_s") and value.get("end_s"):
         begin_s, end_s = (number_field(value[name], path, line, name) for name in ("begin_s", "end_s"))
@@ -532,7 +263,7 @@ def _recording(files: _Files, line: int, value: dict[str, str]) -> Recording:
     return Recording(
         path=audio,
         label=plain_label(value["label"]),
-        recording=value.get("recording") or _recording_id(audio, site, files.root),
+        recording=value.get("recording") or recording_id(audio, site, files.root),
         recordist=value.get("recordist", ""),
         licence=value.get("licence", ""),
         attribution=value.get("attribution", ""),
@@ -562,11 +293,3 @@ def _filters(
                 )
             filters.append((header.index(name), frozenset(values), keep))
     return filters
-
-
-def _check_labels(wanted: Sequence[str], known: set[str], where: Path) -> None:
-    for label in wanted:
-        if label not in known:
-            raise CheepError(
-                f"label {label!r}: not in {where}{nearest_name(label, known)}; it has {', '.join(sorted(known))}"
-            )
