@@ -17,9 +17,11 @@ from cheep.bench.detector import check_stride
 from cheep.boards.budget import Need, check_compiled, check_model, check_need
 from cheep.boards.data import BOARDS, find_board
 from cheep.compiler import CompiledModel, compile_bytes, fixedpoint, passes
+from cheep.compiler.checks import check_inputs
 from cheep.compiler.codegen import kernel_parts, needed_parts
 from cheep.compiler.intake import read_network
 from cheep.compiler.lower import Step
+from cheep.compiler.passes import run_passes
 from cheep.compiler.plan import first_fit, make_plan
 from cheep.compiler.variables import VARIABLE_OPERATORS
 from cheep.config import DetectorConfig, FeatureConfig
@@ -101,6 +103,26 @@ def test_refuses_what_tflm_refuses_or_cannot_mean():
     for data, message in cases:
         with pytest.raises(CheepError, match=message):
             compile_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "operator", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "PRELU", "MEAN", "MAX_POOL_2D"]
+)
+def test_layers_of_a_constant_are_refused(operator):
+    """As the fuzzer found them: a layer that reads its own weights in place of its input."""
+    data = next(data for name, data in grid() if operator in {n.op for n in _graph(data).nodes})
+    graph = _graph(data)
+    read = graph.nodes[0].inputs[0]
+    read.data = np.zeros(read.shape, np.int8)
+    with pytest.raises(CheepError, match="is computed from the constant"):
+        check_inputs(run_passes(graph))
+
+
+def test_prelu_without_slopes_is_refused():
+    x = T((1, 4), 0.1, 0)
+    data = one("PRELU", [x, T((), 0.1, 0, data=np.array(3, np.int8))], [x])
+    with pytest.raises(CheepError, match="one slope per channel"):
+        compile_bytes(data)
 
 
 def test_operands_in_the_wrong_order():

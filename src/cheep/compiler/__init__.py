@@ -50,7 +50,7 @@ def compile_bytes(
     CheepError
         Damaged file, or an operator, type or shape outside of what is compiled exactly.
     """
-    from cheep.compiler.checks import check_graph
+    from cheep.compiler.checks import check_graph, check_inputs
     from cheep.compiler.dead import drop_dead_channels
     from cheep.compiler.intake import read_network
     from cheep.compiler.passes import run_passes
@@ -60,6 +60,7 @@ def compile_bytes(
     graph = read_network(data, name)
     check_graph(graph, name)
     graph = run_passes(graph)
+    check_inputs(graph)
     drop_dead_channels(graph)
     feature_hash = _feature_hash(data)
     sha256 = hashlib.sha256(data).hexdigest()

@@ -14,6 +14,7 @@ from cheep.tflite.graph import Graph, Node, Tensor
 
 _MOVING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CONCATENATION", "SPLIT", "SPLIT_V", "STRIDED_SLICE",
            "PACK", "UNPACK", "PAD", "PADV2")  # fmt: skip
+_OF_CONSTANTS = ("ADD", "SUB", "MUL", "BATCH_MATMUL", *_MOVING)  # may have one where others have what they compute from
 _UNARY = ("RELU", "RELU6", "LEAKY_RELU", "ELU", "LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX")
 _MAX_DIMENSION = 32767
 # number of inputs: least, most (None: any)
@@ -73,6 +74,16 @@ def check_graph(graph: Graph, name: str) -> None:
             raise CheepError(
                 f"{name}: {node.op} ({node.output.label}): {reason}; use TFLM for this model or change the layer"
             ) from None
+
+
+def check_inputs(graph: Graph) -> None:
+    """Raise :class:`CheepError` for the first thing in a graph after the passes that nothing is computed for."""
+    for tensor in graph.outputs:
+        if tensor.data is not None:
+            raise CheepError(f"output {tensor.label} is a constant: nothing to compute; fix the model")
+    for node in graph.nodes:
+        if node.inputs[0].data is not None and node.op not in _OF_CONSTANTS:
+            raise CheepError(f"{node.output.label} is computed from the constant {node.inputs[0].label}: fix the model")
 
 
 class _Refused(Exception):
@@ -251,7 +262,7 @@ def _prelu(node: Node) -> None:
     _int8(source, slopes, out)
     _need(source.shape == out.shape, "shapes differ")
     _need(
-        len(source.shape) >= 1 and slopes.size == slopes.shape[-1] == source.shape[-1],
+        source.shape[-1:] == slopes.shape[-1:] == (slopes.size,),
         "one slope per channel is needed",
     )
     _need(source.scale / out.scale < 2**15, "the output's scale is too small")

@@ -14,7 +14,6 @@ import numpy as np
 from cheep.compiler import ctext, lower, pipeline, rows
 from cheep.compiler.constants import Constants
 from cheep.compiler.plan import Plan, make_plan
-from cheep.errors import CheepError
 from cheep.resources import package_file
 from cheep.tflite.graph import Graph, Node, Tensor
 
@@ -145,9 +144,6 @@ class _Generator:
         # What neither streams nor hears the whole window first shares its memory with what follows.
         # So do several networks on one window, one after the other.
         self._pipe = pipe if pipe and (pipe.streams or pipe.head) and pipe.alone(graph) else None
-        for tensor in graph.outputs:
-            if tensor.data is not None:
-                raise CheepError(f"output {tensor.label} is a constant: nothing to compute; fix the model")
 
     @property
     def streams(self) -> bool:
