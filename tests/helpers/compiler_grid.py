@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cheep.compiler.codegen import kernel_parts
+from cheep.compiler.kernels import kernel_parts
 from recurrent_grid import products, recurrent
 from tflite_builder import Builder, T, constant, same_size
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The compiler: an int8 ``.tflite`` becomes plain C11 with the same bits as TFLM's reference kernels.
 
-``intake`` (what is taken of a file), ``checks``, ``passes``, ``lower`` and ``pipeline`` (-> C statements), ``plan``
-(static memory), ``codegen`` (-> text), ``engine`` (the same C as a fast model for Python).
+``intake`` (what is taken of a file), ``checks``, ``passes``; ``lower`` (operators -> C statements; by kind in
+``layers``, ``elementwise``, ``reductions``, ``movement``, ``matmul``, ``recurrent``); ``pipeline`` and ``stages``
+(layers joined row by row), ``rows`` and ``stage_code`` (their C); ``plan`` (static memory); ``codegen``, ``header``
+and ``incremental`` (-> text, with the parts of ``kernels``); ``engine`` (the same C as a fast model for Python).
 """
 
 from __future__ import annotations

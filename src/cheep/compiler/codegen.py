@@ -4,23 +4,21 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cheep.compiler import ctext, lower, pipeline, rows
+from cheep.compiler import ctext, incremental, layers, lower, pipeline, rows
 from cheep.compiler.constants import Constants
-from cheep.compiler.plan import Plan, make_plan
-from cheep.resources import package_file
+from cheep.compiler.header import CTYPES, header, header_name, parameters
+from cheep.compiler.kernels import kernel_parts, needed_parts, wrapper_text
+from cheep.compiler.plan import Plan, make_plan, peak_bytes
+from cheep.compiler.step import SlowLayer, Step
 from cheep.tflite.graph import Graph, Node, Tensor
 
-_CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "float32": "float", "int32": "int32_t"}
 _INTERPRETER, _PER_NODE = 1024, 128  # bytes of an interpreter's arena besides its tensors, at the least
 _FEWER_STAGES = (12, 8, 6, 4, 3, 2, 1)
-_KERNELS = package_file("compiler", "kernels.c")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,28 +38,8 @@ class Compiled:
     constant_bytes: int
     macs: int
     stream: dict[str, int] | None
-    slow: tuple[lower.SlowLayer, ...] = ()
+    slow: tuple[SlowLayer, ...] = ()
     states: bool = False
-
-
-@functools.cache
-def kernel_parts() -> dict[str, tuple[tuple[str, ...], str]]:
-    """Return the parts of ``kernels.c``: name -> (names it needs, text)."""
-    parts = {}
-    for match in re.finditer(r"/\*@ (\w+)(?:: ([\w ]+))? \*/\n(.*?)(?=/\*@ |\Z)", _KERNELS.read_text(), re.S):
-        parts[match[1]] = (tuple((match[2] or "").split()), match[3].rstrip() + "\n")
-    return parts
-
-
-def needed_parts(names: set[str]) -> list[str]:
-    """Return ``names`` with all that they need, in the file's order."""
-    parts, found, todo = kernel_parts(), set(), list(names)
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += parts[name][0]
-    return [name for name in parts if name in found]
 
 
 def generate(
@@ -101,7 +79,7 @@ def _shape(graph: Graph, generator: Callable[[int, bool], _Generator]) -> tuple[
     if generator(*first).streams or not any(n.op in ("CONV", "DEPTHWISE") for n in graph.nodes):
         return first
     inputs = sum(t.n_bytes for t in graph.inputs)
-    bound = _peak(graph) + _INTERPRETER + _PER_NODE * len(graph.nodes) - inputs
+    bound = peak_bytes(graph) + _INTERPRETER + _PER_NODE * len(graph.nodes) - inputs
     best, least = first, generator(*first).memory_bytes()
     for narrow, most in itertools.product((False, True), (pipeline.ALL, *_FEWER_STAGES)):
         if least <= bound:
@@ -111,24 +89,6 @@ def _shape(graph: Graph, generator: Callable[[int, bool], _Generator]) -> tuple[
     if least > bound and generator(0, True).memory_bytes() < least:
         return 0, True
     return best
-
-
-def _peak(graph: Graph) -> int:
-    """Return the bytes of the tensors that an interpreter holds at once, at the most."""
-    root = {id(t): id(t) for t in graph.sources}
-    for node in graph.nodes:
-        root |= {id(t): root.get(id(node.inputs[0]), 0) if node.op == "ALIAS" else id(t) for t in node.outputs}
-    last: dict[int, int] = {}
-    for i, node in enumerate(graph.nodes):
-        last |= {root[id(t)]: i for t in node.variable_inputs}
-    last |= {root[id(t)]: len(graph.nodes) for t in graph.results}
-    first = {id(t): -1 for t in graph.sources} | {id(t): i for i, n in enumerate(graph.nodes) for t in n.outputs}
-    tensors = [*graph.sources, *(t for n in graph.nodes for t in n.outputs if n.op != "ALIAS")]
-
-    def held(i: int) -> int:
-        return sum(t.n_bytes for t in tensors if first[id(t)] <= i <= last.get(id(t), -2))
-
-    return max(map(held, range(len(graph.nodes))), default=0)
 
 
 class _Generator:
@@ -192,16 +152,17 @@ class _Generator:
         text = self._source(kernels, sorted(wrappers), [*stage_text, *region_text], body)
         size = self._bytes(words)
         plain = [item for item in rest if not isinstance(item, pipeline.Pipeline)]
-        macs = sum(map(lower.macs, [*plain, *(n for p in (pipe, *regions) if p for n in p.nodes)]))
-        header = self._header(words, size)
+        macs = sum(map(layers.macs, [*plain, *(n for p in (pipe, *regions) if p for n in p.nodes)]))
+        text_of_header = header(self._graph, prefix, self._mark, self._hash, pipe, self._counters, words, size)
         slow = [s.slow for s in steps] + [
-            lower.slow_scales(node, channels)
+            layers.slow_scales(node, channels)
             for p in (pipe, *regions) if p for stage in p.stages
             for node, channels in stage.layers
         ]  # fmt: skip
         found = tuple(s for s in slow if s)
-        return Compiled(text, header, prefix, size, self._constants.n_bytes, macs, self._stream_facts(size), found,
-                        bool(self._graph.states))  # fmt: skip
+        stream = incremental.facts(pipe, size)
+        weights, states = self._constants.n_bytes, bool(self._graph.states)
+        return Compiled(text, text_of_header, prefix, size, weights, macs, stream, found, states)
 
     def _divide(self) -> tuple[list[Node | pipeline.Pipeline], list[pipeline.Pipeline]]:
         """Return what follows the first pipeline, in order: nodes, and pipelines that start inside the network."""
@@ -221,7 +182,7 @@ class _Generator:
                 needed |= {id(t) for t in reads}
         return kept[::-1], regions
 
-    def _step(self, item: Node | pipeline.Pipeline, i: int) -> lower.Step:
+    def _step(self, item: Node | pipeline.Pipeline, i: int) -> Step:
         if not isinstance(item, pipeline.Pipeline):
             if item.op == "CONV" and self._most == 0:
                 item = dataclasses.replace(item, attributes={**item.attributes, "one_pixel": True})
@@ -229,7 +190,7 @@ class _Generator:
         sums = 4 * item.mean.output.size if item.mean else 0
         title = f"Row by row: {len(item.stages)} stages"
         scratch = item.n_bytes + item.scratch_bytes + sums
-        return lower.Step(title, [item.source], [item.result], lambda p, s: [], set(), scratch=scratch, rows=item)
+        return Step(title, [item.source], [item.result], lambda p, s: [], set(), scratch=scratch, rows=item)
 
     def _region(self, pipe: pipeline.Pipeline, i: int, pointer, at: int) -> tuple[list[str], list[str]]:
         """Return (stage functions, statements) of a pipeline inside the network; ``at``: where its memory begins."""
@@ -278,7 +239,7 @@ class _Generator:
             kind, place = plan.location[id(tensor)]
             if kind == "arena":
                 text = f"bytes + {self._arena + place}"
-                return f"({_CTYPES[tensor.dtype]} *)(void *)({text})" if tensor.dtype != "int8" else text
+                return f"({CTYPES[tensor.dtype]} *)(void *)({text})" if tensor.dtype != "int8" else text
             if kind == "input" and self._pipe:
                 return f"bytes + {result}"
             state = place - len(self._graph.inputs if kind == "input" else self._graph.outputs)
@@ -286,14 +247,14 @@ class _Generator:
                 return self._state_pointer(state)
             owner = self._graph.outputs[place] if kind == "output" else tensor  # a table in place may change the type
             return (
-                f"{kind}{place}" if owner.dtype == tensor.dtype else f"({_CTYPES[tensor.dtype]} *)(void *){kind}{place}"
+                f"{kind}{place}" if owner.dtype == tensor.dtype else f"({CTYPES[tensor.dtype]} *)(void *){kind}{place}"
             )
 
         return pointer
 
     def _state_pointer(self, index: int) -> str:
         state, text = self._graph.states[index], f"bytes + {self._states[index]}"
-        return text if state.before.dtype == "int8" else f"({_CTYPES[state.before.dtype]} *)(void *)({text})"
+        return text if state.before.dtype == "int8" else f"({CTYPES[state.before.dtype]} *)(void *)({text})"
 
     def _reset_function(self) -> list[str]:
         """Return the function that gives the states their first values."""
@@ -308,7 +269,7 @@ class _Generator:
         declare = "int8_t *const bytes = (int8_t *)memory->words;"
         return [f"void {self._prefix}_reset({self._prefix}_memory *memory) {{", declare, *code, "}", ""]
 
-    def _head_steps(self) -> list[lower.Step]:
+    def _head_steps(self) -> list[Step]:
         """Return the steps of the pipeline's head: once for the window, once for each row."""
         head = self._pipe.head if self._pipe else None
         if not head:
@@ -316,7 +277,7 @@ class _Generator:
         nodes = (head.peak, head.row_difference)
         return [lower.lower(n, f"{self._prefix}_head{i}", self._constants) for i, n in enumerate(nodes)]
 
-    def _head_lines(self, steps: list[lower.Step], row: str) -> tuple[list[str], list[str], str]:
+    def _head_lines(self, steps: list[Step], row: str) -> tuple[list[str], list[str], str]:
         """Return (statements before the rows, statements of a row, pointer to what the stages take)."""
         head = self._pipe.head if self._pipe else None
         if not head:
@@ -328,7 +289,7 @@ class _Generator:
         pointer = lambda t: value if t is head.peak.output else made if t is out else row  # noqa: E731
         return [f"/* {peak.title} */", *once], [f"/* {difference.title} */", *difference.lines(pointer, "")], made
 
-    def _functions(self, steps, plan: Plan, writer, result: int, head: list[lower.Step]) -> tuple[list[str], list[str]]:
+    def _functions(self, steps, plan: Plan, writer, result: int, head: list[Step]) -> tuple[list[str], list[str]]:
         """Return (the network's functions, the functions of pipelines inside it)."""
         graph, prefix, pipe = self._graph, self._prefix, self._pipe
         pointer = self._pointer(plan, result)
@@ -348,12 +309,11 @@ class _Generator:
             state = i - len(graph.outputs)
             to = f"output{i}" if state < 0 else self._state_pointer(state)
             code.append(f"memcpy({to}, {pointer(tensor)}, {tensor.n_bytes});")
-        outs = ", ".join(self._output_parameters())
+        ins, outs = parameters(graph)
         uses_bytes = any("bytes" in line for line in code)
         text: list[str] = []
         declare = "int8_t *const bytes = (int8_t *)memory->words;"
         if not pipe:
-            ins = ", ".join(self._input_parameters())
             text += self._reset_function() if graph.states else []
             text += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs}) {{"]
             text += [declare] if uses_bytes else ["(void)memory;"]
@@ -373,7 +333,7 @@ class _Generator:
         row = pipe.source.shape[2] * pipe.source.shape[3]
         text += [f"static void {prefix}_row({prefix}_memory *memory, const int8_t *row) {{", declare]
         text += [*writer.row("row"), "}", ""]
-        text += [f"void {prefix}_invoke({prefix}_memory *memory, {', '.join(self._input_parameters())}, {outs}) {{"]
+        text += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs}) {{"]
         flush = writer.flush()
         once, each, given = self._head_lines(head, f"input0 + y * {row}")
         text += [declare] if flush or head else []
@@ -389,81 +349,17 @@ class _Generator:
             f"{prefix}_tail(memory, {passed}{names});",
             "}",
         ]
-        return [*text, *(self._stream_functions(pipe, outs, names, writer.made) if pipe.streams else [])], inner
-
-    def _stream_functions(self, pipe: pipeline.Pipeline, outs: str, names: str, made: str) -> list[str]:
-        prefix = self._prefix
-        rows = pipe.stages[-1].out.shape[1]
-        text = ["", f"void {prefix}_stream_reset({prefix}_stream *stream) {{", f"{prefix}_start(&stream->memory);"]
-        if not pipe.mean:
-            text += ["}", "", f"void {prefix}_stream_push({prefix}_stream *stream, const int8_t *column) {{"]
-            text += [f"{prefix}_row(&stream->memory, column);", "}", ""]
-            text += [f"int {prefix}_stream_scores({prefix}_stream *stream, {outs}) {{"]
-            text += [f"if (stream->{made.replace('->', '.')} < {rows}) {{", "return 0;", "}"]
-            return [*text, f"{prefix}_tail(&stream->memory, {names});", "return 1;", "}"]
-        n = pipe.mean.output.size
-        return [
-            *text,
-            "stream->next = stream->count = 0;",
-            "}",
-            "",
-            f"void {prefix}_stream_push({prefix}_stream *stream, const int8_t *column) {{",
-            f"{prefix}_memory *const memory = &stream->memory;",
-            f"{prefix}_row(memory, column);",
-            f"if ({made} == 0) {{",
-            "return;",
-            "}",
-            f"{made} = 0; /* one more row of the last stage: keep its sums */",
-            f"for (int c = 0; c < {n}; ++c) {{",
-            "stream->sums[stream->next][c] = (int16_t)memory->sums[c];",
-            "memory->sums[c] = 0;",
-            "}",
-            f"stream->next = (stream->next + 1) % {rows};",
-            f"stream->count += stream->count < {rows};",
-            "}",
-            "",
-            f"int {prefix}_stream_scores({prefix}_stream *stream, {outs}) {{",
-            f"if (stream->count < {rows}) {{",
-            "return 0;",
-            "}",
-            f"int32_t sums[{n}] = {{0}};",
-            f"for (int y = 0; y < {rows}; ++y) {{",
-            f"for (int c = 0; c < {n}; ++c) {{",
-            "sums[c] += stream->sums[y][c];",
-            "}",
-            "}",
-            f"{prefix}_tail(&stream->memory, sums, {names});",
-            "return 1;",
-            "}",
-        ]
-
-    def _stream_facts(self, size: int) -> dict[str, int] | None:
-        pipe = self._pipe
-        if not pipe or not pipe.streams:
-            return None
-        extra = 2 * pipe.mean.output.size * pipe.stages[-1].out.shape[1] + 8 if pipe.mean else 0
-        return {"stride_rows": pipe.row_stride, "memory_bytes": -(-(size + extra) // 8) * 8}
-
-    def _input_parameters(self) -> list[str]:
-        return [f"const {_CTYPES[t.dtype]} *input{i}" for i, t in enumerate(self._graph.inputs)]
-
-    def _output_parameters(self) -> list[str]:
-        return [f"{_CTYPES[t.dtype]} *output{i}" for i, t in enumerate(self._graph.outputs)]
+        return [*text, *(incremental.functions(prefix, pipe, outs, names, writer.made) if pipe.streams else [])], inner
 
     def _source(self, kernels: set[str], wrappers, stage_text: list[str], body: list[str]) -> str:
         parts = kernel_parts()
         needed = needed_parts(kernels)
         includes = [f"#include <{name}.h>" for name in ("stdbool", "stddef", "string")]
-        lines = [f'#include "{_header_name(self._prefix)}"', "", *includes, ""]
+        lines = [f'#include "{header_name(self._prefix)}"', "", *includes, ""]
         text = f"/* {self._mark} */\n" + "\n".join(lines)
         text += "\n" + "\n".join(parts[name][1] for name in needed)
         for kernel, limit in wrappers:
-            if kernel not in lower.WRAPPERS:  # a macro of the matrix kernels
-                text += f"\n{kernel}\n"
-                continue
-            function, parameters, arguments = lower.WRAPPERS[kernel]
-            head = f"CHEEP_NOINLINE static void {lower.wrapper_name(kernel, limit)}({parameters}) {{"
-            text += "\n" + ctext.indented([head, f"cheep_{function}({arguments.format(limit=limit)});", "}"])
+            text += wrapper_text(kernel, limit)
         text += "\n" + "\n\n".join(self._constants.texts) + "\n\n"
         text += ctext.indented(stage_text) + ctext.indented(body) + "\n"
         if not self._is_detector():
@@ -483,77 +379,3 @@ class _Generator:
             and list(one.zero_points) == list(two.zero_points)
             for one, two in zip(g.inputs[1:], g.outputs[1:], strict=True)
         )
-
-    def _header(self, words: int, size: int) -> str:
-        graph, prefix, pipe = self._graph, self._prefix, self._pipe
-        upper = prefix.upper()
-        lines = [f"/* {self._mark} */", f"#ifndef {upper}_H", f"#define {upper}_H", "", "#include <stdint.h>", ""]
-        lines += ["#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
-        if self._hash:
-            lines.append(f"#define {upper}_FEATURE_HASH UINT32_C(0x{self._hash})")
-        for kind, tensors in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs)):
-            for i, t in enumerate(tensors):
-                shape = "x".join(map(str, t.shape)) or "1"
-                quantized = (
-                    f", real = {t.scale!r} * (q - {t.zero_point})" if t.dtype == "int8" and len(t.scales) else ""
-                )
-                lines.append(f"#define {upper}_{kind}{i}_SIZE {t.size} /* {t.dtype} {shape}{quantized} */")
-        lines += [
-            "",
-            f"/* Working memory: {size} bytes. {'It holds' if graph.states else 'Nothing in it needs to survive'} "
-            f"{'what the network keeps from call to call' if graph.states else 'between calls'}. */",
-            "typedef struct {",
-        ]
-        if self._counters:
-            lines.append(f"    int32_t held[{self._counters}]; /* rows in each stage and queue, rows of the result */")
-        if pipe and pipe.mean:
-            lines.append(f"    int32_t sums[{pipe.mean.output.size}];")
-        lines += [f"    uint64_t words[{words}];", f"}} {prefix}_memory;", ""]
-        if graph.states:
-            lines += ["/* Call before the first run, and whenever what was heard so far is to be forgotten. */"]
-            lines += [f"void {prefix}_reset({prefix}_memory *memory);", ""]
-            lines += [
-                "/* Run the network once. Inputs and outputs belong to the caller, and have memory of their own. */"
-            ]
-        else:
-            text = "Run the network once. Inputs and outputs belong to the caller; an output may be an input's memory."
-            lines += [f"/* {text} */"]
-        ins, outs = ", ".join(self._input_parameters()), ", ".join(self._output_parameters())
-        lines += [f"void {prefix}_invoke({prefix}_memory *memory, {ins}, {outs});", ""]
-        if pipe and pipe.streams:
-            lines += self._stream_header(pipe, outs)
-        lines += ["#ifdef __cplusplus", "}", "#endif", "#endif"]
-        return "\n".join(lines) + "\n"
-
-    def _stream_header(self, pipe: pipeline.Pipeline, outs: str) -> list[str]:
-        prefix = self._prefix
-        upper, source, out = prefix.upper(), pipe.source, pipe.stages[-1].out
-        lines = [
-            "/* Incremental mode: no layer pads in time, so only new columns are computed. After reset and the columns",
-            " * of a window, and then after every further multiple of the stride, the scores are those of the last",
-            " * window, bit for bit. stream_scores returns 0 while there are too few columns. */",
-            f"#define {upper}_STREAM 1",
-            f"#define {upper}_STREAM_WINDOW {source.shape[1]} /* columns of a window */",
-            f"#define {upper}_STREAM_STRIDE {pipe.row_stride} /* columns: windows may start at its multiples */",
-            "typedef struct {",
-            f"    {prefix}_memory memory;",
-        ]
-        if pipe.mean:
-            lines += [
-                f"    int16_t sums[{out.shape[1]}][{pipe.mean.output.size}]; /* of the last stage's rows */",
-                "    int32_t next, count;",
-            ]
-        return [
-            *lines,
-            f"}} {prefix}_stream;",
-            "",
-            f"void {prefix}_stream_reset({prefix}_stream *stream);",
-            f"void {prefix}_stream_push({prefix}_stream *stream, const int8_t *column); /* "
-            f"{source.shape[2] * source.shape[3]} values */",
-            f"int {prefix}_stream_scores({prefix}_stream *stream, {outs});",
-            "",
-        ]
-
-
-def _header_name(prefix: str) -> str:
-    return f"{prefix}.h"

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from cheep.tflite.graph import Tensor
+
 
 @dataclasses.dataclass
 class Constants:
@@ -32,6 +34,10 @@ class Constants:
         size = {"int8_t": 1, "int16_t": 2, "uint16_t": 2}.get(ctype, 4)
         align = "_Alignas(4) " if ctype == "int8_t" else ""
         return self._define(align + ctype, name, len(flat), size * len(flat), _wrapped(map(_number, flat)), comment)
+
+    def pointer(self, tensor: Tensor, name: str) -> str | None:
+        """Define the values of a constant int8 tensor and return their name; None for a tensor that is computed."""
+        return None if tensor.data is None else self.array("int8_t", name, tensor.data)
 
     def structs(self, ctype: str, name: str, rows: Iterable[Sequence[int]], size: int, comment: str = "") -> str:
         """Define an array of structs of numbers and return its name."""

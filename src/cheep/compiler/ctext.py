@@ -132,3 +132,13 @@ def _wrap(indent: str, line: str) -> list[str]:
         indent + line[: cut + 1],
         *_wrap(indent if indent.endswith("        ") else indent + "        ", line[cut + 2 :]),
     ]
+
+
+def loops(letter: str, dims: list[tuple[int, int]]) -> tuple[list[str], str]:
+    """Return (heads of nested loops, the offset in them) for (count, step) of each dimension."""
+    code, terms = [], []
+    for i, (n, step) in enumerate(dims):
+        v = f"{letter}{i}"
+        code.append(f"for (int {v} = 0; {v} < {n}; ++{v}) {{")
+        terms.append(v if step == 1 else f"{step} * {v}")
+    return code, " + ".join(terms) or "0"

@@ -79,7 +79,7 @@ def _same(node: Node, value: int) -> int:
     if node.op == "LOOKUP":
         return int(node.attributes["table"][value + 128])
     if node.op == "MEAN":
-        from cheep.compiler.lower import mean_constants
+        from cheep.compiler.reductions import mean_constants
 
         multiplier, shift, n = mean_constants(node)
         total = fixedpoint.scale(n * (value - source.zero_point), multiplier, shift)

@@ -70,12 +70,10 @@ def lower(node: Node, name: str, constants: Constants) -> Step:
     numbers = (rows, columns, depth, a_row, a_step, b_column, b_step, *zeros)
     text = ", ".join(map(str, (*numbers, general(_ratio(node)))))
     spec = constants.struct("cheep_matmul_spec", f"{name}_matmul", text, 48)
-    fixed = {
-        id(t): constants.array("int8_t", f"{name}_c{i}", t.constant) for i, t in enumerate((a, b)) if t.data is not None
-    }
+    fixed = {id(t): constants.pointer(t, f"{name}_c{i}") for i, t in enumerate((a, b))}
 
     def lines(p: Pointers, scratch: str) -> list[str]:
-        left, right = (fixed.get(id(t)) or p(t) for t in (a, b))
+        left, right = (fixed[id(t)] or p(t) for t in (a, b))
         loops, terms = [], []
         for i, n in enumerate(batch):
             if n > 1:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cheep.compiler.step import Step
 from cheep.errors import CheepError
-from cheep.tflite.graph import State, Tensor
+from cheep.tflite.graph import Graph, State, Tensor
 
 ALIGNMENT = 8
 
@@ -146,3 +146,21 @@ def first_fit(items) -> int:
         storage.place = offset
         placed.append((offset, offset + size, first, last))
     return max((high for _, high, _, _ in placed), default=0)
+
+
+def peak_bytes(graph: Graph) -> int:
+    """Return the bytes of the tensors that an interpreter holds at once, at the most."""
+    root = {id(t): id(t) for t in graph.sources}
+    for node in graph.nodes:
+        root |= {id(t): root.get(id(node.inputs[0]), 0) if node.op == "ALIAS" else id(t) for t in node.outputs}
+    last: dict[int, int] = {}
+    for i, node in enumerate(graph.nodes):
+        last |= {root[id(t)]: i for t in node.variable_inputs}
+    last |= {root[id(t)]: len(graph.nodes) for t in graph.results}
+    first = {id(t): -1 for t in graph.sources} | {id(t): i for i, n in enumerate(graph.nodes) for t in n.outputs}
+    tensors = [*graph.sources, *(t for n in graph.nodes for t in n.outputs if n.op != "ALIAS")]
+
+    def held(i: int) -> int:
+        return sum(t.n_bytes for t in tensors if first[id(t)] <= i <= last.get(id(t), -2))
+
+    return max(map(held, range(len(graph.nodes))), default=0)
