@@ -42,8 +42,10 @@ static const cheep_frontend_spec frontend = {
 
 _Static_assert(sizeof window_table / sizeof(float) == CHEEP_MEL_FRAME_SAMPLES, "the window table is cut off");
 _Static_assert(sizeof twiddle_table / sizeof(float) == CHEEP_MEL_TWIDDLE_COUNT, "the twiddle table is cut off");
-_Static_assert(sizeof band_start_table / sizeof(uint16_t) == CHEEP_MEL_BANDS, "the filter bank is cut off");
-_Static_assert(sizeof band_count_table / sizeof(uint16_t) == CHEEP_MEL_BANDS, "the filter bank is cut off");
+/* A column of both forms has two values of each band. */
+#define TABLE_BANDS (CHEEP_MEL_COMPRESSION == CHEEP_COMPRESSION_BOTH ? CHEEP_MEL_BANDS / 2 : CHEEP_MEL_BANDS)
+_Static_assert(sizeof band_start_table / sizeof(uint16_t) == TABLE_BANDS, "the filter bank is cut off");
+_Static_assert(sizeof band_count_table / sizeof(uint16_t) == TABLE_BANDS, "the filter bank is cut off");
 _Static_assert(sizeof band_weight_table / sizeof(float) == CHEEP_MEL_WEIGHT_COUNT, "the filter bank is cut off");
 
 static const cheep_class_threshold thresholds[] = CHEEP_DETECTOR_THRESHOLDS;
