@@ -11,15 +11,11 @@
 #include <string.h>
 
 #include "cheep_app.h"
-#include "cheep_generated.h"
-#include "cheep_image.h"
+#include "cheep_card.h"
 #include "cheep_lines.h"
 #include "cheep_model.h"
-#include "cheep_slots.h"
 #include "emulator.h"
 #include "hal.h"
-#include <generated/card_key.h>
-#include <generated/card_layout.h>
 
 #define BLOCK 256
 #define RING_SAMPLES 2048
@@ -36,7 +32,6 @@ static cheep_ring ring;
 static int16_t samples[RING_SAMPLES];
 static int16_t block[BLOCK];
 static uint8_t kept_flash[FLASH_BYTES];
-static const uint8_t key[] = CHEEP_CARD_PUBLIC_KEY;
 static bool quiet;
 
 typedef struct {
@@ -119,12 +114,6 @@ static bool write_words(void *context, uint32_t address, const uint32_t *words, 
     return true;
 }
 
-static const uint8_t *flash_at(void *context, uint32_t address)
-{
-    (void)context;
-    return (const uint8_t *)(uintptr_t)address;
-}
-
 static bool exists(void *context)
 {
     (void)context;
@@ -169,8 +158,7 @@ static void on_event(void *context, const cheep_app *from, const cheep_app_event
 static bool boot(const cheep_image_entry *entry)
 {
     const cheep_app_handlers handlers = {.event = on_event};
-    memset((void *)(uintptr_t)CHEEP_CARD_WINDOW, 0, CHEEP_CARD_WINDOW_BYTES);
-    cheep_image_use(entry);
+    cheep_card_use(entry);
     (void)cheep_ring_init(&ring, samples, RING_SAMPLES);
     return cheep_app_boot(&app, entry->spec, entry->memory, entry->memory_bytes, &ring, &handlers) == CHEEP_OK;
 }
@@ -183,26 +171,7 @@ static bool try_entry(void *context, const cheep_image_entry *entry, const char 
     return good;
 }
 
-static const cheep_slots_flash flash = {
-    .page_bytes = CHEEP_CARD_PAGE_BYTES,
-    .state_address = {CHEEP_CARD_STATE0, CHEEP_CARD_STATE1},
-    .erase = erase,
-    .write = write_words,
-    .at = flash_at,
-};
-
-static const cheep_image_rules rules = {
-    .board = CHEEP_CARD_BOARD,
-    .slot_address = {CHEEP_CARD_SLOT0, CHEEP_CARD_SLOT1},
-    .slot_bytes = CHEEP_CARD_SLOT_BYTES,
-    .ram_address = CHEEP_CARD_WINDOW,
-    .ram_bytes = CHEEP_CARD_WINDOW_BYTES,
-    .feature_hash = CHEEP_MODEL_FEATURE_HASH,
-    .sample_rate_hz = CHEEP_MEL_SAMPLE_RATE_HZ,
-    .max_classes = CHEEP_MAX_CLASSES,
-    .max_scores = CHEEP_MAX_SCORES,
-    .public_key = key,
-};
+static const cheep_slots_flash flash = CHEEP_CARD_FLASH(erase, write_words);
 
 static const cheep_slots_host host = {
     .read = read_file,
@@ -211,8 +180,6 @@ static const cheep_slots_host host = {
     .log = log_line,
     .alive = alive,
 };
-
-extern const cheep_image_entry cheep_image_built_in;
 
 /* A start, to the model that listens; NULL: the power failed. */
 static const cheep_image_entry *start(const card_file *file, uint32_t fails_at)
@@ -225,9 +192,7 @@ static const cheep_image_entry *start(const card_file *file, uint32_t fails_at)
         power.fails_at = 0;
         return NULL;
     }
-    const unsigned slot = cheep_slots_start(&flash, &rules, &host);
-    const cheep_image_entry *entry = cheep_slots_entry(&flash, &rules, slot);
-    return entry != NULL ? entry : &cheep_image_built_in;
+    return cheep_card_start(&flash, &host);
 }
 
 static bool load_file(card_file *file, const char *path)

@@ -16,8 +16,8 @@
 #include "cheep_slots.h"
 
 #define PAGE 2048u
-#define SLOT0 0x25000u
-#define SLOT_BYTES 53248u
+#define SLOT0 0x23000u
+#define SLOT_BYTES 57344u
 #define SLOT1 (SLOT0 + SLOT_BYTES)
 #define STATE0 (SLOT1 + SLOT_BYTES)
 #define FLASH_BYTES (2u * SLOT_BYTES + 2u * PAGE)
@@ -174,8 +174,7 @@ static void alive(void *context)
 }
 
 static const cheep_slots_flash flash = {NULL, PAGE, {STATE0, STATE0 + PAGE}, erase, write_words, flash_at};
-static const cheep_image_rules template = {"audiomoth", {SLOT0, SLOT1}, SLOT_BYTES, 0x20000000u, 16384u, 0, 0, 16, 128,
-                                           key};
+static const cheep_image_rules template = {"audiomoth", {SLOT0, SLOT1}, SLOT_BYTES, 0x20000000u, 16384u, 0, 16, 128, key};
 static cheep_image_rules rules;
 static const cheep_slots_host host = {NULL, read_file, exists, try_entry, log_line, alive};
 
@@ -307,7 +306,6 @@ int main(int argc, char **argv)
     load(&files[1], argv[4]);
     (void)cheep_image_read(files[0].data, &header);
     memcpy(&rules, &template, sizeof rules);
-    rules.feature_hash = header.feature_hash;
     rules.sample_rate_hz = header.sample_rate_hz;
     return strcmp(argv[1], "cuts") == 0 ? cuts((uint64_t)(argc > 5 ? atol(argv[5]) : 0)) : fuzz(argc > 5 ? atof(argv[5]) : 10.0);
 }

@@ -16,7 +16,7 @@ AUDIOMOTH = firmware_root() / "audiomoth"
 def test_slots_records_and_firmware_share_the_flash():
     board = find_board("audiomoth")
     card = board.card
-    firmware_end = 0x4000 + 132 * 1024
+    firmware_end = 0x4000 + 124 * 1024
     ends = [firmware_end, *(slot + card.slot_bytes for slot in card.slots), *(s + card.page_bytes for s in card.state)]
     starts = [*card.slots, *card.state, 0x4000 + board.flash_bytes]
     assert starts == ends

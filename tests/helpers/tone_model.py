@@ -29,6 +29,8 @@ DETECTOR = DetectorConfig(
 IN_SCALE, IN_ZERO = 0.5, 60  # -94 .. +33.5 dB
 DB_PER_LOGIT = 3.0
 OUTSTANDING_DB = 10.0  # at which the score is 0.5
+# Of columns in PCEN units (or both forms): scale and zero point, units per logit, units at which the score is 0.5.
+PCEN_UNITS = (1 / 64, -128, 0.1, 0.3)
 
 
 def tone_model(features: FeatureConfig = FEATURES, labels: tuple[str, ...] = LABELS) -> bytes:
@@ -37,7 +39,8 @@ def tone_model(features: FeatureConfig = FEATURES, labels: tuple[str, ...] = LAB
     A label that is no tone hears nothing.
     """
     n = len(labels)
-    frames, mels = features.window_frames, features.n_mels
+    frames, mels = features.window_frames, features.bands
+    in_scale, in_zero, per_logit, outstanding = units_of(features)
     edges = mel_points_hz(features)
     centres = np.asarray(edges)[1:-1]
     weights = np.zeros((n, mels))
@@ -46,20 +49,21 @@ def tone_model(features: FeatureConfig = FEATURES, labels: tuple[str, ...] = LAB
             inside = np.argsort(np.argsort(np.abs(centres - CENTRES_HZ[label]))) < 3
             weights[row, inside] = 1 / inside.sum()
             weights[row, ~inside] = -1 / (~inside).sum()
-    weights = np.repeat(weights[:, None, :], frames, 1).reshape(n, -1) / frames / DB_PER_LOGIT
+    weights = np.repeat(weights, features.n_mels // mels, 1) / (features.n_mels // mels)
+    weights = np.repeat(weights[:, None, :], frames, 1).reshape(n, -1) / frames / per_logit
     w_scale = np.abs(weights).max() / 127
     w_q = np.clip(np.rint(weights / w_scale), -127, 127).astype(np.int8)
-    bias = np.array([-OUTSTANDING_DB / DB_PER_LOGIT if label in CENTRES_HZ else -3.0 for label in labels])
-    b_q = np.rint(bias / (w_scale * IN_SCALE)).astype("<i4")
+    bias = np.array([-outstanding / per_logit if label in CENTRES_HZ else -3.0 for label in labels])
+    b_q = np.rint(bias / (w_scale * in_scale)).astype("<i4")
 
     model = schema.ModelT()
     model.version, model.description = 3, "tones"
     model.buffers = [_buffer(None), _buffer(w_q), _buffer(b_q)]
     graph = schema.SubGraphT()
     graph.tensors = [
-        _tensor("window", (1, frames, mels, 1), IN_SCALE, IN_ZERO),
+        _tensor("window", (1, frames, features.n_mels, 1), in_scale, in_zero),
         _tensor("weights", w_q.shape, w_scale, 0, 1),
-        _tensor("bias", b_q.shape, w_scale * IN_SCALE, 0, 2, schema.TensorType.INT32),
+        _tensor("bias", b_q.shape, w_scale * in_scale, 0, 2, schema.TensorType.INT32),
         _tensor("logits", (1, n), 0.1, 0),
         _tensor("scores", (1, n), 1 / 256, -128),
     ]
@@ -78,6 +82,11 @@ def tone_model(features: FeatureConfig = FEATURES, labels: tuple[str, ...] = LAB
     return bytes(builder.Output())
 
 
+def units_of(features: FeatureConfig) -> tuple[float, int, float, float]:
+    """Return scale and zero point of the model's input, what makes a logit, and where the score is 0.5."""
+    return (IN_SCALE, IN_ZERO, DB_PER_LOGIT, OUTSTANDING_DB) if features.compression == "db" else PCEN_UNITS
+
+
 def write_tone_run(
     folder: Path,
     features: FeatureConfig = FEATURES,
@@ -90,7 +99,7 @@ def write_tone_run(
     ``logits``: "logit" or "log_odds", what the model gives in place of the sigmoid of the older models.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    window = quantize(compute_features(tones([(0, 1, "high")], 2), features), IN_SCALE, IN_ZERO)
+    window = quantize(compute_features(tones([(0, 1, "high")], 2), features), *units_of(features)[:2])
     model, scores = tone_model(features, labels), None
     if logits:
         model = with_output_scale(cut_activation(model)[0], float(np.float32(0.06)), -30)

@@ -10,13 +10,13 @@
 #include "field_records.h"
 #include "hal.h"
 
-#define CAPTURE_HZ 192000u
+#define CAPTURE_HZ (CHEEP_MEL_SAMPLE_RATE_HZ == 16000 ? 384000u : 192000u)
 #define TRANSFER_SAMPLES 256u
 #define FACTOR (CAPTURE_HZ / 8u / CHEEP_MEL_SAMPLE_RATE_HZ)
 
 _Static_assert(CHEEP_MEL_SAMPLE_RATE_HZ == 8000 || CHEEP_MEL_SAMPLE_RATE_HZ == 12000 ||
-                   CHEEP_MEL_SAMPLE_RATE_HZ == 24000,
-               "the AudioMoth makes 8000, 12000 or 24000 Hz: train a model with one of these sample rates");
+                   CHEEP_MEL_SAMPLE_RATE_HZ == 16000 || CHEEP_MEL_SAMPLE_RATE_HZ == 24000,
+               "the AudioMoth makes 8000, 12000, 16000 or 24000 Hz: train a model with one of these sample rates");
 
 #define CLOCK_MHZ 48u
 #define DEMCR (*(volatile uint32_t *)0xE000EDFCu)

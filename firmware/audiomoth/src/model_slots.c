@@ -9,20 +9,11 @@
 #include "em_msc.h"
 
 #include "card.h"
-#include "cheep_slots.h"
+#include "cheep_card.h"
 #include "hal.h"
-
-#if !__has_include(<generated/card_key.h>)
-#error "no key yet: run `cheep export --card-key`, which writes generated/card_key.h and card_layout.h"
-#endif
-#include <generated/card_key.h>
-#include <generated/card_layout.h>
-
-#define FILE_NAME "MODEL.BIN"
 
 _Static_assert(CHEEP_CARD_PAGE_BYTES == FLASH_PAGE_SIZE, "pages are not those of this chip");
 
-extern const cheep_image_entry cheep_image_built_in;
 extern const uint8_t __cheep_card_models[]; /* audiomoth.ld: the linker knows of slots and window */
 
 const cheep_image_entry *model_in_use = &cheep_image_built_in;
@@ -49,15 +40,9 @@ static bool write_words(void *context, uint32_t address, const uint32_t *words, 
     return status == mscReturnOk;
 }
 
-static const uint8_t *flash_at(void *context, uint32_t address)
-{
-    (void)context;
-    return (const uint8_t *)(uintptr_t)address;
-}
-
 static char *file_name(void)
 {
-    static char name[] = FILE_NAME; /* the library's calls take char * */
+    static char name[] = CHEEP_CARD_FILE; /* the library's calls take char * */
     return name;
 }
 
@@ -100,8 +85,7 @@ static void alive(void *context)
 
 static void use(const cheep_image_entry *entry)
 {
-    memset((void *)(uintptr_t)CHEEP_CARD_WINDOW, 0, CHEEP_CARD_WINDOW_BYTES);
-    cheep_image_use(entry);
+    cheep_card_use(entry);
     model_in_use = entry;
 }
 
@@ -118,26 +102,7 @@ static bool try_entry(void *context, const cheep_image_entry *entry, const char 
 
 void model_choose(cheep_app *app, cheep_ring *ring)
 {
-    static const uint8_t key[] = CHEEP_CARD_PUBLIC_KEY;
-    const cheep_slots_flash flash = {
-        .page_bytes = CHEEP_CARD_PAGE_BYTES,
-        .state_address = {CHEEP_CARD_STATE0, CHEEP_CARD_STATE1},
-        .erase = erase,
-        .write = write_words,
-        .at = flash_at,
-    };
-    const cheep_image_rules rules = {
-        .board = CHEEP_CARD_BOARD,
-        .slot_address = {CHEEP_CARD_SLOT0, CHEEP_CARD_SLOT1},
-        .slot_bytes = CHEEP_CARD_SLOT_BYTES,
-        .ram_address = CHEEP_CARD_WINDOW,
-        .ram_bytes = CHEEP_CARD_WINDOW_BYTES,
-        .feature_hash = CHEEP_MODEL_FEATURE_HASH,
-        .sample_rate_hz = CHEEP_MEL_SAMPLE_RATE_HZ,
-        .max_classes = CHEEP_MAX_CLASSES,
-        .max_scores = CHEEP_MAX_SCORES,
-        .public_key = key,
-    };
+    const cheep_slots_flash flash = CHEEP_CARD_FLASH(erase, write_words);
     const cheep_slots_host host = {
         .read = read_file,
         .exists = exists,
@@ -148,9 +113,9 @@ void model_choose(cheep_app *app, cheep_ring *ring)
     trial = app;
     trial_ring = ring;
     __asm volatile("" ::"r"(__cheep_card_models)); /* linked without it, the window would lie over other variables */
-    const cheep_image_entry *entry = cheep_slots_entry(&flash, &rules, cheep_slots_start(&flash, &rules, &host));
+    const cheep_image_entry *entry = cheep_card_start(&flash, &host);
     close_file();
-    use(entry != NULL ? entry : &cheep_image_built_in);
+    use(entry);
 }
 
 bool model_fall_back(void)

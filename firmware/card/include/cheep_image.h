@@ -88,8 +88,7 @@ typedef struct {
     uint32_t slot_address[2];
     uint32_t slot_bytes;
     uint32_t ram_address, ram_bytes;  /* of the window */
-    uint32_t feature_hash;            /* of the model that it was built with */
-    uint32_t sample_rate_hz;
+    uint32_t sample_rate_hz;          /* of its microphone; all other feature settings come with the image */
     uint16_t max_classes, max_scores; /* that the detector has room for */
     const uint8_t *public_key;        /* Ed25519 */
 } cheep_image_rules;
@@ -102,7 +101,7 @@ typedef enum {
     CHEEP_IMAGE_OTHER_ABI,
     CHEEP_IMAGE_UNSIGNED,      /* the signature is not one of this key */
     CHEEP_IMAGE_OTHER_BOARD,   /* or of other addresses */
-    CHEEP_IMAGE_OTHER_FEATURES,
+    CHEEP_IMAGE_OTHER_RATE,
     CHEEP_IMAGE_TOO_LARGE,     /* for the slot, the window or the detector */
     CHEEP_IMAGE_DAMAGED,       /* its SHA-256 differs */
     CHEEP_IMAGE_NOT_WRITTEN,   /* the flash did not take it */

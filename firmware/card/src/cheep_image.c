@@ -27,7 +27,7 @@ const char *cheep_image_text(cheep_image_reason reason)
         [CHEEP_IMAGE_UNSIGNED] = "its signature is not one of this firmware's key, or its header is damaged: copy it again, "
                                  "or sign it with the key that this firmware was built with",
         [CHEEP_IMAGE_OTHER_BOARD] = "it is of another board, or for other places in the flash",
-        [CHEEP_IMAGE_OTHER_FEATURES] = "its feature settings are not those of this firmware: flash the firmware with it",
+        [CHEEP_IMAGE_OTHER_RATE] = "its sample rate is not the one at which this firmware listens: flash a firmware of that rate",
         [CHEEP_IMAGE_TOO_LARGE] = "it is too large for the slot, the memory or the detector: see cheep size",
         [CHEEP_IMAGE_DAMAGED] = "it is damaged (SHA-256): copy it again",
         [CHEEP_IMAGE_NOT_WRITTEN] = "the flash did not take it",
@@ -89,8 +89,8 @@ cheep_image_reason cheep_image_check(const uint8_t bytes[CHEEP_IMAGE_HEADER_BYTE
         h.ram_address != rules->ram_address) {
         return CHEEP_IMAGE_OTHER_BOARD;
     }
-    if (h.feature_hash != rules->feature_hash || h.sample_rate_hz != rules->sample_rate_hz) {
-        return CHEEP_IMAGE_OTHER_FEATURES;
+    if (h.sample_rate_hz != rules->sample_rate_hz) {
+        return CHEEP_IMAGE_OTHER_RATE;
     }
     if (h.length > rules->slot_bytes || h.ram_bytes > rules->ram_bytes || h.classes > rules->max_classes ||
         (uint32_t)h.classes * h.smoothing > rules->max_scores) {

@@ -56,6 +56,12 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
             f"gated: the network runs on {gate['run']:.1%} of windows, as on the recordings of cheep calibrate --gate; "
             f"on quiet nights on fewer"
         )
+    if (filters := board.microphone.get(bundle.features.sample_rate_hz)) is not None:
+        whole = (filters + per_second["gated" if "gated" in per_second else list(modes)[-1]]["total"]) / board.clock_hz
+        notes.append(
+            f"the microphone at {bundle.features.sample_rate_hz} Hz takes {filters / 1e6:.1f} M instructions a second "
+            f"besides: {whole:.0%} of the clock in all"
+        )
     need = needs_compiled(compiled, bundle.features, classes)
     flash = {**need.flash, "network": measured.flash["network"]}
     flash["front end and detector"] = measured.flash["frontend"] + measured.flash["detector"]

@@ -146,11 +146,13 @@ def check_model(board: str | Board, path: str | os.PathLike) -> None:
     Raises
     ------
     GateError
-        Neither the compiled network nor TFLM fits; both reasons are given.
+        Neither the compiled network nor TFLM fits (both reasons are given), or the board listens at other rates.
     """
     board = find_board(board) if isinstance(board, str) else board
     model = read_model(path)
     features = features_of(model)
+    if features is not None:
+        board.check_rate(features.sample_rate_hz, Path(path).name)
     reasons = []
     try:
         need = needs_compiled(compile_bytes(model.data, name=str(path)), features, model.outputs[0].shape[-1])
@@ -195,6 +197,7 @@ def check_network(board: str | Board, config: TrainConfig, features: FeatureConf
     converted on noise: its weights mean nothing, its sizes are those of the trained one.
     """
     board = find_board(board) if isinstance(board, str) else board
+    board.check_rate(features.sample_rate_hz, f"network {config.model}")
     outputs, activation = (plan, "softmax") if isinstance(plan, int) else (len(plan.labels), plan.activation)
     need = needs_compiled(untrained_network(config, features, outputs, activation), features, outputs)
     check_need(need, board, f"network {config.model}")

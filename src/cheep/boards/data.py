@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cheep.config import Settings
 from cheep.config.base import nearest_name
-from cheep.errors import CheepError
+from cheep.errors import CheepError, GateError
 from cheep.files import read_json
 from cheep.resources import firmware_root
 from cheep.tflite.arena import Kernels
@@ -59,6 +59,8 @@ class Board(Settings):
     ``firmware``: its folder in ``firmware``, or empty: a project of the user's own around the core. ``emulated``: the
     core of :mod:`cheep.emulator` that runs its instructions. ``currents_known``: they have a source; reports leave
     others out.
+    ``microphone``: the sample rates that its firmware can listen at, in Hz, and what the filters behind the converter
+    take for each, in instructions a second of audio (empty: any rate, cost not known).
     ``network``: of the firmware that speaks to a broker, if there is one.
     ``card``: where models from a card go, if the firmware takes any.
     ``tflm_instructions_per_mac``: of a network in TFLM, measured on that core (0: not measured).
@@ -85,6 +87,7 @@ class Board(Settings):
     emulated: str = ""
     currents_known: bool = True
     order: int = 100
+    microphone: dict[int, int] = Field(default_factory=dict)
     card: CardSlots | None = None
     network: Network | None = None
     sources: tuple[str, ...]
@@ -98,6 +101,14 @@ class Board(Settings):
     def free_ram_bytes(self) -> int:
         """RAM left for the detector: front end, network, detector, columns."""
         return self.ram_bytes - self.base_ram_bytes - self.stack_bytes - self.heap_bytes
+
+    def check_rate(self, sample_rate_hz: int, what: str) -> None:
+        """Raise GateError where the board's firmware cannot listen at ``sample_rate_hz``."""
+        if self.microphone and sample_rate_hz not in self.microphone:
+            raise GateError(
+                f"{what}: hears {sample_rate_hz} Hz; the firmware of {self.name} listens at "
+                f"{', '.join(str(rate) for rate in self.microphone)} Hz: train with one of these (--sample-rate)"
+            )
 
     @property
     def free_flash_bytes(self) -> int:

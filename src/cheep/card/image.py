@@ -85,7 +85,8 @@ def build_image(export: ExportModel, board: Board, key: Ed25519PrivateKey) -> Ca
     Raises
     ------
     GateError
-        The image is larger than a slot or the window of RAM, or has more labels than the detector has room for.
+        The image is larger than a slot or the window of RAM, has more labels than the detector has room for, or hears
+        another rate than the board's microphone gives.
     CheepError
         The board has no slots, the compiler for it is missing, or the network cannot be compiled to C.
     """
@@ -110,6 +111,7 @@ def build_image(export: ExportModel, board: Board, key: Ed25519PrivateKey) -> Ca
 def link(export: ExportModel, board: Board) -> list[tuple[bytes, int, int]]:
     """Return body, address of its entry and bytes of RAM, for each slot; errors as :func:`build_image`."""
     card = card_of(board)
+    board.check_rate(export.features.sample_rate_hz, str(export.bundle.path))
     _check_detector(export, card)
     card_dir = firmware_root() / "card"
     with tempfile.TemporaryDirectory(prefix="cheep-") as name:
@@ -181,7 +183,8 @@ def _too_large(error: CheepError, card: CardSlots, export: ExportModel) -> Cheep
     if not problems:
         return error
     return GateError(
-        f"{export.bundle.path}: {'; '.join(problems)}: choose a smaller network, fewer bands or a shorter window"
+        f"{export.bundle.path}: {'; '.join(problems)}: choose a smaller network, fewer bands or a shorter window, or "
+        "build the firmware with it (cheep upload), which leaves it all of the flash"
     )
 
 

@@ -435,6 +435,7 @@ def _bands(asked: _Asked, rate: int) -> Sequence[int]:
 
 def _fits(asked: _Asked, choice: Choice, board: Board, seconds_per_day: float | None) -> str:
     """Return what the detector takes of the board, in words; raise GateError where that is too much."""
+    board.check_rate(choice.features.sample_rate_hz, choice.train.model)
     outputs = len(asked.facts) if len(asked.targets) > 1 else 1
     compiled = untrained_network(choice.train, choice.features, outputs)
     need = needs_compiled(compiled, choice.features, outputs)
