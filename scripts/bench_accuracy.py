@@ -43,6 +43,7 @@ from cheep.audio import probe
 from cheep.config import DataConfig, FeatureConfig, RunFile, SplitConfig, VoicesConfig, load_run_file
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.split import assign_splits, fold_splits
+from cheep.ears import Ears
 from cheep.errors import CheepError
 from cheep.evaluate.field import alarm_rate
 from cheep.files import write_csv, write_json
@@ -211,6 +212,9 @@ def main() -> int:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting of the recipe"
     )
+    parser.add_argument(
+        "--soften", metavar="MODEL", help="whose ears make soft labels for train.soft_weight: birdnet, FILE,LABELS"
+    )
     parser.add_argument("--float", action="store_true", help="only the float network: to compare choices")
     parser.add_argument("--folds", help="only these folds, from 0, such as 0,2")
     parser.add_argument("--seed", type=int, help="of the folds (default: the recipe's)")
@@ -229,10 +233,17 @@ def main() -> int:
 
 def _run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.task, args.recipe, args.set)
+    if bool(args.soften) != bool(recipe.train.soft_weight):
+        raise CheepError(
+            f"--soften {args.soften or '(not given)'}, train.soft_weight={recipe.train.soft_weight:g}: both or none "
+            "(--soften MODEL --set train.soft_weight=0.6)"
+        )
+    ears = Ears(args.soften) if args.soften else None
     work = args.keep
     if work is None:
         places = [str(path and path.resolve()) for path in (args.train, args.test)]
-        name = digest([recipe.features.to_dict(), recipe.train.to_dict(), recipe.quantize.to_dict(), args.seed, places])
+        key = [recipe.features.to_dict(), recipe.train.to_dict(), recipe.quantize.to_dict(), args.seed, places]
+        name = digest([*key, *([ears.key] if ears else [])])
         work = Path("build", "bench", f"{args.task}-{name[:10]}")
     parts = splits(examples_of(args.task, recipe, args, work / "cache"), data_of(args.task, recipe, args).split)
     chosen = _numbers(args.folds, len(parts)) if args.folds else range(len(parts))
@@ -245,7 +256,7 @@ def _run(args: argparse.Namespace) -> int:
         results, forests = [], []
         for fold in chosen:
             name = f"{args.task}-{fold}" + (f"-seed{seed}" if seed != recipe.train.seed else "")
-            results.append(run_fold(parts[fold], own, work / name, work / "cache", field, args.float))
+            results.append(run_fold(parts[fold], own, work / name, work / "cache", field, args.float, ears))
             if args.task == "xc_species3" and not args.float:
                 forests.append(forest_accuracy(parts[fold], recipe.features, work / "cache"))
             _show(args.task, fold, results[-1], forests)

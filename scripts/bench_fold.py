@@ -25,8 +25,12 @@ from bench_bird import (
 from cheep import runs
 from cheep.audio import probe, read_audio
 from cheep.config import FeatureConfig, RunFile
-from cheep.datasets.manifest import Manifest
+from cheep.datasets.manifest import Manifest, load_manifest
+from cheep.datasets.soft import SOFT_LABELS, write_soft
 from cheep.device.bundle import load_bundle
+from cheep.ears import Ears
+from cheep.ears.papers import PAPERS, sign
+from cheep.ears.soften import soften
 from cheep.errors import CheepError
 from cheep.evaluate.streaming import best_scorer, score_blocks
 from cheep.evaluate.windows import WindowScores, summarize
@@ -51,8 +55,12 @@ def run_fold(
     cache: Path,
     field: Manifest | None,
     float_only: bool = False,
+    ears: Ears | None = None,
 ) -> dict[str, Any]:
     """Train the recipe on one split; return the metrics of float, QAT and int8, sizes, and field scores.
+
+    ``ears`` make the soft labels of the training windows, where the recipe has a ``train.soft_weight``; they hear
+    nothing that is judged.
 
     ``float_only`` stops after the float network: enough to compare choices, in half of the time. Each step that is
     finished is kept in ``folder`` (``bench.json``), and taken up by the next call with the same settings and data;
@@ -69,10 +77,12 @@ def run_fold(
         (folder / "features").symlink_to(cache.resolve(), target_is_directory=True)
     gap = np.array([reason == "gap" for reason in _column(manifest, "reason")])
     test = np.array([split == "test" for split in manifest.column("split")])
-    state = _taken_up(folder, manifest.select(~(gap & test)), recipe)
+    state = _taken_up(folder, manifest.select(~(gap & test)), recipe, ears)
     done = state["seconds"]
     if "train" not in done:
         begin = time.monotonic()
+        if ears is not None:
+            soften_fold(folder, ears, cache)
         train_network(folder, recipe.features, recipe.train, on_epoch=epochs(folder.name))
         done["train"] = time.monotonic() - begin
         write_json(folder / STATE, state)
@@ -94,6 +104,31 @@ def run_fold(
     if recipe_is_bird(heard):
         result["counted"] = Counted(Streamed.load(folder / STREAMED, folder / runs.INT8_TFLITE))
     return result
+
+
+def soften_fold(folder: Path, ears: Ears, cache: Path) -> None:
+    """Write the soft labels of a fold's training windows; what was heard is kept in ``cache``, for every fold."""
+    if (folder / SOFT_LABELS).is_file():
+        return
+    print(f"{folder.name}: {ears.about.title} hears the training windows", file=sys.stderr, flush=True)
+    manifest = load_manifest(folder / runs.DATASET)
+    said = soften(manifest, ears, cache, progress=_heard(folder.name))
+    for text in said.problems:
+        print(text, file=sys.stderr)
+    print(f"{folder.name}: a probe is right on {said.accuracy:.3f} of groups it has not heard", file=sys.stderr)
+    write_soft(folder / SOFT_LABELS, manifest, said.labels, said.values)
+    sign(folder / PAPERS, ears.about, "taught soft labels")
+
+
+def _heard(text: str) -> Callable[[int, int], None]:
+    said = [time.monotonic()]
+
+    def progress(done: int, total: int) -> None:
+        if time.monotonic() - said[0] > 25:
+            said[0] = time.monotonic()
+            print(f"{text}: heard {done} of {total} recordings", file=sys.stderr, flush=True)
+
+    return progress
 
 
 def epochs(text: str) -> Callable[[int, int, dict[str, float]], None]:
@@ -135,13 +170,14 @@ def recipe_is_bird(heard: Manifest) -> bool:
     return set(heard.column("label")) == {BIRD, "background"}
 
 
-def _taken_up(folder: Path, data: Manifest, recipe: RunFile) -> dict[str, Any]:
+def _taken_up(folder: Path, data: Manifest, recipe: RunFile, ears: Ears | None) -> dict[str, Any]:
     """Return the state of a fold's folder, and write its data set where it is new."""
     made_from = {
         "features": recipe.features.to_dict(),
         "train": recipe.train.to_dict(),
         "quantize": recipe.quantize.to_dict(),
         "data": digest(list(data.rows())),
+        **({} if ears is None else {"ears": ears.key}),
     }
     code = code_digest("cheep.job.train", "cheep.job.quantize")
     if (folder / STATE).is_file():

@@ -40,6 +40,7 @@ def test_derived_values():
         (FeatureConfig, {"log_floor": float("nan")}, "log_floor=nan"),
         (DetectorConfig, {"threshold": (1.5,)}, "threshold=1.5: must lie in 0..1"),
         (TrainConfig, {"label_smoothing": 0.7}, "label_smoothing=0.7"),
+        (TrainConfig, {"towers": ["db"]}, "towers=..db..: one network is no row of towers"),
         (AugmentConfig, {"gain": 3}, "did you mean 'gain_db'"),
     ],
 )

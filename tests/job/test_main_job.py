@@ -23,6 +23,8 @@ from cheep.convert import shrink
 from cheep.convert.config import ConvertConfig
 from cheep.convert.tflite import qat_to_int8
 from cheep.datasets.demo import make_demo_dataset
+from cheep.datasets.manifest import load_manifest
+from cheep.datasets.soft import SOFT_LABELS, write_soft
 from cheep.device.bundle import load_bundle
 from cheep.ears.papers import add_papers
 from cheep.errors import CheepError
@@ -136,6 +138,20 @@ def test_towers_are_trained_each_on_its_own_and_run_as_one(home):
     q = quantize_windows(device, x)
     assert np.array_equal(device.scores(q), compiled.scores(q))
     assert len(np.unique(device.scores(q))) > 5
+
+
+def test_a_tower_is_trained_again_where_its_soft_labels_are_others(home, trained, monkeypatch):
+    run = home / "runs" / "soft"
+    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("*.h5", "*.tflite", "*.json"))
+    manifest = load_manifest(run / "dataset.csv")
+    config = TRAIN.model_copy(update={"epochs": 1, "towers": ("db", "db"), "soft_weight": 0.5})
+    write_soft(run / SOFT_LABELS, manifest, manifest.labels, np.full((len(manifest), 4), 0.25, np.float32))
+    train_network(run, FEATURES, config)
+    monkeypatch.setattr("cheep.job.train.fit", None)  # from here on nothing can be trained
+    train_network(run, FEATURES, config)
+    write_soft(run / SOFT_LABELS, manifest, manifest.labels, np.full((len(manifest), 4), 0.2, np.float32))
+    with pytest.raises(TypeError, match="not callable"):
+        train_network(run, FEATURES, config)
 
 
 def test_manifest_describes_the_model_it_lies_beside(trained):

@@ -18,6 +18,9 @@ from cheep.audio import write_wav
 from cheep.cli import main
 from cheep.config import SyntheticBackgroundConfig
 from cheep.datasets.manifest import load_manifest
+from cheep.datasets.soft import SOFT_LABELS, keys_of, read_soft
+from cheep.errors import CheepError
+from crow_model import write_crow
 
 RATE = 8000
 WORDS = {"one": 600.0, "two": 1800.0, "three": 3000.0}
@@ -284,6 +287,27 @@ def test_cross_validation_leaves_a_speaker_out(sets, monkeypatch, capsys):
         assert not groups["test"] & (groups["train"] | groups["val"])
         left_out += groups["test"]
     assert sorted(left_out) == ["speaker:ann", "speaker:bob", "speaker:cat", "speaker:dan"]
+
+
+def test_soft_labels_are_those_of_ears_that_heard_the_training_windows_alone(tmp_path, monkeypatch, capsys):
+    root = make_words(tmp_path / "train", [f"speaker{n}" for n in range(8)])
+    spec = write_crow(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    options = ["--task", "fsdd_digits", "--recipe", tmp_path / "recipe.yaml", "--train", root, "--float"]
+    options += ["--folds", "0", "--set", "train.epochs=1", "--set", "train.soft_weight=0.5"]
+    options += ["--keep", tmp_path / "keep"]
+    status, _, err = run(monkeypatch, capsys, *options)
+    assert status == 2 and "--soften (not given), train.soft_weight=0.5: both or none" in err
+
+    def train_network(*_args, **_more):
+        raise CheepError("this is where it would train")
+
+    monkeypatch.setattr(bench_fold, "train_network", train_network)
+    status, _, err = run(monkeypatch, capsys, *options, "--soften", spec)
+    assert status == 2 and "where it would train" in err and "a probe is right on" in err
+    manifest = load_manifest(tmp_path / "keep" / "fsdd_digits-0" / "dataset.csv")
+    soft = read_soft(tmp_path / "keep" / "fsdd_digits-0" / SOFT_LABELS)
+    assert set(soft.rows) == set(keys_of(manifest.of_split("train"))) and set(soft.labels) == set(WORDS)
 
 
 @pytest.mark.parametrize(

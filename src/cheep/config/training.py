@@ -124,6 +124,8 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if len(self.towers) == 1:
+            raise ValueError(f"towers={list(self.towers)}: one network is no row of towers: leave them out, or add one")
         if self.towers and self.teacher_model:
             raise ValueError("towers learn from labels, a teacher_model teaches one network: leave one of them out")
         if self.towers and self.hears != "levels":

@@ -13,7 +13,9 @@ from cheep import runs
 from cheep.config import FeatureConfig, TrainConfig
 from cheep.config.training import BACKBONES
 from cheep.convert.tflite import to_tflite
+from cheep.datasets.soft import SOFT_LABELS
 from cheep.errors import CheepError
+from cheep.features.digests import sha256_of
 from cheep.files import read_json, write_bytes, write_json
 from cheep.job import OnEpoch, OnFile
 from cheep.job.scores import evaluate_keras
@@ -169,6 +171,8 @@ def _member(
         "context_frames": windows.splits["train"].context_frames,
         "data": describe_data(run, windows),
     }
+    if config.soft_weight:
+        made_by["soft_labels"] = sha256_of(run / SOFT_LABELS)
     kept = read_json(about, runs.TRAIN_COMMAND) if path.is_file() and about.is_file() else {}
     if kept.pop("history", None) is not None and kept == made_by:
         return read_json(about, runs.TRAIN_COMMAND)["history"]
