@@ -48,6 +48,7 @@ def test_only_what_is_asked_for_is_trained(fine_tune, moving, rng):
         model="yamnet", backbone="x", cut="2", fine_tune=fine_tune, epochs=6, batch_size=16, learning_rate=0.02,
         augment=AugmentConfig(mixup_alpha=0.1),
     )  # fmt: skip
+    import_tf().keras.utils.set_random_seed(1)
     model = backbone_network("yamnet", "", "2", FEATURES, 2, "softmax", 0.0)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     said = []
@@ -64,6 +65,27 @@ def test_only_what_is_asked_for_is_trained(fine_tune, moving, rng):
     scores = model.predict(_windows(rng).x[..., None], verbose=0)
     if moving:  # the head alone has random features to go by
         assert (scores.argmax(axis=1) == _windows(rng).label).mean() > 0.9
+
+
+def test_frozen_layers_are_run_on_augmented_draws(rng, monkeypatch):
+    drawn = []
+
+    def draw(windows, rows, augment, own):
+        drawn.append((rows, augment.mixup_alpha, own.random()))
+        return windows.x[rows][..., None] + len(drawn), windows.targets[rows]
+
+    monkeypatch.setattr(backbone, "draw_epoch", draw)
+    config = TrainConfig(
+        model="yamnet", backbone="x", cut="2", epochs=4, batch_size=16, frozen_draws=3, augment=AugmentConfig()
+    )
+    model = backbone_network("yamnet", "", "2", FEATURES, 2, "softmax", 0.0)
+    kept = []
+    monkeypatch.setattr(backbone, "_mixed", lambda x, y, rows, *_: kept.append(x) or (x[rows], y[rows]))
+    fit_backbone(model, _windows(rng), _windows(rng), config)
+    assert [len(rows) for rows, *_ in drawn] == [64] * 3 and {alpha for _, alpha, _ in drawn} == {0}
+    assert len({number for *_, number in drawn}) == 3
+    epochs = kept[:: len(kept) // 4]
+    assert epochs[3] is epochs[0] and not np.array_equal(epochs[0], epochs[1])
 
 
 def test_more_than_may_be_kept_goes_through_the_usual_loop(rng, monkeypatch):

@@ -54,7 +54,7 @@ class AugmentConfig(Settings):
 
 
 #: Settings of networks that begin with a backbone; others do not write them.
-_BACKBONE = ("backbone", "cut", "fine_tune", "backbone_rate")
+_BACKBONE = ("backbone", "cut", "fine_tune", "backbone_rate", "frozen_draws")
 BACKBONES = ("yamnet", "backbone")
 
 TeacherInput = Literal["db", "pcen", "peak", "mean"]
@@ -67,11 +67,14 @@ class TrainConfig(Settings):
         "sepconv_m", description="network of the registry, or one that begins with a trained one: yamnet, backbone"
     )
     backbone: str = Field("", description="its file: YAMNet's SavedModel or .h5 (cheep backbone get yamnet), Keras .h5")
-    cut: str = Field("6", description="layer behind which it is cut: yamnet 2 to 6; backbone: the layer's name")
+    cut: str = Field("6", description="layer behind which it is cut: yamnet 2 to 6; backbone: the layer's name, or end")
     fine_tune: str = Field(
         "head", pattern=r"^(head|all|last:[1-9][0-9]?)$", description="what is trained: head, last:N blocks, or all"
     )
     backbone_rate: float = Field(1.0, gt=0, le=1, description="learning rate of the backbone's layers, of the head's")
+    frozen_draws: int = Field(
+        0, ge=0, le=64, description="augmented draws of the sound that frozen layers are run on; 0: the sound as it is"
+    )
     epochs: int = Field(60, ge=1, le=10000, description="passes; the schedule is as long")
     examples_per_epoch: int = Field(0, ge=0, description="0: as many as there are training windows")
     batch_size: int = Field(64, ge=1, le=4096, description="windows a step")

@@ -12,11 +12,13 @@ import numpy as np
 from cheep.config import TrainConfig
 from cheep.models.backbone import MARK, trained_from
 from cheep.tf_runtime import import_tf
+from cheep.training.augment import draw_epoch
 from cheep.training.data import WindowSet, balanced_draw
 from cheep.training.loop import TrainResult, compile_network, fit
 
 log = logging.getLogger(__name__)
 KEPT_BYTES = 3 << 30  # of what the frozen layers give; more is computed again in every epoch
+_DRAWS = 7  # tells the seeds of draws from those of epochs
 _BLOCK = 256  # windows through the frozen layers at once
 
 OnEpoch = Callable[[int, int, dict[str, float]], None]
@@ -28,9 +30,10 @@ def fit_backbone(
     """Train ``model`` in place, a network of :func:`cheep.models.backbone.backbone_network`.
 
     With ``fine_tune`` head or last:N the layers before are frozen; what they give of every window is computed once,
-    and the rest is trained on it: no augmentation of the sound, but mixup of what the frozen layers give, and what the
-    last epoch leaves (its rate has come down to nothing). With ``all``, or where that would not fit into
-    ``KEPT_BYTES``, it is :func:`cheep.training.loop.fit`, to which ``others`` go.
+    and the rest is trained on it: on the sound as it is, or on ``frozen_draws`` augmented draws of it, one an epoch in
+    turn; with mixup of what the frozen layers give, and what the last epoch leaves (its rate has come down to nothing).
+    With ``all``, or where that would not fit into ``KEPT_BYTES``, it is :func:`cheep.training.loop.fit`, to which
+    ``others`` go.
     """
     start = trained_from(model, config.fine_tune)
     for layer in model.layers[:start]:
@@ -38,18 +41,22 @@ def fit_backbone(
     for layer in model.layers[start:]:
         layer.trainable = not _is_normalization(layer)
     stem, tail = _halves(model, start) if start else (None, None)
-    needed = (len(train) + len(val)) * 2 * int(np.prod(stem.output_shape[1:])) if stem is not None else 0
+    kept_windows = len(train) * max(1, config.frozen_draws) + len(val)
+    needed = kept_windows * 2 * int(np.prod(stem.output_shape[1:])) if stem is not None else 0
     if tail is None or needed > KEPT_BYTES:
         return fit(model, train, val, config, on_epoch=on_epoch, **others)
     log.info("%d of %d layers are frozen: computed once (%.0f MB)", start, len(model.layers), needed / 1e6)
     if on_epoch:
         on_epoch(0, config.epochs, {})
-    return _fit_tail(tail, (_through(stem, train), _through(stem, val)), train, val, config, on_epoch)
+    draws = [_drawn(stem, train, config, number) for number in range(config.frozen_draws)]
+    return _fit_tail(tail, draws or [(_through(stem, train), train.targets)], _through(stem, val), train, val, config,
+                     on_epoch)  # fmt: skip
 
 
 def _fit_tail(
     tail: Any,
-    kept: tuple[np.ndarray, np.ndarray],
+    draws: list[tuple[np.ndarray, np.ndarray]],
+    kept_val: np.ndarray,
     train: WindowSet,
     val: WindowSet,
     config: TrainConfig,
@@ -64,12 +71,13 @@ def _fit_tail(
         for epoch in range(config.epochs):
             rng = np.random.default_rng([config.seed, epoch])
             index = balanced_draw(train.label, size, rng)
+            kept, targets = draws[epoch % len(draws)]
             losses = []
             for first in range(0, steps * config.batch_size, config.batch_size):
                 rows = index[first : first + config.batch_size]
-                x, y = _mixed(kept[0], train.targets, rows, config.augment.mixup_alpha, rng)
+                x, y = _mixed(kept, targets, rows, config.augment.mixup_alpha, rng)
                 losses.append(float(tail.train_on_batch(x, y)))
-            numbers = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "val_loss": _loss(tail, kept[1], val)}
+            numbers = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "val_loss": _loss(tail, kept_val, val)}
             history.append(numbers)
             if on_epoch:
                 on_epoch(epoch + 1, config.epochs, numbers)
@@ -101,6 +109,19 @@ def _through(stem: Any, windows: WindowSet) -> np.ndarray:
         rows = np.arange(first, min(len(windows), first + _BLOCK))
         out[rows] = stem.predict_on_batch(windows.gather(rows)[..., None])
     return out
+
+
+def _drawn(stem: Any, windows: WindowSet, config: TrainConfig, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the frozen layers give of an augmented draw of all windows, float16, and its targets."""
+    rng = np.random.default_rng([config.seed, _DRAWS, number])
+    augment = config.augment.model_copy(update={"mixup_alpha": 0.0})  # mixed anew in every epoch
+    out = np.empty((len(windows), *stem.output_shape[1:]), np.float16)
+    targets = np.empty_like(windows.targets)
+    for first in range(0, len(windows), _BLOCK):
+        rows = np.arange(first, min(len(windows), first + _BLOCK))
+        x, targets[rows] = draw_epoch(windows, rows, augment, rng)
+        out[rows] = stem.predict_on_batch(x)
+    return out, targets
 
 
 def _loss(tail: Any, kept: np.ndarray, val: WindowSet) -> float:
