@@ -122,6 +122,20 @@ def test_any_keras_network_is_cut_at_a_layer_named(keras, tmp_path):
         network_of(config, FEATURES.model_copy(update={"window_frames": 40}), 2, "softmax")
 
 
+def test_a_whole_network_on_bands_and_columns_is_turned(keras, tmp_path, rng):
+    k = keras.layers
+    inputs = keras.Input((64, 32, 1))
+    flat = k.Flatten()(k.Conv2D(8, (5, 3), (4, 2))(inputs))
+    theirs = keras.Model(inputs, flat)
+    theirs.save(str(tmp_path / "bands.h5"))
+    config = TrainConfig(model="backbone", backbone=str(tmp_path / "bands.h5"), cut="end")
+    ours = network_of(config, FEATURES, 2, "softmax")
+    ours = keras.Model(ours.input, ours.get_layer("embedding").output)
+    x = rng.normal(size=(2, 32, 64, 1)).astype(np.float32)
+    wanted = theirs.predict(x.swapaxes(1, 2), verbose=0)
+    assert np.allclose(np.sort(ours.predict(x, verbose=0).reshape(2, -1)), np.sort(wanted), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "features", "message"),
     [

@@ -41,6 +41,7 @@ YAMNET_FEATURES = {
 _EPSILON = 1e-4  # of YAMNet's normalization
 _NEPER_DB = np.log(10) / 20  # a natural logarithm of a magnitude is so many times its dB
 _PARTS = ("beta", "moving_mean", "moving_variance")
+CUT_END = "end"
 MARK = "backbone_"  # how the names of the layers begin that come from a backbone
 
 
@@ -173,27 +174,33 @@ def cut_network(path: Path, layer: str, shape: tuple[int, int]) -> Any:
     path : Path
         A ``.h5`` or ``.keras`` file of legacy Keras.
     layer : str
-        The last layer that is kept.
+        The last layer that is kept; ``end``: all of them.
     shape : (int, int)
-        ``(window_frames, n_mels)`` of the features, which its input must have, with one channel.
+        ``(window_frames, n_mels)`` of the features, which its input must have, with one channel, or the other way
+        round: it is turned then, as :func:`cheep.models.layout.on_columns` does.
     """
+    from cheep.models.layout import on_columns
     from cheep.models.saved import load_keras
 
     if not path.is_file():
         raise CheepError(f"train.backbone={str(path)!r}: no such file")
     model = load_keras(path)
     names = [item.name for item in model.layers]
-    if layer not in names:
+    if layer not in (*names, CUT_END):
         raise CheepError(
-            f"train.cut={layer!r}: {path} has no such layer{nearest_name(layer, names)}; its layers: {', '.join(names)}"
+            f"train.cut={layer!r}: {path} has no such layer{nearest_name(layer, names)}; its layers: "
+            f"{', '.join(names)} (or {CUT_END}: all of them)"
         )
-    if tuple(model.input_shape[1:]) != (*shape, 1):
+    takes = tuple(model.input_shape[1:])
+    if takes not in ((*shape, 1), (*reversed(shape), 1)):
         raise CheepError(
-            f"train.backbone={str(path)!r}: takes {tuple(model.input_shape[1:])}, the features give {(*shape, 1)} "
+            f"train.backbone={str(path)!r}: takes {takes}, the features give {(*shape, 1)} "
             "(columns, bands, 1); set features.window_frames and n_mels, or another network"
         )
     keras = import_tf().keras
-    cut = keras.Model(model.input, model.get_layer(layer).output)
+    cut = keras.Model(model.input, model.output if layer == CUT_END else model.get_layer(layer).output)
+    if takes != (*shape, 1):
+        cut = on_columns(cut, bands_first=True)
     for item in cut.layers:
         item._name = MARK + item.name
     return cut
