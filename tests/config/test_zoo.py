@@ -85,7 +85,7 @@ def test_the_zoos_own_ways_to_write_and_to_switch_off():
     assert run_file.deploy.threshold is None
     for override, message in (
         ("training.model.input_shape=(64, 96, 1)", r"must be \[n_mels, patch_length, 1\] = \[40, 39, 1\]"),
-        ("training.model.pretrained_weights=true", "pretrained_weights=true: networks are trained from the start"),
+        ("training.model.pretrained_weights=true", "pretrained_weights=true: there are no trained weights of"),
         ("training.resume_training_from=a.h5", "resume_training_from: training starts anew"),
     ):
         with pytest.raises(CheepError, match=message):

@@ -133,6 +133,45 @@ def test_an_unknown_class_of_a_models_own_is_called_as_it_learnt_it():
     assert (run_file.data.garbage, run_file.data.rename) == (2, {"garbage": "other"})
 
 
+YAMNET = """
+general: {project_name: tones}
+operation_mode: training
+model: {model_name: yamnet_e256, input_shape: "(64, 96, 1)", pretrained: True}
+dataset: {class_names: [low, high], training_audio_path: birds}
+preprocessing: {min_length: 1, max_length: 5, target_rate: 16000, top_db: 40, frame_length: 800, hop_length: 800}
+feature_extraction: {patch_length: 96, n_mels: 64, overlap: 0.25, n_fft: 512, hop_length: 160, window_length: 400,
+  center: False, power: 1.0, fmin: 125, fmax: 7500, norm: None, htk: True, to_db: False}
+data_augmentation: {GaussianNoise: {enable: True, scale: 0.1}}
+training: {fine_tune: False, epochs: 5}
+"""
+
+
+def test_networks_of_the_zoo_begin_with_its_weights(caplog):
+    with caplog.at_level(logging.INFO, "cheep"):
+        train = parse_run_file(YAMNET, "yamnet.yaml").train
+    assert (train.model, train.backbone, train.cut, train.fine_tune) == ("yamnet", "backbones/yamnet", "6", "head")
+    assert train.frozen_draws == 3 and "data_augmentation: of frozen layers the sound is changed 3 times" in caplog.text
+    assert "model.model_name: its weights are read from backbones/yamnet (cheep backbone get yamnet" in caplog.text
+    tuned = imported(YAMNET, "training.fine_tune=true", "train.backbone=own.h5").train
+    assert (tuned.fine_tune, tuned.backbone, tuned.frozen_draws) == ("all", "own.h5", 0)
+    for version, stacks in (("miniresnetv1_s1_ap", 1), ("miniresnetv2_s2", 2)):
+        train = imported(YAMNET.replace("yamnet_e256", version)).train
+        name = version.split("_")[0].replace("v1", "")
+        assert (train.model, train.cut) == ("backbone", "end")
+        assert train.backbone == f"backbones/{name}_{stacks}_stacks_backbone.h5"
+
+
+def test_networks_of_the_zoo_that_are_refused():
+    for text, message in (
+        (YAMNET.replace("e256", "e1024"), r"model.model_name=1024: must be 256: YAMNet is cut behind its sixth layer"),
+        (YAMNET.replace("pretrained: True", "pretrained: False"), "pretrained=false: this network begins with trained"),
+        (YAMNET.replace("yamnet_e256", "miniresnet_s9"), "must be 1, 2 or 3"),
+        (YAMNET.replace("yamnet_e256", "sepconv_s"), "pretrained=true: there are no trained weights of sepconv_s"),
+    ):
+        with pytest.raises(CheepError, match=message):
+            imported(text)
+
+
 def test_what_would_change_the_result_is_refused():
     for override, message in (
         ("quantization.quantizer=onnx_quantizer", "gives an ONNX file"),

@@ -153,8 +153,8 @@ MISTAKES: tuple[tuple[str, list[str] | str, str], ...] = (
     ),
     (
         "a network of another zoo",
-        ["training.model.name=miniresnet"],
-        "take resnet",
+        ["training.model.name=custom"],
+        "training.model.name='custom': is Python code of the zoo; take a network of the registry",
     ),
     (
         "an input shape that the features contradict",

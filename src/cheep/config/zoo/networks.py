@@ -8,12 +8,11 @@ import math
 from cheep.config.base import nearest_name
 from cheep.config.zoo.values import Values
 
-_FOREIGN_MODELS = {
-    "yamnet": "sepconv_l (a YAMNet that the zoo has trained: general.model_path)",
-    "miniresnet": "resnet (one that the zoo has trained: general.model_path)",
-    "miniresnetv2": "resnet (one that the zoo has trained: general.model_path)",
-    "custom": "one of the registry (a model of your own: general.model_path and cheep convert)",
-}
+#: YAMNet's layer that gives an embedding of this size.
+_YAMNET_CUTS = {256: 6}
+#: Where weights of the zoo's networks are looked for; train.backbone names another place.
+_WEIGHTS = "backbones"
+_FROZEN_DRAWS = 3
 _OURS_OFF = (
     "gain_db", "tilt_db", "band_db", "shift_frames", "mix_probability", "mask_frames", "mask_bands", "mixup_alpha",
 )  # fmt: skip
@@ -100,18 +99,68 @@ def training(zoo: Values) -> None:
 
 def _network(zoo: Values) -> None:
     name = zoo.get("training.model.name")
-    if str(name).lower() in _FOREIGN_MODELS:
-        zoo.refuse("training.model.name", f"={name!r}: is none of the registry's networks (cheep registry lists "
-                   f"them); take {_FOREIGN_MODELS[str(name).lower()]}")  # fmt: skip
+    kind = str(name).lower()
+    if kind == "yamnet":
+        _yamnet(zoo)
+    elif kind in ("miniresnet", "miniresnetv2"):
+        _miniresnet(zoo, kind)
+    elif kind == "custom":
+        zoo.refuse("training.model.name", f"={name!r}: is Python code of the zoo; take a network of the registry "
+                   "(cheep registry lists them), or a network of your own (general.model_path)")  # fmt: skip
     elif name is not None:
         zoo.put("train.model", name, "training.model.name")
+    if kind in ("yamnet", "miniresnet", "miniresnetv2"):
+        return
     for key in ("training.fine_tune", "training.model.pretrained_weights"):
         if zoo.flag(key):
             zoo.refuse(
                 key,
-                "=true: networks are trained from the start; set it to false, or name a trained one in "
-                "general.model_path",
+                f"=true: there are no trained weights of {name or 'it'}; set it to false, take yamnet, or name a "
+                "trained network in general.model_path",
             )
+
+
+def _yamnet(zoo: Values) -> None:
+    """YAMNet cut where its embedding has the size that the file says, with a head of its own."""
+    name = "training.model.embedding_size"
+    size = zoo.number(name, 256)
+    if size not in _YAMNET_CUTS:
+        zoo.refuse(name, f"={zoo.get(name)!r}: must be {' or '.join(map(str, _YAMNET_CUTS))}: YAMNet is cut behind its "
+                   "sixth layer at most, what follows is too large for these boards")  # fmt: skip
+        return
+    zoo.put("train.cut", str(_YAMNET_CUTS[int(size)]), name)
+    _begins_with(zoo, "yamnet", f"{_WEIGHTS}/yamnet", "cheep backbone get yamnet, or the zoo's yamnet_256_f32.h5")
+
+
+def _miniresnet(zoo: Values, kind: str) -> None:
+    """MiniResNet up to where the zoo puts its head; the weights are a file of the zoo's."""
+    stacks = zoo.number("training.model.n_stacks", 1)
+    if stacks not in (1, 2, 3):
+        given = zoo.get("training.model.n_stacks")
+        zoo.refuse("training.model.n_stacks", f"={given!r}: must be 1, 2 or 3")
+        return
+    file = f"{kind}_{int(stacks)}_stacks_backbone.h5"
+    zoo.put("train.cut", "end", "training.model.name")
+    _begins_with(zoo, "backbone", f"{_WEIGHTS}/{file}", f"the zoo's {file}, copied there")
+    if zoo.get("feature_extraction.to_db", True) is not False:
+        zoo.note("feature_extraction.to_db", "dB over full scale here; its weights were trained on dB over the maximum "
+                 "of the clip, which a device does not know")  # fmt: skip
+
+
+def _begins_with(zoo: Values, model: str, weights: str, where: str) -> None:
+    """Put a network that begins with trained weights; refuse one that would not."""
+    if zoo.get("training.model.pretrained_weights", True) is not True:
+        zoo.refuse("training.model.pretrained_weights", "=false: this network begins with trained weights; set it to "
+                   "true, or take a network of the registry (cheep registry lists them)")  # fmt: skip
+    zoo.put("train.model", model, "training.model.name")
+    zoo.put("train.backbone", weights, "training.model.name")
+    zoo.note("training.model.name", f"its weights are read from {weights} ({where}), or from train.backbone=FILE")
+    tuned = zoo.flag("training.fine_tune")
+    zoo.put("train.fine_tune", "all" if tuned else "head", "training.fine_tune")
+    if not tuned and zoo.get("data_augmentation") is not None:
+        zoo.put("train.frozen_draws", _FROZEN_DRAWS)
+        zoo.note("data_augmentation", f"of frozen layers the sound is changed {_FROZEN_DRAWS} times, not in every "
+                 "epoch (train.frozen_draws)")  # fmt: skip
 
 
 def quantization(zoo: Values) -> None:
