@@ -13,18 +13,11 @@ from cheep.ccore import compile_shared
 from cheep.compiler import CompiledModel
 from cheep.convert import exports
 from cheep.convert.config import ConvertConfig
+from cheep.convert.recurrent_cell import GATES, Cell, cell_from_keras, run_float
 from cheep.convert.runtime import quantize_as
 from cheep.convert.schemes import to_scheme
 from cheep.convert.specs import extended_specs
-from cheep.convert.streaming import (
-    GATES,
-    Cell,
-    StepRunner,
-    cell_from_keras,
-    check_drift,
-    convert_step,
-    run_float,
-)
+from cheep.convert.step_model import StepRunner, check_drift, convert_step
 from cheep.errors import CheepError
 from cheep.tflite.model import read_model
 from cheep.tflite.tflm import TflmModel

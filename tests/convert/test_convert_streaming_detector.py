@@ -12,9 +12,10 @@ from cheep.compiler.engine import compiled_scorer
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.convert.bundle import write_bundle
 from cheep.convert.merge import merge_pair
+from cheep.convert.recurrent_cell import Cell, run_float
 from cheep.convert.runtime import quantize_as
 from cheep.convert.schemes import to_scheme
-from cheep.convert.streaming import Cell, convert_step, run_float
+from cheep.convert.step_model import convert_step
 from cheep.convert.streaming_detector import cut_sequences, take_apart, train_on
 from cheep.device.bundle import load_bundle
 from cheep.device.engine import Engine

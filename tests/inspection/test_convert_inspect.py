@@ -113,7 +113,8 @@ def test_agreement_by_hand():
 
 
 def test_state_scales_that_differ_are_pointed_out(models):
-    from cheep.convert.streaming import Cell, convert_step
+    from cheep.convert.recurrent_cell import Cell
+    from cheep.convert.step_model import convert_step
 
     rng = np.random.default_rng(1)
     cell = Cell(

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cheep.cli import main
+from cheep.convert.recurrent_cell import Cell
 from cheep.convert.runtime import quantize_as
-from cheep.convert.streaming import Cell, StepModel, StepRunner, convert_step
+from cheep.convert.step_model import StepModel, StepRunner, convert_step
 from cheep.errors import CheepError
 from cheep.inspection.runners import RUNTIMES, find_ports, run_trace
 from cheep.tflite.model import TensorInfo, TfliteModel, read_model

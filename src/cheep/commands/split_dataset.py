@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cheep.datasets.facts import LabelFacts
     from cheep.datasets.gather import Gathered
     from cheep.datasets.manifest import Manifest
-    from cheep.job.choose import Choice
+    from cheep.job.choice import Choice
 
 log = logging.getLogger(__name__)
 

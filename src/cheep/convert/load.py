@@ -104,7 +104,7 @@ def _taken(model: Any, file: str) -> SourceModel:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise CheepError(
             f"{file}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; a classifier has one of "
-            "each (streaming models: cheep.convert.streaming)"
+            "each (streaming models: cheep convert --streaming, docs/conversion.md)"
         )
     shape = tuple(model.input_shape[1:])
     if None in shape:

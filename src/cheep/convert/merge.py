@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cheep.convert.streaming import StepModel
+from cheep.convert.step_model import StepModel
 from cheep.errors import CheepError
 from cheep.tflite.flatbuffer import pack, unpack
 from cheep.tflite.model import read_model
@@ -16,7 +16,7 @@ def merge_pair(backbone: bytes, step: StepModel) -> bytes:
     """Return one ``.tflite`` of both: inputs (window, states...), outputs (scores, states...).
 
     The backbone's output tensor becomes the step's feature input, so their shape, scale and zero point must agree
-    (:func:`cheep.convert.streaming.convert_step` takes the range).
+    (:func:`cheep.convert.step_model.convert_step` takes the range).
 
     Raises
     ------

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cheep.convert.recurrent_cell import Cell
 from cheep.convert.source import SourceModel
-from cheep.convert.streaming import Cell
 from cheep.errors import CheepError
 
 _PROGRAM = """

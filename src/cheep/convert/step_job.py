@@ -18,8 +18,9 @@ from cheep.convert.load import beside, load_source
 from cheep.convert.runtime import cosines, quantize_as, tflm_outputs
 from cheep.convert.schemes import to_scheme
 from cheep.convert.stages import check_stages
+from cheep.convert.step_model import StepModel, StepRunner
 from cheep.convert.steps import StepSource, check_drift, load_step, quantize_step, scores_of
-from cheep.convert.streaming import StepModel, StepRunner, describe
+from cheep.convert.streaming import describe
 from cheep.convert.streaming_job import as_chunks, check_pair_loss, pair_sizes, render_compiled_pair
 from cheep.errors import CheepError
 from cheep.files import write_bytes, write_json

@@ -20,7 +20,7 @@ import numpy as np
 from cheep.convert.requantize import set_input_scale
 from cheep.convert.runtime import dequantize_as, quantize_as
 from cheep.convert.schemes import check_calibration
-from cheep.convert.streaming import StepModel, StepRunner, drift_of
+from cheep.convert.step_model import StepModel, StepRunner, drift_of
 from cheep.convert.tflite import run_converter
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf

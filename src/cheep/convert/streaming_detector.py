@@ -21,9 +21,10 @@ from cheep.config import DetectorConfig, FeatureConfig, TrainConfig
 from cheep.convert.bundle import write_bundle
 from cheep.convert.load import beside, features_of, load_source
 from cheep.convert.merge import merge_pair
+from cheep.convert.recurrent_cell import Cell, cell_from_keras, run_float
 from cheep.convert.runtime import quantize_as
 from cheep.convert.schemes import to_scheme
-from cheep.convert.streaming import Cell, cell_from_keras, check_drift, convert_step, run_float
+from cheep.convert.step_model import check_drift, convert_step
 from cheep.detector import ScoreScale
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf

@@ -16,8 +16,10 @@ from cheep.convert.data import ConversionData, classes_of, load_data
 from cheep.convert.exports import render_c_header, render_c_source
 from cheep.convert.load import beside
 from cheep.convert.pytorch import load_torch_streaming
+from cheep.convert.recurrent_cell import run_float
 from cheep.convert.stages import check_stages
-from cheep.convert.streaming import StepModel, StreamingResult, convert_streaming, describe, run_float
+from cheep.convert.step_model import StepModel
+from cheep.convert.streaming import StreamingResult, convert_streaming, describe
 from cheep.errors import CheepError, GateError
 from cheep.files import write_bytes, write_json
 from cheep.tflite.model import read_model

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from cheep.config import TrainConfig
 from cheep.errors import CheepError
-from cheep.job.choose import NETWORKS
+from cheep.job.choice_rules import NETWORKS
 from cheep.job.windows import Windows
 from cheep.models.backbone import network_of
 from cheep.tf_runtime import seed_everything
