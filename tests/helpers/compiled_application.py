@@ -9,6 +9,7 @@ import numpy as np
 
 from cheep.boards.host import HostApplication, render_headers
 from cheep.compiler import compile_bytes
+from cheep.export import render_networks
 
 RATE = 8000
 MODEL = """/* {digest}: the cache of builds looks at this file, and not at what it includes */
@@ -53,3 +54,22 @@ def heard(application, pcm, ring_samples):
             lines += application.lines()
     lines += application.finish()
     return [line for line in lines if '"event"' in line], lost
+
+
+SECOND = """/* {digest} */
+#define CHEEP_BACKEND_COMPILED
+{define}
+#include "verify_compiled.c"
+"""
+
+
+def two_compiled(export, folder, define="", change=lambda name, text: text, **options):
+    """The application with both networks of a detector compiled, in one working memory."""
+    texts = {name: change(name, text) for name, text in {**render_headers(export), **render_networks(export)}.items()}
+    sources = []
+    for number, (text, name) in enumerate(((MODEL, "model_compiled.c"), (SECOND, "verify_compiled.c"))):
+        source = folder / f"network{number}.c"
+        digest = hashlib.sha256(texts[name].encode()).hexdigest()
+        source.write_text(text.format(define=define, after="", digest=digest))
+        sources.append(source)
+    return HostApplication(export, headers=texts, model_sources=sources, **options)

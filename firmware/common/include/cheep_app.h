@@ -27,6 +27,7 @@
 #include "cheep_model.h"
 #include "cheep_ring.h"
 #include "cheep_status.h"
+#include "cheep_verify.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,7 +40,7 @@ typedef enum {
     CHEEP_GOLDEN_NOISE       /* any value, by integers */
 } cheep_golden_kind;
 
-typedef struct {
+typedef struct cheep_golden {
     const char *name;        /* a label, "silence", "loud", ... */
     cheep_golden_kind kind;
     int8_t low, high;
@@ -54,6 +55,7 @@ typedef struct {
     const cheep_frontend_spec *frontend;
     const cheep_detector_spec *detector;
     const cheep_gate_spec *gate;       /* NULL: the network runs on every window */
+    const cheep_verify_spec *verify;   /* second stage, or NULL; detector->scores is then what its scores mean */
     uint16_t window_frames;
     uint16_t stride_frames;
     bool keeps_state;                  /* a recurrent model: its windows must come a stride apart */
@@ -104,6 +106,7 @@ typedef struct {
     uint64_t lost_samples;     /* since boot */
     uint64_t skipped;          /* windows left out since boot, because the network takes too long */
     uint64_t idle;             /* windows since boot that the gate did not let the network run on */
+    uint64_t verified;         /* windows since boot that the second network was asked about */
     cheep_levels_summary input; /* level, offset, clipping and zeros in this minute */
 } cheep_app_stats;
 
@@ -144,7 +147,8 @@ struct cheep_app {
     const cheep_model_columns *by_columns;  /* the model is fed with columns; NULL: with whole windows */
     cheep_detector detector;
     cheep_gate gate;           /* where spec->gate is not NULL */
-    bool behind;               /* by_columns has not been fed since the gate closed */
+    cheep_verify verify;       /* where spec->verify is not NULL */
+    bool behind;               /* by_columns has not been fed since the gate closed, or lost its memory to the second network */
     cheep_event *events;       /* n_classes */
     float *column;             /* n_mels */
     int8_t *quantized;         /* n_mels */

@@ -24,6 +24,14 @@
 #include <generated/mel_filter_bank.h>
 #include <generated/model.h>
 
+#ifdef CHEEP_DETECTOR_VERIFY_ID
+#if defined(CHEEP_BACKEND_TFLM)
+#error "this detector has a second network (detector.verify): use an environment with the networks compiled (cheep compile)"
+#endif
+#include <generated/verify.h>
+#include <generated/verify_filter_bank.h>
+#endif
+
 /* Headers that an older Cheep has made: its models had their activation inside. */
 #ifndef CHEEP_DETECTOR_SCORES
 #define CHEEP_DETECTOR_SCORES CHEEP_SCORES_PROBABILITY
@@ -57,13 +65,32 @@ CHEEP_ASSERT(CHEEP_MODEL_CLASSES <= CHEEP_MAX_CLASSES, "more classes than CHEEP_
 #define CHEEP_APP_GATE_BYTES 0u
 #endif
 
+#ifdef CHEEP_DETECTOR_VERIFY_ID
+CHEEP_ASSERT(CHEEP_VERIFY_MODEL_ID == CHEEP_DETECTOR_VERIFY_ID && CHEEP_VERIFY_FOR_MODEL_ID == CHEEP_MODEL_ID,
+             "verify.h is of other networks than detector_settings.h: run cheep model-convert");
+CHEEP_ASSERT(CHEEP_VERIFY_MEL_FEATURE_HASH == CHEEP_VERIFY_FEATURE_HASH,
+             "verify_filter_bank.h and verify.h come from different feature settings: run cheep model-convert");
+#define CHEEP_APP_VERIFY_BYTES                                                                             \
+    (CHEEP_ALIGN8((CHEEP_VERIFY_WINDOW_SAMPLES(CHEEP_VERIFY_MEL_FRAME_SAMPLES, CHEEP_VERIFY_MEL_HOP_SAMPLES, \
+                                               CHEEP_VERIFY_FRAMES) +                                      \
+                   CHEEP_VERIFY_BEHIND_SAMPLES) *                                                          \
+                  sizeof(int16_t)) +                                                                       \
+     CHEEP_ALIGN8(CHEEP_VERIFY_MEL_BANDS * sizeof(float)) +                                                \
+     CHEEP_ALIGN8(CHEEP_VERIFY_FRAMES * CHEEP_VERIFY_MEL_BANDS))
+#else
+#define CHEEP_APP_VERIFY_BYTES 0u
+#endif
+
 /* What cheep_app_memory_bytes(&cheep_generated_app) returns, at compile time. */
 #define CHEEP_APP_MEMORY_BYTES                                                                             \
     (CHEEP_ALIGN8(CHEEP_MEL_FRONTEND_BYTES) + CHEEP_ALIGN8(CHEEP_MODEL_CLASSES * sizeof(cheep_event)) +    \
      CHEEP_ALIGN8(CHEEP_MODEL_MELS * sizeof(float)) + CHEEP_ALIGN8(CHEEP_MODEL_MELS) +                     \
-     CHEEP_ALIGN8(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS) + CHEEP_APP_GATE_BYTES)
+     CHEEP_ALIGN8(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS) + CHEEP_APP_GATE_BYTES + CHEEP_APP_VERIFY_BYTES)
 
 extern const cheep_app_spec cheep_generated_app;
+#ifdef CHEEP_DETECTOR_VERIFY_ID
+extern const cheep_verify_spec cheep_generated_verify;
+#endif
 
 #ifdef __cplusplus
 }

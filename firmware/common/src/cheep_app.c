@@ -98,29 +98,47 @@ static cheep_status score_window(cheep_app *app, int8_t *scores)
     return app->by_columns->scores(scores);
 }
 
+/* Ask the second network about a window that the first one lets through. The two share their working memory, so that a
+ * first network that is fed with columns must be given the next window from its start. */
+static cheep_status verify_window(cheep_app *app, bool rested, int8_t *scores)
+{
+    if (rested || !cheep_verify_asks(&app->verify, scores)) {
+        cheep_verify_idle(&app->verify, scores);
+        return CHEEP_OK;
+    }
+    app->behind = true;
+    app->stats.verified++;
+    return cheep_verify_run(&app->verify, scores);
+}
+
 /* Hand a column to the model, the last one of a window or not; true: scores holds what the model says of the window, or
  * what stands for it where the gate is closed. */
 static bool run_model(cheep_app *app, bool complete, int8_t *scores)
 {
     const cheep_gate_spec *gate = app->spec->gate;
+    const bool verified = app->spec->verify != NULL;
     uint32_t begun = cheep_hal_clock_us();
     cheep_status status = CHEEP_OK;
     if (gate != NULL) {
         cheep_gate_push(&app->gate, app->quantized);
     }
-    if (gate != NULL || app->by_columns == NULL) {
+    if (gate != NULL || verified || app->by_columns == NULL) {
         cheep_columns_push(&app->columns, app->quantized);
     }
     if (app->by_columns != NULL && !app->behind) {
         status = app->by_columns->push(app->quantized);
     }
     if (complete && status == CHEEP_OK) {
-        if (gate != NULL && !cheep_gate_window(&app->gate)) {
+        const bool rested = gate != NULL && !cheep_gate_window(&app->gate);
+        if (rested) {
             memcpy(scores, gate->idle, app->spec->detector->n_classes);
             app->behind = true;
             app->stats.idle++;
         } else {
             status = score_window(app, scores);
+        }
+        if (verified && status == CHEEP_OK) {
+            status = verify_window(app, rested, scores);
         }
     }
     count_work(app, &app->stats.model_us, begun);
@@ -249,6 +267,9 @@ void cheep_app_forget(cheep_app *app)
     if (app->spec->gate != NULL) {
         cheep_gate_reset(&app->gate);
     }
+    if (app->spec->verify != NULL) {
+        cheep_verify_reset(&app->verify);
+    }
     app->behind = app->spec->gate != NULL;
     next_window_in(app, app->spec->window_frames);
 }
@@ -275,6 +296,7 @@ static void report_statistics(cheep_app *app)
     app->stats.lost_samples = stats.lost_samples;
     app->stats.skipped = stats.skipped;
     app->stats.idle = stats.idle;
+    app->stats.verified = stats.verified;
     while (app->next_report <= app->samples) {
         app->next_report += (uint64_t)CHEEP_REPORT_SECONDS * app->spec->frontend->sample_rate_hz;
     }
@@ -333,6 +355,9 @@ size_t cheep_app_poll(cheep_app *app, size_t max_samples)
                 count_work(app, &app->stats.frontend_us, begun);
             }
             cheep_levels_add(&app->levels, app->spec->frontend->sample_rate_hz, pcm, used);
+            if (app->spec->verify != NULL) {
+                cheep_verify_push(&app->verify, pcm, used);
+            }
             cheep_ring_consume(app->ring, used);
             app->samples += used;
             watch_microphone(app);

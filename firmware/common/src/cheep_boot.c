@@ -27,7 +27,8 @@ size_t cheep_app_memory_bytes(const cheep_app_spec *spec)
     size_t window = spec->window_frames * n_mels;
     return aligned(frontend) + aligned(spec->detector->n_classes * sizeof(cheep_event)) +
            aligned(n_mels * sizeof(float)) + aligned(n_mels) + aligned(window) +
-           (spec->gate != NULL ? aligned(CHEEP_GATE_BYTES(n_mels, spec->window_frames)) : 0u);
+           (spec->gate != NULL ? aligned(CHEEP_GATE_BYTES(n_mels, spec->window_frames)) : 0u) +
+           (spec->verify != NULL ? cheep_verify_memory_bytes(spec->verify) : 0u);
 }
 
 const char *cheep_stage_name(cheep_stage stage)
@@ -105,12 +106,9 @@ static cheep_status check_frontend(cheep_app *app, void *memory, size_t memory_b
 #define KERNELS "TFLM's kernels"
 #endif
 
-/* The window of a golden, made where the columns will be. */
-static const int8_t *golden_window(cheep_app *app, const cheep_golden *golden)
+/* The window of a golden: `made`, n values in columns of n_mels, where it is not stored. */
+static const int8_t *golden_window(const cheep_golden *golden, int8_t *made, size_t n, size_t n_mels)
 {
-    const size_t n_mels = app->spec->frontend->n_mels;
-    const size_t n = app->spec->window_frames * n_mels;
-    int8_t *made = app->columns.data;
     if (golden->kind == CHEEP_GOLDEN_STORED) {
         return golden->window;
     }
@@ -136,7 +134,7 @@ static cheep_status run_window(const cheep_app *app, const int8_t *window, int8_
 }
 
 /* Says which window and score it was: in the memory of the columns, which nobody needs any more. */
-static cheep_status refuse_scores(cheep_app *app, const char *name, uint16_t at, int8_t found, int8_t expected)
+static cheep_status refuse_scores(cheep_app *app, const char *name, const char *label, int8_t found, int8_t expected)
 {
     const cheep_app_spec *spec = app->spec;
     const size_t bytes = (size_t)spec->window_frames * spec->frontend->n_mels;
@@ -149,7 +147,7 @@ static cheep_status refuse_scores(cheep_app *app, const char *name, uint16_t at,
     cheep_text_string(&text, "the model's scores for golden window ");
     cheep_text_string(&text, name);
     cheep_text_string(&text, " differ from those in training (");
-    cheep_text_string(&text, spec->labels[at]);
+    cheep_text_string(&text, label);
     cheep_text_string(&text, ": ");
     cheep_text_signed(&text, found);
     cheep_text_string(&text, ", not ");
@@ -165,7 +163,8 @@ static cheep_status check_golden(cheep_app *app)
     int8_t scores[CHEEP_MAX_CLASSES];
     for (uint16_t i = 0; i < spec->golden_count; i++) {
         const int8_t *expected = spec->golden_scores + (size_t)i * n_classes;
-        const int8_t *window = golden_window(app, &spec->golden[i]);
+        const int8_t *window = golden_window(&spec->golden[i], app->columns.data,
+                                             (size_t)spec->window_frames * spec->frontend->n_mels, spec->frontend->n_mels);
         const uint32_t begun = cheep_hal_clock_us();
         const cheep_status status = run_window(app, window, scores);
         const uint32_t took = cheep_hal_clock_us() - begun;
@@ -174,7 +173,7 @@ static cheep_status check_golden(cheep_app *app)
         }
         for (uint16_t c = 0; c < n_classes; c++) {
             if (scores[c] != expected[c]) {
-                return refuse_scores(app, spec->golden[i].name, c, scores[c], expected[c]);
+                return refuse_scores(app, spec->golden[i].name, spec->labels[c], scores[c], expected[c]);
             }
         }
         if (i == 0u || took < app->window_us) {
@@ -232,6 +231,49 @@ static cheep_status check_gate(cheep_app *app, int16_t *memory)
     return CHEEP_OK;
 }
 
+/* The second network: its front end on the test sound, then its own golden windows, in the memory it shares. */
+static cheep_status check_verify(cheep_app *app, void *memory)
+{
+    const cheep_verify_spec *verify = app->spec->verify;
+    int8_t scores[CHEEP_CLASS_LIMIT];
+    uint32_t columns_crc = 0;
+    uint32_t int8_crc = 0;
+    if (verify == NULL) {
+        return CHEEP_OK;
+    }
+    cheep_status status = cheep_verify_init(&app->verify, verify, app->spec->detector->n_classes, memory);
+    if (status != CHEEP_OK || app->spec->keeps_state) {
+        return refuse(app, CHEEP_STAGE_SETTINGS, CHEEP_ERROR_ARGUMENT,
+                      "the second network of verify.h does not fit the first one; calibrate again (--verify)");
+    }
+    status = cheep_selfcheck_frontend(verify->frontend, verify->input_inverse_scale, verify->input_zero_point,
+                                      verify->scratch(), verify->scratch_bytes, &columns_crc, &int8_crc);
+    if (status != CHEEP_OK || columns_crc != verify->columns_crc || int8_crc != verify->frontend_crc) {
+        return refuse(app, CHEEP_STAGE_FRONTEND, CHEEP_ERROR_MISMATCH,
+                      "the second network's columns of the test sound differ from those in training");
+    }
+    status = verify->init();
+    if (status != CHEEP_OK) {
+        return refuse(app, CHEEP_STAGE_MODEL, status, verify->error());
+    }
+    const size_t n_mels = verify->frontend->n_mels;
+    for (uint16_t i = 0; i < verify->golden_count; i++) {
+        const int8_t *expected = verify->golden_scores + (size_t)i * verify->n_outputs;
+        cheep_hal_alive();
+        status = verify->invoke(
+            golden_window(&verify->golden[i], app->verify.window, verify->window_frames * n_mels, n_mels), scores);
+        if (status != CHEEP_OK) {
+            return refuse(app, CHEEP_STAGE_GOLDEN, status, verify->error());
+        }
+        for (uint16_t c = 0; c < verify->n_outputs; c++) {
+            if (scores[c] != expected[c]) {
+                return refuse_scores(app, verify->golden[i].name, "second network", scores[c], expected[c]);
+            }
+        }
+    }
+    return CHEEP_OK;
+}
+
 /* A network that takes longer than its stride would fall behind from the first window on. */
 static void check_time(cheep_app *app)
 {
@@ -281,7 +323,13 @@ cheep_status cheep_app_boot(cheep_app *app, const cheep_app_spec *spec, void *me
     if (status != CHEEP_OK) {
         return status;
     }
-    status = check_gate(app, (int16_t *)(void *)(at + aligned((size_t)spec->window_frames * n_mels)));
+    at += aligned((size_t)spec->window_frames * n_mels);
+    status = check_gate(app, (int16_t *)(void *)at);
+    if (status != CHEEP_OK) {
+        return status;
+    }
+    at += spec->gate != NULL ? aligned(CHEEP_GATE_BYTES(n_mels, spec->window_frames)) : 0u;
+    status = check_verify(app, at);
     if (status != CHEEP_OK) {
         return status;
     }

@@ -120,6 +120,9 @@ size_t cheep_line_stats(char *line, size_t capacity, const cheep_app_spec *spec,
     if (spec->gate != NULL) {
         number(&t, "idle", stats->idle);
     }
+    if (spec->verify != NULL) {
+        number(&t, "verified", stats->verified);
+    }
     cheep_line_key(&t, "level_db");
     cheep_text_fixed(&t, stats->input.level_e1, 1);
     cheep_line_key(&t, "dc");

@@ -60,8 +60,13 @@ static const cheep_detector_spec detector = {
     .threshold = thresholds,
     .scores = {
         .kind = CHEEP_DETECTOR_SCORES,
+#ifdef CHEEP_DETECTOR_VERIFY_ID
+        .scale = CHEEP_VERIFY_OUTPUT_SCALE,
+        .zero_point = CHEEP_VERIFY_OUTPUT_ZERO_POINT,
+#else
         .scale = CHEEP_MODEL_OUTPUT_SCALE,
         .zero_point = CHEEP_MODEL_OUTPUT_ZERO_POINT,
+#endif
     },
 };
 
@@ -107,6 +112,9 @@ const cheep_app_spec cheep_generated_app = {
     .frontend = &frontend,
     .detector = &detector,
     .gate = GATE,
+#ifdef CHEEP_DETECTOR_VERIFY_ID
+    .verify = &cheep_generated_verify,
+#endif
     .window_frames = CHEEP_MODEL_FRAMES,
     .stride_frames = CHEEP_DETECTOR_STRIDE_FRAMES,
     .keeps_state = CHEEP_MODEL_STATES > 0,

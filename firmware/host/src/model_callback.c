@@ -21,6 +21,37 @@ void cheep_callback_model(const cheep_model_facts *model, size_t arena_bytes, ch
     run = invoke;
 }
 
+static cheep_callback_invoke run_second;
+
+void cheep_callback_second(cheep_callback_invoke invoke)
+{
+    run_second = invoke;
+}
+
+#ifdef CHEEP_DETECTOR_VERIFY_ID
+static uint64_t scratch[(CHEEP_VERIFY_MEL_FRONTEND_BYTES + 7u) / 8u];
+
+cheep_status cheep_verify_model_init(void)
+{
+    return run_second != NULL ? CHEEP_OK : CHEEP_ERROR_MODEL;
+}
+
+cheep_status cheep_verify_model_invoke(const int8_t *window, int8_t *scores)
+{
+    return run_second(window, scores) == 0 ? CHEEP_OK : CHEEP_ERROR_MODEL;
+}
+
+const char *cheep_verify_model_error(void)
+{
+    return run_second == NULL ? "no second network was given" : "the runtime failed while running the second network";
+}
+
+void *cheep_verify_model_scratch(void)
+{
+    return scratch;
+}
+#endif
+
 size_t cheep_callback_arena_bytes(void)
 {
     return CHEEP_MODEL_ARENA_BYTES;

@@ -16,6 +16,9 @@ typedef void (*cheep_callback_forget)(void);
 void cheep_callback_model(const cheep_model_facts *found, size_t arena_bytes, cheep_callback_invoke invoke,
                           cheep_callback_forget forget);
 
+/* The second network of a detector that has one; before the boot. */
+void cheep_callback_second(cheep_callback_invoke invoke);
+
 /* What model.h asks for. */
 size_t cheep_callback_arena_bytes(void);
 

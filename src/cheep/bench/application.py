@@ -14,7 +14,7 @@ from cheep.boards.data import find_board
 from cheep.boards.host import BootError, application_sources
 from cheep.emulator import M4F, Core, build_elf, elf_sizes, emulator_dir, run_elf
 from cheep.errors import CheepError
-from cheep.export import ExportModel, render_headers
+from cheep.export import ExportModel, render_headers, render_networks
 
 _COSTS = ("frontend_instructions", "model_instructions", "detector_instructions", "stack_bytes")
 
@@ -64,8 +64,9 @@ def run_emulated(
                 samples += len(block)
         generated = write_generated(export, folder)
         try:
+            networks = sorted(generated.glob("*_compiled.c"))
             elf = build_elf(
-                [*application_sources(), generated / "model_compiled.c", emulator_dir() / "main_application.c"],
+                [*application_sources(), *networks, emulator_dir() / "main_application.c"],
                 folder / "application.elf",
                 include_dirs=[folder],
                 optimization=optimization,
@@ -92,12 +93,9 @@ def run_emulated(
 
 def write_generated(export: ExportModel, folder: Path) -> Path:
     """Write headers and compiled network to ``folder/generated``, as a firmware includes them; return that folder."""
-    from cheep.compiler import compile_bytes
-
     generated = folder / "generated"
     generated.mkdir()
-    compiled = compile_bytes(export.bundle.model.data, name=str(export.bundle.path))
-    texts = {**render_headers(export), "model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
+    texts = {**render_headers(export), **render_networks(export)}
     for file_name, text in texts.items():
         (generated / file_name).write_text(text, encoding="utf-8")
     return generated

@@ -149,6 +149,7 @@ class HostApplication:
 
             runtime = tflm_scorer(export.bundle.model.data)
         self._runtime = runtime
+        self._second(export)
         self._describe(export.bundle.model, export.arena_bytes if arena_bytes is None else arena_bytes)
         take_scores = _SCORES(functools.partial(_give_scores, on_scores)) if on_scores else _SCORES()
         self._output = _Output(_LINE(self._take_line), take_scores, None, real_time)
@@ -166,12 +167,24 @@ class HostApplication:
             int(np.prod(tensor.shape)), int(np.prod(out.shape)),
             tensor.scale, out.scale, tensor.zero_point, out.zero_point,
         )  # fmt: skip
-        self._invoke_pointer = _INVOKE(self._invoke)
+        self._invoke_pointer = _INVOKE(functools.partial(self._run, self._runtime, self._shape))
         forget = getattr(self._runtime, "forget", None)
         self._forget_pointer = _FORGET(forget) if forget else _FORGET()
         self._library.cheep_callback_model(
             ctypes.byref(self._facts), ctypes.c_size_t(arena_bytes), self._invoke_pointer, self._forget_pointer
         )
+
+    def _second(self, export: ExportModel) -> None:
+        """Give the application its second network, where it has one and does not bring it itself."""
+        self._second_pointer = _INVOKE()
+        if export.verifier is not None and hasattr(self._library, "cheep_callback_second"):
+            from cheep.tflite.state import tflm_scorer
+
+            features = export.verifier.features
+            shape = (features.window_frames, features.n_mels)
+            run = functools.partial(self._run, tflm_scorer(export.verifier.bundle.model.data), shape)
+            self._second_pointer = _INVOKE(run)
+            self._library.cheep_callback_second(self._second_pointer)
 
     def push(self, pcm: np.ndarray) -> int:
         """Put samples (n,) int16 into the ring as the audio interrupt does; return those taken (all or none)."""
@@ -230,10 +243,10 @@ class HostApplication:
     def _take_line(self, _context: Any, text: int, length: int) -> None:
         self._lines.append(ctypes.string_at(text, length).decode("utf-8", "replace").rstrip("\n"))
 
-    def _invoke(self, window: int, scores: int) -> int:
+    def _run(self, runtime: Any, shape: tuple[int, int], window: int, scores: int) -> int:
         try:
-            values = np.frombuffer(ctypes.string_at(window, self._shape[0] * self._shape[1]), np.int8)
-            result = self._runtime.scores(values.reshape(1, *self._shape))[0]
+            values = np.frombuffer(ctypes.string_at(window, shape[0] * shape[1]), np.int8)
+            result = runtime.scores(values.reshape(1, *shape))[0]
             ctypes.memmove(scores, np.ascontiguousarray(result, np.int8).tobytes(), result.size)
         except BaseException as error:  # must not cross the C frames; raised again by the caller
             self._error = error

@@ -163,6 +163,11 @@ def _run(*command: str) -> str:
 
 def _check_detector(export: ExportModel, card: CardSlots) -> None:
     labels, smoothing = len(export.bundle.labels), export.detector.smoothing_windows
+    if export.verifier is not None:
+        raise GateError(
+            f"{export.bundle.path}: has a second network (detector.verify): a slot of a card takes one; build a "
+            "firmware with both (cheep upload), or calibrate without --verify"
+        )
     if labels > card.max_classes or labels * smoothing > card.max_scores:
         raise GateError(
             f"{export.bundle.path}: {labels} labels and smoothing over {smoothing} windows: a firmware that takes "

@@ -16,11 +16,13 @@ from pathlib import Path
 
 from cheep import __version__
 from cheep.compiler.codegen import Compiled, generate
+from cheep.compiler.ctext import Role
 from cheep.errors import CheepError
 
 __all__ = ["Compiled", "CompiledModel", "compile_bytes", "compile_model"]
 
 DEFAULT_PREFIX = "model_compiled"
+VERIFY_PREFIX = "verify_compiled"  # of the second network of a detector
 
 
 def compile_model(path: str | os.PathLike, prefix: str = DEFAULT_PREFIX) -> Compiled:
@@ -32,7 +34,11 @@ def compile_model(path: str | os.PathLike, prefix: str = DEFAULT_PREFIX) -> Comp
 
 
 def compile_bytes(
-    data: bytes, prefix: str = DEFAULT_PREFIX, name: str = "model", row_pipeline: bool = True
+    data: bytes,
+    prefix: str = DEFAULT_PREFIX,
+    name: str = "model",
+    row_pipeline: bool = True,
+    role: Role = "alone",
 ) -> Compiled:
     """Compile the bytes of a ``.tflite`` file to C.
 
@@ -46,6 +52,8 @@ def compile_bytes(
         How messages name the model.
     row_pipeline : bool
         False: one operator at a time, whole tensors (slower, larger; for tests).
+    role : str
+        In a firmware: ``alone``, or ``first`` or ``second`` of a detector with two networks, which share their memory.
 
     Raises
     ------
@@ -68,7 +76,7 @@ def compile_bytes(
     sha256 = hashlib.sha256(data).hexdigest()
     mark = f"Made by Cheep {__version__} (cheep compile) from model {sha256[:16]}, "
     mark += f"features {f'0x{feature_hash}' if feature_hash else 'unknown'}: DO NOT EDIT."
-    return generate(graph, prefix, mark, sha256, feature_hash, row_pipeline)
+    return generate(graph, prefix, mark, sha256, feature_hash, row_pipeline, role)
 
 
 def _feature_hash(data: bytes) -> str:

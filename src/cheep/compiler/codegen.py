@@ -43,8 +43,9 @@ class Compiled:
 
 
 def generate(
-    graph: Graph, prefix: str, mark: str, sha256: str, feature_hash: str, row_pipeline: bool = True
-) -> Compiled:
+    graph: Graph, prefix: str, mark: str, sha256: str, feature_hash: str, row_pipeline: bool = True,
+    role: ctext.Role = "alone",
+) -> Compiled:  # fmt: skip
     """Generate C for ``graph`` (after the passes).
 
     Parameters
@@ -59,10 +60,12 @@ def generate(
         Eight hexadecimal digits, or "" where the model carries no feature settings.
     row_pipeline : bool
         False: one operator at a time, whole tensors (for tests).
+    role : str
+        Of the network in a firmware (:func:`cheep.compiler.compile_bytes`).
     """
 
     def generator(most: int, narrow: bool) -> _Generator:
-        return _Generator(graph, prefix, mark, sha256, feature_hash, row_pipeline, most, narrow)
+        return _Generator(graph, prefix, mark, sha256, feature_hash, row_pipeline, most, narrow, role)
 
     if not row_pipeline:
         return generator(1, False).run()
@@ -94,12 +97,12 @@ def _shape(graph: Graph, generator: Callable[[int, bool], _Generator]) -> tuple[
 class _Generator:
     def __init__(
         self, graph: Graph, prefix: str, mark: str, sha256: str, feature_hash: str, row_pipeline: bool,
-        most: int, narrow: bool,
+        most: int, narrow: bool, role: ctext.Role = "alone",
     ):  # fmt: skip
         self._graph, self._prefix, self._mark = graph, prefix, mark
         self._sha256, self._hash = sha256, feature_hash
         self._constants = Constants()
-        self._most, self._narrow = most, narrow
+        self._most, self._narrow, self._role = most, narrow, role
         pipe = pipeline.find(graph, most, narrow) if row_pipeline else None
         # What neither streams nor hears the whole window first shares its memory with what follows.
         # So do several networks on one window, one after the other.
@@ -367,7 +370,11 @@ class _Generator:
         inputs, outputs = self._graph.inputs, self._graph.outputs
         states = [(t.size, int(t.zero_points[0])) for t in inputs[1:]]
         model_id, sizes = f"0x{self._sha256[:8]}u", (inputs[0].size, outputs[0].size)
-        return text + ctext.adapter(self._prefix, model_id, *sizes, states, resets=bool(self._graph.states))
+        if self._role == "second":
+            return text + ctext.second_adapter(self._prefix, model_id, *sizes)
+        return text + ctext.adapter(
+            self._prefix, model_id, *sizes, states, resets=bool(self._graph.states), shared=self._role == "first"
+        )
 
     def _is_detector(self) -> bool:
         g = self._graph

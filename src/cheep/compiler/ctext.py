@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
+#: In a firmware: the only network, or the first or second one of a detector with two (:mod:`cheep.device.verify`).
+Role = Literal["alone", "first", "second"]
 
 ADAPTER = """
 #ifdef CHEEP_BACKEND_COMPILED /* the firmware's model interface over this network: cheep_model.h */
@@ -21,7 +25,7 @@ _Static_assert(CHEEP_MODEL_FRAMES * CHEEP_MODEL_MELS == {size_in} && CHEEP_MODEL
 
 /* Fed with columns, where the network can be and the build does not want whole windows. */
 #if defined({upper}_STREAM) && !defined(CHEEP_WHOLE_WINDOWS)
-static {prefix}_stream cheep_model_memory;
+{stream_memory}
 #define CHEEP_WINDOW_MEMORY cheep_model_memory.memory
 
 static void reset_columns(void) {{
@@ -47,7 +51,7 @@ const cheep_model_columns *cheep_model_by_columns(void) {{
     return &columns;
 }}
 #else
-static {prefix}_memory cheep_model_memory;
+{window_memory}
 #define CHEEP_WINDOW_MEMORY cheep_model_memory
 
 const cheep_model_columns *cheep_model_by_columns(void) {{
@@ -69,7 +73,7 @@ cheep_status cheep_model_invoke(const int8_t *window, int8_t *scores) {{
 }}
 
 size_t cheep_model_memory_bytes(void) {{
-    return sizeof cheep_model_memory{state_size};
+    return sizeof {all_memory}{state_size};
 }}
 
 const char *cheep_model_error(void) {{
@@ -80,13 +84,15 @@ const char *cheep_model_error(void) {{
 
 
 def adapter(
-    prefix: str, model_id: str, size_in: int, size_out: int, states: Sequence[tuple[int, int]], resets: bool = False
-) -> str:
+    prefix: str, model_id: str, size_in: int, size_out: int, states: Sequence[tuple[int, int]], resets: bool = False,
+    shared: bool = False,
+) -> str:  # fmt: skip
     """Return the C text behind ``cheep_model.h``.
 
     ``states`` are (values, zero point) of each state that is an input and an output; ``resets``: the network keeps
-    others itself.
+    others itself; ``shared``: its working memory is that of a second network, too.
     """
+    memory = '#include "verify_memory.h"\n#define cheep_model_memory cheep_shared_memory.first'
     names = [f"cheep_model_state{i}" for i in range(len(states))]
     pairs = list(zip(names, states, strict=True))
     # An output may be the memory of an input: the state is updated in place.
@@ -95,6 +101,9 @@ def adapter(
         prefix=prefix,
         upper=prefix.upper(),
         model_id=model_id,
+        stream_memory=memory if shared else f"static {prefix}_stream cheep_model_memory;",
+        window_memory=memory if shared else f"static {prefix}_memory cheep_model_memory;",
+        all_memory="cheep_shared_memory" if shared else "cheep_model_memory",
         size_in=size_in,
         size_out=size_out,
         states=len(states),
@@ -104,6 +113,44 @@ def adapter(
         state_size="".join(f" + sizeof {name}" for name in names),
         arguments=arguments,
     )
+
+
+SECOND = """
+#ifdef CHEEP_BACKEND_COMPILED /* the second network of the firmware: cheep_verify.h */
+#include "cheep_verify.h"
+#include "verify_memory.h"
+#include <generated/verify.h>
+
+_Static_assert(CHEEP_VERIFY_MODEL_ID == {model_id},
+               "this file and verify.h are of different models: run cheep compile");
+_Static_assert(CHEEP_VERIFY_FRAMES * CHEEP_VERIFY_MEL_BANDS == {size_in} && CHEEP_VERIFY_OUTPUTS == {size_out},
+               "this file and verify.h have different shapes: run cheep compile");
+
+cheep_shared cheep_shared_memory;
+
+cheep_status cheep_verify_model_init(void) {{
+    return CHEEP_OK;
+}}
+
+cheep_status cheep_verify_model_invoke(const int8_t *window, int8_t *scores) {{
+    {prefix}_invoke(&cheep_shared_memory.second, window, scores);
+    return CHEEP_OK;
+}}
+
+const char *cheep_verify_model_error(void) {{
+    return "";
+}}
+
+void *cheep_verify_model_scratch(void) {{
+    return cheep_shared_memory.frontend;
+}}
+#endif
+"""
+
+
+def second_adapter(prefix: str, model_id: str, size_in: int, size_out: int) -> str:
+    """Return the C text that makes a network the second one of a detector (``cheep_verify.h``)."""
+    return SECOND.format(prefix=prefix, model_id=model_id, size_in=size_in, size_out=size_out)
 
 
 def indented(lines: list[str]) -> str:

@@ -69,6 +69,19 @@ class GateConfig(Settings):
     hold_windows: int = Field(1, ge=0, le=1000)
 
 
+class VerifyConfig(Settings):
+    """When a second network, in folder ``verify`` beside the manifest, is asked, and what stands where it is not.
+
+    A window is asked about where the first network gives a label at least the probability ``ask`` (None: this label
+    asks for nothing). Then the scores of the second network take the place of the first one's; all other windows have
+    the raw scores ``idle`` of the second network. ``cheep calibrate --verify RUN`` measures both.
+    """
+
+    network: str = Field(..., min_length=64, max_length=64, description="sha256 of the second network's .tflite")
+    ask: tuple[Level, ...] = Field(..., min_length=1, max_length=64)
+    idle: tuple[Annotated[int, Field(ge=-128, le=127)], ...] = Field(..., min_length=1, max_length=64)
+
+
 class DetectorConfig(Settings):
     """Smoothing, thresholds with hysteresis, and hold-off; thresholds are probabilities (0..1).
 
@@ -86,13 +99,12 @@ class DetectorConfig(Settings):
     hysteresis: float = Field(0.1, ge=0, le=1)
     threshold: tuple[Level, ...] = Field((0.5,), min_length=1, max_length=64)
     gate: GateConfig | None = Field(None, description="when the network rests (cheep calibrate --gate)")
+    verify: VerifyConfig | None = Field(None, description="a second network that is asked (cheep calibrate --verify)")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able values; without ``gate`` where there is none, as before there was one."""
+        """Return plain JSON-able values; without ``gate`` and ``verify`` where there is none."""
         values = super().to_dict()
-        if self.gate is None:
-            del values["gate"]
-        return values
+        return {key: value for key, value in values.items() if value is not None or key not in ("gate", "verify")}
 
     @model_validator(mode="after")
     def _in_range(self) -> Self:

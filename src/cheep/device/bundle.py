@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.config.detector import VerifyConfig
 from cheep.detector import ScoreScale, check_classes
 from cheep.errors import CheepError
 from cheep.tflite.model import TensorInfo, TfliteModel, read_model
 from cheep.tflite.state import check_states
 
 _MANIFEST = "manifest.json"
+#: The folder beside the manifest that holds the second network.
+VERIFY = "verify"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,9 @@ class ModelBundle:
     features: FeatureConfig
     detector: DetectorConfig
     labels: tuple[str, ...]
-    scale: ScoreScale  # what the scores mean
+    scale: ScoreScale  # what the scores mean: of the second network, where there is one
+    own_scale: ScoreScale  # what this network's own scores mean
+    verifier: ModelBundle | None = None  # the second network (detector.verify)
 
     @property
     def input(self) -> TensorInfo:
@@ -88,11 +93,73 @@ def load_bundle(source: str | os.PathLike | None = None) -> ModelBundle:
     detector = DetectorConfig.parse(_section(values, "detector", where), f"{where}: detector")
     _check_hashes(values, features, model, where)
     scale = ScoreScale.of(model.outputs[0], values.get("scores"), where)
-    bundle = ModelBundle(path, model, features, detector, tuple(labels), scale)
+    bundle = ModelBundle(path, model, features, detector, tuple(labels), scale, scale)
     _check_shapes(bundle)
     _check_stride(bundle, values, where)
     _check_gate(bundle, where)
-    return bundle
+    if detector.verify is None:
+        return bundle
+    return with_verifier(bundle, _verifier(bundle, where), detector.verify, where)
+
+
+def _verifier(bundle: ModelBundle, where: str) -> ModelBundle:
+    folder = bundle.path.parent / VERIFY
+    if not folder.is_dir():
+        raise CheepError(
+            f"{where}: detector.verify: its network should lie in {folder}, which is not there; copy the whole folder, "
+            "or calibrate again (cheep calibrate --verify RUN)"
+        )
+    return load_bundle(folder)
+
+
+def with_verifier(
+    bundle: ModelBundle, second: ModelBundle, config: VerifyConfig, where: str = "detector.verify"
+) -> ModelBundle:
+    """Return ``bundle`` with the network ``second`` asked as ``config`` says.
+
+    Raises
+    ------
+    CheepError
+        The second network is another one, or cannot verify this one: it has a state, hears another sample rate or a
+        longer window, wants PCEN, lacks a label, or its scores mean something else.
+    """
+    if second.model.sha256 != config.network:
+        raise CheepError(
+            f"{where}: network {config.network[:12]}… is not {second.path} ({second.model.sha256[:12]}…); calibrate "
+            "again (cheep calibrate --verify RUN)"
+        )
+    check_verifier(bundle, second, where)
+    if not len(config.ask) == len(config.idle) == len(bundle.labels):
+        raise CheepError(
+            f"{where}: {len(config.ask)} values of ask and {len(config.idle)} of idle do not fit {len(bundle.labels)} "
+            "labels; calibrate again (cheep calibrate --verify RUN)"
+        )
+    detector = bundle.detector.model_copy(update={"verify": config})
+    return dataclasses.replace(bundle, detector=detector, scale=second.own_scale, verifier=second)
+
+
+def check_verifier(bundle: ModelBundle, second: ModelBundle, where: str) -> None:
+    """Raise :class:`CheepError` where ``second`` cannot verify what ``bundle`` lets through."""
+    one, two = bundle.features, second.features
+    missing = [label for label in bundle.labels if label not in second.labels]
+    problem = ""
+    if bundle.states or second.states:
+        problem = "a network with a state (recurrent) hears every window: neither of the two may have one"
+    elif second.detector.verify is not None:
+        problem = "the second network has a second network itself; take one without (detector.verify)"
+    elif one.sample_rate_hz != two.sample_rate_hz:
+        problem = f"it hears {two.sample_rate_hz} Hz, the first network {one.sample_rate_hz} Hz: both hear one stream"
+    elif two.compression != "db":
+        problem = f"its columns are {two.compression}, which depend on what was heard before; they must be levels (db)"
+    elif two.window_samples > one.window_samples:
+        problem = f"its window of {two.window_s:.3f} s is longer than the first network's {one.window_s:.3f} s"
+    elif missing:
+        problem = f"it does not know {', '.join(missing)} (its labels: {', '.join(second.labels)})"
+    elif second.own_scale.kind == "log_odds" and set(second.labels) != set(bundle.labels):
+        more = [label for label in second.labels if label not in bundle.labels]
+        problem = f"its softmax is over more labels ({', '.join(more)}); train it on those of the first network"
+    if problem:
+        raise CheepError(f"{where}: {second.path} cannot verify {bundle.path.name}: {problem}")
 
 
 def find_model(source: str | os.PathLike | None = None) -> Path:

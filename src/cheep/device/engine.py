@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cheep.device.bundle import ModelBundle, load_bundle
-from cheep.device.scoring import Scorer, WindowScorer, make_scorer
+from cheep.device.scoring import Scorer, WindowScorer, make_scorer, second_scorer
 
 if TYPE_CHECKING:
     from cheep.detector import Event
@@ -96,7 +96,8 @@ class Engine:
 
         self.bundle = source if isinstance(source, ModelBundle) else load_bundle(source)
         self._detector = Detector(self.bundle.detector, len(self.bundle.labels), self.bundle.scale)
-        self._scoring = WindowScorer(self.bundle, scorer if scorer is not None else make_scorer(self.bundle, backend))
+        first = scorer if scorer is not None else make_scorer(self.bundle, backend)
+        self._scoring = WindowScorer(self.bundle, first, second_scorer(self.bundle, backend))
         self._windows = 0
 
     def reset(self) -> None:

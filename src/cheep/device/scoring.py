@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from cheep.compiler.engine import compiled_scorer
-from cheep.config.detector import GateConfig
 from cheep.detector.gate import Gate
 from cheep.device.bundle import ModelBundle
+from cheep.device.verify import VerifyStage
 from cheep.errors import CheepError
 from cheep.tflite.state import tflm_scorer
 
@@ -53,16 +53,38 @@ def runnable_backend(bundle: ModelBundle, backend: str) -> str:
     return backend
 
 
-_SHARED: dict[tuple[str, int, GateConfig | None, str], WindowScorer] = {}  # one: that of the model in use
+_SHARED: dict[tuple[str, str, str], WindowScorer] = {}  # one: that of the model in use
 
 
 def shared_scorer(bundle: ModelBundle, backend: str) -> WindowScorer:
     """Return a :class:`WindowScorer` for the recordings that a worker does one after another with one model."""
-    key = (bundle.model.sha256, bundle.detector.stride_frames, bundle.detector.gate, backend)
+    key = (bundle.model.sha256, bundle.detector.to_json(), backend)
     if key not in _SHARED:
         _SHARED.clear()
-        _SHARED[key] = WindowScorer(bundle, make_scorer(bundle, backend))
+        _SHARED[key] = WindowScorer(bundle, make_scorer(bundle, backend), second_scorer(bundle, backend))
     return _SHARED[key]
+
+
+_SECOND: dict[tuple[str, str], Scorer] = {}  # one: of the second network in use, by sha256 and backend
+
+
+def second_scorer(bundle: ModelBundle, backend: str = "compiled") -> Scorer | None:
+    """Return what runs the second network of a detector, kept for the next recording; None where it has none."""
+    second = bundle.verifier
+    if second is None:
+        return None
+    key = (second.model.sha256, backend)
+    if key not in _SECOND:
+        try:
+            made = make_scorer(second, backend)
+        except (CheepError, ImportError) as error:
+            if backend != "compiled":
+                raise
+            log.warning("the second network cannot be compiled here, TFLM runs it (the same bits): %s", error)
+            made = make_scorer(second, "tflm")
+        _SECOND.clear()
+        _SECOND[key] = made
+    return _SECOND[key]
 
 
 class WindowScorer:
@@ -73,6 +95,8 @@ class WindowScorer:
     bundle : ModelBundle
     scorer : Scorer
         Runs the network. One that can ``slide(columns, stride)`` takes all columns of a block in one call.
+    second : Scorer, optional
+        Runs the second network, where the detector has one; default: compiled, where that can be.
 
     Attributes
     ----------
@@ -82,7 +106,7 @@ class WindowScorer:
         Taken since the last :meth:`reset`.
     """
 
-    def __init__(self, bundle: ModelBundle, scorer: Scorer) -> None:
+    def __init__(self, bundle: ModelBundle, scorer: Scorer, second: Scorer | None = None) -> None:
         from cheep.features import FrontendStream
 
         self.sample_rate_hz, self.classes = bundle.features.sample_rate_hz, len(bundle.labels)
@@ -92,7 +116,14 @@ class WindowScorer:
         self._frontend = FrontendStream(bundle.features)
         gate = bundle.detector.gate
         self._gate = None if gate is None else Gate(gate, bundle.features.n_mels, self._frames, self._stride)
+        second = second or second_scorer(bundle)
+        self._verify = None if second is None else VerifyStage(bundle, second)
         self.reset()
+
+    @property
+    def verified(self) -> int:
+        """Windows since the last :meth:`reset` about which the second network was asked."""
+        return 0 if self._verify is None else self._verify.asked
 
     def reset(self) -> None:
         """Forget the past: the next sample is the first of a new recording."""
@@ -100,6 +131,8 @@ class WindowScorer:
         forget(self._scorer)
         if self._gate is not None:
             self._gate.reset()
+        if self._verify is not None:
+            self._verify.reset()
         self._kept = np.zeros((0, self._features.n_mels), np.int8)  # from the first column of the next window on
         self._skip = 0  # columns before it that are still to come (a stride longer than a window)
         self.samples = 0
@@ -115,14 +148,16 @@ class WindowScorer:
         self._skip -= len(columns) - len(late)
         kept = np.concatenate([self._kept, late])
         n = (len(kept) - self._frames) // self._stride + 1 if len(kept) >= self._frames else 0
-        scores = self._score(kept, n) if self._gate is None else self._gated(kept, self._gate, columns)
+        run = None if self._gate is None else self._gate.push(columns)
+        scores = self._score(kept, n) if self._gate is None or run is None else self._gated(kept, self._gate, run)
+        if self._verify is not None:
+            scores = self._verify.push(pcm, scores, run)
         self._skip += max(0, n * self._stride - len(kept))
         self._kept = kept[n * self._stride :]
         return columns, scores
 
-    def _gated(self, kept: np.ndarray, gate: Gate, columns: np.ndarray) -> np.ndarray:
+    def _gated(self, kept: np.ndarray, gate: Gate, run: np.ndarray) -> np.ndarray:
         """Score the windows on which the network runs; the others have the gate's idle scores."""
-        run = gate.push(columns)
         scores = np.tile(gate.idle, (len(run), 1))
         edges = np.flatnonzero(np.diff(np.concatenate([[False], run, [False]])))
         for first, behind in edges.reshape(-1, 2):

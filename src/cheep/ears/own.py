@@ -78,7 +78,7 @@ class _Int8(OwnRunner):
         columns = self._columns(window, bundle.features)
         x = quantize(columns, bundle.input.scale, bundle.input.zero_point)[None]
         raw = np.asarray(self._scorer.scores(x), np.int8).reshape(-1)
-        scores = bundle.scale.probabilities(raw).astype(np.float32)
+        scores = bundle.own_scale.probabilities(raw).astype(np.float32)
         if self._extractor is None:
             return scores, scores
         vector = self._extractor.embed(x).reshape(-1).astype(np.float32)

@@ -11,18 +11,22 @@ from cheep.export.model_header import (
     render_model_header,
     render_model_source,
 )
+from cheep.export.verify_header import VERIFY_FILES, refuse_second, render_networks
 from cheep.resources import generated_folder
 
 __all__ = [
+    "VERIFY_FILES",
     "ExportModel",
     "check_files",
     "generated_folder",
     "load_export",
+    "refuse_second",
     "render_detector_settings",
     "render_golden_window",
     "render_headers",
     "render_mel_filter_bank",
     "render_model_header",
     "render_model_source",
+    "render_networks",
     "write_files",
 ]

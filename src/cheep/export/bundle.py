@@ -29,11 +29,14 @@ class ExportModel:
         Working memory that TFLM needs, measured on a 64-bit machine with the reference kernels.
     golden : tuple of Golden
         Windows of the boot check, and what TFLM gives for each.
+    verifier : ExportModel, optional
+        The second network of a detector that has one.
     """
 
     bundle: ModelBundle
     arena_bytes: int
     golden: tuple[Golden, ...]
+    verifier: ExportModel | None = None
 
     @property
     def features(self) -> FeatureConfig:
@@ -87,7 +90,10 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
     CheepError
         See :func:`cheep.device.bundle.load_bundle`; a golden window of another size.
     """
-    bundle = load_bundle(source)
+    return _export_of(load_bundle(source))
+
+
+def _export_of(bundle: ModelBundle) -> ExportModel:
     manifest = _manifest(bundle)
     arena = manifest.get("model", {}).get("arena_bytes")
     golden = manifest.get("golden")
@@ -102,7 +108,8 @@ def load_export(source: str | os.PathLike | None = None) -> ExportModel:
         if golden is None:
             scorer, scale, zero_point = tflm_scorer(bundle.model.data), bundle.input.scale, bundle.input.zero_point
             windows = golden_windows(bundle.features, scale, zero_point, scorer, {})
-    return ExportModel(bundle, int(arena), tuple(windows))
+    verifier = None if bundle.verifier is None else _export_of(bundle.verifier)
+    return ExportModel(bundle, int(arena), tuple(windows), verifier)
 
 
 def _manifest(bundle: ModelBundle) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from cheep.config import FeatureConfig
+from cheep.convert.golden import Golden
 from cheep.export.bundle import ExportModel
 from cheep.export.ctext import comment, guard, int8_items, mark, string, table
 from cheep.export.selfcheck import detector_crc, frontend_crc
@@ -24,18 +25,6 @@ def render_golden_window(export: ExportModel) -> str:
     source, labels = export.bundle.input, export.bundle.labels
     columns, int8 = frontend_crc(export.features, source.scale, source.zero_point)
     events = detector_crc(export.detector, len(labels), export.bundle.scale)
-    real = [golden for golden in export.golden if golden.kind == "stored"]
-    kept = stored_windows(export.features, len(real))
-    stored, left = real[:kept], ", ".join(golden.name for golden in real[kept:])
-    used = [*(golden for golden in export.golden if golden.kind != "stored"), *stored]
-    items: list[str] = []
-    for golden in used:
-        if golden.kind == "stored":
-            items.append(f"STORED({string(golden.name)}, {sum(item.startswith('STORED') for item in items)})")
-        elif golden.kind == "board":
-            items.append(f"BOARD({string(golden.name)}, {golden.low}, {golden.high})")
-        else:
-            items.append(f"NOISE({string(golden.name)})")
     lines = [
         f"#define CHEEP_GOLDEN_MODEL_ID 0x{export.model_id:08x}u",
         "",
@@ -45,14 +34,33 @@ def render_golden_window(export: ExportModel) -> str:
         f"#define CHEEP_GOLDEN_FRONTEND_CRC 0x{int8:08x}u",
         f"#define CHEEP_GOLDEN_DETECTOR_CRC 0x{events:08x}u",
         "",
-        "/* The windows: stored ones by their place in the table, a board of two values, or noise (cheep_app.h). */",
-        *([f"/* Left out, because {GOLDEN_BYTES} bytes are kept for them: {comment(left)}. */"] if left else []),
-        f"#define CHEEP_GOLDEN_COUNT {len(used)}",
-        f"#define CHEEP_GOLDEN_STORED_COUNT {len(stored)}",
-        f"#define CHEEP_GOLDEN_LIST(STORED, BOARD, NOISE) {' '.join(items)}",
-        "",
-        "/* int8 [stored][frames][mels], and the scores that TensorFlow Lite Micro gives for each of the windows. */",
-        table("CHEEP_GOLDEN_WINDOWS", [item for g in stored for item in int8_items(g.window)] or ["0"]),
-        table("CHEEP_GOLDEN_SCORES", [item for g in used for item in int8_items(g.scores)]),
+        *golden_lines(export.features, export.golden, "CHEEP_GOLDEN"),
     ]
     return guard("golden_window.h", lines, mark(TOOL, export.sha256, export.features.hash32))
+
+
+def golden_lines(features: FeatureConfig, windows: tuple[Golden, ...], prefix: str) -> list[str]:
+    """Return the lines of a header that hold golden windows and their scores, in macros that begin with ``prefix``."""
+    real = [golden for golden in windows if golden.kind == "stored"]
+    kept = stored_windows(features, len(real))
+    stored, left = real[:kept], ", ".join(golden.name for golden in real[kept:])
+    used = [*(golden for golden in windows if golden.kind != "stored"), *stored]
+    items: list[str] = []
+    for golden in used:
+        if golden.kind == "stored":
+            items.append(f"STORED({string(golden.name)}, {sum(item.startswith('STORED') for item in items)})")
+        elif golden.kind == "board":
+            items.append(f"BOARD({string(golden.name)}, {golden.low}, {golden.high})")
+        else:
+            items.append(f"NOISE({string(golden.name)})")
+    return [
+        "/* The windows: stored ones by their place in the table, a board of two values, or noise (cheep_app.h). */",
+        *([f"/* Left out, because {GOLDEN_BYTES} bytes are kept for them: {comment(left)}. */"] if left else []),
+        f"#define {prefix}_COUNT {len(used)}",
+        f"#define {prefix}_STORED_COUNT {len(stored)}",
+        f"#define {prefix}_LIST(STORED, BOARD, NOISE) {' '.join(items)}",
+        "",
+        "/* int8 [stored][frames][mels], and the scores that TensorFlow Lite Micro gives for each of the windows. */",
+        table(f"{prefix}_WINDOWS", [item for g in stored for item in int8_items(g.window)] or ["0"]),
+        table(f"{prefix}_SCORES", [item for g in used for item in int8_items(g.scores)]),
+    ]

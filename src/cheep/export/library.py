@@ -11,6 +11,7 @@ from cheep.compiler import Compiled
 from cheep.errors import CheepError
 from cheep.export.bundle import ExportModel
 from cheep.export.model_header import render_headers
+from cheep.export.verify_header import refuse_second
 from cheep.resources import firmware_root, include_dir, source_dir
 
 _BUILD = '#include "cheep_build.h"\n'
@@ -30,6 +31,7 @@ def render_arduino(export: ExportModel, compiled: Compiled, name: str) -> dict[s
         Of the library: letters, digits and underscores.
     """
     _check_name(name)
+    refuse_second(export, "an Arduino library")
     here = firmware_root() / "library" / "arduino"
     files = {f"src/{path}": text for path, text in _core(export, compiled).items()}
     files |= {f"src/{name}": (here / name).read_text(encoding="utf-8") for name in ("Cheep.h", "Cheep.cpp")}
@@ -64,6 +66,7 @@ def render_arduino(export: ExportModel, compiled: Compiled, name: str) -> dict[s
 def render_idf_component(export: ExportModel, compiled: Compiled, name: str) -> dict[str, str]:
     """Return an ESP-IDF component as texts by path; parameters as :func:`render_arduino`."""
     _check_name(name)
+    refuse_second(export, "a component of ESP-IDF")
     here = firmware_root() / "library" / "esp-idf"
     files = {f"src/{path}": text for path, text in _core(export, compiled).items()}
     files["src/hal_esp_idf.c"] = (here / "hal_esp_idf.c").read_text(encoding="utf-8")

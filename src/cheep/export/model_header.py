@@ -14,6 +14,7 @@ from cheep.export.ctext import comment, float32, guard, mark, string, table
 from cheep.export.golden_header import render_golden_window
 from cheep.export.mel_header import render_mel_filter_bank
 from cheep.export.operators import resolver_entries
+from cheep.export.verify_header import render_verify
 from cheep.features import inverse_scale
 
 TOOL = "model_convert.py"
@@ -26,6 +27,7 @@ def render_headers(export: ExportModel) -> dict[str, str]:
         "detector_settings.h": render_detector_settings(export),
         "golden_window.h": render_golden_window(export),
         "mel_filter_bank.h": render_mel_filter_bank(export.features, export.sha256),
+        **render_verify(export),
     }
 
 
@@ -147,6 +149,7 @@ def render_detector_settings(export: ExportModel) -> str:
         *notes,
         table("CHEEP_DETECTOR_THRESHOLDS", (f"{{ {on}, {off} }}" for on, off in sums)),
         *_gate_lines(export),
+        *_verify_lines(export),
     ]
     return guard("detector_settings.h", lines, _first(export))
 
@@ -163,6 +166,16 @@ def _gate_lines(export: ExportModel) -> list[str]:
         f"#define CHEEP_DETECTOR_GATE_FLOOR_SHIFT {gate.floor_shift}u",
         f"#define CHEEP_DETECTOR_GATE_HOLD {gate.hold_windows}u",
         table("CHEEP_DETECTOR_GATE_IDLE", map(str, gate.idle)),
+    ]
+
+
+def _verify_lines(export: ExportModel) -> list[str]:
+    if export.verifier is None:
+        return []
+    return [
+        "",
+        "/* A second network looks at what this one lets through (verify.h): first 32 bits of its sha256. */",
+        f"#define CHEEP_DETECTOR_VERIFY_ID 0x{export.verifier.model_id:08x}u",
     ]
 
 

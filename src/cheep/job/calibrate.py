@@ -92,6 +92,8 @@ def fit_temperature(bundle: ModelBundle, *, seed: int = 0, on_file: OnFile | Non
         There are none, or not of this model: the message says why.
     """
     run = bundle.path.parent
+    if bundle.verifier is not None:
+        raise CheepError("a temperature is of one network; the scores here are of two (detector.verify)")
     if not ((run / runs.DATASET).is_file() and (run / runs.TRAINING).is_file()):
         raise CheepError(f"{run} holds no data set whose validation windows could tell probabilities")
     config = TrainConfig.parse(read_json(run / runs.TRAINING, runs.TRAIN_COMMAND)["train"], "training.json")

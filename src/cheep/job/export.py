@@ -16,6 +16,7 @@ from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle, find_model, load_bundle
 from cheep.ears.papers import NOTICE, not_for_sale, notice, papers_of_model
 from cheep.export import (
+    VERIFY_FILES,
     ExportModel,
     check_files,
     generated_folder,
@@ -25,6 +26,7 @@ from cheep.export import (
     render_headers,
     render_mel_filter_bank,
     render_model_source,
+    render_networks,
     write_files,
 )
 from cheep.export.library import render_arduino, render_idf_component
@@ -67,6 +69,9 @@ def export_model(
     files = {**render_headers(export), "model.cc": render_model_source(export)}
     del files[FRONT_END]
     files |= _notice(export)
+    if export.verifier is None and not check:
+        for name in VERIFY_FILES:
+            ((folder or generated_folder()) / name).unlink(missing_ok=True)
     return export, bring(files, folder, CONVERT_COMMAND if check else "")
 
 
@@ -137,12 +142,15 @@ def compile_network(
         It does not fit the ``board``; or ``check``, and a file is missing or differs.
     """
     path = find_model(model)
+    detector = None
     if model is None or Path(model) != path:  # a run: a detector, which no board takes with too many labels
-        load_bundle(path)
+        detector = load_bundle(path)
     compiled = compile_model(path, prefix)
     if board:
         check_compiled(compiled, find_board(board))
     files = {f"{prefix}.c": compiled.source, f"{prefix}.h": compiled.header}
+    if detector is not None and detector.verifier is not None:
+        files = render_networks(load_export(path))
     return path, compiled, bring(files, folder, "cheep compile" if check else "")
 
 

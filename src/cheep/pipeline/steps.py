@@ -192,7 +192,7 @@ def model_scores(context: Context, int8: bool) -> dict[str, WindowScores]:
         from cheep.tflite.tflm import TflmModel
 
         bundle = load_bundle(context.run)
-        return int8_scores(TflmModel(bundle.path), windows, bundle.scale)
+        return int8_scores(TflmModel(bundle.path), windows, bundle.own_scale)
     return keras_scores(load_keras(context.run / runs.FLOAT_MODEL), windows)
 
 

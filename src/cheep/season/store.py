@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cheep.config import DetectorConfig
-from cheep.device.bundle import ModelBundle, load_bundle
+from cheep.device.bundle import VERIFY, ModelBundle, load_bundle
 from cheep.files import atomic_path, read_json, sweep, write_bytes, write_json, write_text
 from cheep.locks import lock
 from cheep.runs import MANIFEST
@@ -166,6 +167,8 @@ class Season:
         manifest = bundle.path.parent / MANIFEST
         if manifest.is_file() and bundle.model.sha256 in (text := manifest.read_text(encoding="utf-8")):
             write_text(folder / MANIFEST, text)
+        if bundle.verifier is not None:  # which the manifest names
+            shutil.copytree(bundle.verifier.path.parent, folder / VERIFY, dirs_exist_ok=True)
         write_json(folder / MODEL_ROW, row.to_dict())
         return row
 
@@ -236,7 +239,14 @@ class Season:
 
 
 def _check_gate(folder: Path, model: ModelRow, detector: DetectorConfig) -> None:
-    """The scores that a season keeps depend on the gate before the network."""
+    """The scores that a season keeps depend on the gate before the network, and on a second network behind it."""
+    if model.detector.verify != detector.verify:
+        was, now = ("without a second network" if verify is None else f"with {verify.to_json()}" for verify in
+                    (model.detector.verify, detector.verify))  # fmt: skip
+        raise SeasonError(
+            f"{folder}: holds scores of this network {was}, not {now}: which windows were verified cannot be changed "
+            "afterwards; use another season"
+        )
     if model.detector.gate != detector.gate:
         was, now = ("without a gate" if gate is None else f"with the gate {gate.to_json()}" for gate in
                     (model.detector.gate, detector.gate))  # fmt: skip

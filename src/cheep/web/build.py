@@ -68,20 +68,20 @@ def build_wasm(export: ExportModel) -> bytes:
         No compiler, or a model that the compiler of models refuses.
     """
     from cheep.boards.host import application_sources
-    from cheep.compiler import compile_bytes
-    from cheep.export import render_headers
+    from cheep.export import render_headers, render_networks
 
-    compiled = compile_bytes(export.bundle.model.data, "model_compiled", str(export.bundle.path))
+    networks = render_networks(export)
     command = find_wasm_compiler()
     with tempfile.TemporaryDirectory(prefix="cheep-") as name:
         folder = Path(name)
         (folder / "generated").mkdir()
         for file, text in render_headers(export).items():
             (folder / "generated" / file).write_text(text, encoding="utf-8")
-        (folder / "model_compiled.h").write_text(compiled.header, encoding="utf-8")
-        (folder / "model_compiled.c").write_text(compiled.source, encoding="utf-8")
+        for file, text in networks.items():
+            (folder / file).write_text(text, encoding="utf-8")
         wasm = package_file("web", "wasm")
-        sources = [*_needed(application_sources()), folder / "model_compiled.c", wasm / "web_host.c"]
+        compiled = [folder / file for file in networks if file.endswith(".c")]
+        sources = [*_needed(application_sources()), *compiled, wasm / "web_host.c"]
         target = folder / WASM
         includes = [f"-I{path}" for path in (folder, include_dir(), wasm, source_dir())]
         arguments = [*command, *_FLAGS, *_LINK, *includes, *map(str, sources), "-o", str(target)]

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Two networks in one application: the same rows and lines in Python, TFLM, compiled and on the emulated board."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from cheep.boards.host import BootError, HostApplication
+from cheep.compiler.engine import CompiledModel
+from cheep.config.detector import GateConfig
+from cheep.device.engine import Engine
+from cheep.device.scoring import WindowScorer, make_scorer
+from cheep.device.verify import behind_samples
+from cheep.export import load_export, render_headers
+from cheep.features import compute_features, quantize
+from compiled_application import two_compiled
+from two_networks import LABELS, SECOND_LABELS, write_two
+
+RATE = 8000
+GATE = GateConfig(margin=27, idle=(-20, -20), floor_shift=5, hold_windows=0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, small_features, int8_model, recording):
+    """``made(stride, gate)``: the export of the two networks."""
+
+    def make(stride=8, gate=None):
+        folder = tmp_path_factory.mktemp("run")
+        write_two(folder, int8_model, small_features, recording, stride=stride, gate=gate)
+        return load_export(folder)
+
+    return make
+
+
+def run(application, pcm):
+    """Events and the last statistics; the ring is filled in pieces of any length."""
+    lines, at = [], 0
+    application.lines()
+    for n in np.random.default_rng(4).integers(1, 1500, 400):
+        application.push(pcm[at : at + n])
+        application.poll()
+        at += n
+    return [line for line in [*application.lines(), *lines, *application.finish()] if '"event"' in line]
+
+
+def expected_rows(bundle, pcm):
+    """What the two networks say, written down once more without streams and blocks."""
+    one, two, detector = bundle.features, bundle.verifier.features, bundle.detector
+    columns = quantize(compute_features(pcm, one), bundle.input.scale, bundle.input.zero_point)
+    first, second = CompiledModel(bundle.path), CompiledModel(bundle.verifier.path)
+    rows, asked = [], []
+    for start in range(0, len(columns) - one.window_frames + 1, detector.stride_frames):
+        scores = first.scores(columns[None, start : start + one.window_frames])[0]
+        asked.append(bundle.own_scale.values(scores)[0] >= detector.verify.ask[0])
+        if not asked[-1]:
+            rows.append(detector.verify.idle)
+            continue
+        end = start * one.hop_samples + one.window_samples - behind_samples(bundle)
+        source = bundle.verifier.input
+        x = compute_features(pcm[end - two.window_samples : end], two)
+        said = second.scores(quantize(x, source.scale, source.zero_point)[None])[0]
+        rows.append([said[SECOND_LABELS.index(label)] for label in LABELS])
+    return np.array(rows), np.array(asked)
+
+
+def test_the_second_network_says_what_the_first_one_lets_through(made, recording):
+    bundle = made().bundle
+    rows, asked = expected_rows(bundle, recording)
+    assert 0.2 < asked.mean() < 0.8 and len(np.unique(rows[asked], axis=0)) > 5
+    scorer = WindowScorer(bundle, make_scorer(bundle, "tflm"))
+    for cuts in ([], [1, 9000, 9001, 50000], range(700, len(recording), 700)):
+        scorer.reset()
+        found = np.concatenate([scorer.push(part)[1] for part in np.split(recording, cuts)])
+        assert np.array_equal(found, rows)
+        assert scorer.verified == asked.sum()
+
+
+@pytest.mark.parametrize(("stride", "gate"), [(8, None), (6, None), (8, GATE)], ids=["columns", "windows", "gate"])
+def test_application_and_python_say_the_same(made, recording, tmp_path, stride, gate):
+    export = made(stride, gate)
+    engine = Engine(export.bundle, backend="tflm")
+    steps = engine.push(recording)
+    rows = [tuple(window.scores) for window in steps.windows]
+    events = len([*steps.events, *engine.flush()])
+    assert events >= 6
+    if gate is not None:
+        assert rows != [tuple(row) for row in expected_rows(export.bundle, recording)[0]]
+    makers = [lambda export, **options: two_compiled(export, tmp_path, **options)]
+    if stride == 8 and gate is None:
+        makers.append(HostApplication)
+    elif gate is None:
+        makers = [lambda export, **options: two_compiled(export, tmp_path, "#define CHEEP_WHOLE_WINDOWS", **options)]
+    for make in makers:
+        seen = []
+        application = make(export, on_scores=lambda at, row, seen=seen: seen.append(tuple(row)))
+        lines = run(application, recording)
+        assert seen == rows
+        assert len(lines) == events
+        application.close()
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
+def test_the_emulated_board_says_the_same(made, recording):
+    from cheep.bench.application import run_emulated
+
+    export, pcm = made(), recording[: 6 * RATE]
+    application = HostApplication(export)
+    expected = [line for line in [*application.run(pcm), *application.finish()] if '"event"' in line]
+    *lines, cost = run_emulated(export, [pcm])
+    assert [line for line in lines if '"type":"event"' in line] == expected and len(expected) >= 3
+    assert json.loads(cost)["ram_bytes"] > 0
+
+
+def test_a_second_network_that_is_wrong_does_not_start(made, tmp_path):
+    export = made()
+    with pytest.raises(BootError) as refusal:
+        two_compiled(export, tmp_path, change=lambda name, text: text.replace("CHEEP_VERIFY_GOLDEN_SCORES { \\\n    ",
+                     "CHEEP_VERIFY_GOLDEN_SCORES { \\\n    1 + "))  # fmt: skip
+    assert refusal.value.stage == "golden" and "second network" in refusal.value.reason
+    headers = render_headers(export)
+    headers["verify.h"] = headers["verify.h"].replace("FRONTEND_CRC 0x", "FRONTEND_CRC 1u + 0x")
+    with pytest.raises(BootError) as refusal:
+        HostApplication(export, headers=headers)
+    assert refusal.value.stage == "frontend"
