@@ -71,6 +71,33 @@ KALEIDOSCOPE = (
 PACKAGE = "\ufeffinput;start_time;end_time;species_name;confidence\r\n" + (
     "a.flac;00:00:00,00;00:00:03,00;Turdus merula_Blackbird;0,97\r\n"
 )
+TEXTGRID = (
+    'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 6.5\ntiers? <exists>\nsize = 2\nitem []:\n'
+    'item [1]:\nclass = "IntervalTier"\nname = "birds"\nxmin = 0\nxmax = 6.5\nintervals: size = 2\nintervals [1]:\n'
+    'xmin = 0\nxmax = 1.25\ntext = "robin"\nintervals [2]:\nxmin = 1.25\nxmax = 6.5\ntext = ""\nitem [2]:\n'
+    'class = "TextTier"\nname = "n"\nxmin = 0\nxmax = 6.5\npoints: size = 1\npoints [1]:\nnumber = 3\nmark = "x"\n'
+)
+ELAN = (
+    '<?xml version="1.0"?>\n<ANNOTATION_DOCUMENT>\n<HEADER>'
+    '<MEDIA_DESCRIPTOR MEDIA_URL="a.wav" TIME_ORIGIN="0"/></HEADER>\n'
+    '<TIME_ORDER><TIME_SLOT TIME_SLOT_ID="1" TIME_VALUE="1500"/>\n<TIME_SLOT TIME_SLOT_ID="2" TIME_VALUE="2750"/>'
+    '</TIME_ORDER>\n<TIER TIER_ID="b"><ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a" TIME_SLOT_REF1="1" '
+    'TIME_SLOT_REF2="2"><ANNOTATION_VALUE>robin</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>\n<ANNOTATION>'
+    '<REF_ANNOTATION ANNOTATION_ID="c" ANNOTATION_REF="a"><ANNOTATION_VALUE>call</ANNOTATION_VALUE></REF_ANNOTATION>'
+    "</ANNOTATION></TIER></ANNOTATION_DOCUMENT>\n"
+)
+LAYER = (
+    '<?xml version="1.0"?>\n<sv><data>\n<model sampleRate="48000" subtype="box"/>\n<dataset>\n'
+    '<point frame="48000" value="1200" duration="24000" extent="800" label="robin"/>\n</dataset></data></sv>\n'
+)
+AVIANZ = (
+    '[{"Operator": "A", "Duration": 60.0},\n[1.5, 3, 0, 0, [{"species": "Kiwi", "certainty": 100, "filter": "M"}]],\n'
+    '[4, 5, 1000, 5000, [{"species": "Morepork", "certainty": 50}]]]\n'
+)
+ARBIMON = (
+    "id,recording,site,year,month,day,hour,minute,species,songtype,x1,x2,y1,y2,validated,score\n"
+    "1,S_20240319_135700.WAV,S,2024,3,19,14,1,robin,Call,9.5,11.25,1000,9000,present,0.21\n"
+)
 ONE_HOT = "file,start_time,end_time,robin,wren\na.wav,0.0,1.0,0,1\na.wav,1.0,2.0,0,0\nb.wav,0,1,1,\n"
 STRETCHES = "file,start_s,end_s,label,score\na.wav,0.5,1.25,robin,0.91\na.wav,1.5,2.5,robin,0.4\na.wav,3,4,noise,0.7\n"
 COMMENT = (
@@ -163,6 +190,11 @@ TARGETS = {
     "birdnet": ("a.csv", BIRDNET.encode(), _scored),
     "kaleidoscope": ("a.csv", KALEIDOSCOPE.encode(), _scored),
     "package": ("a.csv", PACKAGE.encode("utf-16-le"), _scored),
+    "textgrid": ("a.TextGrid", TEXTGRID.encode(), _boxes),
+    "elan": ("a.eaf", ELAN.encode(), _boxes),
+    "layer": ("a.svl", LAYER.encode(), _boxes),
+    "avianz": ("a.data", AVIANZ.encode(), _boxes),
+    "arbimon": ("a.csv", ARBIMON.encode(), _boxes),
     "one-hot": ("a.csv", ONE_HOT.encode(), _boxes),
     "stretches": ("list.csv", STRETCHES.encode(), _list),
     "wav": ("b.wav", wav(COMMENT, 700), _audio),

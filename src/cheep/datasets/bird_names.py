@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""English and German names of birds that are common in European recordings, for tables that give no scientific name.
+"""English, German and former names of birds that are common in European recordings; the species of a subspecies.
 
 BirdNET's Kaleidoscope tables and many people's own know only ``European Robin``. The list is a help, no taxonomy: what
 it does not hold is joined with ``--rename``.
@@ -8,6 +8,7 @@ it does not hold is joined with ``--rename``.
 from __future__ import annotations
 
 import functools
+import re
 
 from cheep.config.data import plain_name
 
@@ -75,6 +76,22 @@ Barn Owl, Schleiereule; Upupa epops = Eurasian Hoopoe, Common Hoopoe, Wiedehopf;
 Kiebitz; Cecropis daurica = Red-rumped Swallow, European Red-rumped Swallow, Rötelschwalbe
 """
 
+#: Former scientific names that lists and programs still have.
+_FORMER = """
+Aquila pennata = Hieraaetus pennatus; Carduelis cannabina = Linaria cannabina; Carduelis chloris = Chloris chloris;
+Carduelis flammea = Acanthis flammea; Carduelis spinus = Spinus spinus; Dendrocopos medius = Dendrocoptes medius;
+Dendrocopos minor = Dryobates minor; Hirundo daurica = Cecropis daurica; Larus ridibundus = Chroicocephalus
+ridibundus; Miliaria calandra = Emberiza calandra; Parus ater = Periparus ater; Parus caeruleus = Cyanistes caeruleus;
+Parus cristatus = Lophophanes cristatus; Parus montanus = Poecile montanus; Parus palustris = Poecile palustris;
+Regulus ignicapillus = Regulus ignicapilla; Saxicola torquatus = Saxicola rubicola; Saxicola torquata = Saxicola
+rubicola; Sylvia communis = Curruca communis; Sylvia curruca = Curruca curruca; Sylvia melanocephala = Curruca
+melanocephala; Sylvia nisoria = Curruca nisoria; Coloeus monedula = Corvus monedula; Charadrius dubius = Thinornis
+dubius; Anas strepera = Mareca strepera; Tetrao tetrix = Lyrurus tetrix; Bonasa bonasia = Tetrastes bonasia; Cyanecula
+svecica = Luscinia svecica; Streptopelia senegalensis = Spilopelia senegalensis; Delichon urbica = Delichon urbicum
+"""
+_BINOMIAL = re.compile(r"([A-Z][a-z]+ [a-z]{3,})(?: [a-z]{3,}| ?\(.*|,? [A-Z][^ ]*\.?,? ?[0-9]*)?")
+_NO_EPITHET = ("sp", "spp", "cf", "aff", "indet", "species")
+
 
 @functools.lru_cache(maxsize=1)
 def _table() -> dict[str, str]:
@@ -83,9 +100,23 @@ def _table() -> dict[str, str]:
         scientific, names = entry.split("=")
         for name in (scientific, *names.split(",")):
             table[plain_name(name)] = plain_name(scientific)
+    for entry in " ".join(_FORMER.split()).split(";"):
+        former, name = entry.split("=")
+        table[plain_name(former)] = plain_name(name)
     return table
 
 
 def scientific_of(name: str) -> str:
     """Return the scientific name (plain: ``erithacus_rubecula``) of an English or German one; empty: not known."""
     return _table().get(plain_name(name), "")
+
+
+def species_of(name: str) -> str:
+    """Return the species (plain: ``turdus_merula``) of a subspecies or of a name with its author; empty: it is neither.
+
+    ``Turdus cf. merula`` and ``Turdus sp.`` are no species.
+    """
+    found = _BINOMIAL.fullmatch(name.strip())
+    if not found or found[1] == name.strip() or set(plain_name(name).split("_")) & set(_NO_EPITHET):
+        return ""
+    return plain_name(found[1])

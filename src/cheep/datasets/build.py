@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cheep.config.data import GROUPINGS, BuildConfig, SplitConfig, plain_name
-from cheep.datasets.bird_names import scientific_of
+from cheep.datasets.bird_names import scientific_of, species_of
 from cheep.datasets.build_findings import Findings, refuse_unreadable, warn_of_lost
 from cheep.datasets.labels.boxes import UNKNOWN, Box
 from cheep.datasets.manifest import Manifest
@@ -182,7 +182,9 @@ def _known_labels(
             if label := names.get(plain_name(name)):
                 return label
         for name in (box.label, *box.names):
-            if label := by_list.get(scientific_of(name)):
+            species = species_of(name)
+            label = by_list.get(scientific_of(name)) or by_list.get(scientific_of(species)) or names.get(species or "-")
+            if label:
                 listed[name] = label
                 return label
         return box.label

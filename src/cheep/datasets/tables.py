@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cheep.datasets.files import MAX_FIELD_CHARS, read_bytes
+from cheep.datasets.spreadsheets import is_workbook, workbook_text
 from cheep.errors import CheepError
 
 _SEPARATORS = "\t;,|"
@@ -74,9 +75,10 @@ def _decoded(path: Path, data: bytes, encoding: str) -> str:
 
 
 def read_table_text(path: Path | str) -> tuple[str, str]:
-    """Return :func:`decode` of the file at ``path``."""
+    """Return :func:`decode` of the file at ``path``; of a workbook its rows, and ``workbook``."""
     path = Path(path)
-    return decode(path, read_bytes(path))
+    data = read_bytes(path)
+    return (workbook_text(path, data), "workbook") if is_workbook(path, data) else decode(path, data)
 
 
 def split_lines(text: str) -> list[str]:

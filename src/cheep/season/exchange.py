@@ -17,7 +17,7 @@ from typing import Any
 from cheep.audio.folders import files_below
 from cheep.datasets.labels.boxes import Box
 from cheep.datasets.labels.columns import DURATION, END, FILE, LABEL, START
-from cheep.datasets.labels.files import parse_audacity
+from cheep.datasets.labels.files import is_label_track, parse_audacity
 from cheep.datasets.numbers import seconds_field
 from cheep.datasets.tables import Table, first_of, read_table, read_table_text
 from cheep.errors import CheepError
@@ -243,8 +243,7 @@ def _read_file(path: Path, recordings: Recordings, labels: Iterable[str], found:
         read_whombat(path, recordings, labels, found)
         return
     text, _ = read_table_text(path)
-    first = text.split("\n", 1)[0].split("\t")
-    if len(first) > 1 and re.fullmatch(r"\\|[\d.,]+", first[0].strip()):
+    if is_label_track(text.split("\n", 1)[0]):
         _read_audacity(path, text, recordings, labels, found)
     else:
         _read_rows(read_table(path), recordings, found)

@@ -17,6 +17,11 @@ from cheep.errors import CheepError
 Key = TypeVar("Key")
 _BOTH_NAMES = re.compile(r"([A-Z][a-z]+(?: [a-z][a-z.-]+){1,2})_(\S.*)")  # BirdNET: scientific_common
 UNKNOWN = "?"
+#: Labels by which people say that they do not know the species, as :func:`plain_name` writes them.
+_UNSURE_LABELS = (
+    *("", "unknown", "unk", "unknown_bird", "unknown_species", "unidentified", "unid", "no_id", "noid", "unsure"),
+    *("indet", "uncertain", "don_t_know", "bird_sp", "unbekannt", "unbestimmt", "inconnu", "desconocido"),
+)
 #: What xeno-canto writes where a species would stand: nobody knows it, a soundscape.
 PLACEHOLDER_SPECIES = ("mystery mystery", "sonus naturalis")
 
@@ -101,11 +106,18 @@ def checked_box(
     high: float | None,
     score: float | None = None,
 ) -> Box:
-    """Return a box, its label the first of ``names``; :class:`CheepError` where its times or band are wrong."""
-    if not 0 <= start < end:
-        raise CheepError(f"{path}:{line}: start={start:g}, end={end:g}: must be 0 <= start < end (seconds)")
+    """Return a box, its label the first of ``names``; :class:`CheepError` where its times or band are wrong.
+
+    What begins before the recording begins with it.
+    """
+    if not start < end or end <= 0:
+        fix = "swap them" if end < start else "a box needs a length" if end == start else "it ends before the recording"
+        raise CheepError(
+            f"{path}:{line}: start={start:g}, end={end:g}: must be 0 <= start < end (seconds): {fix}, or remove it"
+        )
+    start = max(0.0, start)
     if low is not None and high is not None and low > high:
-        raise CheepError(f"{path}:{line}: low_hz={low:g}, high_hz={high:g}: must be low <= high")
+        raise CheepError(f"{path}:{line}: low_hz={low:g}, high_hz={high:g}: must be low <= high: swap them")
     known: dict[str, None] = {}
     for name in names:
         both = _BOTH_NAMES.fullmatch(name)
@@ -113,4 +125,6 @@ def checked_box(
     label, *others = known or [""]
     if label and means_background(label) and score is None:
         return Box(start, end, "", low, high, nothing=True)
+    if label and plain_name(label) in _UNSURE_LABELS:
+        return Box(start, end, UNKNOWN, low, high, score)
     return Box(start, end, label, low, high, score, tuple(others))

@@ -2,8 +2,8 @@
 """Annotations from files: the one reader for training and evaluation.
 
 Raven selection tables, Audacity label tracks, CSV of times (any separator, encoding and decimal mark; one label per
-row or a column per species), the tables of BirdNET in all its forms, Kaleidoscope's, the events of ``cheep test``, and
-xeno-canto annotation sets.
+row or a column per species; workbooks), the tables of BirdNET in all its forms, Kaleidoscope's, Arbimon's, the events
+of ``cheep test``, xeno-canto annotation sets, AviaNZ, Praat, ELAN, Sonic Visualiser.
 
 Every parser returns ``{audio name: [Box]}``; the name is empty where the file does not say which audio it speaks of
 (then the file's own name and folder do). What is wrong is named by file, line and field.
@@ -11,18 +11,22 @@ Every parser returns ``{audio name: [Box]}``; the name is empty where the file d
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import json
-import logging
+import datetime
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from cheep.datasets.labels.boxes import NOTHING, PLACEHOLDER_SPECIES, UNKNOWN, Box, NoAnnotationsError, checked_box
+from cheep.datasets.files import read_bytes
+from cheep.datasets.labels.boxes import NOTHING, UNKNOWN, Box, NoAnnotationsError, checked_box
 from cheep.datasets.labels.columns import (
     FILE,
     LABEL,
+    NO_LABELS,
     SCORE,
     box_of_row,
+    by_machine_alone,
     cell_of,
     confidence_column,
     confidence_of,
@@ -32,15 +36,20 @@ from cheep.datasets.labels.columns import (
     species_columns,
     times_of,
 )
+from cheep.datasets.labels.json_sets import parse_json
+from cheep.datasets.labels.tiers import NO_LENGTH, is_textgrid, parse_elan, parse_layer, parse_textgrid
 from cheep.datasets.numbers import number_field
-from cheep.datasets.tables import Table, fields, first_of, parse_table, read_table_text, separator_of, split_lines
+from cheep.datasets.recorders import facts_of_name
+from cheep.datasets.tables import Table, fields, first_of, parse_table, read_table_text, split_lines
 from cheep.errors import CheepError
 
-log = logging.getLogger(__name__)
+_DAY_S = 86400
+_LABEL_TRACK = re.compile(r"[-+]?[\d.,]*\d[\d.,]*([eE][-+]?\d+)?|nan|inf")
+_NUMBERS_FIRST = re.compile(r"\s*[-+]?[\d.]+\s*[,;]")
 
 
-def read_annotations(path: Path | str) -> dict[str, list[Box]]:
-    """Read a file of any known kind, told by its content.
+def read_annotations(path: Path | str, notes: collections.Counter[str] | None = None) -> dict[str, list[Box]]:
+    """Read a file of any known kind, told by its content. ``notes`` counts what was passed over in it.
 
     Raises
     ------
@@ -50,21 +59,43 @@ def read_annotations(path: Path | str) -> dict[str, list[Box]]:
         It is one, and something in it is wrong.
     """
     path = Path(path)
+    notes = collections.Counter() if notes is None else notes
+    if path.suffix.lower() == ".data" and not read_bytes(path).lstrip().startswith(b"["):
+        raise NoAnnotationsError(f"{path}:1: no list of segments (AviaNZ)")
     text, _ = read_table_text(path)
     first = next((line for line in split_lines(text) if line.strip()), "")
-    if path.suffix.lower() == ".json":
-        return parse_xeno_canto_set(path, text)
+    if path.suffix.lower() in (".json", ".data"):
+        return parse_json(path, text)
+    if is_textgrid(text):
+        return {"": parse_textgrid(path, text, notes)}
+    if path.suffix.lower() == ".eaf":
+        return parse_elan(path, text, notes)
+    if path.suffix.lower() == ".svl":
+        return {"": parse_layer(path, text, notes)}
     if not first and path.suffix.lower() == ".txt":  # a label track without a label
         return {"": [NOTHING]}
+    if is_label_track(first):
+        return {"": parse_audacity(path, text, notes)}
+    if _NUMBERS_FIRST.match(first):
+        raise NoAnnotationsError(
+            f"{path}:1: no header line: write one, such as start_s,end_s,label (it is {first[:60]!r})"
+        )
+    table = parse_table(path, text)
+    place = table.places()
+    if {"recording", "x1", "x2", "validated", "minute"} <= set(place):
+        return parse_arbimon(table, notes)
+    if {"begin time (s)", "selection"} <= set(place) or (table.separator == "\t" and "begin time (s)" in place):
+        return parse_raven(table, notes)
+    return parse_times(table, notes)
+
+
+def is_label_track(first: str) -> bool:
+    """Tell whether a file with this first line is a label track: it begins with a time, or is one of frequencies."""
     cells = first.split("\t")
-    if len(cells) > 1 and (cells[0].strip() == "\\" or re.fullmatch(r"[\d.,]*\d[\d.,]*|nan|inf", cells[0].strip())):
-        return {"": parse_audacity(path, text)}
-    if separator_of(first) == "\t" and "begin time (s)" in [cell.strip().lower() for cell in cells]:
-        return parse_raven(parse_table(path, text))
-    return parse_times(parse_table(path, text))
+    return len(cells) > 1 and (cells[0].strip() == "\\" or _LABEL_TRACK.fullmatch(cells[0].strip()) is not None)
 
 
-def parse_raven(table: Table) -> dict[str, list[Box]]:
+def parse_raven(table: Table, notes: collections.Counter[str]) -> dict[str, list[Box]]:
     """Read a Raven selection table: one box per selection, whatever its views; ``File Offset (s)`` where present.
 
     A table without a selection is that of a recording in which a person found nothing (in a model's table, with a
@@ -76,6 +107,7 @@ def parse_raven(table: Table) -> dict[str, list[Box]]:
     if "end time (s)" not in place:
         raise CheepError(f"{path}:{table.header_line}: no column 'end time (s)': not a Raven selection table")
     scored = confidence_column(table, place)
+    _say_without_labels(table, place, notes)
     for line, row in table.rows:
         name = cell_of(row, place, first_of(place, ("begin path", "begin file"))) or first_cell(row, place, FILE)
         selection = cell_of(row, place, "selection")
@@ -88,19 +120,22 @@ def parse_raven(table: Table) -> dict[str, list[Box]]:
             length = end - start
             start = number_field(offset, path, line, "File Offset (s)")
             end = start + length
+        if end == start:
+            notes[NO_LENGTH] += 1
+            continue
         _add(boxes, name, box_of_row(path, line, start, end, row, place, scored))
     if not table.rows:
         boxes[""] = [] if scored or first_of(place, SCORE) else [NOTHING]
     return boxes
 
 
-def parse_audacity(path: Path, text: str) -> list[Box]:
+def parse_audacity(path: Path, text: str, notes: collections.Counter[str] | None = None) -> list[Box]:
     """Read an Audacity label track (``start TAB end TAB label``, spectral lines allowed); points are passed over.
 
     A fourth cell is a confidence, as BirdNET writes it.
     """
     boxes: list[Box] = []
-    points = 0
+    notes = collections.Counter() if notes is None else notes
     last_was_label = ""
     for line, row in fields(path, split_lines(text), "\t"):
         if row[0].strip() == "\\":
@@ -118,19 +153,17 @@ def parse_audacity(path: Path, text: str) -> list[Box]:
         start = number_field(row[0], path, line, "start")
         end = number_field(row[1], path, line, "end")
         if end == start:
-            points += 1
+            notes[NO_LENGTH] += 1
             last_was_label = "point"
             continue
         cells = [cell.strip() for cell in (*row[2:4], "", "")]
         score = confidence_of(cells[1])
         boxes.append(checked_box(path, line, start, end, [cells[0]] if cells[0] else [], None, None, score))
         last_was_label = "box"
-    if points:
-        log.info("%s: %d point label(s) passed over: they mark no stretch", path, points)
     return boxes
 
 
-def parse_times(table: Table) -> dict[str, list[Box]]:
+def parse_times(table: Table, notes: collections.Counter[str] | None = None) -> dict[str, list[Box]]:
     """Read a table of times: a start and an end (or duration), and label, file, band and confidence where present.
 
     Without a column of labels, a column per species with 0 and 1 (or confidences): a row of zeros says that nothing is
@@ -142,12 +175,19 @@ def parse_times(table: Table) -> dict[str, list[Box]]:
     times, file_name = times_of(place), first_of(place, FILE)
     species = {} if first_of(place, LABEL) else species_columns(table, (*times, file_name))
     if not times.given and not (species and file_name):
-        raise NoAnnotationsError(
-            f"{table.path}:{table.header_line}: no columns for start and end: name them start_s and end_s (it has "
-            f"{', '.join(table.header)[:200]})"
+        has = ", ".join(table.header)[:200]
+        wants = (
+            f"a start ({times.start}) without an end or a duration: add"
+            if times.start
+            else "no columns for start and end: name them start_s and"
         )
+        whole = "; labels of whole recordings are a list: --csv" if file_name and first_of(place, LABEL) else ""
+        raise NoAnnotationsError(f"{table.path}:{table.header_line}: {wants} end_s (it has {has}{whole})")
+    notes = collections.Counter() if notes is None else notes
     boxes: dict[str, list[Box]] = {}
     scored = confidence_column(table, place)
+    if not species:
+        _say_without_labels(table, place, notes)
     for line, row in table.rows:
         name = file_of(row, place, file_name)
         told = [cell_of(row, place, column) for column in (*times, first_of(place, LABEL))]
@@ -155,6 +195,14 @@ def parse_times(table: Table) -> dict[str, list[Box]]:
             _add(boxes, name, NOTHING)
             continue
         start, end = times.read(row, place, table.path, line)
+        if start == end:
+            notes[NO_LENGTH] += 1
+            boxes.setdefault(name, [])
+            continue
+        if not species and by_machine_alone(row, place, scored):
+            notes["row(s) that only a program has named passed over (no MANUAL ID, no confidence)"] += 1
+            boxes.setdefault(name, [])
+            continue
         if not species:
             _add(boxes, name, box_of_row(table.path, line, start, end, row, place, scored))
             continue
@@ -167,38 +215,60 @@ def parse_times(table: Table) -> dict[str, list[Box]]:
     return boxes
 
 
-def parse_xeno_canto_set(path: Path, text: str) -> dict[str, list[Box]]:
-    """Read a xeno-canto annotation set (JSON with ``annotations``), by recording ``XC123``."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        line = getattr(error, "lineno", 1)
-        raise CheepError(f"{path}:{line}: not JSON: {getattr(error, 'msg', error)}") from None
-    except RecursionError:
-        raise CheepError(f"{path}:1: nested too deeply") from None
-    items = data.get("annotations") if isinstance(data, dict) else None
-    if not isinstance(items, list):
-        raise NoAnnotationsError(f"{path}:1: annotations: must be a list (a xeno-canto annotation set)")
+def parse_arbimon(table: Table, notes: collections.Counter[str]) -> dict[str, list[Box]]:
+    """Read the matches of an Arbimon pattern: those that a person validated, and the others with their score.
+
+    Arbimon cuts recordings into minutes and counts times from the minute's beginning: the minute of the row is held
+    against the clock in the recording's name. What is ``not present`` may be another species: its windows are left out.
+    """
+    path, place = table.path, table.places()
     boxes: dict[str, list[Box]] = {}
-    for number, item in enumerate(items):
-        where = f"annotations[{number}]"
-        if not isinstance(item, dict):
-            raise CheepError(f"{path}:1: {where}: must be an object")
-        start_s, end_s = (
-            number_field(str(item.get(name)), path, 1, f"{where}.{name}") for name in ("start_time", "end_time")
-        )
-        low_hz, high_hz = (
-            None if item.get(name) in (None, "") else number_field(str(item[name]), path, 1, f"{where}.{name}")
-            for name in ("frequency_low", "frequency_high")
-        )
-        digits = re.sub(r"^XC", "", str(item.get("xc_nr") or ""), flags=re.IGNORECASE).strip()
-        label = item.get("scientific_name")
-        names = [label.strip()] if isinstance(label, str) and label.strip() else []
-        if names and names[0].lower() in PLACEHOLDER_SPECIES:
-            names = [UNKNOWN]
-        box = checked_box(path, 1, start_s, end_s, names, low_hz, high_hz)
-        _add(boxes, f"XC{digits}" if digits else "", box)
+    for line, row in table.rows:
+        name = cell_of(row, place, "recording")
+        start, end = (number_field(cell_of(row, place, key), path, line, key) for key in ("x1", "x2"))
+        later = _minutes_later(row, place, path, line, facts_of_name(Path(name).name).time)
+        box = box_of_row(path, line, start + later, end + later, row, place, "score")
+        word = cell_of(row, place, "validated").lower()
+        if word == "present":
+            box = dataclasses.replace(box, score=None)
+        elif word == "not present":
+            box = Box(box.start_s, box.end_s, UNKNOWN)
+            notes["match(es) that are not present: their windows are left out"] += 1
+        _add(boxes, name, box)
     return boxes
+
+
+def _minutes_later(
+    row: Sequence[str], place: dict[str, int], path: Path, line: int, begin: datetime.datetime | None
+) -> float:
+    """Return how many s after the beginning of its recording the minute of an Arbimon row begins; 0: not known."""
+    if begin is None:
+        return 0.0
+    values = [
+        number_field(cell_of(row, place, key), path, line, key) for key in ("year", "month", "day", "hour", "minute")
+    ]
+    try:
+        minute = datetime.datetime(*(int(value) for value in values))  # type: ignore[arg-type]
+    except ValueError:
+        raise CheepError(f"{path}:{line}: year to minute: {values}: no such time") from None
+    later = (minute - begin.replace(tzinfo=None, second=0, microsecond=0)).total_seconds()
+    return later if 0 <= later < _DAY_S else 0.0
+
+
+def _say_without_labels(table: Table, place: dict[str, int], notes: collections.Counter[str]) -> None:
+    """Count a table that names no species in a column that is known, but has others with words."""
+    if first_of(place, LABEL) or not table.rows:
+        return
+    words = [
+        name
+        for at, name in enumerate(table.header)
+        if name.lower() not in (*FILE, *NO_LABELS) and any(re.search("[A-Za-z]{2}", row[at]) for _, row in table.rows)
+    ]
+    if words:
+        notes[
+            f"file(s) without a column 'label' or 'species', whose boxes count for their recording's label (they have "
+            f"{', '.join(words[:5])}: rename the column that has the species)"
+        ] += 1
 
 
 def _add(boxes: dict[str, list[Box]], name: str, box: Box) -> None:

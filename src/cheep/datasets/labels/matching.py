@@ -17,7 +17,10 @@ from cheep.datasets.tables import first_of, parse_table, read_table_text
 from cheep.errors import CheepError
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".txt", ".csv", ".tsv", ".json")
+SUFFIXES = (
+    *(".txt", ".csv", ".tsv", ".json", ".xlsx", ".xlsm", ".xls", ".ods"),
+    *(".textgrid", ".eaf", ".svl", ".data"),
+)
 
 
 def boxes_for(
@@ -50,7 +53,7 @@ def boxes_for(
     named_in: dict[str, Path] = {}
     for source, given in _files(sources, notes):
         try:
-            tables = read_annotations(source)
+            tables = read_annotations(source, notes)
         except NoAnnotationsError:
             if given:
                 raise
