@@ -245,7 +245,8 @@ def carried(work: Callable[[Item], Result], item: Item) -> Result:
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
-            stand_in = RuntimeError(f"{type(error).__name__}: {error}")
+            mistake = isinstance(error, CheepError)  # of a recording: those who go on past it know it by its class
+            stand_in = CheepError(str(error)) if mistake else RuntimeError(f"{type(error).__name__}: {error}")
         else:
             raise
     raise stand_in  # not above: it would travel with the other one as its context

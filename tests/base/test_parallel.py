@@ -10,10 +10,13 @@ import textwrap
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from cheep.audio import read_audio
 from cheep.errors import CheepError
-from cheep.parallel import map_each
+from cheep.parallel import carried, map_each
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -131,7 +134,7 @@ def test_a_script_needs_no_guard_under_spawn(tmp_path):
         """
         import multiprocessing
         multiprocessing.set_start_method("spawn")
-        from cheep.parallel import map_each
+        from cheep.parallel import carried, map_each
 
         def work(number):
             return 2 * number
@@ -148,7 +151,7 @@ def test_ctrl_c_ends_the_workers_too(tmp_path):
         tmp_path,
         """
         import os, time
-        from cheep.parallel import map_each
+        from cheep.parallel import carried, map_each
 
         def work(number):
             if number:
@@ -175,7 +178,7 @@ def test_workers_end_with_a_client_that_is_killed(tmp_path):
         tmp_path,
         """
         import os, time
-        from cheep.parallel import map_each
+        from cheep.parallel import carried, map_each
 
         def work(number):
             if number:
@@ -201,3 +204,28 @@ def alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+class Damage(CheepError):
+    """Comes from a worker, but not back: it is made of two things."""
+
+    def __init__(self, path, done):
+        super().__init__(f"{path}: ends after {done} samples")
+
+
+def broken(path):
+    raise Damage(path, 7)
+
+
+def test_a_mistake_of_a_recording_that_cannot_travel_is_still_one():
+    with pytest.raises(CheepError, match=r"^card/a\.flac: ends after 7 samples$"):
+        carried(broken, "card/a.flac")
+
+
+def test_what_a_recording_that_was_cut_off_raises_is_a_mistake_in_a_worker_too(tmp_path):
+    noise = np.random.default_rng(1).integers(-9000, 9000, 80_000).astype(np.int16)
+    soundfile.write(tmp_path / "whole.flac", noise, 8000)
+    whole = (tmp_path / "whole.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheepError, match="decoding fails after"):
+        carried(functools.partial(read_audio, sample_rate_hz=8000), tmp_path / "cut.flac")
