@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 import time
@@ -85,13 +86,21 @@ class Study:
     """A task's folds, its teacher, and where what is finished is kept."""
 
     def __init__(self, task: str, teacher: str, data: Path, keep: Path) -> None:
-        self.task, self.data, self.keep = task, data, keep
-        self.ears = Ears(teacher)
+        self.task, self.teacher, self.data, self.keep = task, teacher, data, keep
         self.recipe = load_recipe(task, None, TASKS[task].short)
         self.cache = keep / "cache"
-        options = argparse.Namespace(train=data, test=None, seed=None)
-        examples = examples_of(task, self.recipe, options, self.cache)
-        self.parts = splits(examples, data_of(task, self.recipe, options).split)
+
+    @functools.cached_property
+    def ears(self) -> Ears:
+        """The teacher."""
+        return Ears(self.teacher)
+
+    @functools.cached_property
+    def parts(self) -> list[Manifest]:
+        """The folds."""
+        options = argparse.Namespace(train=self.data, test=None, seed=None)
+        examples = examples_of(self.task, self.recipe, options, self.cache)
+        return splits(examples, data_of(self.task, self.recipe, options).split)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -206,9 +215,8 @@ def regress(windows: WindowSet, recipe: RunFile, name: str) -> Any:
         fitted = model.fit(x, y, batch_size=recipe.train.batch_size, verbose=0)
         print(f"{name}: {len(windows)} windows, pass {epoch + 1} of {epochs}, loss {fitted.history['loss'][0]:.3f} "
               f"(1: nothing learned)", file=sys.stderr, flush=True)  # fmt: skip
-    trunk = keras.Model(whole.input, average.input)
-    trunk.layers[-1]._name = TRUNK
-    return trunk
+    average.input._keras_history.layer._name = TRUNK  # before the network is made that knows its layers by name
+    return keras.Model(whole.input, average.input)
 
 
 def paired(study: Study, arm: str, folds: list[int], seeds: list[int], figure: str) -> dict[str, float] | None:

@@ -6,8 +6,9 @@
 
 ``DIR/xc_species3/metadata.csv`` names clips (file, label, split_group). A tenth of the labels is flipped to another
 one, with three seeds; windows are ranked as ``cheep dataset teacher`` ranks them, by the forest and by the model. Then
-the device's network is trained from few labels (bench_few.py; some minutes a training, kept in ``--keep``, so that the
-same command goes on where it was; ``--no-training`` leaves it out).
+the device's network is trained on wrong labels and without the suspected ones (bench_flips.py), and from few labels
+(bench_few.py): a minute or some a training, kept in ``--keep``, so that the same command goes on where it was;
+``--no-training`` leaves them out.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from bench_few import KINDS, TASK, figures_of_few
+from bench_flips import figures_of_flips, flip
 from cheep.audio import int16_to_float, probe, read_audio
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.probe import fit_probe
@@ -33,7 +35,6 @@ from cheep.datasets.teacher import TeacherConfig, teach, window_statistics
 from cheep.ears import Ears, hear_manifest, hear_windows
 from cheep.errors import CheepError
 
-FLIPPED = 0.10
 FEW = (3, 5, 10)
 
 
@@ -53,19 +54,8 @@ def examples(folder: Path) -> Manifest:
 
 def flipped(manifest: Manifest, seed: int) -> tuple[Manifest, np.ndarray]:
     """Return the manifest with a share of wrong labels, and which rows are wrong, (n,) bool."""
-    rng = np.random.default_rng(seed)
-    names = np.array(manifest.column("label"))
-    wrong = np.zeros(len(names), bool)
-    wrong[rng.choice(len(names), round(FLIPPED * len(names)), replace=False)] = True
-    for row in np.flatnonzero(wrong):
-        names[row] = rng.choice([label for label in manifest.labels if label != names[row]])
-    columns = [dict(zip(("path", "group", "recording"), values, strict=True)) for values in zip(
-        *(manifest.column(name) for name in ("path", "group", "recording")), strict=True)]  # fmt: skip
-    rows = [
-        {**row, "label": str(name), "start_s": start, "duration_s": length}
-        for row, name, start, length in zip(columns, names, manifest.start_s, manifest.duration_s, strict=True)
-    ]
-    return Manifest.from_rows(rows), wrong
+    names, wrong = flip(np.array(manifest.column("label")), manifest.labels, seed)
+    return manifest.with_column("label", names.tolist()), wrong
 
 
 def found(manifest: Manifest, statistics: np.ndarray, judge: str, seeds: int) -> tuple[float, float]:
@@ -122,11 +112,11 @@ def main() -> int:
     parser.add_argument(
         "--keep", type=Path, default=Path("build/bench/ears"), help="folder of embeddings and trainings (%(default)s)"
     )
-    parser.add_argument("--folds", default="0,1,2", help="of the trainings from few labels, 0 to 4 (%(default)s)")
+    parser.add_argument("--folds", default="0,1,2", help="of the trainings, 0 to 4 (%(default)s)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe that is trained"
     )
-    parser.add_argument("--no-training", action="store_true", help="leave the trainings from few labels out")
+    parser.add_argument("--no-training", action="store_true", help="leave the trainings out")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     try:
@@ -151,6 +141,7 @@ def main() -> int:
     if not args.no_training and args.set_name == TASK:
         clips = {str(Path(path).resolve()): row for path, row in zip(manifest.column("path"), embeddings, strict=True)}
         folds = [int(text) for text in args.folds.split(",")]
+        figures |= figures_of_flips(args.data, clips, args.keep, folds, args.set)
         figures |= figures_of_few(args.data, clips, args.keep, folds, args.set, list(KINDS))
     if args.json:
         print(json.dumps({"model": ears.about.title, "clips": len(manifest), "figures": figures}, indent=1))

@@ -59,6 +59,13 @@ def asked(x: np.ndarray, truth: np.ndarray, few: int, seed: int) -> tuple[np.nda
     return known, np.where(known, truth, probe.predict(x))
 
 
+def clips_of(part: Manifest) -> tuple[list[str], dict[str, str]]:
+    """Return the resolved path of every row of a fold, and the labels of clips that it does not test on, by path."""
+    paths = [str((part.folder / path).resolve()) for path in part.column("path")]
+    rows = zip(paths, part.column("label"), part.column("split"), strict=True)
+    return paths, {path: name for path, name, split in rows if split != "test"}
+
+
 def few_labels(
     part: Manifest, clips: dict[str, np.ndarray], few: int, seed: int, confirmed: bool = False
 ) -> tuple[Manifest, float]:
@@ -73,9 +80,8 @@ def few_labels(
     confirmed : bool
         Only the clips that a person named are left to train on.
     """
-    names, fold = part.column("label"), part.column("split")
-    paths = [str((part.folder / path).resolve()) for path in part.column("path")]
-    mine = {path: name for path, name, split in zip(paths, names, fold, strict=True) if split != "test"}
+    names = part.column("label")
+    paths, mine = clips_of(part)
     order = sorted(mine)
     truth = np.array([mine[path] for path in order])
     known, said = asked(np.stack([clips[path] for path in order]), truth, few, seed)

@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, help="manifest without them (default: dataset.taught.csv beside it)"
     )
     teacher.add_argument("--page", type=Path, help="contact sheet (default: contact_sheet.html beside it)")
-    teacher.add_argument("--drop", type=float, default=0.05, help="largest share of each label to drop (%(default)s)")
+    teacher.add_argument(
+        "--drop", type=float, help="largest share of each label to drop (0.05 by the forest, 0.3 by a large model)"
+    )
     teacher.add_argument("--below", type=float, default=0.2, help="plausibility that counts as doubtful (%(default)s)")
     teacher.add_argument("--keep", type=Path, help="text file of the numbers to keep, as the page gives it")
     teacher.add_argument("--sample-rate", type=int, help="Hz (default: the manifest's, else 8000)")
@@ -190,7 +192,7 @@ def _teacher(args: argparse.Namespace) -> int:
     from cheep.datasets.about import carry_about, rate_of
     from cheep.datasets.contact_sheet import contact_sheet
     from cheep.datasets.manifest import load_manifest
-    from cheep.datasets.teacher import TeacherConfig, read_kept, teach
+    from cheep.datasets.teacher import FOREST_DROP, PROBE_DROP, TeacherConfig, read_kept, teach
     from cheep.ears import Ears, hear_manifest
     from cheep.ears.papers import PAPERS, add_papers, papers_beside, sign
     from cheep.files import write_text
@@ -198,7 +200,8 @@ def _teacher(args: argparse.Namespace) -> int:
     path = _manifest_path(args.manifest)
     rate = rate_of(path, args.sample_rate)
     manifest = load_manifest(path)
-    given = {"drop": args.drop, "below": args.below, "seed": args.seed, "sample_rate_hz": rate}
+    share = args.drop if args.drop is not None else FOREST_DROP if args.by == "forest" else PROBE_DROP
+    given = {"drop": share, "below": args.below, "seed": args.seed, "sample_rate_hz": rate}
     if args.by == "forest":
         config = TeacherConfig.parse(given, "options")
         result = teach(manifest, config, Progress("files"), args.jobs)

@@ -30,11 +30,14 @@ from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
 
+#: Largest share of each label that goes: a forest's doubts are mostly good data, a probe's are not (docs/ears.md).
+FOREST_DROP, PROBE_DROP = 0.05, 0.3
+
 
 class TeacherConfig(Settings):
     """How doubtful a window must be, and how many may go."""
 
-    drop: float = Field(0.05, ge=0, le=0.5, description="largest share of each label's training windows")
+    drop: float = Field(FOREST_DROP, ge=0, le=0.5, description="largest share of each label's training windows")
     below: float = Field(0.2, gt=0, le=1, description="plausibility under which a window is doubtful")
     folds: int = Field(5, ge=2, le=20)
     judge: Literal["forest", "probe"] = Field("forest", description="random forest, or logistic regression")
