@@ -89,6 +89,7 @@ def test_refuses_what_tflm_refuses_or_cannot_mean():
         (one("MAX_POOL_2D", [x], [T((1, 2, 2, 2), 0.07, 3)], "Pool2DOptions", padding=1, strideH=2, strideW=2,
              filterHeight=2, filterWidth=2), "same quantization"),
         (one("LOGISTIC", [x], [T(x.shape, 1 / 256, 0)]), "zero point must be -128"),
+        (one("RELU6", [T(x.shape, 1e-9)], [T(x.shape, 0.001)]), "scale is too small"),
         (one("HARD_SWISH", [T(x.shape, 2.5e-7)], [T(x.shape, 7.25, 12)], "HardSwishOptions"), "scale is too small"),
         (one("HARD_SWISH", [T(x.shape, 5e-7)], [T(x.shape, 1e-6)], "HardSwishOptions"), "scale is too small"),
         (one("MINIMUM", [x, T(x.shape, 0.05, 3)], [x]), "one operand must be a constant"),

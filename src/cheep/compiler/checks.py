@@ -304,6 +304,8 @@ def _unary(node: Node) -> None:
     _need(source.size == out.size and source.data is None, "shapes differ")
     if node.op == "RELU":
         _need(source.scale / out.scale < 2**22, "the output's scale is too small")
+    if node.op == "RELU6":
+        _need(source.scale > 2**-20, "the input's scale is too small")  # TFLM makes an int32 of 6 / scale
     if node.op == "LEAKY_RELU":
         alpha = node.attributes["alpha"]
         _need(math.isfinite(alpha) and 0 <= alpha < 2**10, "its slope must lie between 0 and 1024")
