@@ -274,3 +274,16 @@ def test_mistakes_are_named(folder, tmp_path, capsys, arguments, message):
     assert re.search(message, error), error
     assert "Traceback" not in error
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_all_files_that_cannot_be_read_are_named_at_once(folder, tmp_path, capsys, caplog):
+    (folder / "robin" / "bad.wav").write_bytes(b"RIFFnothing")
+    (folder / "robin" / "page.mp3").write_bytes(b"<html>not found</html>")
+    (folder / "robin" / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    (folder / "robin" / "night.wac").write_bytes(b"x")
+    assert split(folder, "-o", tmp_path / "out.csv") == 2
+    error = capsys.readouterr().err
+    assert "bad.wav" in error and "page.mp3" in error and "2 file(s) cannot be read" in error
+    assert "1 file(s) or folder(s) left out that cannot be opened" in caplog.text and "gone.wav" in caplog.text
+    assert "1 .wac (make WAV of it with Kaleidoscope)" in caplog.text
+    assert split(folder, "-o", tmp_path / "out.csv", "--skip-bad") == 0

@@ -24,6 +24,14 @@ AUDIO_SUFFIXES = (
     *(".w64", ".rf64", ".bwf", ".caf", ".au", ".mp4", ".m4b", ".3gp", ".3g2", ".amr", ".mka", ".webm", ".mov", ".wv"),
 )
 
+#: Recordings in forms that only other programs open, and what to do.
+_FOREIGN = {
+    ".wac": "make WAV of it with Kaleidoscope",
+    ".sud": "unpack it with SoundTrap Host",
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"), "unpack it first"),
+    **dict.fromkeys((".part", ".filepart", ".partial", ".crdownload", ".tmp"), "an unfinished copy: copy it again"),
+}
+
 #: Folders that systems leave on cards and disks.
 SYSTEM_FOLDERS = ("__macosx", "system volume information", "$recycle.bin", "@eadir", "lost+found")
 
@@ -44,7 +52,9 @@ class Listing:
     def passed_over(self) -> str:
         """Return one phrase that counts what was passed over, or an empty string."""
         parts = [f"{self.hidden} hidden"] if self.hidden else []
-        parts += [f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(self.others.items())]
+        for suffix, count in sorted(self.others.items()):
+            hint = f" ({_FOREIGN[suffix]})" if suffix in _FOREIGN else ""
+            parts.append(f"{count} {suffix or 'without suffix'}{hint}")
         return ", ".join(parts)
 
 

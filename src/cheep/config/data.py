@@ -142,7 +142,7 @@ class BuildConfig(Settings):
     min_confidence: float | None = Field(
         None, ge=0, le=1, description="annotations of a model count from this confidence on; needed where there are any"
     )
-    skip_bad: bool = Field(False, description="leave out unreadable files (counted) instead of stopping at the first")
+    skip_bad: bool = Field(False, description="leave out unreadable files (counted) instead of stopping")
 
 
 class SourceConfig(Settings):

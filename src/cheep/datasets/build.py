@@ -14,7 +14,7 @@ import numpy as np
 
 from cheep.config.data import GROUPINGS, BuildConfig, SplitConfig, plain_name
 from cheep.datasets.bird_names import scientific_of, species_of
-from cheep.datasets.build_findings import Findings, refuse_unreadable, warn_of_lost
+from cheep.datasets.build_findings import MOST_BAD, Findings, refuse_bad, refuse_unreadable, warn_of_lost
 from cheep.datasets.labels.boxes import UNKNOWN, Box
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.measuring import Measured, measure_file, measurements
@@ -75,12 +75,7 @@ def build_manifest(
     if not recordings:
         raise CheepError("no recordings: give a folder that holds one folder per label, or --csv")
     labels = {recording.label for recording in recordings}
-    for recording in train_only:
-        if recording.label not in labels:
-            raise CheepError(
-                f"{recording.path}: label {recording.label!r} (--train-only) is none of the data set's: "
-                f"{', '.join(sorted(labels))}"
-            )
+    _refuse_strangers(train_only, labels)
     recordings = [*recordings, *(dataclasses.replace(recording, split="train") for recording in train_only)]
     boxes, others = _known_labels(boxes or {}, recordings, config)
     tainted = _naming_others(recordings, config)
@@ -98,10 +93,11 @@ def build_manifest(
     tasks = measurements(by_file, config)
     for path, outcome in zip(by_file, map_each(measure_file, tasks, jobs=jobs, progress=progress), strict=True):
         if isinstance(outcome.error, CheepError):
-            if not config.skip_bad:
-                raise CheepError(f"{outcome.error}; --skip-bad leaves out all files that cannot be read")
             bad[path] = str(outcome.error)
-            log.warning("left out: %s", outcome.error)
+            if config.skip_bad:
+                log.warning("left out: %s", outcome.error)
+            elif len(bad) == MOST_BAD:
+                refuse_bad(bad)
             continue
         measured = outcome.value
         marks = found.of_file(path, measured, boxes.get(path))
@@ -115,6 +111,8 @@ def build_manifest(
                 fates[recording.label][window.reason] += 1
                 row = _row(recording, window, measured, group_of(recording), folder)
                 (kept if window.label else out).append(row)
+    if not config.skip_bad:
+        refuse_bad(bad)
     found.say(len(boxes), boxes, others)
     kept, dropped = _without_few_negatives(kept, labels, config)
     out += dropped
@@ -129,6 +127,15 @@ def build_manifest(
     else:
         assign_splits(manifest, config.split)  # raises: nothing to split
     return BuildResult(manifest, Manifest.from_rows(out, folder), dict(sorted(reasons.items())), list(bad.values()))
+
+
+def _refuse_strangers(train_only: Sequence[Recording], labels: set[str]) -> None:
+    for recording in train_only:
+        if recording.label not in labels:
+            raise CheepError(
+                f"{recording.path}: label {recording.label!r} (--train-only) is none of the data set's: "
+                f"{', '.join(sorted(labels))}"
+            )
 
 
 def _split(manifest: Manifest, config: SplitConfig) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import collections
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from cheep.datasets.labels.boxes import Box
@@ -15,6 +15,8 @@ from cheep.datasets.sources.recording import Recording
 from cheep.errors import CheepError
 
 log = logging.getLogger(__name__)
+
+MOST_BAD = 20  # so many files that cannot be read are named at once
 
 
 class Findings:
@@ -74,6 +76,14 @@ class Findings:
 
 def _some(texts: Sequence[str], most: int = 3) -> str:
     return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def refuse_bad(bad: Mapping[Path, str]) -> None:
+    """Raise :class:`CheepError` where there are files that cannot be read; ``bad`` says why, of each."""
+    if bad:
+        least = "at least " if len(bad) >= MOST_BAD else ""
+        fix = "mend or remove them; --skip-bad leaves out all files that cannot be read"
+        raise CheepError("\n".join((*bad.values(), f"{least}{len(bad)} file(s) cannot be read: {fix}")))
 
 
 def refuse_unreadable(recordings: Sequence[Recording], bad: Collection[Path]) -> None:

@@ -143,12 +143,18 @@ def _listed(folder: Path, passed: Listing) -> list[Path]:
     found = list_audio(folder)
     passed.hidden += found.hidden
     passed.others += found.others
+    passed.lost += found.lost
     return found.audio
 
 
 def _say_passed(folder: Path, passed: Listing) -> None:
     if passed.passed_over():
         log.warning("%s: passed over, being no audio that is known: %s", folder, passed.passed_over())
+    if passed.lost:
+        log.warning(
+            "%s: %d file(s) or folder(s) left out that cannot be opened (links to what is gone?): %s",
+            folder, len(passed.lost), ", ".join(str(path) for path in passed.lost[:3]),
+        )  # fmt: skip
 
 
 def _of_file(path: Path, label: str, folder: Path, source: str = "") -> Recording:
