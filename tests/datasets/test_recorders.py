@@ -29,6 +29,13 @@ PCM = np.ones(800, "<i2")
         ("S1101_20240601_050000.flac", CLOCK, "S1101"),  # Swift
         ("20240601T050000+1000_REC.flac", CLOCK.replace(tzinfo=EAST), ""),  # BAR-LT
         ("2024-06-01T05-00-00Z.ogg", CLOCK.replace(tzinfo=UTC), ""),
+        ("SwiftOne_20240601_050000_+1000.wav", CLOCK.replace(tzinfo=EAST), "SwiftOne"),
+        ("20240601_050000-0002.wav", CLOCK, ""),  # a number, no zone
+        ("5147.240601050000.wav", CLOCK, "5147"),  # SoundTrap
+        ("2024-06-01-birdnet-05:00:00.mp3", CLOCK, ""),  # BirdNET-Pi
+        ("20240601050000.wav", CLOCK, ""),
+        ("1234567890123456.wav", None, ""),
+        ("5147.241301050000.wav", None, ""),
         ("20240601.wav", None, ""),  # a date alone, and no hexadecimal time
         ("20241301_050000.wav", None, ""),
         ("12345678_9.wav", None, ""),
@@ -80,6 +87,27 @@ def test_wamd(tmp_path):
     )
     for end in range(len(body)):  # cut anywhere: what is whole is read
         parse_wamd(body[:end])
+
+
+def test_a_broadcast_wav_has_its_time_in_bext(tmp_path):
+    head = b"\0" * 256 + b"TASCAM DR-40X".ljust(32, b"\0") + b"\0" * 32
+    told = wav(PCM, before=chunk(b"bext", head + b"2024-06-0105:00:00" + b"\0" * 264))
+    facts = read_facts(put(tmp_path / "DR0001.wav", told))
+    assert (facts.time, facts.time_source) == (CLOCK, "bext")
+    assert read_facts(put(tmp_path / "b.wav", wav(PCM, before=chunk(b"bext", b"\0" * 602)))).time is None
+
+
+def test_a_clock_that_nobody_set_is_no_time(tmp_path):
+    unset = moth(PCM).replace(b"05:00:00 01/06/2024", b"00:00:12 01/01/1970")
+    facts = read_facts(put(tmp_path / "19700101_000012.WAV", unset))
+    assert facts.time is None and facts.device and "clock was not set" in facts.problem
+    assert read_facts(put(tmp_path / "20240601_050000.WAV", unset)).time == CLOCK  # renamed by someone who knew
+
+
+@pytest.mark.parametrize("kind", [b"HydroMoth", b"MicroMoth"])
+def test_kin_of_the_audiomoth(tmp_path, kind):
+    facts = read_facts(put(tmp_path / "a.WAV", moth(PCM).replace(b"AudioMoth", kind)))
+    assert facts.time == CLOCK.replace(tzinfo=UTC) and facts.device == "24F3190261F38D1F"
 
 
 def test_an_impossible_header_is_said_and_the_name_counts(tmp_path):

@@ -150,6 +150,12 @@ def _tell(result: ScanResult, named: list[Scanned]) -> None:
             f"{guessed} recording(s) have a time without a zone, which was taken for UTC (--timezone says which it is)",
             file=sys.stderr,
         )
+    if untimed := sum(item.untimed for item in result.scanned):
+        print(
+            f"{untimed} recording(s) have no time in their header or name (or a clock that nobody set): they are in no "
+            "hour and no month of the summary",
+            file=sys.stderr,
+        )
     counts = ", ".join(f"{count} {status}" for status, count in Counter(result.counts).most_common())
     found = sum(item.detections for item in result.scanned)
     stage(f"{result.hours:.2f} h scanned: {counts or 'nothing new'}; {found} detection(s)")

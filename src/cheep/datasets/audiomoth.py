@@ -13,7 +13,7 @@ from cheep.datasets.guano import guano_values, parse_iso
 from cheep.errors import CheepError
 
 _TIME = re.compile(r"Recorded at (\S+) (\S+)(?: \(UTC([^)]*)\))?")
-_DEVICE = re.compile(r"by AudioMoth ([0-9A-Za-z]+)")
+_DEVICE = re.compile(r"by (?:Audio|Hydro|Micro)Moth ([0-9A-Za-z]+)")
 _DEPLOYMENT = re.compile(r"during deployment ([0-9A-Za-z]+)")
 _GAIN = re.compile(r"at ((?:low|low-medium|medium|medium-high|high) gain|gain setting [0-9])", re.IGNORECASE)
 _BATTERY = re.compile(r"battery (?:state )?was (?:(greater|less) than )?(\S+?)V\b")
@@ -49,7 +49,7 @@ def read_card_header(path: Path | str) -> CardHeader | None:
         raise CheepError(f"{path}: no WAV header in the first 12 bytes: not an AudioMoth recording")
     texts = info_texts(path, layout)
     comment, artist = texts.get("ICMT", ""), texts.get("IART", "")
-    if "AudioMoth" in comment or "AudioMoth" in artist:
+    if is_moth(comment) or is_moth(artist):
         return parse_comment(comment, path, artist)
     return _guano(texts["guan"]) if "AudioMoth" in texts.get("guan", "") else None
 
@@ -60,9 +60,14 @@ def _guano(text: str) -> CardHeader:
     return CardHeader(text, device=value.get("Serial", ""), time=parse_iso(value.get("Timestamp", "")))
 
 
+def is_moth(text: str) -> bool:
+    """Tell whether a header's text is of an AudioMoth, or of its kin, HydroMoth and MicroMoth."""
+    return re.search("(Audio|Hydro|Micro)Moth", text) is not None
+
+
 def parse_comment(comment: str, path: Path | str = "comment", artist: str = "") -> CardHeader:
     """Read the comment text of any AudioMoth firmware; ``path`` names the file in errors."""
-    device = _DEVICE.search(comment) or re.search(r"AudioMoth ([0-9A-Za-z]+)", artist)
+    device = _DEVICE.search(comment) or re.search(r"(?:Audio|Hydro|Micro)Moth ([0-9A-Za-z]+)", artist)
     deployment = _DEPLOYMENT.search(comment)
     gain = _GAIN.search(comment)
     battery = _BATTERY.search(comment)

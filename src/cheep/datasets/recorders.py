@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a recorder wrote of a recording: when, where, which device; in the file's texts, or else in its name.
 
-Read are the AudioMoth's comment, GUANO text, Wildlife Acoustics' ``wamd`` chunk, and file names of AudioMoth (also
-hexadecimal ones), Song Meter, Swift and BAR-LT. A time without a zone is one of the recorder's clock: ``naive``.
+Read are the AudioMoth's comment, GUANO text, Wildlife Acoustics' ``wamd`` chunk, the ``bext`` chunk of broadcast WAV,
+and file names of AudioMoth (also hexadecimal), Song Meter, Swift, BAR-LT, SoundTrap and BirdNET-Pi. A time without a
+zone is one of the recorder's clock: ``naive``. A clock that stands in 1970 says nothing.
 """
 
 from __future__ import annotations
@@ -15,21 +16,25 @@ import struct
 from pathlib import Path
 
 from cheep.audio.riff import WavLayout, chunk_bytes, info_texts, read_layout
-from cheep.datasets.audiomoth import parse_comment
+from cheep.datasets.audiomoth import is_moth, parse_comment
 from cheep.datasets.guano import guano_values, parse_iso
 from cheep.errors import CheepError
 
 _STAMP = re.compile(
     r"(?<![0-9])([12][0-9]{3})[-.]?([01][0-9])[-.]?([0-3][0-9])"  # date
-    r"[T_$ -]([0-2][0-9])[-.:h]?([0-5][0-9])[-.:m]?([0-6][0-9])(\.[0-9]{1,6})?"  # clock
-    r"(?:T(?![0-9A-Za-z])|(Z|[+-][0-9]{2}:?[0-9]{2}))?(?![0-9])"  # an AudioMoth's T of a triggered recording; the zone
+    r"(?:[T_$ -]|-birdnet-)?([0-2][0-9])[-.:h]?([0-5][0-9])[-.:m]?([0-6][0-9])(\.[0-9]{1,6})?"  # clock
+    # an AudioMoth's T of a triggered recording; the zone (SwiftOne: behind an underscore)
+    r"(?:T(?![0-9A-Za-z])|(Z|_?[+-][0-9]{2}:?[0-9]{2}))?(?![0-9])"
 )
 _PLACE = re.compile(r"_([+-][0-9]{1,2}\.[0-9]+)([+-][0-9]{1,3}\.[0-9]+)(?=_|$)")  # BAR-LT
 _HEX_NAME = re.compile(r"[0-9A-F]{8}")
 _HEX_SINCE = 0x4F000000  # 2012: before AudioMoths; plain dates such as 20240601 read as hexadecimal are earlier
+_UNSET_YEAR = 1970
+_SOUNDTRAP = re.compile(r"([0-9]{3,5})\.([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})(?![0-9])")
 _CHANNELS = re.compile(r"_[0-9]\+[0-9]$")  # Song Meter
 _WAMD = {1: "model", 2: "serial", 4: "prefix", 5: "timestamp", 6: "gps", 0x15: "temperature"}
 _MAX_WAMD_BYTES = 1 << 20
+_BEXT_BYTES = 348  # of a broadcast WAV: description, originator, its reference, date, time, ...
 _NUMBER = re.compile(r"[-+]?[0-9]{1,4}(?:\.[0-9]+)?")
 
 
@@ -38,7 +43,7 @@ class RecorderFacts:
     """What is known of a recording. ``None`` or empty: nothing.
 
     ``time`` is the start of the first sample, with a zone or without (the recorder's clock); ``time_source`` where it
-    is from: ``audiomoth``, ``guano``, ``wamd``, ``name``. ``problem``: what a text says that cannot be.
+    is from: ``audiomoth``, ``guano``, ``wamd``, ``bext``, ``name``. ``problem``: what a text says that cannot be.
     """
 
     device: str = ""
@@ -64,15 +69,23 @@ def read_facts(path: Path) -> RecorderFacts:
         problem = str(error)
     facts = RecorderFacts(problem=problem)
     for item in (*found, facts_of_name(path.name)):
-        facts = _joined(facts, item)
+        facts = _joined(facts, _with_set_clock(item))
     return facts
+
+
+def _with_set_clock(facts: RecorderFacts) -> RecorderFacts:
+    """Return the facts without a time that a clock shows which nobody set."""
+    if facts.time is None or facts.time.year > _UNSET_YEAR:
+        return facts
+    said = f"its clock was not set ({facts.time:%Y-%m-%d %H:%M:%S})"
+    return dataclasses.replace(facts, time=None, time_source="", problem=facts.problem or said)
 
 
 def _texts(path: Path, layout: WavLayout) -> list[RecorderFacts]:
     texts = info_texts(path, layout)
     comment, artist = texts.get("ICMT", ""), texts.get("IART", "")
     found = []
-    if "AudioMoth" in comment or "AudioMoth" in artist:
+    if is_moth(comment) or is_moth(artist):
         try:
             card = parse_comment(comment, path, artist)
             source = "audiomoth" if card.time else ""
@@ -83,6 +96,8 @@ def _texts(path: Path, layout: WavLayout) -> list[RecorderFacts]:
         found.append(parse_guano(texts["guan"]))
     if body := chunk_bytes(path, layout, b"wamd", _MAX_WAMD_BYTES):
         found.append(parse_wamd(body))
+    if body := chunk_bytes(path, layout, b"bext", _BEXT_BYTES):
+        found.append(parse_bext(body))
     return found
 
 
@@ -104,6 +119,11 @@ def facts_of_name(name: str) -> RecorderFacts:
     stem = name.rpartition(".")[0] or name
     if _HEX_NAME.fullmatch(stem) and _HEX_SINCE <= (seconds := int(stem, 16)) < 1 << 31:
         return RecorderFacts(time=datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc), time_source="name")
+    if found := _SOUNDTRAP.match(stem):
+        with contextlib.suppress(ValueError):
+            year, month, day, hour, minute, second = (int(part) for part in found.groups()[1:])
+            time = datetime.datetime(2000 + year, month, day, hour, minute, second)
+            return RecorderFacts(found[1], time, "name")
     place = _PLACE.search(stem)
     latitude, longitude = _degrees(place[1], place[2]) if place else (None, None)
     for match in _STAMP.finditer(stem):
@@ -128,8 +148,11 @@ def _zone(text: str | None) -> datetime.timezone | None:
         return None
     if text == "Z":
         return datetime.timezone.utc
+    text = text.lstrip("_")
     digits = text[1:].replace(":", "")
     minutes = 60 * int(digits[:2]) + int(digits[2:])
+    if minutes > 14 * 60 or minutes % 15:  # a number of another kind
+        return None
     return datetime.timezone(datetime.timedelta(minutes=-minutes if text[0] == "-" else minutes))
 
 
@@ -175,6 +198,13 @@ def parse_wamd(body: bytes) -> RecorderFacts:
         longitude=longitude,
         site=value.get("prefix", ""),
     )
+
+
+def parse_bext(body: bytes) -> RecorderFacts:
+    """Read the time in the ``bext`` chunk of a broadcast WAV, as Zoom, Tascam and Sound Devices write it."""
+    day, clock = (body[at : at + n].split(b"\0")[0].decode("latin-1") for at, n in ((320, 10), (330, 8)))
+    time = parse_iso(f"{re.sub('[^0-9]', '-', day)} {re.sub('[^0-9]', ':', clock)}")
+    return RecorderFacts(time=time, time_source="bext" if time else "")
 
 
 def _gps(text: str) -> tuple[float | None, float | None]:

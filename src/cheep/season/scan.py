@@ -96,6 +96,7 @@ class Scanned:
     made: bool
     part: str
     guessed_zone: bool = False
+    untimed: bool = False
 
 
 def scan_recording(settings: ScanSettings, item: Item) -> Scanned:
@@ -267,4 +268,5 @@ def _told(path: Path, part: Part, made: bool) -> Scanned:
         made=made,
         part=str(path),
         guessed_zone=row.start_utc is not None and row.utc_offset_min is None,
+        untimed=row.start_utc is None,
     )
