@@ -122,8 +122,8 @@ def facts_of_name(name: str) -> RecorderFacts:
     if found := _SOUNDTRAP.match(stem):
         with contextlib.suppress(ValueError):
             year, month, day, hour, minute, second = (int(part) for part in found.groups()[1:])
-            time = datetime.datetime(2000 + year, month, day, hour, minute, second)
-            return RecorderFacts(found[1], time, "name")
+            begin = datetime.datetime(2000 + year, month, day, hour, minute, second)
+            return RecorderFacts(found[1], begin, "name")
     place = _PLACE.search(stem)
     latitude, longitude = _degrees(place[1], place[2]) if place else (None, None)
     for match in _STAMP.finditer(stem):
