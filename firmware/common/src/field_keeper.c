@@ -4,6 +4,25 @@
 #include <string.h>
 
 #define PIECE 256u
+#define PAUSE_S 60u
+
+/* May the card be asked for anything now? */
+static bool usable(const field_keeper *k, const cheep_app *app)
+{
+    return !k->failing || app->samples >= k->again;
+}
+
+static bool put(field_keeper *k, const cheep_app *app, const char *name, const void *data, size_t n)
+{
+    if (!usable(k, app)) {
+        return false;
+    }
+    k->failing = !k->files.append(k->files.context, name, data, n);
+    if (k->failing) {
+        k->again = app->samples + (uint64_t)PAUSE_S * k->rate_hz;
+    }
+    return !k->failing;
+}
 
 static void time_of(const field_keeper *k, uint64_t sample, uint32_t *utc, uint32_t *ms)
 {
@@ -26,6 +45,11 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
         .label = event->label,
         .score_e6 = event->score_e6,
     };
+    if (!usable(k, app)) {
+        k->damaged_clips++;
+        k->clip.name[0] = '\0';
+        return;
+    }
     const uint64_t start = event->start_sample > k->lead_samples ? event->start_sample - k->lead_samples : 0u;
     time_of(k, start, &wav.utc, &ms);
     field_name_clip(k->clip.name, wav.utc, 0);
@@ -33,7 +57,7 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
         field_name_clip(k->clip.name, wav.utc, copy);
     }
     field_wav_header(header, &wav);
-    if (!k->files.append(k->files.context, k->clip.name, header, sizeof header)) {
+    if (!put(k, app, k->clip.name, header, sizeof header)) {
         k->damaged_clips++;
         k->clip.name[0] = '\0';
         return;
@@ -44,7 +68,7 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
     k->clip.lost = app->stats.lost_samples;
 }
 
-static void end_row(field_keeper *k, const cheep_app_event *event)
+static void end_row(field_keeper *k, const cheep_app *app, const cheep_app_event *event)
 {
     char name[FIELD_NAME_BYTES];
     char row[FIELD_ROW_BYTES];
@@ -58,9 +82,9 @@ static void end_row(field_keeper *k, const cheep_app_event *event)
     time_of(k, event->start_sample, &detection.utc, &detection.utc_ms);
     field_name_rows(name, detection.utc);
     const size_t n = field_row(row, &detection);
-    const bool there = k->files.exists(k->files.context, name) ||
-                       k->files.append(k->files.context, name, FIELD_ROW_HEADER, strlen(FIELD_ROW_HEADER));
-    if (!there || !k->files.append(k->files.context, name, row, n)) {
+    const bool there = usable(k, app) && (k->files.exists(k->files.context, name) ||
+                                          put(k, app, name, FIELD_ROW_HEADER, strlen(FIELD_ROW_HEADER)));
+    if (!there || !put(k, app, name, row, n)) {
         k->lost_rows++;
     }
 }
@@ -68,7 +92,7 @@ static void end_row(field_keeper *k, const cheep_app_event *event)
 void field_keeper_event(field_keeper *k, const cheep_app *app, const cheep_app_event *event)
 {
     if (event->ended) {
-        end_row(k, event);
+        end_row(k, app, event);
     } else if (k->clip_samples > 0u && !k->clip.open) {
         begin_clip(k, app, event);
     }
@@ -88,7 +112,7 @@ void field_keeper_poll(field_keeper *k, const cheep_app *app)
             memmove(pcm + (n - got), pcm, got * sizeof pcm[0]);
             memset(pcm, 0, (n - got) * sizeof pcm[0]);
         }
-        const bool good = k->files.append(k->files.context, k->clip.name, pcm, n * sizeof pcm[0]);
+        const bool good = put(k, app, k->clip.name, pcm, n * sizeof pcm[0]);
         k->clip.next += n;
         k->clip.left -= n;
         if (!good || k->clip.left == 0u) {

@@ -27,6 +27,7 @@
 #endif
 #include "microphone.h"
 #include "places_esp32.h"
+#include "restart_esp32.h"
 #if defined(CHEEP_SD)
 #include "sd_esp32.h"
 #endif
@@ -83,6 +84,7 @@ static void on_stats(void *context, const cheep_app *from, const cheep_app_stats
 {
     static char line[CHEEP_LINE_BYTES];
     (void)context;
+    restart_settled(); /* a minute of sound since the start */
     write_line(line, cheep_line_stats(line, sizeof line, from->spec, stats, cheep_model_memory_bytes(),
                                       cheep_hal_stack_bytes()));
 #if defined(CHEEP_MQTT)
@@ -163,6 +165,8 @@ void app_main(void)
         gpio_set_direction((gpio_num_t)CHEEP_PIN_LED, GPIO_MODE_OUTPUT);
     }
     set_led(false);
+    const bool calm = restart_is_calm();
+    (void)calm; /* neither network nor card: nothing to leave out */
     main_task = xTaskGetCurrentTaskHandle();
     (void)cheep_ring_init(&ring, samples, CHEEP_RING_SAMPLES);
     (void)cheep_capture_init(&capture, &ring, FACTOR, CHEEP_MEL_SAMPLE_RATE_HZ);
@@ -179,16 +183,20 @@ void app_main(void)
     hdc_start();
 #endif
 #if defined(CHEEP_MQTT)
-    net_start(&cheep_generated_app);
+    if (calm) {
+        net_start(&cheep_generated_app);
+    }
 #endif
 #if defined(CHEEP_SD)
-    if (!sd_start(&ring)) {
+    if (calm && !sd_start(&ring)) {
         static const char warning[] = "no SD card, or not FAT: events go to the serial line only\n";
         write_line(warning, sizeof warning - 1u);
     }
 #endif
     cheep_app_watch(&app, &capture);
-    xTaskCreatePinnedToCore(read_microphone, "capture", CAPTURE_STACK, NULL, CAPTURE_PRIORITY, NULL, 0);
+    if (xTaskCreatePinnedToCore(read_microphone, "capture", CAPTURE_STACK, NULL, CAPTURE_PRIORITY, NULL, 0) != pdPASS) {
+        refuse("microphone", "no memory for the task that reads it");
+    }
     ESP_ERROR_CHECK(esp_task_wdt_add(NULL));
     for (;;) {
         ESP_ERROR_CHECK(esp_task_wdt_reset());

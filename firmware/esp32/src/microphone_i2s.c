@@ -52,6 +52,9 @@ esp_err_t microphone_start(uint32_t rate_hz)
         const i2s_event_callbacks_t callbacks = {.on_recv_q_ovf = on_overflow};
         status = i2s_channel_register_event_callback(channel, &callbacks, NULL);
     }
+    /* A data line that nobody drives (no microphone, the other slot) reads as zeros: "silent" on the line. Pins that cannot
+     * pull (34 to 39 of the plain ESP32) float. */
+    (void)gpio_pulldown_en((gpio_num_t)CHEEP_PIN_I2S_SD);
     return status == ESP_OK ? i2s_channel_enable(channel) : status;
 }
 

@@ -42,6 +42,7 @@ esp_err_t microphone_start(uint32_t rate_hz)
         const i2s_event_callbacks_t callbacks = {.on_recv_q_ovf = on_overflow};
         status = i2s_channel_register_event_callback(channel, &callbacks, NULL);
     }
+    (void)gpio_pulldown_en((gpio_num_t)CHEEP_PIN_PDM_DATA); /* nobody drives it: a steady value, "silent" on the line */
     return status == ESP_OK ? i2s_channel_enable(channel) : status;
 }
 

@@ -4,6 +4,7 @@
 #include "net_esp32.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -83,6 +84,17 @@ static void tell(news_kind kind, int message)
     (void)xQueueSend(inbox, &item, portMAX_DELAY);
 }
 
+/* A change is said once, not each of the tries that follow it; no address is shown, it may hold a password. */
+static void say_broker(bool connected, const char *why)
+{
+    static enum { UNKNOWN, UP, DOWN } said;
+    const int now = connected ? UP : DOWN;
+    if (said != now) {
+        said = now;
+        printf(connected ? "net: broker: connected%s\n" : "net: broker: %s; tried again, events are kept\n", why);
+    }
+}
+
 static void on_mqtt(void *context, esp_event_base_t base, int32_t id, void *data)
 {
     const esp_mqtt_event_t *event = data;
@@ -90,8 +102,13 @@ static void on_mqtt(void *context, esp_event_base_t base, int32_t id, void *data
     (void)base;
     if (id == MQTT_EVENT_CONNECTED) {
         (void)esp_mqtt_client_subscribe_single(client, update_topic, 1);
+        say_broker(true, "");
         tell(NEWS_CONNECTED, 0);
+    } else if (id == MQTT_EVENT_ERROR) { /* comes before the disconnection */
+        const bool refused = event->error_handle->error_type == MQTT_ERROR_TYPE_CONNECTION_REFUSED;
+        say_broker(false, refused ? "refuses user or password" : "cannot be reached (address, certificate?)");
     } else if (id == MQTT_EVENT_DISCONNECTED) {
+        say_broker(false, "connection lost");
         tell(NEWS_DISCONNECTED, 0);
     } else if (id == MQTT_EVENT_PUBLISHED) {
         tell(NEWS_ACKNOWLEDGED, event->msg_id);
@@ -108,15 +125,38 @@ static void connect_again(void *context)
     (void)esp_wifi_connect();
 }
 
+/* As say_broker; another reason is said anew. reason 0: connected. */
+static void say_wifi(unsigned reason)
+{
+    static unsigned said = UINT_MAX; /* nothing yet */
+    const char *meaning = "connection lost";
+    if (reason == said) {
+        return;
+    }
+    if (reason == WIFI_REASON_NO_AP_FOUND) {
+        meaning = "no such network here (name, 2.4 GHz, distance?)";
+    } else if (reason == WIFI_REASON_AUTH_FAIL || reason == WIFI_REASON_4WAY_HANDSHAKE_TIMEOUT ||
+               reason == WIFI_REASON_HANDSHAKE_TIMEOUT) {
+        meaning = "the password is refused";
+    }
+    if (reason != 0u) {
+        printf("net: Wi-Fi %s: %s (reason %u); tried again every 2 s, events are kept\n", settings.ssid, meaning, reason);
+    } else {
+        printf("net: Wi-Fi %s: connected\n", settings.ssid);
+    }
+    said = reason;
+}
+
 static void on_wifi(void *context, esp_event_base_t base, int32_t id, void *data)
 {
     (void)context;
-    (void)data;
     if (base == WIFI_EVENT && id == WIFI_EVENT_STA_START) {
         (void)esp_wifi_connect();
     } else if (base == WIFI_EVENT && id == WIFI_EVENT_STA_DISCONNECTED) {
+        say_wifi(((const wifi_event_sta_disconnected_t *)data)->reason);
         (void)esp_timer_start_once(retry, RETRY_US);
     } else if (base == IP_EVENT && id == IP_EVENT_STA_GOT_IP) {
+        say_wifi(0);
         (void)esp_mqtt_client_start(client); /* connects again by itself from then on */
     }
 }

@@ -16,6 +16,10 @@
 #include "cheep_generated.h"
 #include "field_keeper.h"
 
+#if !defined(CHEEP_PIN_SD_SCK) || !defined(CHEEP_PIN_SD_MOSI) || !defined(CHEEP_PIN_SD_MISO)
+#error "this chip has no default pins for a card: set CHEEP_PIN_SD_SCK, _MOSI, _MISO and _CS (board_config.h)"
+#endif
+
 #define MOUNT "/card"
 #define PATH_BYTES (sizeof MOUNT + 1 + FIELD_NAME_BYTES)
 
@@ -104,10 +108,23 @@ void sd_event(const cheep_app *app, const cheep_app_event *event)
     }
 }
 
+/* A change is said once. */
+static void say_state(void)
+{
+    static bool said;
+    if (keeper.failing != said) {
+        said = keeper.failing;
+        printf("card: %s; lost so far: %u rows, %u clips damaged\n",
+               said ? "takes nothing (full, removed?), tried again every minute" : "takes files again",
+               (unsigned)keeper.lost_rows, (unsigned)keeper.damaged_clips);
+    }
+}
+
 void sd_poll(const cheep_app *app)
 {
     if (mounted) {
         field_keeper_poll(&keeper, app);
+        say_state();
     }
 }
 #endif
