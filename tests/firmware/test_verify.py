@@ -47,6 +47,14 @@ def run(application, pcm):
     return [line for line in [*application.lines(), *lines, *application.finish()] if '"event"' in line]
 
 
+def mean(bundle, first, second):
+    """The weighted mean of what the two scores stand for, as the nearest int8 of the mean's scale."""
+    one, two, scale, weight = bundle.own_scale, bundle.verifier.own_scale, bundle.scale, bundle.detector.verify.weight
+    first, second = first.astype(float) - one.zero_point, second.astype(float) - two.zero_point
+    real = weight * first * one.scale + (1 - weight) * second * two.scale
+    return np.clip(np.rint(real / scale.scale + scale.zero_point), -128, 127)
+
+
 def expected_rows(bundle, pcm):
     """What the two networks say, written down once more without streams and blocks."""
     one, two, detector = bundle.features, bundle.verifier.features, bundle.detector
@@ -57,13 +65,13 @@ def expected_rows(bundle, pcm):
         scores = first.scores(columns[None, start : start + one.window_frames])[0]
         asked.append(bundle.own_scale.values(scores)[0] >= detector.verify.ask[0])
         if not asked[-1]:
-            rows.append(detector.verify.idle)
+            rows.append(mean(bundle, scores, np.array(detector.verify.idle)))
             continue
         end = start * one.hop_samples + one.window_samples - behind_samples(bundle)
         source = bundle.verifier.input
         x = compute_features(pcm[end - two.window_samples : end], two)
         said = second.scores(quantize(x, source.scale, source.zero_point)[None])[0]
-        rows.append([said[SECOND_LABELS.index(label)] for label in LABELS])
+        rows.append(mean(bundle, scores, np.array([said[SECOND_LABELS.index(label)] for label in LABELS])))
     return np.array(rows), np.array(asked)
 
 
@@ -71,11 +79,13 @@ def test_the_second_network_says_what_the_first_one_lets_through(made, recording
     bundle = made().bundle
     rows, asked = expected_rows(bundle, recording)
     assert 0.2 < asked.mean() < 0.8 and len(np.unique(rows[asked], axis=0)) > 5
-    scorer = WindowScorer(bundle, make_scorer(bundle, "tflm"))
+    scorer, whole = WindowScorer(bundle, make_scorer(bundle, "tflm")), []
     for cuts in ([], [1, 9000, 9001, 50000], range(700, len(recording), 700)):
         scorer.reset()
         found = np.concatenate([scorer.push(part)[1] for part in np.split(recording, cuts)])
-        assert np.array_equal(found, rows)
+        assert np.abs(found - rows).max() <= 1 and np.mean(found != rows) < 0.02  # where the nearest is a toss-up
+        assert len({found.tobytes(), *whole}) == 1
+        whole = [found.tobytes()]
         assert scorer.verified == asked.sum()
 
 
@@ -88,7 +98,7 @@ def test_application_and_python_say_the_same(made, recording, tmp_path, stride, 
     events = len([*steps.events, *engine.flush()])
     assert events >= 6
     if gate is not None:
-        assert rows != [tuple(row) for row in expected_rows(export.bundle, recording)[0]]
+        assert not np.array_equal(rows, expected_rows(export.bundle, recording)[0])
     makers = [lambda export, **options: two_compiled(export, tmp_path, **options)]
     if stride == 8 and gate is None:
         makers.append(HostApplication)
@@ -126,3 +136,31 @@ def test_a_second_network_that_is_wrong_does_not_start(made, tmp_path):
     with pytest.raises(BootError) as refusal:
         HostApplication(export, headers=headers)
     assert refusal.value.stage == "frontend"
+
+
+def test_calibrate_finds_both_thresholds_and_keeps_the_second_network(made, recording, tmp_path, capsys):
+    from cheep.audio import write_wav
+    from cheep.cli import main
+    from cheep.device.bundle import VERIFY, load_bundle
+
+    source = made().bundle.path.parent
+    run, second = tmp_path / "run", tmp_path / "second"
+    shutil.copytree(source, run, ignore=shutil.ignore_patterns(VERIFY))
+    shutil.copytree(source / VERIFY, second)
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["detector"]["verify"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    write_wav(tmp_path / "birds.wav", recording[: 7 * RATE], RATE)
+    (tmp_path / "quiet").mkdir()
+    write_wav(tmp_path / "quiet" / "night.wav", recording[7 * RATE :], RATE)
+    (tmp_path / "events.csv").write_text("file,label,start_s,end_s\nbirds.wav,one,0,3\nbirds.wav,one,3.5,7\n")
+    options = ["--model", str(run), "--recordings", str(tmp_path / "events.csv"), "--background"]
+    options += [str(tmp_path / "quiet"), "--max-false-alarms", "2000/h", "--verify", str(second), "--silent", "two"]
+    assert main(argv=["calibrate", *options]) == 0
+    said = capsys.readouterr().out
+    assert "the second network looks at" in said
+    bundle = load_bundle(run)
+    assert bundle.verifier is not None and bundle.detector.verify.ask[1] is None
+    assert load_export(run).verifier.sha256 == load_bundle(second).model.sha256
+    kept = json.loads((run / "manifest.json").read_text())
+    assert 0 <= kept["calibration"]["verify"]["run"] <= 1

@@ -45,18 +45,19 @@ def write_two(folder, first: bytes, features: FeatureConfig, pcm: np.ndarray, *,
     """Write a run with two networks, the thresholds of both in the middle of their scores on ``pcm``."""
     ask, window = middle_scores(first, features, pcm)
     threshold, second_window = middle_scores(second_network(), SECOND, pcm)
-    order = [SECOND_LABELS.index(label) for label in LABELS]
     data = second_network()
     write_bundle(
         folder / VERIFY, "second_int8.tflite", data, features=second, labels=SECOND_LABELS,
         detector=DetectorConfig(stride_frames=stride, threshold=(0.5,) * 3), golden=second_window,
     )  # fmt: skip
+    threshold = 0.3 * ask + 0.7 * threshold[[SECOND_LABELS.index(label) for label in LABELS]]
     verify = VerifyConfig(
-        network=load_bundle(folder / VERIFY).model.sha256, ask=(float(ask[0]) + 0.01, None), idle=(-100, -90)
-    )
+        network=load_bundle(folder / VERIFY).model.sha256, weight=0.3,
+        ask=(float(ask[0]) + 0.01, None), idle=(-100, -90),
+    )  # fmt: skip
     detector = DetectorConfig(
         stride_frames=stride, smoothing_windows=1, hold_off_windows=0, hysteresis=0.01, gate=gate, verify=verify,
-        threshold=tuple(float(round(threshold[i], 4)) for i in order),
+        threshold=tuple(float(round(value, 4)) for value in threshold),
     )  # fmt: skip
     write_bundle(
         folder, "bird_detector_int8.tflite", first, features=features, labels=LABELS, detector=detector, golden=window

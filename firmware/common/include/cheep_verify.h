@@ -3,8 +3,8 @@
  *
  * A window is asked about where a score of the first network reaches `ask`. The second network hears, through a front end
  * of its own, the samples in the middle of that window: the last ones are kept in a ring, and its columns are made only
- * when they are wanted. What it says takes the place of the first network's scores; windows that nobody asks about have
- * the scores `idle`, what it says to background. Smoothing, thresholds and events are of these scores.
+ * when they are wanted. The weighted mean of what the two say takes the place of the first network's scores; where nobody
+ * asks, `idle` stands for the second one, what it says to background. Smoothing, thresholds and events are of this mean.
  */
 #ifndef CHEEP_VERIFY_H
 #define CHEEP_VERIFY_H
@@ -36,7 +36,9 @@ typedef struct {
     cheep_score_scale first;            /* what the first network's scores mean */
     const int16_t *ask;                 /* n_classes units of the first network, or CHEEP_VERIFY_NEVER */
     const uint8_t *output;              /* n_classes outputs of the second network, in the order of the first one's */
-    const int8_t *idle;                 /* n_classes scores */
+    const int8_t *idle;                 /* n_classes scores of the second network */
+    int32_t first_weight, second_weight; /* 1/65536 of a step of the mean, in a step of each network's output */
+    int32_t offset;                     /* the same, of zero points and rounding: see cheep_verify_mean */
     cheep_status (*init)(void);
     cheep_status (*invoke)(const int8_t *window, int8_t *scores); /* as cheep_model_invoke */
     const char *(*error)(void);
@@ -73,10 +75,12 @@ void cheep_verify_reset(cheep_verify *v);
 void cheep_verify_push(cheep_verify *v, const int16_t *pcm, size_t n);
 /* Whether this row of the first network, n_classes scores, is asked about. */
 bool cheep_verify_asks(const cheep_verify *v, const int8_t *scores);
-/* Look at the window that ends with the last sample: scores become the second network's, n_classes of them. */
+/* Look at the window that ends with the last sample: scores, n_classes of the first network, become the mean. */
 cheep_status cheep_verify_run(cheep_verify *v, int8_t *scores);
-/* The scores of a window that nobody asks about. */
+/* The same of a window that nobody asks about. */
 void cheep_verify_idle(const cheep_verify *v, int8_t *scores);
+/* (first_weight * first + second_weight * second + offset) / 65536, rounded down, within int8. */
+int8_t cheep_verify_mean(const cheep_verify_spec *spec, int8_t first, int8_t second);
 
 /* The second network, as cheep_model.h has the first: in verify_compiled.c, or in what runs it on a host. */
 cheep_status cheep_verify_model_init(void);

@@ -61,8 +61,8 @@ static const cheep_detector_spec detector = {
     .scores = {
         .kind = CHEEP_DETECTOR_SCORES,
 #ifdef CHEEP_DETECTOR_VERIFY_ID
-        .scale = CHEEP_VERIFY_OUTPUT_SCALE,
-        .zero_point = CHEEP_VERIFY_OUTPUT_ZERO_POINT,
+        .scale = CHEEP_VERIFY_MEAN_SCALE,
+        .zero_point = CHEEP_VERIFY_MEAN_ZERO_POINT,
 #else
         .scale = CHEEP_MODEL_OUTPUT_SCALE,
         .zero_point = CHEEP_MODEL_OUTPUT_ZERO_POINT,

@@ -121,12 +121,21 @@ cheep_status cheep_verify_run(cheep_verify *v, int8_t *scores)
         status = v->spec->invoke(v->window, outputs);
     }
     for (uint16_t c = 0; c < v->n_classes && status == CHEEP_OK; c++) {
-        scores[c] = outputs[v->spec->output[c]];
+        scores[c] = cheep_verify_mean(v->spec, scores[c], outputs[v->spec->output[c]]);
     }
     return status;
 }
 
+int8_t cheep_verify_mean(const cheep_verify_spec *spec, int8_t first, int8_t second)
+{
+    const int64_t sum = (int64_t)spec->first_weight * first + (int64_t)spec->second_weight * second + spec->offset;
+    const int64_t mean = (sum + ((int64_t)1 << 40)) / 65536 - ((int64_t)1 << 24); /* a division of what is above 0 */
+    return (int8_t)(mean < INT8_MIN ? INT8_MIN : mean > INT8_MAX ? INT8_MAX : mean);
+}
+
 void cheep_verify_idle(const cheep_verify *v, int8_t *scores)
 {
-    memcpy(scores, v->spec->idle, v->n_classes);
+    for (uint16_t c = 0; c < v->n_classes; c++) {
+        scores[c] = cheep_verify_mean(v->spec, scores[c], v->spec->idle[c]);
+    }
 }

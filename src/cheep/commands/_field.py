@@ -56,15 +56,18 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
 
 
-def load(args: argparse.Namespace, gated: bool = True):
-    """Return (bundle, scored recordings); CheepError where nothing is named. ``gated=False``: every window is run."""
+def load(args: argparse.Namespace, gated: bool = True, bundle=None):
+    """Return (bundle, scored recordings); CheepError where nothing is named. ``gated=False``: every window is run.
+
+    ``bundle``: instead of that of ``--model``.
+    """
     from cheep.device.bundle import load_bundle
     from cheep.evaluate.streaming import best_scorer
     from cheep.job.evaluate import HeldOut, score_held_out
 
     if not 0 <= args.collar_s < 3600:
         raise CheepError(f"--collar-s {args.collar_s:g}: must be 0 or more seconds")
-    bundle = load_bundle(args.model)
+    bundle = load_bundle(args.model) if bundle is None else bundle
     if not gated:
         bundle = dataclasses.replace(bundle, detector=bundle.detector.model_copy(update={"gate": None}))
     held_out = HeldOut(args.recordings, args.audio, args.background, args.background_group, args.min_confidence)

@@ -57,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also look for a gate that lets the network rest where nothing rises above the noise; it is switched on "
         "where it pays (docs/gate.md)",
     )
+    parser.add_argument(
+        "--verify",
+        type=Path,
+        metavar="RUN",
+        help="a run whose network looks at what this one lets through: thresholds of both are chosen together "
+        "(docs/verify.md)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
 
 
@@ -66,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from cheep.evaluate.calibration import parse_rate
     from cheep.job.calibrate import check_promise, find_thresholds, keep_thresholds
     from cheep.job.export import renew_thresholds
+    from cheep.job.verify import keep_second
 
     target = parse_rate(args.max_false_alarms)
     smoothing, hold_off = (
@@ -73,12 +81,18 @@ def run(args: argparse.Namespace) -> int:
         _numbers(args.hold_off, "--hold-off", 0, 65535),
     )
     _check(args)
-    bundle, recordings = _field.load(args, gated=not args.gate)
-    stage("looking for thresholds, smoothing and hold-off")
-    result = find_thresholds(
-        bundle, recordings, target, smoothing=smoothing, hold_off=hold_off, silent=args.silent, collar_s=args.collar_s,
-        promise=args.promise, new_hours=args.new_hours, seed=args.seed,
-    )  # fmt: skip
+    def thresholds(bundle, recordings):
+        return find_thresholds(
+            bundle, recordings, target, smoothing=smoothing, hold_off=hold_off, silent=args.silent,
+            collar_s=args.collar_s, promise=args.promise, new_hours=args.new_hours, seed=args.seed,
+        )  # fmt: skip
+
+    if args.verify is None:
+        bundle, recordings = _field.load(args, gated=not args.gate)
+        stage("looking for thresholds, smoothing and hold-off")
+        result = thresholds(bundle, recordings)
+    else:
+        bundle, second, result = _two_stages(args, thresholds)
     detector = result.detector
     print(
         f"target: at most {target:.3g} false alarms per hour and label; smoothing {detector.smoothing_windows} "
@@ -110,10 +124,12 @@ def run(args: argparse.Namespace) -> int:
         check_promise(result)
     if args.gate:
         result = _gate(args, bundle, recordings, result)
+    if args.verify is not None and not args.dry_run:
+        print(f"wrote {keep_second(bundle, second)} (the second network)")
     if not args.dry_run:
         manifest, details = keep_thresholds(bundle, result, args.json)
         print(f"wrote {manifest} (detector, calibration) and {details}")
-        header = renew_thresholds(bundle, args.headers)
+        header = None if args.verify is not None else renew_thresholds(bundle, args.headers)
         print(f"wrote {header}" if header else "cheep model-convert puts the thresholds into the headers")
         note(args, bundle.path.parent, "calibrate")
         _signals(bundle.path)
@@ -123,8 +139,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _two_stages(args: argparse.Namespace, thresholds):
+    """Calibrate both networks together; return the first one, the second one, and the result."""
+    from cheep.device.bundle import load_bundle
+    from cheep.evaluate.verifying import Pair, alone, always_second
+    from cheep.job.verify import find_both
+
+    bundle, second = alone(load_bundle(args.model)), load_bundle(args.verify)
+    always = always_second(bundle, second)
+    _, one = _field.load(args, bundle=bundle)
+    _, two = _field.load(args, bundle=always)
+    stage("looking for thresholds of both networks")
+    result = find_both(Pair(bundle, second, tuple(one), tuple(two)), thresholds)
+    assert result.verify is not None
+    print(f"weight of the first network in the mean: {result.verify.config.weight:g}; {result.verify.text()}")
+    return bundle, second, result
+
+
 def _check(args: argparse.Namespace) -> None:
     """Raise CheepError for what would be found out only after all recordings are scored."""
+    if args.verify is not None and args.gate:
+        raise CheepError("--gate with --verify: one after the other is not measured yet; give one of them")
     from cheep.config import nearest_name
     from cheep.device.bundle import load_bundle
 

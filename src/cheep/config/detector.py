@@ -73,13 +73,15 @@ class VerifyConfig(Settings):
     """When a second network, in folder ``verify`` beside the manifest, is asked, and what stands where it is not.
 
     A window is asked about where the first network gives a label at least the probability ``ask`` (None: this label
-    asks for nothing). Then the scores of the second network take the place of the first one's; all other windows have
-    the raw scores ``idle`` of the second network. ``cheep calibrate --verify RUN`` measures both.
+    asks for nothing). The mean of what the two networks say counts, in which the first one has the share ``weight``;
+    where nobody asks, ``idle`` (raw scores of the second network, by the first one's labels) stands for the second.
+    ``cheep calibrate --verify RUN`` measures all three.
     """
 
     network: str = Field(..., min_length=64, max_length=64, description="sha256 of the second network's .tflite")
     ask: tuple[Level, ...] = Field(..., min_length=1, max_length=64)
     idle: tuple[Annotated[int, Field(ge=-128, le=127)], ...] = Field(..., min_length=1, max_length=64)
+    weight: float = Field(0.5, ge=0, le=1, description="of the first network in the mean of both")
 
 
 class DetectorConfig(Settings):

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cheep.config import DetectorConfig, FeatureConfig
 from cheep.config.detector import VerifyConfig
 from cheep.detector import ScoreScale, check_classes
@@ -30,7 +32,7 @@ class ModelBundle:
     features: FeatureConfig
     detector: DetectorConfig
     labels: tuple[str, ...]
-    scale: ScoreScale  # what the scores mean: of the second network, where there is one
+    scale: ScoreScale  # what the scores mean: of the mean with a second network, where there is one
     own_scale: ScoreScale  # what this network's own scores mean
     verifier: ModelBundle | None = None  # the second network (detector.verify)
 
@@ -135,7 +137,18 @@ def with_verifier(
             "labels; calibrate again (cheep calibrate --verify RUN)"
         )
     detector = bundle.detector.model_copy(update={"verify": config})
-    return dataclasses.replace(bundle, detector=detector, scale=second.own_scale, verifier=second)
+    scale = mean_scale(bundle.own_scale, second.own_scale, config.weight)
+    return dataclasses.replace(bundle, detector=detector, scale=scale, verifier=second)
+
+
+def mean_scale(first: ScoreScale, second: ScoreScale, weight: float) -> ScoreScale:
+    """Return what the weighted mean of two networks' scores means, as int8: its reach is just that of the mean."""
+    low, high = (
+        weight * (q - first.zero_point) * first.scale + (1 - weight) * (q - second.zero_point) * second.scale
+        for q in (-128, 127)
+    )
+    step = float(np.float32((high - low) / 255))
+    return ScoreScale(first.kind, step, int(np.clip(-128 - round(low / step), -128, 127)))
 
 
 def check_verifier(bundle: ModelBundle, second: ModelBundle, where: str) -> None:
@@ -155,6 +168,8 @@ def check_verifier(bundle: ModelBundle, second: ModelBundle, where: str) -> None
         problem = f"its window of {two.window_s:.3f} s is longer than the first network's {one.window_s:.3f} s"
     elif missing:
         problem = f"it does not know {', '.join(missing)} (its labels: {', '.join(second.labels)})"
+    elif second.own_scale.kind != bundle.own_scale.kind:
+        problem = f"its scores are of kind {second.own_scale.kind}, not {bundle.own_scale.kind}: train both alike"
     elif second.own_scale.kind == "log_odds" and set(second.labels) != set(bundle.labels):
         more = [label for label in second.labels if label not in bundle.labels]
         problem = f"its softmax is over more labels ({', '.join(more)}); train it on those of the first network"

@@ -28,6 +28,17 @@ def ask_units(bundle: ModelBundle) -> np.ndarray:
     return np.array([max(-NEVER_ASKS, min(NEVER_ASKS, value)) for value in sums], np.int16)
 
 
+def mean_terms(bundle: ModelBundle) -> tuple[int, int, int]:
+    """Return ``first_weight``, ``second_weight`` and ``offset`` of ``cheep_verify_spec``."""
+    assert bundle.verifier is not None and bundle.detector.verify is not None
+    weight, scale = bundle.detector.verify.weight, bundle.scale
+    one, two = bundle.own_scale, bundle.verifier.own_scale
+    first = round(65536 * weight * one.scale / scale.scale)
+    second = round(65536 * (1 - weight) * two.scale / scale.scale)
+    offset = 65536 * scale.zero_point - first * one.zero_point - second * two.zero_point + 32768
+    return first, second, offset
+
+
 def output_of(bundle: ModelBundle) -> list[int]:
     """Return for each label the output of the second network that has its name."""
     assert bundle.verifier is not None
@@ -56,6 +67,7 @@ class VerifyStage:
         self._own = bundle.own_scale
         self._ask, self._output = ask_units(bundle), output_of(bundle)
         self._idle = np.array(bundle.detector.verify.idle, np.int8)
+        self._terms = mean_terms(bundle)
         first, second = bundle.features, bundle.verifier.features
         self._first_end = first.window_samples - behind_samples(bundle)  # of what is heard of window 0
         self._stride = bundle.detector.stride_frames * first.hop_samples
@@ -78,16 +90,22 @@ class VerifyStage:
         ``run``: of each row whether the first network ran (a gate).
         """
         self._pcm = np.concatenate([self._pcm, pcm])
-        out = np.tile(self._idle, (len(rows), 1))
+        said = np.tile(self._idle, (len(rows), 1))
         asked = self.asks(rows) if run is None else self.asks(rows) & run
         self.asked += int(asked.sum())
         for row in np.flatnonzero(asked):
-            out[row] = self._scores(self.windows + int(row))
+            said[row] = self._scores(self.windows + int(row))
         self.windows += len(rows)
         begin = self._first_end - self._length + self.windows * self._stride  # of what is heard of the next window
         drop = min(len(self._pcm), max(0, begin - self._begin))
         self._pcm, self._begin = self._pcm[drop:], self._begin + drop
-        return out
+        return self.mean(rows, said)
+
+    def mean(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return the mean of rows of both networks, int8 by the first one's labels: int8, as the device's integers."""
+        one, two, offset = self._terms
+        sums = one * first.astype(np.int64) + two * second.astype(np.int64) + offset
+        return np.clip(sums >> 16, -128, 127).astype(np.int8)
 
     def _scores(self, window: int) -> np.ndarray:
         end = self._first_end + window * self._stride - self._begin

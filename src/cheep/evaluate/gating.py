@@ -20,6 +20,7 @@ from cheep.errors import CheepError
 from cheep.evaluate.intervals import Estimate, grouped_proportion
 from cheep.evaluate.matching import match_events
 from cheep.evaluate.streaming import ScoredRecording, ScoreTiming, detect
+from cheep.evaluate.verifying import background_windows
 from cheep.parallel import map_each
 
 #: A gate is worth its trouble where it lets the network rest on so much of the background, ...
@@ -113,7 +114,8 @@ def choose_gate(
     names = [item.name for item in recordings]
     heard = [outcome.value for outcome in map_each(work, names, progress=progress)]
     timing = ScoreTiming.of(bundle)
-    known = [_Recording(item, found, _background(item, timing)) for item, found in zip(recordings, heard, strict=True)]
+    pairs = zip(recordings, heard, strict=True)
+    known = [_Recording(item, found, background_windows(item, timing)) for item, found in pairs]
     before = [_found(item.scored.scores, item.scored, detector, bundle, timing) for item in known]
     if not any(found.any() for found in before):
         raise CheepError(
@@ -164,14 +166,6 @@ def _hear(
     for band, shift in forms:
         config = GateConfig(margin=0, idle=none, first_band=band, floor_shift=shift)
         out[band, shift] = distances(columns, frames, stride, config)
-    return out
-
-
-def _background(item: ScoredRecording, timing: ScoreTiming) -> np.ndarray:
-    start = np.arange(len(item.scores)) * timing.stride_s
-    out = np.ones(len(item.scores), bool)
-    for event in item.annotations:
-        out &= (start >= event.end_s) | (start + timing.window_s <= event.start_s)
     return out
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from cheep.config import DetectorConfig
 from cheep.evaluate.gating import GateChoice
 from cheep.evaluate.intervals import Estimate
+from cheep.evaluate.verifying import VerifyChoice
 
 MIN_GROUPS = 5  # fewer say little about how unlike others are
 NARROW = 3.0  # an interval is called narrow where it ends below so many times the expectation
@@ -145,24 +146,31 @@ class Calibration:
     """The detector that calibration chose, and what to expect of it, label by label.
 
     ``noise_db``: between which levels lie the quiet seconds of four recordings out of five, dB of full scale.
-    ``gate``: what the gate of ``detector`` does, where one was asked for and pays.
+    ``gate``: what the gate of ``detector`` does, where one was asked for and pays; ``verify``: its second network.
     """
 
     detector: DetectorConfig
     labels: tuple[LabelCalibration, ...]
     noise_db: tuple[float, float] | None = None
     gate: GateChoice | None = None
+    verify: VerifyChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
         noise = {} if self.noise_db is None else {"noise_db": list(self.noise_db)}
         gate = {} if self.gate is None else {"gate": self.gate.to_dict()}
-        return {"labels": [item.to_dict() for item in self.labels], **noise, **gate}
+        verify = {} if self.verify is None else {"verify": self.verify.to_dict()}
+        return {"labels": [item.to_dict() for item in self.labels], **noise, **gate, **verify}
 
     def with_gate(self, choice: GateChoice) -> Calibration:
         """Return the same with a gate before the network."""
         detector = self.detector.model_copy(update={"gate": choice.config})
         return dataclasses.replace(self, detector=detector, gate=choice)
+
+    def with_verify(self, choice: VerifyChoice) -> Calibration:
+        """Return the same with a second network behind the first."""
+        detector = self.detector.model_copy(update={"verify": choice.config})
+        return dataclasses.replace(self, detector=detector, verify=choice)
 
 
 def noise_range(levels: Iterable[float | None]) -> tuple[float, float] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from cheep.compiler import DEFAULT_PREFIX, VERIFY_PREFIX, compile_bytes
 from cheep.detector import logit
-from cheep.device.verify import NEVER_ASKS, ask_units, behind_samples, output_of
+from cheep.device.verify import NEVER_ASKS, ask_units, behind_samples, mean_terms, output_of
 from cheep.errors import CheepError
 from cheep.export.bundle import ExportModel
 from cheep.export.ctext import comment, float32, guard, mark, string, table
@@ -41,7 +41,8 @@ def render_verify(export: ExportModel) -> dict[str, str]:
 def _verify_header(export: ExportModel, second: ExportModel) -> str:
     config = export.detector.verify
     assert config is not None
-    bundle, source, out = second.bundle, second.bundle.input, second.bundle.output
+    bundle, source = second.bundle, second.bundle.input
+    first, other, offset = mean_terms(export.bundle)
     columns, int8 = frontend_crc(second.features, source.scale, source.zero_point)
     notes = [
         f"/*   {comment(label)}: {'never' if p is None else f'probability {p:.9g} (logit {logit(p):.4g})'} */"
@@ -58,8 +59,6 @@ def _verify_header(export: ExportModel, second: ExportModel) -> str:
         f"#define CHEEP_VERIFY_OUTPUTS {len(bundle.labels)}",
         f"#define CHEEP_VERIFY_INPUT_INVERSE_SCALE {float32(inverse_scale(source.scale))}",
         f"#define CHEEP_VERIFY_INPUT_ZERO_POINT {source.zero_point}",
-        f"#define CHEEP_VERIFY_OUTPUT_SCALE {float32(out.scale)}",
-        f"#define CHEEP_VERIFY_OUTPUT_ZERO_POINT {out.zero_point}",
         "",
         "/* It hears the middle of a window of the first network: so many samples lie behind. */",
         f"#define CHEEP_VERIFY_BEHIND_SAMPLES {behind_samples(export.bundle)}u",
@@ -71,6 +70,12 @@ def _verify_header(export: ExportModel, second: ExportModel) -> str:
         "/* The output of the second network for each class of the first; the scores of a window nobody asks about. */",
         table("CHEEP_VERIFY_OUTPUT_OF", map(str, output_of(export.bundle))),
         table("CHEEP_VERIFY_IDLE", map(str, config.idle)),
+        f"/* The mean of both: the first network has the weight {config.weight:g} (cheep_verify_mean). */",
+        f"#define CHEEP_VERIFY_FIRST_WEIGHT {first}",
+        f"#define CHEEP_VERIFY_SECOND_WEIGHT {other}",
+        f"#define CHEEP_VERIFY_OFFSET ({offset})",
+        f"#define CHEEP_VERIFY_MEAN_SCALE {float32(export.bundle.scale.scale)}",
+        f"#define CHEEP_VERIFY_MEAN_ZERO_POINT {export.bundle.scale.zero_point}",
         "",
         "/* As in golden_window.h. */",
         f"#define CHEEP_VERIFY_COLUMNS_CRC 0x{columns:08x}u",

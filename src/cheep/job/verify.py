@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""A second network for a detector: thresholds of both stages together, and its copy beside the manifest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cheep.device.bundle import VERIFY, ModelBundle, load_bundle
+from cheep.errors import CheepError
+from cheep.evaluate.outcome import Calibration
+from cheep.evaluate.streaming import ScoredRecording
+from cheep.evaluate.verifying import WEIGHTS, Pair, choose_ask
+from cheep.files import atomic_folder
+from cheep.runs import MANIFEST
+
+
+def find_both(
+    pair: Pair, calibrate: Callable[[ModelBundle, Sequence[ScoredRecording]], Calibration]
+) -> Calibration:
+    """Return the calibration of two networks, thresholds of both stages chosen together.
+
+    For each weight of the first network the mean of both is calibrated as if every window were verified; the weight
+    with which most events are found stays. Then the second network is asked as seldom as costs hardly any of these
+    events, and the thresholds are found again with that.
+
+    Parameters
+    ----------
+    pair : Pair
+    calibrate : callable
+        Finds thresholds, smoothing and hold-off of a detector on recordings as it scores them.
+    """
+    found = []
+    for weight in WEIGHTS:
+        config = pair.always(weight)
+        result = calibrate(pair.with_config(config), pair.rows(config))
+        found.append((sum(item.recall.value for item in result.labels if item.recall is not None), weight, result))
+    _, weight, result = max(found, key=lambda item: item[0])
+    choice = choose_ask(pair, result.detector.model_copy(update={"verify": None}), weight)
+    return calibrate(pair.with_config(choice.config), pair.rows(choice.config)).with_verify(choice)
+
+
+def keep_second(bundle: ModelBundle, second: ModelBundle) -> Path:
+    """Copy the second network and its manifest to the folder ``verify`` beside the detector's manifest; return it."""
+    manifest = second.path.parent / MANIFEST
+    if not manifest.is_file():
+        raise CheepError(f"{second.path.parent}: no {MANIFEST}; give a run with an int8 model (cheep train-qat)")
+    folder = bundle.path.parent / VERIFY
+    if folder.is_dir() and load_bundle(folder).model.sha256 == second.model.sha256:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    with atomic_folder(folder) as partial:
+        shutil.copy(second.path, partial)
+        shutil.copy(manifest, partial)
+    return folder
