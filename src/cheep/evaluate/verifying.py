@@ -69,7 +69,7 @@ class Pair:
         return out
 
     def asked(self, config: VerifyConfig) -> list[np.ndarray]:
-        """Return of each recording which windows the second network is asked about, bool."""
+        """Return of each recording which windows the second network is asked about, (windows,) bool."""
         stage = VerifyStage(self.with_config(config), None)
         return [stage.asks(item.scores) for item in self.first_scores]
 
@@ -200,7 +200,7 @@ def _judge(pair: Pair, config: VerifyConfig, detector: DetectorConfig, before: l
 
 
 def background_windows(item: ScoredRecording, timing: ScoreTiming) -> np.ndarray:
-    """Return which windows of a recording hold no annotation, bool."""
+    """Return which windows of a recording hold no annotation, (windows,) bool."""
     start = np.arange(len(item.scores)) * timing.stride_s
     out = np.ones(len(item.scores), bool)
     for event in item.annotations:
