@@ -102,7 +102,7 @@ class VerifyStage:
         return self.mean(rows, said)
 
     def mean(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Return the mean of rows of both networks, (n, labels) int8 each: (n, labels) int8, as the device's integers."""
+        """Return the mean of rows of both networks, (n, labels) int8 each: int8, by the device's integers."""
         one, two, offset = self._terms
         sums = one * first.astype(np.int64) + two * second.astype(np.int64) + offset
         return np.clip(sums >> 16, -128, 127).astype(np.int8)
