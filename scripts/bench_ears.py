@@ -102,6 +102,36 @@ def speed_of_all(manifest: Manifest, ears: Ears) -> float:
     return float(manifest.duration_s.sum()) / (time.monotonic() - begin)
 
 
+def measured(args: argparse.Namespace, ears: Ears) -> tuple[dict[str, float], int]:
+    """Return figures by name, and of how many clips.
+
+    Raises
+    ------
+    CheepError
+        Recordings or kept trainings do not fit.
+    """
+    manifest = examples(args.data / args.set_name)
+    name = ears.about.name
+    embeddings = hear_manifest(manifest, ears, args.keep).embeddings
+    forest, _ = window_statistics(manifest, TeacherConfig().features())
+    figures = {}
+    for judge, statistics, by in (("forest", forest, "forest"), ("probe", embeddings, name)):
+        area, share = found(manifest, statistics, judge, args.seeds)
+        figures |= {f"ears.flips.{by}.auc": area, f"ears.flips.{by}.precision": share}
+    figures[f"ears.probe.{name}.clip_accuracy"] = ceiling(manifest, embeddings)
+    for few in FEW:
+        runs = [ceiling(manifest, embeddings, few, seed) for seed in range(1, args.seeds + 1)]
+        figures[f"ears.probe.{name}.clip_accuracy_{few}"] = float(np.mean(runs))
+    figures[f"ears.{name}.realtime_per_core"] = speed(manifest, ears)
+    figures[f"ears.{name}.realtime_on_all_cores"] = speed_of_all(manifest, ears)
+    if not args.no_training and args.set_name == TASK:
+        clips = {str(Path(path).resolve()): row for path, row in zip(manifest.column("path"), embeddings, strict=True)}
+        folds = [int(text) for text in args.folds.split(",")]
+        figures |= figures_of_flips(args.data, clips, args.keep, folds, args.set)
+        figures |= figures_of_few(args.data, clips, args.keep, folds, args.set, list(KINDS))
+    return figures, len(manifest)
+
+
 def main() -> int:
     """Measure; print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -121,30 +151,12 @@ def main() -> int:
     args = parser.parse_args()
     try:
         ears = Ears(args.by)
-        manifest = examples(args.data / args.set_name)
-        name = ears.about.name
-        embeddings = hear_manifest(manifest, ears, args.keep).embeddings
-        forest, _ = window_statistics(manifest, TeacherConfig().features())
+        figures, clips = measured(args, ears)
     except CheepError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    figures = {}
-    for judge, statistics, by in (("forest", forest, "forest"), ("probe", embeddings, name)):
-        area, share = found(manifest, statistics, judge, args.seeds)
-        figures |= {f"ears.flips.{by}.auc": area, f"ears.flips.{by}.precision": share}
-    figures[f"ears.probe.{name}.clip_accuracy"] = ceiling(manifest, embeddings)
-    for few in FEW:
-        runs = [ceiling(manifest, embeddings, few, seed) for seed in range(1, args.seeds + 1)]
-        figures[f"ears.probe.{name}.clip_accuracy_{few}"] = float(np.mean(runs))
-    figures[f"ears.{name}.realtime_per_core"] = speed(manifest, ears)
-    figures[f"ears.{name}.realtime_on_all_cores"] = speed_of_all(manifest, ears)
-    if not args.no_training and args.set_name == TASK:
-        clips = {str(Path(path).resolve()): row for path, row in zip(manifest.column("path"), embeddings, strict=True)}
-        folds = [int(text) for text in args.folds.split(",")]
-        figures |= figures_of_flips(args.data, clips, args.keep, folds, args.set)
-        figures |= figures_of_few(args.data, clips, args.keep, folds, args.set, list(KINDS))
     if args.json:
-        print(json.dumps({"model": ears.about.title, "clips": len(manifest), "figures": figures}, indent=1))
+        print(json.dumps({"model": ears.about.title, "clips": clips, "figures": figures}, indent=1))
     else:
         for key, value in figures.items():
             print(f"{key:45} {value:.3f}")

@@ -110,7 +110,8 @@ def figures_of_few(
                 part, share = few_labels(part, clips, int(few), seed=fold, confirmed=bool(only))
                 right.append(share)
             # what is the same data is the same training
-            folder = keep / f"few-{fold}-{digest([part.column('path'), part.column('label')])[:10]}"
+            key = digest([part.column("path"), part.column("label"), recipe.train.to_dict(), recipe.quantize.to_dict()])
+            folder = keep / f"few-{fold}-{key[:10]}"
             result = run_fold(part, recipe, folder, keep / "cache", None)
             reached.append(result["metrics"]["int8"]["test"]["clip_accuracy"])
             print(f"few {kind}, fold {fold}: int8 clip accuracy {reached[-1]:.3f}", file=sys.stderr, flush=True)

@@ -89,7 +89,7 @@ def figures_of_flips(
             part, shares = parts[fold].anchored(), {}
             if kind != "clean":
                 part, shares = spoiled(part, clips, kind, seed=fold)
-            key = digest([part.column("path"), part.column("label"), train.to_dict()])[:10]
+            key = digest([part.column("path"), part.column("label"), train.to_dict(), recipe.quantize.to_dict()])[:10]
             folder = keep / f"flips-{fold}-{kind}-{key}"
             result = run_fold(part, recipe.model_copy(update={"train": train}), folder, keep / "cache", None, True)
             reached = result["metrics"]["float"]["test"]["clip_accuracy"]

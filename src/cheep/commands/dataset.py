@@ -302,7 +302,8 @@ def _annotate(args: argparse.Namespace) -> int:
         print(f"also heard, not asked for: {most}" + (", ..." if len(found.others) > 5 else ""))
     lost = f"; {len(found.problems)} could not be heard" if found.problems else ""
     print(f"{args.output}: {len(found.rows)} boxes; nothing in {found.without} of {len(paths)} recordings{lost}")
-    print(f"next: cheep split-dataset {args.folder} --annotations {args.output}")
+    believed = f"--min-confidence {args.min_confidence:g}"
+    print(f"next: cheep split-dataset {args.folder} --annotations {args.output} {believed}")
     return 0
 
 
