@@ -207,7 +207,10 @@ int main(int n, char **v) {{
         flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-Wno-cast-align"]
         flags += ["-fsanitize=address,undefined", "-fno-sanitize=alignment", "-fno-sanitize-recover=all"]
         build = ["gcc", *flags, str(here / "model_compiled.c"), "-o", str(here / "program")]
-        result = subprocess.run(build, capture_output=True, check=False, text=True, timeout=300)
+        try:
+            result = subprocess.run(build, capture_output=True, check=False, text=True, timeout=300)
+        except subprocess.TimeoutExpired:  # large networks with both sanitizers, on a busy machine
+            return "too slow to build"
         if result.returncode:
             return "does not compile: " + result.stderr[:500]
         try:
@@ -219,10 +222,13 @@ int main(int n, char **v) {{
             return "still running after 120 s"
         if program.returncode:
             return "sanitizer: " + program.stderr.decode("utf-8", "replace")[:500]
-        judge = subprocess.run(
-            [sys.executable, "-c", _JUDGE, here / "m.tflite", here / "in.bin"], capture_output=True, check=False,
-            timeout=300, env={"PYTHONPATH": str(ROOT / "src")},
-        )  # fmt: skip
+        try:
+            judge = subprocess.run(
+                [sys.executable, "-c", _JUDGE, here / "m.tflite", here / "in.bin"], capture_output=True, check=False,
+                timeout=300, env={"PYTHONPATH": str(ROOT / "src")},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return "no judge"
         if judge.returncode or len(judge.stdout) != size_out:
             return "no judge"
         return "same" if judge.stdout == program.stdout else "different bytes"
@@ -286,7 +292,7 @@ class Campaign:
         if not problem and changed and self.accepted % self.args.build_every == 0:
             verdict = run_sanitized(data, self.accepted)
             self.counts[verdict.split(":")[0]] += 1
-            problem = None if verdict in ("same", "no judge", "too large to run") else verdict
+            problem = None if verdict in ("same", "no judge", "too large to run", "too slow to build") else verdict
         return problem
 
     def _timed(self, begin: float) -> str | None:
