@@ -109,16 +109,6 @@ def test_what_the_manifest_says_must_fit_the_model():
         ScoreScale.of(output, {**LOGIT.to_dict(), "kind": "odds"})
 
 
-def test_scores_of_another_scale():
-    other = ScoreScale("logit", 0.03, -100)
-    rows = np.arange(-128, 128, dtype=np.int8).reshape(-1, 1)
-    inside = LOGIT.values(rows)
-    taken = other.values(other.rescaled(rows, LOGIT))
-    fits = (inside >= -0.8) & (inside <= 6.8)
-    np.testing.assert_allclose(taken[fits], inside[fits], atol=0.0151)
-    with pytest.raises(CheepError, match="cannot be taken for logit"):
-        other.rescaled(rows, ODDS)
-
 
 def test_the_section_is_said_in_words():
     section = {**LOGIT.to_dict(), "saturated": {"windows": 1500, "low": 0.3, "high": 0.0004}}

@@ -71,7 +71,7 @@ class Gate:
     """
 
     def __init__(self, config: GateConfig, n_mels: int, window_frames: int, stride_frames: int) -> None:
-        self._mels, self._core = n_mels, _core()
+        self._core = _core()
         self.idle = np.array(config.idle, np.int8)
         self._memory = np.zeros(n_mels + window_frames, np.int16)
         self._spec = _Spec(

@@ -135,21 +135,6 @@ class ScoreScale:
         values = self.values(scores)
         return probability(values) if self.logits else values
 
-    def rescaled(self, scores: np.ndarray, other: ScoreScale) -> np.ndarray:
-        """Return int8 scores (..., classes) of a model of scale ``other`` as the nearest ones of this scale.
-
-        Raises
-        ------
-        CheepError
-            The two are of different kinds.
-        """
-        if other.kind != self.kind:
-            raise CheepError(f"scores.kind={other.kind}: cannot be taken for {self.kind}")
-        if other == self:
-            return np.asarray(scores, np.int8)
-        real = (np.asarray(scores, np.float64) - other.zero_point) * other.scale
-        return np.clip(np.rint(real / self.scale) + self.zero_point, -128, 127).astype(np.int8)
-
     def on_sum(self, threshold: float, smoothing: int) -> int:
         """Return the least sum of ``smoothing`` units whose mean reaches ``threshold``, a probability."""
         return int(_core().cheep_scores_on_sum(self.c, threshold, 1 - threshold, smoothing))

@@ -69,7 +69,7 @@ def on_columns(model: Any, bands_first: bool, unit_db: float = 1.0) -> Any:
     if bands_first:
         shape = (shape[1], shape[0], shape[2])
     start = keras.Input(shape, name="mel")
-    rebuilt = _Rebuilt(bands_first, unit_db)
+    rebuilt = _Rebuilt(bands_first)
     return keras.Model(start, rebuilt.follow(model, [_Value(start, bands_first, scale=unit_db)])[0].tensor)
 
 
@@ -83,8 +83,8 @@ class _Value:
 class _Rebuilt:
     """Follows a network layer by layer and makes each anew."""
 
-    def __init__(self, bands_first: bool, unit_db: float):
-        self._bands_first, self._unit_db = bands_first, unit_db
+    def __init__(self, bands_first: bool) -> None:
+        self._bands_first = bands_first
         self._names: set[str] = set()
 
     def follow(self, model: Any, inputs: list[_Value]) -> list[_Value]:

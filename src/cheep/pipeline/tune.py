@@ -249,7 +249,7 @@ def pareto_picture(trials: Sequence[Trial]) -> bytes:
         axes.annotate(
             str(t.number), (t.instructions_per_s / 1e6, t.accuracy), xytext=(4, 4), textcoords="offset points"
         )
-    axes.set(xscale="log", xlabel="million instructions per second of audio", ylabel=ACCURACY)
+    axes.set(xscale="log", xlabel=f"million {COST}", ylabel=ACCURACY)
     for which, subs in ((axes.xaxis.set_major_locator, (1.0,)), (axes.xaxis.set_minor_locator, (2.0, 5.0))):
         which(LogLocator(subs=subs))
     axes.xaxis.set_major_formatter("{x:g}")

@@ -17,7 +17,6 @@ as random draws of what the truth may be, 4,000 of each, and an interval is what
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -276,8 +275,3 @@ def half_width(item: Estimate | None) -> float:
     if item is None or item.low is None or item.high is None:
         return float("inf")
     return (item.high - item.low) / 2
-
-
-def domains(codes: np.ndarray, names: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """Return (name, rows (n,) bool) for each name that occurs in ``codes`` (n,) int."""
-    return [(names[code], codes == code) for code in np.unique(codes)]

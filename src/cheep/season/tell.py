@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from cheep.evaluate.intervals import Estimate
 from cheep.files import plain
 from cheep.season.curves import ScorePoint, ThresholdRow, score_curve, threshold_table
 from cheep.season.estimate import Estimates, Heard, estimate, naive
@@ -198,8 +197,3 @@ def _notes(
             "stands for many calls"
         )
     return notes
-
-
-def text_of(item: Estimate | None, digits: int = 2) -> str:
-    """Return an estimate for a table."""
-    return "-" if item is None else item.text(digits)
