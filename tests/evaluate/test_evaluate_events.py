@@ -101,13 +101,13 @@ def test_average_precision_by_hand():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label,start\nx.wav,a,1\n", "no columns for start and end: name them start_s and end_s"),
+        ("file,label,start\nx.wav,a,1\n", r"events.csv:1: a start \(start\) without an end or a duration: add end_s"),
         ("file,label,start_s,end_s\n,low,1,2\n", "speaks of no audio"),
         ("file,label,start_s,end_s\nx.wav,,1,2\n", "x.wav: annotation at 1-2 s: the label is empty"),
         ("file,label,start_s,end_s\nx.wav,lwo,1,2\n", r"label='lwo': not a label.*did you mean 'low'"),
         ("file,label,start_s,end_s\nx.wav,low,one,2\n", "events.csv:2: start_s='one': must be a number"),
         ("file,label,start_s,end_s\nx.wav,low,nan,2\n", "events.csv:2: start_s='nan': must be a number"),
-        ("file,label,start_s,end_s\nx.wav,low,2,2\n", "events.csv:2: start=2, end=2: must be 0 <= start < end"),
+        ("file,label,start_s,end_s\nx.wav,low,3,2\n", "events.csv:2: start=3, end=2: must be 0 <= start < end"),
         ("file,label,start_s,end_s\nx.wav,low,1,2\nz.wav,low,1,2\n", "names 'z.wav': no such recording"),
         ("file,label,start_s,end_s,score\nx.wav,low,1,2,0.7\n", "1 at 0.7-0.8.*--min-confidence"),
     ],

@@ -62,7 +62,7 @@ def test_towers_on_one_form(columns):
 
 def test_what_cannot_stand_side_by_side():
     with pytest.raises(CheepError, match="leave one of them out"):
-        TrainConfig.parse({"towers": ["db"], "teacher_model": "sepconv_m"}, "x")
+        TrainConfig.parse({"towers": ["db", "pcen"], "teacher_model": "sepconv_m"}, "x")
     with pytest.raises(CheepError, match="cannot stand beside itself"):
         build_model("crnn", (39, 40), 2, towers=2)
     with pytest.raises(CheepError, match="one network on levels alone"):

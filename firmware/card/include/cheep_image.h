@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /* Of the structures below and all that they point to, and of how the image is called. */
-#define CHEEP_IMAGE_ABI 1u
+#define CHEEP_IMAGE_ABI 2u
 #define CHEEP_IMAGE_HEADER_BYTES 256u
 #define CHEEP_IMAGE_SIGNED_BYTES 192u
 #define CHEEP_IMAGE_ID_BYTES 32u
@@ -68,7 +68,7 @@ typedef struct {
 #if defined(__arm__)
 /* A change here, or in the meaning of a field, is another ABI. */
 _Static_assert(sizeof(cheep_image_entry) == 24 && sizeof(cheep_image_model) == 24, "raise CHEEP_IMAGE_ABI");
-_Static_assert(sizeof(cheep_app_spec) == 72 && sizeof(cheep_frontend_spec) == 72, "raise CHEEP_IMAGE_ABI");
+_Static_assert(sizeof(cheep_app_spec) == 76 && sizeof(cheep_frontend_spec) == 72, "raise CHEEP_IMAGE_ABI");
 _Static_assert(sizeof(cheep_detector_spec) == 24 && sizeof(cheep_class_threshold) == 8, "raise CHEEP_IMAGE_ABI");
 _Static_assert(sizeof(cheep_golden) == 12 && sizeof(cheep_model_columns) == 16, "raise CHEEP_IMAGE_ABI");
 _Static_assert(sizeof(cheep_gate_spec) == 16, "raise CHEEP_IMAGE_ABI");

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FILE_NAME = "MODEL.BIN"
-ABI = 1
+ABI = 2
 HEADER_BYTES = 256
 MAGIC = b"CHEEPIMG"
 _FIELDS = struct.Struct("<8sHHIIIIIIIHH16sI32s32s16s48x")  # what is signed: 192 bytes

@@ -99,20 +99,25 @@ class FloatOperators:
         self.ranges: dict[str, tuple[float, float]] = {}
 
     def edge(self, x: np.ndarray, key: str) -> np.ndarray:
+        """Note the range of ``x``, (batch, units) float32, under a name; return ``x``."""
         low, high = self.ranges.get(key, (0.0, 0.0))
         self.ranges[key] = min(low, float(x.min())), max(high, float(x.max()))
         return x
 
     def fc(self, x: np.ndarray, w: np.ndarray, b: np.ndarray, key: str) -> np.ndarray:
+        """Return ``x @ w + b``: (batch, n) by (n, units) and (units,), float32."""
         return self.edge(x @ w + b, key)
 
     def sigmoid(self, x: np.ndarray) -> np.ndarray:
+        """Return the logistic function of ``x``, (batch, units) float32."""
         return 1 / (1 + np.exp(-x))
 
     def tanh(self, x: np.ndarray) -> np.ndarray:
+        """Return the hyperbolic tangent of ``x``, (batch, units) float32."""
         return np.tanh(x)
 
     def softmax(self, x: np.ndarray) -> np.ndarray:
+        """Return the softmax of ``x``, (batch, units) float32, over the units."""
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
 
