@@ -45,6 +45,8 @@ class Settings(ctypes.Structure):
         ("periods", Period * 8),
         ("low_battery_mv", ctypes.c_uint16),
         ("score_log", ctypes.c_bool),
+        ("gate", ctypes.c_bool),
+        ("clip_lead_s", ctypes.c_uint8),
         ("every_days", ctypes.c_uint8),
         ("first_day", ctypes.c_uint32),
         ("threshold", Level * MAX_CLASSES),
@@ -76,6 +78,7 @@ class Wav(ctypes.Structure):
         ("temperature_mc", ctypes.c_int32),
         ("label", ctypes.c_char_p),
         ("score_e6", ctypes.c_uint32),
+        ("at_sample", ctypes.c_uint32),
     ]
 
 
@@ -215,6 +218,8 @@ def test_every_setting_is_read(field, pieces):
         ("led = yes", "led=yes: must be on or off"),
         ("clip_seconds = 11", "clip_seconds=11: must be 0 (no clips) to 10"),
         ("clip_seconds = ", "clip_seconds=: must be 0"),
+        ("clip_lead_seconds = 9", "clip_lead_seconds=9: must be 0 to 8"),
+        ("gate = 0", "gate=0: must be on or off"),
         ("low_battery_millivolts = 100", "must be 0 (never stop) or 2500 to 5000"),
         ("threshold.wren, the = 1.2", "must be 0 to 1 (6 decimals at most), logit and -100 to 100"),
         ("threshold.wren, the = 0,8", "must be 0 to 1"),
@@ -230,12 +235,49 @@ def test_every_setting_is_read(field, pieces):
     ],
 )  # fmt: skip
 def test_a_wrong_line_is_refused_and_the_others_count(field, line, reason):
-    found, notes = parse(field, f"gain = high\n{line}\nclip_seconds = 3\n")
+    found, notes = parse(field, f"\n{line}\nclip_seconds = 3\ngain = high\n")
     assert len(notes) == 1
     assert notes[0].startswith("SETTINGS.TXT line 2: ") and reason in notes[0]
     assert (found.gain, found.clip_s) == (4, 3)
     assert found.led and found.n_periods == 0 and not found.score_log
     assert (found.every_days, found.first_day) == (1, 0) and all(level.form == MODEL for level in found.threshold)
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 64])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be-mark"])
+def test_windows_editors_files_are_read(field, encoding, pieces):
+    """Notepad's UTF-8, UTF-8 with a mark, UTF-16 both ways; CRLF; blocks filled up with zeros, as from the card."""
+    text = "# N\u00f6te \U0001f426\r\ngain = high\r\nclip_seconds = 3\r\nthreshold.wren, the = off"
+    data = b"\xfe\xff" + text.encode("utf-16-be") if encoding == "utf-16-be-mark" else text.encode(encoding)
+    found, notes = parse(field, data + bytes(-len(data) % 64), pieces)
+    assert notes == []
+    assert (found.gain, found.clip_s, found.threshold[2].form) == (4, 3, OFF)
+
+
+def test_what_an_editor_has_spoilt_is_said(field):
+    found, notes = parse(field, "gain = high\nled = off\n".encode("utf-16-le"))  # without its mark
+    assert notes[0] == (
+        "SETTINGS.TXT line 1: file: holds bytes of zero: damaged, or saved as UTF-16 without a mark; save it as UTF-8"
+    )
+    _, notes = parse(field, "threshold.M\u00f6nch = off\n".encode("cp1252"))
+    assert "letters beyond a-z: save the file as UTF-8" in notes[0]
+    found, notes = parse(field, "gain = high\nled = off\ngain = low\nthreshold.background = 1\nthreshold.background = 0\n")
+    assert [note.partition(": ")[2] for note in notes] == [
+        "gain=low: is set a second time: the line before it counts",
+        "threshold.background=0: is set a second time: the line before it counts",
+    ]
+    assert (found.gain, found.led, found.threshold[0].value) == (4, False, 10**6)
+
+
+def test_a_clip_holds_its_event(field):
+    found, notes = parse(field, "gate = off\nclip_seconds = 8\nclip_lead_seconds = 5\n")
+    assert notes == [] and (found.clip_s, found.clip_lead_s, found.gate) == (8, 5, False)
+    found, notes = parse(field, "clip_seconds = 1\n")  # the usual lead would fill it
+    assert notes == [] and found.clip_lead_s == 0 and found.gate
+    found, notes = parse(field, "clip_lead_seconds = 3\nclip_seconds = 3\n")
+    assert notes == ["SETTINGS.TXT line 2: clip_lead_seconds: must be less than clip_seconds"]
+    assert found.clip_lead_s == 1
+
 
 
 @settings(max_examples=200, deadline=None)
@@ -400,7 +442,7 @@ def test_a_row_of_an_endless_label_still_ends(field):
 def test_wav_header_is_read_by_others_and_says_what_audiomoth_says(field):
     import soundfile
 
-    wav = Wav(UTC, 8000, 4000, 0x24F31905, 0x5FDF2F5B, b"medium", 4249, 22600, b"Erithacus rubecula", 876543)
+    wav = Wav(UTC, 8000, 4000, 0x24F31905, 0x5FDF2F5B, b"medium", 4249, 22600, b"Erithacus rubecula", 876543, 8000)
     header = ctypes.create_string_buffer(488)
     field.field_wav_header(header, ctypes.byref(wav))
     samples = struct.pack("<4000h", *(int(8000 * math.sin(i / 3)) for i in range(4000)))
@@ -408,7 +450,7 @@ def test_wav_header_is_read_by_others_and_says_what_audiomoth_says(field):
         assert (file.samplerate, file.channels, file.subtype, len(file)) == (8000, 1, "PCM_16", 4000)
         assert file.comment == (
             "Recorded at 05:30:12 20/05/2026 (UTC) by AudioMoth 24F319055FDF2F5B at medium gain while battery was 4.2V "
-            "and temperature was 22.6C. Cheep heard Erithacus rubecula with score 0.876543."
+            "and temperature was 22.6C. Cheep heard Erithacus rubecula with score 0.876543 at sample 8000."
         )
         assert file.artist == "AudioMoth 24F319055FDF2F5B"
         assert file.read(3, dtype="int16").tolist() == [0, 2617, 4946]

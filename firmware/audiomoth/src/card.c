@@ -104,13 +104,13 @@ void card_settings(field_settings *settings, const char *const *labels, const ch
             break;
         }
         size_t n = 0;
-        while (n < sizeof text && text[n] != '\0') {
+        while (n < sizeof text && text[n] == '\0') {
             n++;
         }
-        field_parser_feed(&parser, text, n);
-        if (n < sizeof text) {
+        if (n == sizeof text) { /* behind the end: UTF-16 has zeros in its middle, but no block of them */
             break;
         }
+        field_parser_feed(&parser, text, sizeof text);
     }
     if (field_parser_finish(&parser) > 0u) {
         card_log(utc, "SETTINGS.TXT: the refused lines keep their defaults");

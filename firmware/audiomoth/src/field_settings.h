@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SETTINGS.TXT: `name = value` lines, `#` begins a comment. A wrong line is refused with a note (its
- * number, the value, the rule) and leaves the default of that setting; the others count. */
+ * number, the value, the rule) and leaves the default of that setting; the others count. UTF-8 with or without a byte order
+ * mark, or UTF-16 with one, as Windows' editors write it; lines end with LF or CRLF. */
 #ifndef FIELD_SETTINGS_H
 #define FIELD_SETTINGS_H
 
@@ -13,6 +14,7 @@
 
 #define FIELD_MAX_PERIODS 8
 #define FIELD_MAX_CLIP_S 10
+#define FIELD_MAX_LEAD_S 8
 #define FIELD_MAX_DAYS 31
 #define FIELD_LINE_BYTES 96
 
@@ -40,6 +42,8 @@ typedef struct {
     field_period periods[FIELD_MAX_PERIODS];
     uint16_t low_battery_mv;      /* 0: never stop */
     bool score_log;               /* a byte for every window and label (field_scores.h) */
+    bool gate;                    /* the model's gate, where it has one; off: the network runs on every window */
+    uint8_t clip_lead_s;          /* of the clip, before the event: 0..FIELD_MAX_LEAD_S */
     uint8_t every_days;           /* 1: listen every day; 2..FIELD_MAX_DAYS: one day in so many */
     uint32_t first_day;           /* days since 1970, the first on which to listen; 0: not said */
     field_level threshold[CHEEP_MAX_CLASSES];
@@ -50,6 +54,19 @@ extern const char *const field_gain_names[5];
 /* One problem, one line of text without its newline. */
 typedef void (*field_note)(void *context, const char *text);
 
+/* Bytes of a file -> bytes of UTF-8. */
+typedef struct {
+    uint8_t form;                 /* 0: the first byte is to come, 1: the second, 2: bytes, 3: UTF-16, 4: its bytes swapped */
+    uint8_t before;
+    bool odd;                     /* `before` is half of a unit */
+    uint16_t high;                /* first half of a surrogate pair, or 0 */
+} field_encoding;
+
+/* A byte of a file -> the bytes of text that it completes: at most 4 in out, their number returned. Start with zeros. */
+unsigned field_decode(field_encoding *e, uint8_t byte, char out[4]);
+/* The file is at its end: what was still held back. */
+unsigned field_decode_end(field_encoding *e, char out[4]);
+
 typedef struct {
     field_settings *settings;
     const char *const *labels;
@@ -59,7 +76,10 @@ typedef struct {
     uint16_t line;
     uint16_t length;
     uint16_t problems;
+    uint16_t seen;                /* settings that have had their line */
     bool too_long;
+    bool has_zeros, zeros_said;
+    field_encoding encoding;
     char text[FIELD_LINE_BYTES];
 } field_parser;
 

@@ -27,9 +27,10 @@
 
 #define HOUR_S 3600u
 #define RETRY_S 60u
-#define CLIP_LEAD_S 1u
 #define POLL_SAMPLES 2000u
 #define RATE ((uint32_t)CHEEP_MEL_SAMPLE_RATE_HZ)
+/* A clip lies whole in the ring when it is written, and some sound waits behind it. */
+#define MOST_CLIP_S (RING_SAMPLES / RATE - 1u)
 #define RING_SAMPLES (AM_EXTERNAL_SRAM_SIZE_IN_BYTES / sizeof(int16_t))
 
 static struct {
@@ -50,49 +51,13 @@ static struct {
         bool waiting;
         uint64_t end_sample;
         uint64_t lost;       /* of the ring when it began: a clip over a gap would be dated wrong */
-        uint32_t samples;
+        uint32_t samples, at_sample;
         uint32_t utc;
         uint32_t class_index;
         uint32_t score_e6;
         char name[FIELD_NAME_BYTES];
     } clip;
 } moth;
-
-/* Time and description over USB */
-
-void AudioMoth_timezoneRequested(int8_t *timezoneHours, int8_t *timezoneMinutes)
-{
-    *timezoneHours = 0;
-    *timezoneMinutes = 0;
-}
-
-void AudioMoth_usbFirmwareVersionRequested(uint8_t **firmwareVersionPtr)
-{
-    static uint8_t version[AM_FIRMWARE_VERSION_LENGTH] = {0, 1, 0};
-    *firmwareVersionPtr = version;
-}
-
-void AudioMoth_usbFirmwareDescriptionRequested(uint8_t **firmwareDescriptionPtr)
-{
-    static uint8_t description[AM_FIRMWARE_DESCRIPTION_LENGTH] = "Cheep " CHEEP_MODEL_ID_TEXT;
-    *firmwareDescriptionPtr = description;
-}
-
-void AudioMoth_usbApplicationPacketRequested(uint32_t messageType, uint8_t *transmitBuffer, uint32_t size)
-{
-    (void)messageType;
-    (void)transmitBuffer;
-    (void)size;
-}
-
-void AudioMoth_usbApplicationPacketReceived(uint32_t messageType, uint8_t *receiveBuffer, uint8_t *transmitBuffer,
-                                            uint32_t size)
-{
-    (void)messageType;
-    (void)receiveBuffer;
-    (void)transmitBuffer;
-    (void)size;
-}
 
 static void blink_red(unsigned times)
 {
@@ -122,7 +87,7 @@ static void utc_of(uint64_t sample, uint32_t *utc, uint32_t *ms)
 static void plan_clip(const cheep_app *app, const cheep_app_event *event)
 {
     uint32_t ms = 0;
-    uint64_t lead = CLIP_LEAD_S * RATE;
+    uint64_t lead = moth.settings.clip_lead_s * RATE;
     uint64_t start = event->start_sample > lead ? event->start_sample - lead : 0u;
     if (!moth.has_clips || moth.clip.waiting) {
         return;
@@ -133,6 +98,7 @@ static void plan_clip(const cheep_app *app, const cheep_app_event *event)
         field_name_clip(moth.clip.name, moth.clip.utc, copy);
     }
     moth.clip.samples = moth.settings.clip_s * RATE;
+    moth.clip.at_sample = (uint32_t)(event->start_sample - start);
     moth.clip.end_sample = start + moth.clip.samples;
     moth.clip.lost = app->stats.lost_samples;
     moth.clip.class_index = event->class_index;
@@ -151,6 +117,7 @@ static void write_clip(const cheep_app *app)
         .temperature_mc = moth.session.temperature_mc,
         .label = app->spec->labels[moth.clip.class_index],
         .score_e6 = moth.clip.score_e6,
+        .at_sample = moth.clip.at_sample,
     };
     moth.clip.waiting = false;
     hal_identity(&wav.id_high, &wav.id_low);
@@ -225,6 +192,30 @@ static void apply_thresholds(void)
     moth.detector.threshold = moth.thresholds;
     moth.spec = *MODEL_SPEC;
     moth.spec.detector = &moth.detector;
+    if (!moth.settings.gate) {
+        moth.spec.gate = NULL;
+    }
+}
+
+/* At higher rates the ring holds fewer seconds. */
+static void limit_clips(uint32_t utc)
+{
+    char text[CHEEP_LINE_BYTES / 4];
+    cheep_text t;
+    field_settings *settings = &moth.settings;
+    if (settings->clip_s <= MOST_CLIP_S) {
+        return;
+    }
+    cheep_text_init(&t, text, sizeof text);
+    cheep_text_string(&t, "clip_seconds=");
+    cheep_text_unsigned(&t, settings->clip_s, 1);
+    cheep_text_string(&t, ": the memory holds fewer at this model's rate; seconds that are kept: ");
+    cheep_text_unsigned(&t, MOST_CLIP_S, 1);
+    card_log(utc, text);
+    settings->clip_s = (uint8_t)MOST_CLIP_S;
+    if (settings->clip_lead_s >= MOST_CLIP_S) {
+        settings->clip_lead_s = (uint8_t)(MOST_CLIP_S - 1u);
+    }
 }
 
 static bool boot(void)
@@ -247,6 +238,7 @@ static bool boot(void)
         return false;
     }
     (void)cheep_ring_init(&moth.ring, (int16_t *)AM_EXTERNAL_SRAM_START_ADDRESS, RING_SAMPLES);
+    limit_clips(utc);
     moth.has_clips = moth.settings.clip_s > 0u;
     apply_thresholds();
     cheep_status status = cheep_app_boot(&moth.app, &moth.spec, MODEL_MEMORY, MODEL_MEMORY_BYTES, &moth.ring, &handlers);

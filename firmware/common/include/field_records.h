@@ -46,6 +46,7 @@ typedef struct {
     int32_t temperature_mc;
     const char *label;
     uint32_t score_e6;
+    uint32_t at_sample;        /* of the clip: where the event begins */
 } field_wav;
 
 /* RIFF header with AudioMoth's comment and artist: header[FIELD_WAV_HEADER_BYTES], then the samples follow. */

@@ -51,6 +51,7 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
         return;
     }
     const uint64_t start = event->start_sample > k->lead_samples ? event->start_sample - k->lead_samples : 0u;
+    wav.at_sample = (uint32_t)(event->start_sample - start);
     time_of(k, start, &wav.utc, &ms);
     field_name_clip(k->clip.name, wav.utc, 0);
     for (unsigned copy = 1; copy < 9u && k->files.exists(k->files.context, k->clip.name); copy++) {

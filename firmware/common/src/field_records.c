@@ -129,19 +129,8 @@ static void artist(cheep_text *t, const field_wav *wav)
 /* The words that AudioMoth users' programs read, then ours. */
 static void comment(cheep_text *t, const field_wav *wav)
 {
-    field_date d = field_date_of(wav->utc);
     cheep_text_string(t, "Recorded at ");
-    cheep_text_unsigned(t, d.hour, 2);
-    cheep_text_char(t, ':');
-    cheep_text_unsigned(t, d.minute, 2);
-    cheep_text_char(t, ':');
-    cheep_text_unsigned(t, d.second, 2);
-    cheep_text_char(t, ' ');
-    cheep_text_unsigned(t, d.day, 2);
-    cheep_text_char(t, '/');
-    cheep_text_unsigned(t, d.month, 2);
-    cheep_text_char(t, '/');
-    cheep_text_unsigned(t, d.year, 4);
+    field_text_audiomoth(t, wav->utc);
     cheep_text_string(t, " (UTC) by ");
     artist(t, wav);
     cheep_text_string(t, " at ");
@@ -161,6 +150,8 @@ static void comment(cheep_text *t, const field_wav *wav)
     cheep_text_string(t, wav->label);
     cheep_text_string(t, " with score ");
     cheep_text_fixed(t, wav->score_e6, 6);
+    cheep_text_string(t, " at sample ");
+    cheep_text_unsigned(t, wav->at_sample, 1);
     cheep_text_char(t, '.');
 }
 

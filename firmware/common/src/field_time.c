@@ -34,9 +34,19 @@ bool field_day_of(uint32_t year, uint32_t month, uint32_t day, uint32_t *days)
     return back.year == year && back.month == month && back.day == day; /* no 30 February */
 }
 
+/* Three numbers of two digits (the third may have four), one after another. */
+static void three(cheep_text *t, unsigned a, unsigned b, unsigned c, const char *between, unsigned digits)
+{
+    cheep_text_unsigned(t, a, 2);
+    cheep_text_string(t, between);
+    cheep_text_unsigned(t, b, 2);
+    cheep_text_string(t, between);
+    cheep_text_unsigned(t, c, digits);
+}
+
 void field_text_day(cheep_text *t, uint32_t utc)
 {
-    field_date d = field_date_of(utc);
+    const field_date d = field_date_of(utc);
     cheep_text_unsigned(t, d.year, 4);
     cheep_text_unsigned(t, d.month, 2);
     cheep_text_unsigned(t, d.day, 2);
@@ -44,28 +54,30 @@ void field_text_day(cheep_text *t, uint32_t utc)
 
 void field_text_stamp(cheep_text *t, uint32_t utc)
 {
-    field_date d = field_date_of(utc);
+    const field_date d = field_date_of(utc);
     field_text_day(t, utc);
     cheep_text_char(t, '_');
-    cheep_text_unsigned(t, d.hour, 2);
-    cheep_text_unsigned(t, d.minute, 2);
-    cheep_text_unsigned(t, d.second, 2);
+    three(t, d.hour, d.minute, d.second, "", 2);
+}
+
+void field_text_audiomoth(cheep_text *t, uint32_t utc)
+{
+    const field_date d = field_date_of(utc);
+    three(t, d.hour, d.minute, d.second, ":", 2);
+    cheep_text_char(t, ' ');
+    three(t, d.day, d.month, d.year, "/", 4);
 }
 
 void field_text_iso(cheep_text *t, uint32_t utc, uint32_t ms)
 {
-    field_date d = field_date_of(utc);
+    const field_date d = field_date_of(utc);
     cheep_text_unsigned(t, d.year, 4);
     cheep_text_char(t, '-');
     cheep_text_unsigned(t, d.month, 2);
     cheep_text_char(t, '-');
     cheep_text_unsigned(t, d.day, 2);
     cheep_text_char(t, 'T');
-    cheep_text_unsigned(t, d.hour, 2);
-    cheep_text_char(t, ':');
-    cheep_text_unsigned(t, d.minute, 2);
-    cheep_text_char(t, ':');
-    cheep_text_unsigned(t, d.second, 2);
+    three(t, d.hour, d.minute, d.second, ":", 2);
     cheep_text_char(t, '.');
     cheep_text_unsigned(t, ms, 3);
     cheep_text_char(t, 'Z');

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Did the field unit compute what this machine computes? Its clips are scored again, and compared with its rows.
 
-A clip begins one second before its first event (less, just behind a start), so the windows of the device lie at known
-samples of it: the same windows are scored here, in the device's own path, and the peak of the smoothed score over the
-windows of the row must be the row's score, to the last digit.
+A clip says at which of its samples the first event begins (clips of before 2026-11-27 begin a second before it, less just
+behind a start), so the windows of the device lie at known samples of it: the same windows are scored here, in the device's
+own path, and the peak of the smoothed score over the windows of the row must be the row's score, to the last digit.
+
+What the device heard before the clip, nobody knows, and PCEN and models with a state remember it for a while. So such a clip
+is scored after several pasts that have nothing in common: silence, loud noise, the clip itself backwards. Where all give the
+same score, the past is forgotten, and the row is judged. Where they do not, the row is not proven: it lies between them or
+not. Behind a gate the device has left windows out by a floor that follows what came before: any one stretch of open windows
+may explain a row.
 """
 
 from __future__ import annotations
@@ -24,9 +30,14 @@ from cheep.errors import CheepError
 LEAD_S = 1.0
 _ROWS = re.compile(r"\d{8}\.CSV", re.IGNORECASE)
 _FIELDS = ("utc", "label", "score", "duration_s", "clip")
-SAME, DIFFERS, CUT, NO_CLIP, UNREADABLE, UNKNOWN = (
-    "same", "differs", "cut", "no clip", "unreadable", "label unknown to the model"
+SAME, DIFFERS, CUT, NO_CLIP, UNREADABLE, UNKNOWN, BETWEEN, OPEN = (
+    "same", "differs", "cut", "no clip", "unreadable", "label unknown to the model",
+    "between what different pasts give", "undecided: the clip begins too late for this model",
 )  # fmt: skip
+_PAST_S = 10.0
+_PLACE = re.compile(rb"Cheep heard [^\0]* at sample (\d+)\.")
+_COMMENT_BYTES = 512
+_DIGIT = 1.5e-6  # of a score in a row: the last one, and half of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,29 +70,22 @@ def prove_card(folder: Path, bundle: ModelBundle) -> list[Proof]:
     Raises
     ------
     CheepError
-        No rows, a row that is none, or a model whose scores depend on sound before a clip.
+        No rows, or a row that is none.
     """
-    _check_model(bundle)
     rows = [row for path in sorted(folder.iterdir()) if _ROWS.fullmatch(path.name) for row in _read_rows(path)]
     if not rows:
         raise CheepError(f"{folder}: no rows of a device (20260520.CSV, ...): name the folder of an AudioMoth's card")
     first: dict[str, float] = {}
     for row in rows:
         first[row.clip] = min(first.get(row.clip, row.start_s), row.start_s)
-    scorer = WindowScorer(bundle, make_scorer(bundle, runnable_backend(bundle, "compiled")))
+    network = make_scorer(bundle, runnable_backend(bundle, "compiled"))
+    scorer = WindowScorer(_without_gate(bundle), network)
     return [_prove(folder, bundle, scorer, row, row.start_s - first[row.clip]) for row in rows]
 
 
-def _check_model(bundle: ModelBundle) -> None:
-    reason = ""
-    if bundle.states:
-        reason = "carries a state"
-    elif bundle.features.compression != "db":
-        reason = f"has features ({bundle.features.compression}) with a memory"
-    elif bundle.detector.gate is not None:
-        reason = "rests behind a gate that follows the noise"
-    if reason:
-        raise CheepError(f"{bundle.path}: {reason}: its scores cannot be computed again from a clip of some seconds")
+def _without_gate(bundle: ModelBundle) -> ModelBundle:
+    detector = bundle.detector.model_copy(update={"gate": None})
+    return dataclasses.replace(bundle, detector=detector)
 
 
 def _read_rows(path: Path) -> list[_Row]:
@@ -114,38 +118,94 @@ def _prove(folder: Path, bundle: ModelBundle, scorer: WindowScorer, row: _Row, b
     if not row.clip:
         return told(NO_CLIP)
     rate = bundle.features.sample_rate_hz
+    path = folder / Path(row.clip).name
     try:
-        pcm, found_rate = soundfile.read(folder / Path(row.clip).name, dtype="int16")
+        pcm, found_rate = soundfile.read(path, dtype="int16")
+        place = _place(path)
     except (OSError, soundfile.LibsndfileError):
         return told(UNREADABLE)
     if found_rate != rate or pcm.ndim != 1:
         return told(UNREADABLE)
     step = bundle.detector.stride_frames * bundle.features.hop_samples
-    lead = round(LEAD_S * rate)
     later = round(behind_s * rate / step) * step
+    lead = round(LEAD_S * rate)
+    # Of an older clip: a second before its first event, or less behind a start.
+    places = [place] if place is not None else [lead, *range(0, lead, step)]
     best = None
-    for before in (lead, *range(0, lead, step)):  # the others: an event within a second of a start
-        found = _peak(bundle, scorer, pcm, before + later, row)
-        if found is not None and abs(found - row.score) < 1.5e-6:
-            return told(SAME, found)
-        best = found if best is None else best
-        if found is None and before == lead:
-            return told(CUT)
-    return told(DIFFERS, best)
+    for before in places:
+        pasts = [_peaks(bundle, scorer, pcm, before + later, row, past) for past in _pasts(bundle, pcm, step)]
+        if not pasts[0]:
+            if before == places[0]:
+                return told(CUT)
+            continue
+        verdict, found = _verdict(row.score, pasts)
+        if verdict in (SAME, BETWEEN):
+            return told(verdict, found)
+        best = best or (verdict, found)
+    return told(*best) if best else told(CUT)
 
 
-def _peak(bundle: ModelBundle, scorer: WindowScorer, pcm: np.ndarray, at: int, row: _Row) -> float | None:
-    """Return the peak probability of an event whose first window begins at sample ``at``; None: the clip is cut."""
+def _place(path: Path) -> int | None:
+    """Return at which sample of a clip its first event begins, by its comment; None: the clip does not say it."""
+    with open(path, "rb") as file:
+        found = _PLACE.search(file.read(_COMMENT_BYTES))
+    return int(found[1]) if found else None
+
+
+def _pasts(bundle: ModelBundle, pcm: np.ndarray, step: int) -> list[np.ndarray]:
+    """Return what may have sounded before a clip, (n,) int16 each, n a multiple of ``step``: nothing alike in them."""
+    if bundle.features.compression == "db" and not bundle.states:
+        return [np.zeros(0, np.int16)]  # nothing is remembered
+    n = -(-round(_PAST_S * bundle.features.sample_rate_hz) // step) * step
+    noise = np.random.default_rng(0).integers(-16384, 16384, n).astype(np.int16)
+    return [np.zeros(n, np.int16), noise, np.resize(pcm[::-1], n)]
+
+
+def _verdict(score: float, pasts: list[list[float]]) -> tuple[str, float]:
+    """Judge a row by the peaks that each past allows (one of them without a gate); the peak to show with it."""
+    found = min((peak for peaks in pasts for peak in peaks), key=lambda peak: abs(peak - score))
+    if all(any(abs(peak - score) < _DIGIT for peak in peaks) for peaks in pasts):
+        return SAME, found
+    if all(abs(a - b) < _DIGIT for a, b in zip(map(min, pasts), map(min, pasts[1:]))) and all(
+        abs(a - b) < _DIGIT for a, b in zip(map(max, pasts), map(max, pasts[1:]))
+    ):
+        return DIFFERS, found
+    inside = min(map(min, pasts)) - _DIGIT < score < max(map(max, pasts)) + _DIGIT
+    return (BETWEEN if inside else OPEN), found
+
+
+def _peaks(
+    bundle: ModelBundle, scorer: WindowScorer, pcm: np.ndarray, at: int, row: _Row, past: np.ndarray
+) -> list[float]:
+    """Return the peak probabilities that an event may have whose first window begins at sample ``at``.
+
+    Without a gate there is one. Empty: the clip is cut.
+    """
     features, smoothing = bundle.features, bundle.detector.smoothing_windows
     step = bundle.detector.stride_frames * features.hop_samples
     span = features.frame_samples + (features.window_frames - 1) * features.hop_samples
-    offset = at % step
     first = at // step
     last = first + round((row.duration_s * features.sample_rate_hz - span) / step)
     scorer.reset()
-    units = bundle.scale.units(scorer.push(pcm[offset:])[1])[:, bundle.labels.index(row.label)]
-    if first < smoothing - 1 or last >= len(units):
-        return None
-    sums = np.convolve(units.astype(np.int64), np.ones(smoothing, np.int64), "valid")  # [i]: windows i .. i+smoothing-1
-    peak = int(sums[first - smoothing + 1 : last - smoothing + 2].max())
-    return float(bundle.scale.peak(peak, smoothing))
+    sound = np.concatenate([past, pcm[at % step :]])
+    label = bundle.labels.index(row.label)
+    scores = scorer.push(sound)[1][len(past) // step :]
+    begin = first - smoothing + 1
+    if begin < 0 or last >= len(scores):
+        return []
+    scores = scores[begin : last + 1]
+    runs = [(0, len(scores))]
+    if bundle.detector.gate is not None:
+        runs = [(a, b) for a in range(len(scores)) for b in range(a + 1, len(scores) + 1)]
+    units = bundle.scale.units(scores)[:, label].astype(np.int64)
+    sums = set()
+    for a, b in runs:
+        heard = units if bundle.detector.gate is None else np.full(len(scores), _idle_unit(bundle, label), np.int64)
+        heard[a:b] = units[a:b]
+        sums.add(int(np.convolve(heard, np.ones(smoothing, np.int64), "valid").max()))
+    return [float(bundle.scale.peak(peak, smoothing)) for peak in sorted(sums)]
+
+
+def _idle_unit(bundle: ModelBundle, label: int) -> int:
+    assert bundle.detector.gate is not None
+    return int(bundle.scale.units(np.array([bundle.detector.gate.idle], np.int8))[0, label])
