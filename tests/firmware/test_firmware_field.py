@@ -261,7 +261,8 @@ def test_what_an_editor_has_spoilt_is_said(field):
     )
     _, notes = parse(field, "threshold.M\u00f6nch = off\n".encode("cp1252"))
     assert "letters beyond a-z: save the file as UTF-8" in notes[0]
-    found, notes = parse(field, "gain = high\nled = off\ngain = low\nthreshold.background = 1\nthreshold.background = 0\n")
+    twice = "gain = high\nled = off\ngain = low\nthreshold.background = 1\nthreshold.background = 0\n"
+    found, notes = parse(field, twice)
     assert [note.partition(": ")[2] for note in notes] == [
         "gain=low: is set a second time: the line before it counts",
         "threshold.background=0: is set a second time: the line before it counts",

@@ -239,7 +239,7 @@ def _prove(args: argparse.Namespace) -> int:
     from collections import Counter
 
     from cheep.device.bundle import load_bundle
-    from cheep.season.prove import DIFFERS, SAME, prove_card
+    from cheep.season.prove import BETWEEN, DIFFERS, OPEN, SAME, prove_card
 
     if not args.card.is_dir():
         raise CheepError(f"{args.card}: no such folder; name an AudioMoth's card, or a copy of it")
@@ -254,6 +254,11 @@ def _prove(args: argparse.Namespace) -> int:
     print(f"{len(found)} rows of {args.card} against {bundle.path}: {told}")
     if wrong:
         raise GateError(f"{len(wrong)} rows are not what this model gives: another model on the device, or a fault")
+    if not counts[SAME] and (counts[BETWEEN] or counts[OPEN]):
+        raise GateError(
+            f"nothing is proven: {counts[BETWEEN] + counts[OPEN]} clips begin too near their event for a model which "
+            "remembers what it heard (clip_lead_seconds = 4 or more in SETTINGS.TXT)"
+        )
     if not counts[SAME]:
         raise GateError("nothing was compared: the rows have no whole clips (clip_seconds in SETTINGS.TXT)")
     print(f"proven for {counts[SAME]} rows: the device computed what this machine computes, to the last digit")

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Did the field unit compute what this machine computes? Its clips are scored again, and compared with its rows.
 
-A clip says at which of its samples the first event begins (clips of before 2026-11-27 begin a second before it, less just
-behind a start), so the windows of the device lie at known samples of it: the same windows are scored here, in the device's
-own path, and the peak of the smoothed score over the windows of the row must be the row's score, to the last digit.
+A clip says at which of its samples the first event begins (clips of before 2026-11-27 begin a second before it, less
+just behind a start), so the windows of the device lie at known samples of it: the same windows are scored here, in
+the device's own path, and the peak of the smoothed score over the windows of the row must be the row's score, to the
+last digit.
 
-What the device heard before the clip, nobody knows, and PCEN and models with a state remember it for a while. So such a clip
-is scored after several pasts that have nothing in common: silence, loud noise, the clip itself backwards. Where all give the
-same score, the past is forgotten, and the row is judged. Where they do not, the row is not proven: it lies between them or
-not. Behind a gate the device has left windows out by a floor that follows what came before: any one stretch of open windows
-may explain a row.
+What the device heard before the clip, nobody knows, and PCEN and models with a state remember it for a while. So such
+a clip is scored after four pasts that have nothing in common: none, silence, loud noise, the clip itself backwards.
+Where all give the same score, the past is forgotten, and the row is judged. Where they do not, the row is not proven:
+it lies between them or not. Behind a gate the device has left windows out by a floor that follows what came before:
+any one stretch of open windows may explain a row.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _pasts(bundle: ModelBundle, pcm: np.ndarray, step: int) -> list[np.ndarray]:
         return [np.zeros(0, np.int16)]  # nothing is remembered
     n = -(-round(_PAST_S * bundle.features.sample_rate_hz) // step) * step
     noise = np.random.default_rng(0).integers(-16384, 16384, n).astype(np.int16)
-    return [np.zeros(n, np.int16), noise, np.resize(pcm[::-1], n)]
+    return [np.zeros(0, np.int16), np.zeros(n, np.int16), noise, np.resize(pcm[::-1], n)]
 
 
 def _verdict(score: float, pasts: list[list[float]]) -> tuple[str, float]:
@@ -166,9 +167,7 @@ def _verdict(score: float, pasts: list[list[float]]) -> tuple[str, float]:
     found = min((peak for peaks in pasts for peak in peaks), key=lambda peak: abs(peak - score))
     if all(any(abs(peak - score) < _DIGIT for peak in peaks) for peaks in pasts):
         return SAME, found
-    if all(abs(a - b) < _DIGIT for a, b in zip(map(min, pasts), map(min, pasts[1:]))) and all(
-        abs(a - b) < _DIGIT for a, b in zip(map(max, pasts), map(max, pasts[1:]))
-    ):
+    if all(peaks == pasts[0] for peaks in pasts):
         return DIFFERS, found
     inside = min(map(min, pasts)) - _DIGIT < score < max(map(max, pasts)) + _DIGIT
     return (BETWEEN if inside else OPEN), found
