@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 
+from cheep.bench.sizes import size_report
+from cheep.boards.budget import check_model
+from cheep.boards.data import find_board
 from cheep.boards.host import BootError, HostApplication
+from cheep.compiler import compile_model
 from cheep.compiler.engine import CompiledModel
 from cheep.config.detector import GateConfig
 from cheep.device.engine import Engine
 from cheep.device.scoring import WindowScorer, make_scorer
 from cheep.device.verify import behind_samples
+from cheep.errors import GateError
 from cheep.export import load_export, render_headers
 from cheep.features import compute_features, quantize
 from compiled_application import two_compiled
@@ -73,6 +79,24 @@ def expected_rows(bundle, pcm):
         said = second.scores(quantize(x, source.scale, source.zero_point)[None])[0]
         rows.append(mean(bundle, scores, np.array([said[SECOND_LABELS.index(label)] for label in LABELS])))
     return np.array(rows), np.array(asked)
+
+
+def test_the_size_on_a_board_is_that_of_both_networks(made):
+    bundle = made().bundle
+    moth = find_board("audiomoth")
+    report = size_report(bundle, moth)
+    alone = size_report(dataclasses.replace(bundle, verifier=None), moth)
+    both, one = (r["backends"]["compiled"] for r in (report, alone))
+    second = bundle.verifier.features
+    ring = 2 * (second.window_samples + behind_samples(bundle)) + 4 * second.n_mels
+    assert both["ram"]["second network: ring and window"] == ring + second.window_frames * second.n_mels
+    compiled = compile_model(bundle.verifier.path)
+    assert both["ram"]["network"] >= max(one["ram"]["network"], compiled.memory_bytes)
+    assert both["flash_bytes"] > one["flash_bytes"] + compiled.constant_bytes
+    assert not report["backends"]["tflm"]["fits"] and any("second network" in note for note in report["notes"])
+    small = moth.model_copy(update={"ram_bytes": moth.ram_bytes - moth.free_ram_bytes + one["ram_bytes"] + 500})
+    with pytest.raises(GateError, match=r"RAM.*too many"):
+        check_model(small, bundle.path)
 
 
 def test_the_second_network_says_what_the_first_one_lets_through(made, recording):

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from cheep import runs
 from cheep.bench.detector import DetectorCost, measure_detector
-from cheep.boards.budget import largest_part, load_on, needs_compiled, needs_tflm, refused_for
+from cheep.boards.budget import largest_part, load_on, needs_compiled, needs_tflm, refused_for, with_second
 from cheep.boards.data import Board
 from cheep.card.image import HEADER_BYTES, link
 from cheep.compiler import Compiled, compile_model
@@ -69,8 +70,18 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     ram |= {"columns": window.ram["columns"], "detector": need.ram["detector"]}  # with what the application keeps
     if bundle.detector.gate is not None:
         ram["gate"] = 2 * (bundle.features.n_mels + bundle.features.window_frames)
+    if bundle.verifier is not None:
+        both = with_second(dataclasses.replace(need, flash=flash, ram=ram), bundle)
+        flash, ram = both.flash, both.ram
+        notes.append(
+            f"the instructions are without the second network: {compile_model(bundle.verifier.path).macs} "
+            "multiply-accumulates and a window of its front end each time that it is asked (calibration.verify in "
+            "manifest.json says how often)"
+        )
     tflm = needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features, board)
     backends, refused = {}, {"compiled": None, "tflm": refused_for(board, bundle.model)}
+    if bundle.verifier is not None:
+        refused["tflm"] = "a detector with a second network is compiled (cheep compile)"
     for name, parts in (("compiled", (flash, ram)), ("tflm", (tflm.flash, {**ram, "arena": tflm.ram["arena"]}))):
         parts_ram = {k: v for k, v in parts[1].items() if name == "compiled" or k != "network"}
         backends[name] = _backend(parts[0], parts_ram, board, refused[name])

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from cheep.boards.data import Board, find_board
-from cheep.compiler import Compiled, compile_bytes
+from cheep.compiler import Compiled, compile_bytes, compile_model
 from cheep.config import FeatureConfig, TrainConfig, default_stride
 from cheep.config.training import BACKBONES
+from cheep.device.bundle import ModelBundle, load_bundle
+from cheep.device.verify import behind_samples
 from cheep.errors import CheepError, GateError
 from cheep.export.golden_header import stored_windows
 from cheep.tflite.arena import arena_on, refused_by
@@ -69,6 +71,31 @@ def needs_compiled(compiled: Compiled, features: FeatureConfig | None, n_classes
     flash |= _self_check(features, n_classes)
     network = compiled.stream["memory_bytes"] if compiled.stream else compiled.memory_bytes  # as the firmware runs it
     return Need("compiled", flash, {"network": network, **_core_ram(features, n_classes)})
+
+
+def with_second(need: Need, bundle: ModelBundle) -> Need:
+    """Return what a compiled detector needs together with its second network (``detector.verify``), if it has one.
+
+    Both networks and the second front end share one working memory; the ring of samples and the second network's
+    window are on top (``cheep_verify_memory_bytes``).
+    """
+    second = bundle.verifier
+    if second is None:
+        return need
+    compiled, features = compile_model(second.path), second.features
+    other = needs_compiled(compiled, features, len(second.labels))
+    ring = 2 * (features.window_samples + behind_samples(bundle)) + 4 * features.n_mels
+    ram = {
+        **need.ram,
+        "network": max(need.ram["network"], compiled.memory_bytes, other.ram["front end"]),
+        "second network: ring and window": ring + features.window_frames * features.n_mels,
+    }
+    flash = {
+        **need.flash,
+        "second network": other.flash["network"],
+        "second network: golden windows": other.flash["golden windows"],
+    }
+    return dataclasses.replace(need, flash=flash, ram=ram)
 
 
 def needs_tflm(model: TfliteModel, arena_bytes: int, features: FeatureConfig | None, board: Board) -> Need:
@@ -135,9 +162,13 @@ def check_need(need: Need, board: Board, what: str) -> None:
         raise GateError(f"{what} ({need.backend}): " + "; ".join(problems) + f"; {advice}")
 
 
-def check_compiled(compiled: Compiled, board: Board) -> None:
-    """Refuse a compiled network that does not fit."""
-    check_need(needs_compiled(compiled, None, 0), board, "network")
+def check_compiled(compiled: Compiled, board: Board, detector: ModelBundle | None = None) -> None:
+    """Refuse a compiled network that does not fit; of a detector with two networks, both."""
+    if detector is None or detector.verifier is None:
+        check_need(needs_compiled(compiled, None, 0), board, "network")
+    else:
+        need = needs_compiled(compiled, detector.features, len(detector.labels))
+        check_need(with_second(need, detector), board, "both networks")
 
 
 def check_model(board: str | Board, path: str | os.PathLike) -> None:
@@ -154,13 +185,18 @@ def check_model(board: str | Board, path: str | os.PathLike) -> None:
     if features is not None:
         board.check_rate(features.sample_rate_hz, Path(path).name)
     reasons = []
+    bundle = load_bundle(path) if features is not None else None
     try:
         need = needs_compiled(compile_bytes(model.data, name=str(path)), features, model.outputs[0].shape[-1])
+        if bundle is not None:
+            need = with_second(need, bundle)
         check_need(need, board, Path(path).name)
         log.info("%s fits %s with the compiled backend", path, board.name)
         return
     except CheepError as error:
         reasons.append(str(error))
+    if bundle is not None and bundle.verifier is not None:
+        raise GateError(reasons[0])  # two networks are compiled
     from cheep.tflite.tflm import TflmModel
 
     try:

@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         _numbers(args.hold_off, "--hold-off", 0, 65535),
     )
     _check(args)
+
     def thresholds(bundle, recordings):
         return find_thresholds(
             bundle, recordings, target, smoothing=smoothing, hold_off=hold_off, silent=args.silent,

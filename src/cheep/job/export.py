@@ -147,7 +147,7 @@ def compile_network(
         detector = load_bundle(path)
     compiled = compile_model(path, prefix)
     if board:
-        check_compiled(compiled, find_board(board))
+        check_compiled(compiled, find_board(board), detector)
     files = {f"{prefix}.c": compiled.source, f"{prefix}.h": compiled.header}
     if detector is not None and detector.verifier is not None:
         files = render_networks(load_export(path))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cheep.bench.sizes import size_report
-from cheep.boards.budget import Need, load_on, needs_compiled, needs_tflm
+from cheep.boards.budget import Need, load_on, needs_compiled, needs_tflm, with_second
 from cheep.boards.data import BOARDS, Board, find_board
 from cheep.compiler import compile_model
 from cheep.device.bundle import ModelBundle, load_bundle
@@ -66,7 +66,8 @@ def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
 
 def _computed(bundle: ModelBundle, boards: list[Board]) -> list[Need]:
     try:
-        return [needs_compiled(compile_model(bundle.path), bundle.features, len(bundle.labels))] * len(boards)
+        need = needs_compiled(compile_model(bundle.path), bundle.features, len(bundle.labels))
+        return [with_second(need, bundle)] * len(boards)
     except CheepError as error:
         log.info("the network cannot be compiled (%s): reckoned with TFLM", error)
     from cheep.tflite.tflm import TflmModel
