@@ -102,7 +102,8 @@ def test_workers_that_differ_are_refused_with_the_reason(cluster, monkeypatch):
     monkeypatch.setattr(engine, "identity", lambda module: {**real(module), "cheep": "0.0.1"})
     with (
         using(cluster),
-        pytest.raises(CheepError, match=r"none of 2 worker\(s\).*it has cheep .*, this is 0.0.1: inst"),
+        # one of the two may still be starting again, if a test before has ended it
+        pytest.raises(CheepError, match=r"none of [12] worker\(s\).*it has cheep .*, this is 0.0.1: inst"),
     ):
         list(map_each(square, range(3)))
     monkeypatch.setattr(engine, "identity", real)
