@@ -17,6 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+#: What Chromium answers to a script whose page was replaced while it ran.
+REPLACED = ("Inspected target navigated or closed", "Execution context was destroyed", "Cannot find context")
+
 
 class Browser:
     """One page. ``console`` collects warnings and errors of every target (page, workers)."""
@@ -67,11 +70,24 @@ class Browser:
     def wait_for(self, condition: str, seconds: float = 120) -> Any:
         """Wait until a JavaScript expression is true; return its value."""
         deadline = time.monotonic() + seconds
-        while not (value := self.evaluate(f"(() => {{ try {{ return {condition} }} catch {{ return false }} }})()")):
+        while not (value := self._holds(f"(() => {{ try {{ return {condition} }} catch {{ return false }} }})()")):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{condition}: not within {seconds} s; console: {self.console}")
             time.sleep(0.05)
         return value
+
+    def _holds(self, script: str) -> Any:
+        """Return the value of an expression; nothing where the page was just being replaced by the next one."""
+        try:
+            return self.evaluate(script)
+        except RuntimeError as error:
+            if any(text in str(error) for text in REPLACED):
+                return None
+            raise
+
+    def reload(self) -> None:
+        """Load the page again."""
+        self.page("Page.reload")
 
     def screenshot(self, path: Path, width: int, height: int = 900) -> None:
         """Save the whole page as PNG as it looks at a width."""
