@@ -3,6 +3,7 @@
 
   python scripts/bench_leaderboard.py --train DIR --keep KEEP --seeds 1,2,3    train what is not trained yet, and write
   python scripts/bench_leaderboard.py --train DIR --keep KEEP --recipes esc10_small
+  python scripts/bench_leaderboard.py --train DIR --keep KEEP --recipes bird --set data.split.fold_count=3
   python scripts/bench_leaderboard.py                                          only write the pages from kept figures
 
 Figures are kept in docs/leaderboard.json, with date and seeds; the pages hold them between two marks. A recipe is one
@@ -18,6 +19,7 @@ import datetime
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +58,14 @@ MORE = {
 COSTS = {"model_bytes": "model, B", "stream_ram_bytes": "RAM by columns, B", "ram_bytes": "RAM by windows, B"}
 
 
-def measure(recipe: str, train: Path, keep: Path, seeds: str) -> dict[str, Any]:
-    """Train and measure a recipe with bench_accuracy.py; return what the pages show of it."""
+def measure(recipe: str, train: Path, keep: Path, seeds: str, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """Train and measure a recipe, with ``section.key=value`` changes, by bench_accuracy.py; return what is shown."""
     task, _, main_figure = RECIPES[recipe]
     folder = keep / recipe
     command = [sys.executable, str(ROOT / "scripts" / "bench_accuracy.py"), "--task", task, "--train", str(train)]
     command += ["--recipe", str(ROOT / "recipes" / f"{recipe}.yaml"), "--keep", str(folder), "--seeds", seeds, "--json"]
+    for change in changes:
+        command += ["--set", change]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise GateError(
@@ -71,6 +75,7 @@ def measure(recipe: str, train: Path, keep: Path, seeds: str) -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "seeds": [int(seed) for seed in seeds.split(",")],
+        **({"changes": list(changes)} if changes else {}),
         "folds": folds_of(folder, task, main_figure),
         "figures": {name: value for name, value in values.items() if ".kind." not in f".{name}"},
     }
@@ -107,7 +112,7 @@ def compared(entries: dict[str, Any], recipe: str) -> str:
         if other == recipe or RECIPES[other][0] != task or other not in entries:
             continue
         mine, theirs = mean_by_fold(entries[recipe]), mean_by_fold(entries[other])
-        if len(mine) != len(theirs):
+        if len(mine) != len(theirs) or entries[recipe].get("changes") != entries[other].get("changes"):
             continue
         gain = float((mine - theirs).mean())
         half = deviation(mine - theirs)
@@ -130,8 +135,8 @@ def leaderboard(entries: dict[str, Any]) -> str:
         costs = [entry["figures"].get(name) for name in COSTS]
         shown = " | ".join("-" if cost is None else f"{cost:,.0f}" for cost in costs)
         lines.append(
-            f"| {title} | `{recipe}` | {values.mean():.3f} ± {deviation(values):.3f} | {_seeds(entry)} | {shown} | "
-            f"{entry['date']} |"
+            f"| {title} | {_named(recipe, entry)} | {values.mean():.3f} ± {deviation(values):.3f} | {_seeds(entry)} | "
+            f"{shown} | {entry['date']} |"
         )
         for name, text in MORE.items():
             if name in entry["figures"]:
@@ -152,7 +157,7 @@ def by_fold(entries: dict[str, Any]) -> str:
     for recipe in in_order(entries):
         for seed, values in entries[recipe]["folds"].items():
             cells = [f"{value:.3f}" for value in values] + [""] * (most - len(values))
-            name = f"`{recipe}`, {RECIPES[recipe][2].replace('_', ' ')}"
+            name = f"{_named(recipe, entries[recipe])}, {RECIPES[recipe][2].replace('_', ' ')}"
             lines.append(f"| {name} | {seed or 'the recipe’s'} | {' | '.join(cells)} | {np.mean(values):.3f} |")
     return "\n".join(lines)
 
@@ -164,6 +169,11 @@ def in_order(entries: dict[str, Any]) -> list[str]:
     return sorted(
         known, key=lambda recipe: (tasks.index(RECIPES[recipe][0]), entries[recipe]["figures"].get("ram_bytes", 1e9))
     )
+
+
+def _named(recipe: str, entry: dict[str, Any]) -> str:
+    """Return a recipe's name, and what was changed in it."""
+    return ", ".join([f"`{recipe}`", *(f"`{change}`" for change in entry.get("changes", ()))])
 
 
 def _seeds(entry: dict[str, Any]) -> str:
@@ -209,11 +219,16 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=Path("build/leaderboard"), metavar="DIR", help="of the trainings")
     parser.add_argument("--seeds", default="1", metavar="N,N", help="of the trainings (default 1)")
     parser.add_argument("--recipes", nargs="+", choices=sorted(RECIPES), help="only these")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting of these recipes"
+    )
     args = parser.parse_args()
+    if args.set and not args.recipes:
+        parser.error("--set: goes with --recipes, of which settings are changed")
     try:
         entries = read_json(FIGURES, "bench_leaderboard.py")
         for recipe in (args.recipes or list(RECIPES)) if args.train else ():
-            entries[recipe] = measure(recipe, args.train, args.keep, args.seeds)
+            entries[recipe] = measure(recipe, args.train, args.keep, args.seeds, args.set)
             write_json(FIGURES, entries)
         for page, text in pages(entries).items():
             write_text(page, text)

@@ -45,6 +45,15 @@ def test_one_seed_is_marked():
     assert bench_leaderboard.by_fold(entries).count("`esc10`") == 3
 
 
+def test_what_was_changed_is_shown_and_other_folds_are_not_compared():
+    entries = {"bird": entry(0.9, 0.8) | {"changes": ["data.split.fold_count=2"]}, "bird_32k": entry(0.9, 0.8)}
+    assert "| `bird`, `data.split.fold_count=2` | 0.850 ±" in bench_leaderboard.leaderboard(entries)
+    assert "| `bird`, `data.split.fold_count=2`, window auc |" in bench_leaderboard.by_fold(entries)
+    assert bench_leaderboard.compared(entries, "bird") == ""
+    entries["bird_32k"]["changes"] = ["data.split.fold_count=2"]
+    assert bench_leaderboard.compared(entries, "bird").startswith("no difference to `bird_32k`")
+
+
 def test_a_page_without_its_marks_is_an_error(tmp_path):
     (tmp_path / "page.md").write_text("text")
     with pytest.raises(CheepError, match=r"the marks .* are missing"):
@@ -67,6 +76,7 @@ def test_a_recipe_is_measured_by_bench_accuracy_and_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(bench_leaderboard.subprocess, "run", run)
     found = bench_leaderboard.measure("esc10", tmp_path / "data", tmp_path / "keep", "1,2")
+    assert "changes" not in found
     assert found["folds"] == {"": [0.5, 0.7], "2": [0.6, 0.9]} and found["figures"] == {"ram_bytes": 1.0}
     assert calls[0][-3:] == ["--seeds", "1,2", "--json"]
     monkeypatch.setattr(
