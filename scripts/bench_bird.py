@@ -260,6 +260,42 @@ class OperatingPoints:
     hours: float
 
 
+class Pooled:
+    """Folds under one threshold each, for all of them the same: what drawn recordings say of them.
+
+    ``weights`` (recordings,) say how often each recording counts: ones, or a draw, ``draw_groups(rng)[group]``.
+    """
+
+    def __init__(self, folds: Sequence[Counted]):
+        grid = np.append(np.unique(np.concatenate([fold.thresholds for fold in folds])), 1.0)
+        parts = [fold.at(grid) for fold in folds]
+        self.alarms, self.found = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
+        self.hours = np.concatenate([fold.hours for fold in folds])
+        self.events = np.concatenate([fold.events for fold in folds])
+        self.groups, self.group = np.unique([group for fold in folds for group in fold.groups], return_inverse=True)
+        clipped = np.clip(grid, 1e-6, 1 - 1e-6)
+        self._odds = np.log(clipped / (1 - clipped))
+
+    def draw_groups(self, rng: np.random.Generator) -> np.ndarray:
+        """Return how often each group counts, (groups,), where as many as there are are drawn with replacement."""
+        drawn = rng.integers(0, len(self.groups), len(self.groups))
+        return np.bincount(drawn, minlength=len(self.groups)).astype(np.float64)
+
+    def recalls(self, rates: Iterable[float], weights: np.ndarray) -> list[float]:
+        """Return the recall at each rate, false alarms an hour."""
+        count, total = self.alarms @ weights, float(self.hours @ weights)
+        share = self._share(weights)
+        return [_recall_at(rate, count, share, self._odds, total) for rate in rates]
+
+    def alarms_at(self, recall: float, weights: np.ndarray) -> np.ndarray:
+        """Return the false alarms of each recording, weighted, at the highest threshold with this recall."""
+        level = np.flatnonzero(self._share(weights) >= recall)
+        return self.alarms[int(level[-1]) if len(level) else 0] * weights
+
+    def _share(self, weights: np.ndarray) -> np.ndarray:
+        return (self.found @ weights) / max(1.0, float(self.events @ weights))
+
+
 def operating_points(
     folds: Sequence[Counted], rates: Iterable[float] = RATES_PER_HOUR, draws: int = 300, seed: int = 1
 ):
@@ -269,29 +305,12 @@ def operating_points(
     the rate. Where the hours are too few to count a rate (less than one false alarm would be left), the threshold is
     extrapolated: the strongest ten false alarms are taken as the exponential tail of the log-odds of the score.
     """
-    grid = np.unique(np.concatenate([fold.thresholds for fold in folds]))
-    grid = np.append(grid, 1.0)
-    parts = [fold.at(grid) for fold in folds]
-    alarms, found = (np.concatenate(side, axis=1) for side in zip(*parts, strict=True))
-    hours = np.concatenate([fold.hours for fold in folds])
-    events = np.concatenate([fold.events for fold in folds])
-    names, inverse = np.unique([group for fold in folds for group in fold.groups], return_inverse=True)
-    odds = np.log(np.clip(grid, 1e-6, 1 - 1e-6) / (1 - np.clip(grid, 1e-6, 1 - 1e-6)))
-    rates = list(rates)
-
-    def recalls(weights: np.ndarray) -> list[float]:
-        count, total = alarms @ weights, float(hours @ weights)
-        share = (found @ weights) / max(1.0, float(events @ weights))
-        return [_recall_at(rate, count, share, odds, total) for rate in rates]
-
-    value = recalls(np.ones(len(hours)))
+    pooled, rates = Pooled(folds), list(rates)
+    value = pooled.recalls(rates, np.ones(len(pooled.hours)))
     rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(draws):
-        weights = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names)).astype(np.float64)
-        drawn.append(recalls(weights[inverse]))
+    drawn = [pooled.recalls(rates, pooled.draw_groups(rng)[pooled.group]) for _ in range(draws)]
     low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
-    total = float(hours.sum())
+    total = float(pooled.hours.sum())
     points = {
         rate: (value[i], min(value[i], float(low[i])), max(value[i], float(high[i])), rate * total < 1)
         for i, rate in enumerate(rates)

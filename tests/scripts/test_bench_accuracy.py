@@ -20,6 +20,7 @@ from cheep.config import SyntheticBackgroundConfig
 from cheep.datasets.manifest import load_manifest
 from cheep.datasets.soft import SOFT_LABELS, keys_of, read_soft
 from cheep.errors import CheepError
+from counted_by_hand import counted
 from crow_model import write_crow
 
 RATE = 8000
@@ -225,19 +226,6 @@ def test_synthesized_background_is_trained_on_and_not_judged(tmp_path):
     assert len(rows) == 14 * 3, "14 recordings of 4 s, windows at 0, 1 and 2 s"
     assert {(row["label"], row["split"], row["reason"]) for row in rows} == {("background", "train", "synthetic")}
     assert len({row["group"] for row in rows}) == 14 and all(Path(row["path"]).is_file() for row in rows)
-
-
-def counted(alarms, found, thresholds, hours, groups=None):
-    """Counts by hand: (thresholds, recordings) of background and of birds."""
-    fold = bench_bird.Counted.__new__(bench_bird.Counted)
-    background, birds = np.shape(alarms)[1], np.shape(found)[1]
-    fold.thresholds = np.array(thresholds)
-    fold.alarms = np.concatenate([alarms, np.zeros((len(thresholds), birds))], axis=1)
-    fold.found = np.concatenate([np.zeros((len(thresholds), background)), found], axis=1)
-    fold.events = np.repeat([0.0, 1.0], [background, birds])
-    fold.hours = np.repeat([hours / background, 0.0], [background, birds])
-    fold.groups = groups or [f"g{i}" for i in range(background + birds)]
-    return fold
 
 
 def test_recall_at_a_rate_is_that_of_the_lowest_threshold_that_keeps_it():
