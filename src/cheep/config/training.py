@@ -67,7 +67,7 @@ class TrainConfig(Settings):
         "sepconv_m", description="network of the registry, or one that begins with a trained one: yamnet, backbone"
     )
     backbone: str = Field("", description="its file: YAMNet's SavedModel or .h5 (cheep backbone get yamnet), Keras .h5")
-    cut: str = Field("6", description="layer behind which it is cut: yamnet 2 to 6; backbone: the layer's name, or end")
+    cut: str = Field("6", description="layer behind which it is cut: yamnet 2 to 14; backbone: a layer's name, or end")
     fine_tune: str = Field(
         "head", pattern=r"^(head|all|last:[1-9][0-9]?)$", description="what is trained: head, last:N blocks, or all"
     )

@@ -22,8 +22,12 @@ from cheep.errors import CheepError
 from cheep.models.registry import network_for
 from cheep.tf_runtime import import_tf
 
-#: Width and stride of YAMNet's layers up to the cut of the zoo: a convolution, then depthwise-separable ones.
-YAMNET_LAYERS = ((32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1))
+#: Width and stride of YAMNet's layers: a convolution, then depthwise-separable ones (the STM32 zoo keeps six).
+YAMNET_LAYERS = (
+    *((32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+    *((512, 1),) * 5,
+    *((1024, 2), (1024, 1)),
+)
 YAMNET_CUTS = (2, len(YAMNET_LAYERS))
 YAMNET_FEATURES = {
     "sample_rate_hz": 16000,
