@@ -262,6 +262,16 @@ def test_no_work_is_told_while_the_page_waits(season, monkeypatch, capsys):
     assert told == [None] and "Ctrl-C ends" in capsys.readouterr().out
 
 
+PICTURES_A_FRAME = """new Promise(done => {
+  const player = document.getElementById("sound"), next = window.requestAnimationFrame;
+  let frames = 0, asked = 0;
+  window.requestAnimationFrame = (work) => { asked += 1; return next(work); };
+  const count = () => frames++ < 20 ? next(count) : done(asked / frames);
+  player.loop = true;
+  player.play().then(() => next(count));
+})"""
+
+
 def test_review_by_keyboard_survives_reload_and_kill(season):
     """The page in Chromium: keys only; a reload and a SIGKILL of the server in the middle lose nothing."""
     total = season.detections().num_rows
@@ -292,6 +302,7 @@ def test_review_by_keyboard_survives_reload_and_kill(season):
             press("2", f"{left} === {total - 2}")
             press("z", f"{left} === {total - 1}")
             press("3", f"{left} === {total - 2}")
+            assert 0 < browser.evaluate(PICTURES_A_FRAME) < 1.5  # whatever was played before
             press("b", "cheepReview.active")
             press("Enter", "cheepReview.boxes.length === 1")
             press("1", f"{left} === {total - 3}")
@@ -307,8 +318,10 @@ def test_review_by_keyboard_survives_reload_and_kill(season):
             assert browser.console == []
             browser.evaluate("document.querySelector('[data-answer=wrong]').click()")
             browser.wait_for("document.getElementById('message').textContent.includes('the server has ended')", 20)
-            browser.console.clear()  # Chromium notes that the connection was refused
             process, url = start()
+            browser.open("about:blank")  # what the old page was still asking for ends here
+            browser.wait_for("location.href === 'about:blank'", 20)
+            browser.console.clear()  # Chromium notes that the connection was refused
             browser.open(url)
             browser.wait_for(f"cheepReview.ready && {left} === {total - 4}", 30)
             assert all(url.split("/#")[0] in one for one in browser.requests[-8:] if one.startswith("http"))

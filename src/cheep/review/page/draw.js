@@ -41,7 +41,8 @@ export function draw(canvas, { sound, clip, band, boxes, active, cursor }) {
   if (canvas.height !== Math.round(h * ratio)) canvas.height = Math.round(h * ratio);
   const g = canvas.getContext("2d");
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
-  g.fillStyle = "#fbfcfb";
+  const style = getComputedStyle(canvas);
+  g.fillStyle = style.getPropertyValue("--paper");
   g.fillRect(0, 0, w, h);
   if (!sound) return;
   const at = scales(canvas, sound);
@@ -49,7 +50,7 @@ export function draw(canvas, { sound, clip, band, boxes, active, cursor }) {
   g.fillStyle = "rgba(251, 252, 251, .28)";  // the context, which is not judged
   g.fillRect(LEFT, 0, at.x(clip.start_s) - LEFT, at.height);
   g.fillRect(at.x(clip.end_s), 0, LEFT + at.width - at.x(clip.end_s), at.height);
-  axes(g, at, sound, clip);
+  axes(g, at, sound, clip, style.getPropertyValue("--soft"));
   g.setLineDash([5, 4]);
   g.strokeStyle = "#8fd0ff";
   for (const hz of band) if (hz > 0 && hz < sound.top_hz) line(g, LEFT, at.y(hz), LEFT + at.width, at.y(hz));
@@ -62,8 +63,8 @@ export function draw(canvas, { sound, clip, band, boxes, active, cursor }) {
   }
 }
 
-function axes(g, at, sound, clip) {
-  g.fillStyle = "#5d6b66";
+function axes(g, at, sound, clip, color) {
+  g.fillStyle = color;
   g.font = "12px system-ui, sans-serif";
   g.textBaseline = "middle";
   g.textAlign = "right";

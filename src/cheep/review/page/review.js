@@ -113,10 +113,18 @@ async function show() {
   if (epoch !== state.epoch) return;
   state.shown = item;
   paint(item);
-  for (let i = 1; i <= AHEAD; i++) {
-    const next = state.clips[state.at + i];
-    if (next !== undefined) wanted(next).catch(() => {});
-  }
+  afterPaint(() => {
+    if (epoch !== state.epoch) return;
+    for (let i = 1; i <= AHEAD; i++) {
+      const next = state.clips[state.at + i];
+      if (next !== undefined) wanted(next).catch(() => {});
+    }
+  });
+}
+
+// What can wait waits until the clip is on the screen.
+function afterPaint(work) {
+  requestAnimationFrame(() => setTimeout(work));
 }
 
 function blank() {
@@ -213,7 +221,7 @@ async function answer(values) {
     if (form.state.value !== "open") state.at += 1;
     if (state.at >= state.clips.length) await list({ keep: null });  // a plan may ask for more
     else await show();
-    status().catch(() => {});
+    afterPaint(() => status().catch(() => {}));
   } finally {
     state.busy = false;
   }
@@ -396,9 +404,11 @@ doing(async () => {
     };
   drawBox($("picture"));
   new ResizeObserver(picture).observe($("picture"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", picture);
   const player = $("sound");
-  const tick = () => { picture(); if (!player.paused) requestAnimationFrame(tick); };
-  player.addEventListener("play", tick);
+  let frame = 0;  // one loop for all clips: the next one plays on without a pause in between
+  const tick = () => { picture(); frame = player.paused ? 0 : requestAnimationFrame(tick); };
+  player.addEventListener("play", () => { frame ||= requestAnimationFrame(tick); });
   player.addEventListener("seeked", picture);
   setInterval(() => status().catch(() => {}), 15000);
   await list();
