@@ -189,7 +189,7 @@ void app_main(void)
 #endif
 #if defined(CHEEP_SD)
     if (calm && !sd_start(&ring)) {
-        static const char warning[] = "no SD card, or not FAT: events go to the serial line only\n";
+        static const char warning[] = "no SD card, or not FAT: looked for again with each detection\n";
         write_line(warning, sizeof warning - 1u);
     }
 #endif

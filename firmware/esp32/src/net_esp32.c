@@ -4,7 +4,6 @@
 #include "net_esp32.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -14,21 +13,19 @@
 #include "download_esp32.h"
 #include "esp_crt_bundle.h"
 #include "esp_event.h"
-#include "esp_netif.h"
 #include "esp_netif_sntp.h"
 #include "esp_partition.h"
 #include "esp_random.h"
 #include "esp_timer.h"
-#include "esp_wifi.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/queue.h"
 #include "mqtt_client.h"
 #include "net_settings.h"
 #include "nvs_flash.h"
+#include "wifi_esp32.h"
 
 #define SUBTYPE 0x41 /* of the partition "events" in partitions-mqtt.csv */
 #define NEWS 32
-#define RETRY_US (2000000)
 #define PATIENCE_US (60000000) /* esp-mqtt gives a message up after 30 s without an acknowledgement, and says nothing */
 #define CLOCK_IS_SET 1700000000 /* s: before it the clock has never been set */
 
@@ -49,7 +46,6 @@ static cheep_uplink_device device;
 static cheep_uplink_state state;
 static QueueHandle_t inbox;
 static esp_mqtt_client_handle_t client;
-static esp_timer_handle_t retry;
 static bool running;
 
 static cheep_status erase_sector(void *context, uint32_t sector)
@@ -119,70 +115,9 @@ static void on_mqtt(void *context, esp_event_base_t base, int32_t id, void *data
     }
 }
 
-static void connect_again(void *context)
+static void on_address(void)
 {
-    (void)context;
-    (void)esp_wifi_connect();
-}
-
-/* As say_broker; another reason is said anew. reason 0: connected. */
-static void say_wifi(unsigned reason)
-{
-    static unsigned said = UINT_MAX; /* nothing yet */
-    const char *meaning = "connection lost";
-    if (reason == said) {
-        return;
-    }
-    if (reason == WIFI_REASON_NO_AP_FOUND) {
-        meaning = "no such network here (name, 2.4 GHz, distance?)";
-    } else if (reason == WIFI_REASON_AUTH_FAIL || reason == WIFI_REASON_4WAY_HANDSHAKE_TIMEOUT ||
-               reason == WIFI_REASON_HANDSHAKE_TIMEOUT) {
-        meaning = "the password is refused";
-    }
-    if (reason != 0u) {
-        printf("net: Wi-Fi %s: %s (reason %u); tried again every 2 s, events are kept\n", settings.ssid, meaning, reason);
-    } else {
-        printf("net: Wi-Fi %s: connected\n", settings.ssid);
-    }
-    said = reason;
-}
-
-static void on_wifi(void *context, esp_event_base_t base, int32_t id, void *data)
-{
-    (void)context;
-    if (base == WIFI_EVENT && id == WIFI_EVENT_STA_START) {
-        (void)esp_wifi_connect();
-    } else if (base == WIFI_EVENT && id == WIFI_EVENT_STA_DISCONNECTED) {
-        say_wifi(((const wifi_event_sta_disconnected_t *)data)->reason);
-        (void)esp_timer_start_once(retry, RETRY_US);
-    } else if (base == IP_EVENT && id == IP_EVENT_STA_GOT_IP) {
-        say_wifi(0);
-        (void)esp_mqtt_client_start(client); /* connects again by itself from then on */
-    }
-}
-
-static esp_err_t start_wifi(void)
-{
-    const wifi_init_config_t initial = WIFI_INIT_CONFIG_DEFAULT();
-    const esp_timer_create_args_t timer = {.callback = connect_again, .name = "wifi"};
-    wifi_config_t config = {0};
-    memcpy(config.sta.ssid, settings.ssid, strnlen(settings.ssid, sizeof config.sta.ssid));
-    memcpy(config.sta.password, settings.wifi_password,
-           strnlen(settings.wifi_password, sizeof config.sta.password));
-    config.sta.threshold.authmode = settings.wifi_password[0] == '\0' ? WIFI_AUTH_OPEN : WIFI_AUTH_WPA2_PSK;
-    esp_err_t status = esp_netif_init();
-    status = status == ESP_OK ? esp_event_loop_create_default() : status;
-    if (status != ESP_OK || esp_netif_create_default_wifi_sta() == NULL) {
-        return status == ESP_OK ? ESP_FAIL : status;
-    }
-    status = esp_timer_create(&timer, &retry);
-    status = status == ESP_OK ? esp_wifi_init(&initial) : status;
-    status = status == ESP_OK ? esp_event_handler_register(WIFI_EVENT, ESP_EVENT_ANY_ID, on_wifi, NULL) : status;
-    status = status == ESP_OK ? esp_event_handler_register(IP_EVENT, IP_EVENT_STA_GOT_IP, on_wifi, NULL) : status;
-    status = status == ESP_OK ? esp_wifi_set_storage(WIFI_STORAGE_RAM) : status; /* the settings are ours to keep */
-    status = status == ESP_OK ? esp_wifi_set_mode(WIFI_MODE_STA) : status;
-    status = status == ESP_OK ? esp_wifi_set_config(WIFI_IF_STA, &config) : status;
-    return status == ESP_OK ? esp_wifi_start() : status;
+    (void)esp_mqtt_client_start(client); /* connects again by itself from then on */
 }
 
 static bool make_client(void)
@@ -233,7 +168,7 @@ static const char *start(const cheep_app_spec *spec)
     if (inbox == NULL || !make_client()) {
         return "no memory, or mqtt.url is no address";
     }
-    if (start_wifi() != ESP_OK) {
+    if (wifi_start(settings.ssid, settings.wifi_password, on_address) != ESP_OK) {
         return "Wi-Fi does not start";
     }
     (void)esp_netif_sntp_init(&sntp); /* TLS and the events' time want a clock */

@@ -6,9 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "driver/sdspi_host.h"
 #include "esp_mac.h"
+#include "esp_timer.h"
 #include "esp_vfs_fat.h"
 #include "sdmmc_cmd.h"
 
@@ -20,11 +22,45 @@
 #error "this chip has no default pins for a card: set CHEEP_PIN_SD_SCK, _MOSI, _MISO and _CS (board_config.h)"
 #endif
 
+#ifndef MOUNT
 #define MOUNT "/card"
+#endif
 #define PATH_BYTES (sizeof MOUNT + 1 + FIELD_NAME_BYTES)
+#define PATIENCE_US (10000000) /* the keeper asks twice in a row: a card that is away answers after a second or so */
 
 static field_keeper keeper;
-static bool mounted, dated;
+static bool wanted, dated, said; /* said: that the card takes nothing */
+static sdspi_device_config_t slot = SDSPI_DEVICE_CONFIG_DEFAULT();
+static sdmmc_card_t *card;
+
+static bool mount_card(void)
+{
+    const esp_vfs_fat_mount_config_t config = {.format_if_mount_failed = false, .max_files = 2};
+    sdmmc_host_t host = SDSPI_HOST_DEFAULT();
+    host.slot = (int)slot.host_id;
+    if (esp_vfs_fat_sdspi_mount(MOUNT, &host, &slot, &config, &card) != ESP_OK) {
+        card = NULL;
+    }
+    return card != NULL;
+}
+
+/* ESP-IDF does not greet a card again that was taken out and put back: after a failure it is mounted anew. */
+static bool ready(void)
+{
+    static int64_t tried = -PATIENCE_US;
+    const int64_t now = esp_timer_get_time();
+    if (card != NULL && !keeper.failing) {
+        return true;
+    }
+    if (now - tried < PATIENCE_US) {
+        return card != NULL;
+    }
+    tried = now;
+    if (card != NULL) {
+        (void)esp_vfs_fat_sdcard_unmount(MOUNT, card);
+    }
+    return mount_card();
+}
 
 static const char *path_of(char path[PATH_BYTES], const char *name)
 {
@@ -37,24 +73,30 @@ static bool exists(void *context, const char *name)
     char path[PATH_BYTES];
     struct stat found;
     (void)context;
-    return stat(path_of(path, name), &found) == 0;
+    return ready() && stat(path_of(path, name), &found) == 0;
 }
 
+/* Nothing of what did not fit: half a row would spoil the next. */
 static bool append(void *context, const char *name, const void *data, size_t n)
 {
     char path[PATH_BYTES];
-    FILE *file = fopen(path_of(path, name), "ab");
+    FILE *file = ready() ? fopen(path_of(path, name), "ab") : NULL;
     (void)context;
     if (file == NULL) {
         return false;
     }
-    const bool good = fwrite(data, 1, n, file) == n;
-    return fclose(file) == 0 && good;
+    const long before = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    bool good = before >= 0 && fwrite(data, 1, n, file) == n;
+    good = fclose(file) == 0 && good;
+    if (!good && before >= 0) {
+        (void)(before == 0 ? unlink(path) : truncate(path, before));
+    }
+    return good;
 }
 
 bool sd_start(const cheep_ring *ring)
 {
-    const esp_vfs_fat_mount_config_t mount = {.format_if_mount_failed = false, .max_files = 2};
+    const sdmmc_host_t host = SDSPI_HOST_DEFAULT();
     const spi_bus_config_t bus = {
         .mosi_io_num = CHEEP_PIN_SD_MOSI,
         .miso_io_num = CHEEP_PIN_SD_MISO,
@@ -62,14 +104,10 @@ bool sd_start(const cheep_ring *ring)
         .quadwp_io_num = -1,
         .quadhd_io_num = -1,
     };
-    sdmmc_host_t host = SDSPI_HOST_DEFAULT();
-    sdspi_device_config_t slot = SDSPI_DEVICE_CONFIG_DEFAULT();
-    sdmmc_card_t *card = NULL;
     uint8_t mac[8] = {0};
     slot.gpio_cs = CHEEP_PIN_SD_CS;
     slot.host_id = (spi_host_device_t)host.slot;
-    if (spi_bus_initialize(slot.host_id, &bus, SDSPI_DEFAULT_DMA) != ESP_OK ||
-        esp_vfs_fat_sdspi_mount(MOUNT, &host, &slot, &mount, &card) != ESP_OK) {
+    if (spi_bus_initialize(slot.host_id, &bus, SDSPI_DEFAULT_DMA) != ESP_OK) {
         return false;
     }
     (void)esp_efuse_mac_get_default(mac);
@@ -82,8 +120,10 @@ bool sd_start(const cheep_ring *ring)
         .id_high = (uint32_t)mac[0] << 8 | mac[1],
         .id_low = (uint32_t)mac[2] << 24 | (uint32_t)mac[3] << 16 | (uint32_t)mac[4] << 8 | mac[5],
     };
-    mounted = true;
-    return true;
+    wanted = true;
+    keeper.failing = !mount_card(); /* asked again with the next detection */
+    said = keeper.failing;
+    return !keeper.failing;
 }
 
 /* The date of sample 0. The clock may be set (over the network) after the start: asked until it is. */
@@ -102,7 +142,7 @@ static void find_date(const cheep_app *app)
 
 void sd_event(const cheep_app *app, const cheep_app_event *event)
 {
-    if (mounted) {
+    if (wanted) {
         find_date(app);
         field_keeper_event(&keeper, app, event);
     }
@@ -111,7 +151,6 @@ void sd_event(const cheep_app *app, const cheep_app_event *event)
 /* A change is said once. */
 static void say_state(void)
 {
-    static bool said;
     if (keeper.failing != said) {
         said = keeper.failing;
         printf("card: %s; lost so far: %u rows, %u clips damaged\n",
@@ -122,7 +161,7 @@ static void say_state(void)
 
 void sd_poll(const cheep_app *app)
 {
-    if (mounted) {
+    if (wanted) {
         field_keeper_poll(&keeper, app);
         say_state();
     }

@@ -5,7 +5,7 @@
 
 #include "cheep_app.h"
 
-/* Mount the card. False: none, or not FAT; what is called later does nothing then. `ring`: of the application. */
+/* Mount the card. False: none, or not FAT; it is asked for again with a detection, at most once a minute. `ring`: of the application. */
 bool sd_start(const cheep_ring *ring);
 
 void sd_event(const cheep_app *app, const cheep_app_event *event);
