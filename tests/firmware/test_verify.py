@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cheep.bench.sizes import size_report
+from cheep.bench.sizes import asked_at_a_time, second_window, size_report, two_stages
 from cheep.boards.budget import check_model
 from cheep.boards.data import find_board
 from cheep.boards.host import BootError, HostApplication
@@ -93,6 +93,12 @@ def test_the_size_on_a_board_is_that_of_both_networks(made):
     compiled = compile_model(bundle.verifier.path)
     assert both["ram"]["network"] >= max(one["ram"]["network"], compiled.memory_bytes)
     assert both["flash_bytes"] > one["flash_bytes"] + compiled.constant_bytes
+    once = second_window(bundle)
+    first = report["instructions_per_second"]["incremental"]
+    both_stages = two_stages({k: v for k, v in first.items() if k != "total"}, once, bundle, 0.25)
+    assert once["network"] > compiled.macs / 2 and once["frontend"] > 0
+    assert both_stages["total"] - first["total"] == pytest.approx(0.25 / bundle.stride_s * sum(once.values()))
+    assert asked_at_a_time(once, bundle, moth) > asked_at_a_time(once, bundle, find_board("esp32s3"))
     assert not report["backends"]["tflm"]["fits"] and any("second network" in note for note in report["notes"])
     small = moth.model_copy(update={"ram_bytes": moth.ram_bytes - moth.free_ram_bytes + one["ram_bytes"] + 500})
     with pytest.raises(GateError, match=r"RAM.*too many"):

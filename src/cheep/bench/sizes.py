@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cheep import runs
 from cheep.bench.detector import DetectorCost, measure_detector
@@ -73,11 +76,14 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     if bundle.verifier is not None:
         both = with_second(dataclasses.replace(need, flash=flash, ram=ram), bundle)
         flash, ram = both.flash, both.ram
-        notes.append(
-            f"the instructions are without the second network: {compile_model(bundle.verifier.path).macs} "
-            "multiply-accumulates and a window of its front end each time that it is asked (calibration.verify in "
-            "manifest.json says how often)"
-        )
+        once = second_window(bundle)
+        took = f"{once['network'] / 1e6:.1f} M instructions, and {once['frontend'] / 1e6:.1f} M of its front end"
+        notes.append(f"the second network takes {took}, each time that it is asked: "
+                     f"{asked_at_a_time(once, bundle, board):.0%} of a stride")  # fmt: skip
+        if (share := _measured_share(bundle)) is not None:
+            per_second["two stages"] = two_stages(measured.per_second, once, bundle, share)
+            notes.append(f"two stages: it is asked about {share:.1%} of windows, as on the background of cheep "
+                         "calibrate --verify")  # fmt: skip
     tflm = needs_tflm(bundle.model, TflmModel(bundle.model.data).arena_bytes, bundle.features, board)
     backends, refused = {}, {"compiled": None, "tflm": refused_for(board, bundle.model)}
     if bundle.verifier is not None:
@@ -122,6 +128,54 @@ def card_report(bundle: ModelBundle, board: Board) -> dict[str, Any] | None:
         return {**of, "fits": False, "refused": str(error)}
     slot = max(len(body) for body, _, _ in linked) + HEADER_BYTES
     return {**of, "slot_bytes": slot, "ram_bytes": linked[0][2], "fits": True, "refused": None}
+
+
+def second_window(bundle: ModelBundle) -> dict[str, float]:
+    """Return the instructions of the second network and of its front end for one window that it is asked about.
+
+    Emulated Cortex-M4F, compiled.
+    """
+    second = bundle.verifier
+    assert second is not None
+    features, compiled = second.features, compile_model(second.path)
+    detector = second.detector.model_copy(update={"stride_frames": features.window_frames})
+    rate = features.sample_rate_hz
+    noise = np.random.default_rng(0).normal(0, 3000, features.window_samples + rate).clip(-32768, 32767)
+    cost = measure_detector(
+        compiled, features, detector, second.input, len(second.labels), stream=False, meaning=second.scale,
+        pcm=noise.astype(np.int16),
+    )  # fmt: skip
+    columns_s = features.window_frames * features.hop_s
+    return {name: cost.per_second[name] * columns_s for name in ("network", "frontend")}
+
+
+def two_stages(
+    first: Mapping[str, float], once: Mapping[str, float], bundle: ModelBundle, share: float
+) -> dict[str, float]:
+    """Return the instructions per second of audio, by part and in total, where ``share`` of windows are verified.
+
+    Parameters
+    ----------
+    first : of the first network's detector, by part, per second of audio
+    once : of a verified window (:func:`second_window`)
+    """
+    second = share / bundle.stride_s * sum(once.values())
+    values = {**first, "second network": second}
+    return {**values, "total": sum(values.values())}
+
+
+def asked_at_a_time(once: Mapping[str, float], bundle: ModelBundle, board: Board) -> float:
+    """Return the share of a stride that one verified window takes on ``board``; above 1 a song is not kept up with."""
+    return sum(once.values()) * board.cycles_per_instruction / board.clock_hz / bundle.stride_s
+
+
+def _measured_share(bundle: ModelBundle) -> float | None:
+    """Return the share of the background that the second network is asked about, as calibration measured it."""
+    manifest = bundle.path.parent / runs.MANIFEST
+    if not manifest.is_file():
+        return None
+    kept = (read_json(manifest, runs.QAT_COMMAND).get("calibration") or {}).get("verify")
+    return None if kept is None else float(kept["share"]["value"])
 
 
 def _gate_of(bundle: ModelBundle) -> dict[str, Any] | None:

@@ -78,10 +78,14 @@ def _text(report: dict[str, Any], board) -> str:
             [*lines, f"instructions per run: {report['instructions']} (emulated Cortex-M4F)", *report["notes"]]
         )
     lines += ["", "instructions per second of audio (emulated Cortex-M4F):"]
-    rows = [["", "front end", "network", "detector", "total", f"of {board.clock_hz / 1e6:g} MHz", "mA", "days"]]
+    parts = ["frontend", "network", "detector"]
+    if any("second network" in values for values in report["instructions_per_second"].values()):
+        parts.append("second network")
+    names = ["front end", *parts[1:]]
+    rows = [["", *names, "total", f"of {board.clock_hz / 1e6:g} MHz", "mA", "days"]]
     for mode, values in report["instructions_per_second"].items():
         load = report["load"][mode]
-        numbers = [f"{values[k]:.0f}" for k in ("frontend", "network", "detector", "total")]
+        numbers = [f"{values.get(k, 0):.0f}" for k in (*parts, "total")]
         rows.append([mode, *numbers, f"{load['duty']:.2%}", f"{load['current_ma']:.1f}", f"{load['battery_days']:.0f}"])
     lines.append(table(rows))
     lines.append(tflm_instructions(report, board))
