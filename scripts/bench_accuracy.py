@@ -11,6 +11,10 @@ second. Every fold trains recipes/TASK.yaml from its seed, as cheep run would (d
 functions); the scores are those of the int8 model in TensorFlow Lite Micro. What is to be judged is looked at before
 the first training; every finished training and its figures are kept (--keep, default build/bench/TASK-...), so that the
 same command, given again, goes on where it was.
+
+  python scripts/bench_accuracy.py --task bird --train DIR --verify recipes/bird_verify.yaml
+
+judges the recipe with a second network behind it (``bird.two_stage.*``, docs/verify.md), trained on the same folds.
 """
 
 from __future__ import annotations
@@ -38,9 +42,10 @@ from bench_bird import (
     operating_points,
     synthetic_windows,
 )
-from bench_fold import digest, run_fold, without_gaps
+from bench_fold import digest, forest_accuracy, run_fold, without_gaps
+from bench_two_stages import check_second, judge, load_fold
 from cheep.audio import probe
-from cheep.config import DataConfig, FeatureConfig, RunFile, SplitConfig, VoicesConfig, load_run_file
+from cheep.config import DataConfig, RunFile, SplitConfig, VoicesConfig, load_run_file
 from cheep.datasets.manifest import Manifest
 from cheep.datasets.split import assign_splits, fold_splits
 from cheep.ears import Ears
@@ -48,7 +53,6 @@ from cheep.errors import CheepError
 from cheep.evaluate.field import alarm_rate
 from cheep.files import write_csv, write_json
 from cheep.job.split import make_examples
-from cheep.training.data import load_cache
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 #: What is judged; recipes/TASK.yaml has its data section, which says how windows are cut and folds are made.
@@ -102,27 +106,6 @@ def splits(manifest: Manifest, config: SplitConfig) -> list[Manifest]:
     if drawn.any():
         names[drawn] = assign_splits(manifest.select(drawn), config).column("split")
     return [manifest.with_column("split", names.tolist())]
-
-
-def forest_accuracy(manifest: Manifest, features: FeatureConfig, cache: Path) -> float:
-    """Return the clip accuracy of a random forest on log-mel statistics, fitted on the same split (train and val)."""
-    from sklearn.ensemble import RandomForestClassifier
-
-    data = load_cache(manifest, features.model_copy(update={"compression": "db"}), cache)
-    names = manifest.column("path")
-    _, first = np.unique(np.array(names), return_index=True)
-    x, y, test = [], [], []
-    labels, split = manifest.column("label"), manifest.column("split")
-    for row in first:
-        begin, count = data.spans[names[row]]
-        columns = data.columns[begin : begin + count]
-        statistics = [columns.mean(0), columns.std(0), *np.percentile(columns, [10, 50, 90], axis=0)]
-        x.append(np.concatenate(statistics))
-        y.append(labels[row])
-        test.append(split[row] == "test")
-    x, y, test = np.array(x), np.array(y), np.array(test)
-    forest = RandomForestClassifier(500, random_state=1, n_jobs=2).fit(x[~test], y[~test])
-    return float(forest.score(x[test], y[test]))
 
 
 def load_recipe(task: str, path: Path | None, changes: Sequence[str] = ()) -> RunFile:
@@ -222,6 +205,14 @@ def main() -> int:
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep finished trainings here (default build/bench/TASK-...)"
     )
+    group = parser.add_argument_group("a second network behind the first (bird)")
+    group.add_argument("--verify", type=Path, metavar="FILE", help="its recipe: two stages are judged, too")
+    group.add_argument(
+        "--verify-set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting of it"
+    )
+    group.add_argument(
+        "--verify-keep", type=Path, metavar="DIR", help="where its trainings are kept (default: second in --keep)"
+    )
     parser.add_argument("--json", action="store_true", help="print a list of name, value, unit")
     args = parser.parse_args()
     try:
@@ -249,6 +240,7 @@ def _run(args: argparse.Namespace) -> int:
     chosen = _numbers(args.folds, len(parts)) if args.folds else range(len(parts))
     field = _check(args, recipe, parts)
     seeds = _seeds(args.seeds, recipe.train.seed)
+    second = _second(args, recipe, parts, chosen, seeds) if args.verify else None
     print(f"trainings and their figures are kept in {work}", file=sys.stderr, flush=True)
     by_seed, counted = {}, []
     for seed in seeds:
@@ -261,6 +253,8 @@ def _run(args: argparse.Namespace) -> int:
                 forests.append(forest_accuracy(parts[fold], recipe.features, work / "cache"))
             _show(args.task, fold, results[-1], forests)
         by_seed[seed] = summary(args.task, results, forests)
+        if second is not None:
+            by_seed[seed] |= _two_stages(args, second, chosen, work)
         counted += [result["counted"] for result in results if "counted" in result]
         write_json(work / "figures.json", over_seeds(by_seed))
     if counted:
@@ -274,6 +268,49 @@ def _run(args: argparse.Namespace) -> int:
         if len(seeds) == 1:
             print("of one seed: another seed gives other figures (--seeds 1,2,3)")
     return 0
+
+
+def _second(
+    args: argparse.Namespace, recipe: RunFile, parts: list[Manifest], chosen: Sequence[int], seeds: list[int]
+) -> tuple[RunFile, list[Manifest]]:
+    """Return the recipe of the second network and its windows by fold, checked before anything is trained."""
+    if args.task != BIRD or args.test or args.float or len(seeds) > 1 or len(chosen) < 2:
+        raise CheepError("--verify: judges birds, int8, one seed, two folds or more (without --test, --float, --seeds)")
+    own = load_run_file(args.verify, args.verify_set)
+    check_second(recipe.features, own.features, str(args.verify))
+    split = data_of(args.task, recipe, args).split
+    cache = _verify_folder(args) / "cache"
+    others = splits(examples_of(args.task, own, args, cache), split)
+    for fold in chosen:
+        one, two = (set(part[fold].of_split("train").column("group")) for part in (parts, others))
+        heard = set(parts[fold].of_split("test").column("group"))
+        if two & heard:
+            raise CheepError(f"--verify {args.verify}: trains on groups that fold {fold} judges, such as "
+                             f"{min(two & heard)!r}: give it the same sets as the first recipe")  # fmt: skip
+        if one - two:
+            print(f"fold {fold}: the second recipe does not train on {len(one - two)} groups of the first one's",
+                  file=sys.stderr)  # fmt: skip
+    return own, others
+
+
+def _two_stages(
+    args: argparse.Namespace, second: tuple[RunFile, list[Manifest]], chosen: Sequence[int], work: Path
+) -> dict[str, tuple[float, str]]:
+    """Train the second network on the folds, and return the figures of both, ``bird.two_stage.*``."""
+    recipe, parts = second
+    folder = _verify_folder(args)
+    folds = []
+    for fold in chosen:
+        name = f"{args.task}-{fold}"
+        run_fold(parts[fold], recipe, folder / name, folder / "cache", None, measured=False)
+        folds.append(load_fold(work / name, folder / name, args.train.resolve()))
+    counted, figures = judge(folds)
+    _strongest(counted, folder / "false_alarms.csv", quiet=args.json)
+    return {f"{args.task}.two_stage.{name}": value for name, value in (bird_figures(counted) | figures).items()}
+
+
+def _verify_folder(args: argparse.Namespace) -> Path:
+    return args.verify_keep or (args.keep or Path("build", "bench")) / f"second-{args.verify.stem}"
 
 
 def _check(args: argparse.Namespace, recipe: RunFile, parts: list[Manifest]) -> Manifest | None:
