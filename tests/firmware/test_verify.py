@@ -21,8 +21,13 @@ from cheep.device.engine import Engine
 from cheep.device.scoring import WindowScorer, make_scorer
 from cheep.device.verify import behind_samples
 from cheep.errors import GateError
+from cheep.evaluate.matching import Annotation
+from cheep.evaluate.streaming import ScoredRecording
+from cheep.evaluate.verifying import WEIGHTS, Pair, alone
 from cheep.export import load_export, render_headers
 from cheep.features import compute_features, quantize
+from cheep.job.calibrate import find_thresholds
+from cheep.job.verify import find_both
 from compiled_application import two_compiled
 from two_networks import LABELS, SECOND_LABELS, write_two
 
@@ -194,3 +199,49 @@ def test_calibrate_finds_both_thresholds_and_keeps_the_second_network(made, reco
     assert load_export(run).verifier.sha256 == load_bundle(second).model.sha256
     kept = json.loads((run / "manifest.json").read_text())
     assert 0 <= kept["calibration"]["verify"]["run"] <= 1
+    assert kept["calibration"]["verify"]["chosen_on_groups"] == 0 and "which flatters a little" in said
+
+
+def scored_pair(bundle, counts):
+    """A pair on made-up scores: ``counts`` windows of each group, annotated where the name begins with ``b``."""
+    rng = np.random.default_rng(3)
+    truth = Annotation(LABELS[0], 0.0, 1e6)
+    items = [
+        ScoredRecording(name, name, 60.0, rng.integers(-128, 128, (n, 2)).astype(np.int8), (truth,) * (name < "c"))
+        for name, n in counts.items()
+    ]
+    others = [dataclasses.replace(item, scores=item.scores[::-1].copy()) for item in items]
+    return Pair(alone(bundle), bundle.verifier, tuple(items), tuple(others))
+
+
+def groups(items):
+    return {item.group for item in items}
+
+
+def test_the_halves_share_no_group_and_lack_no_kind(made):
+    bundle = made().bundle
+    pair = scored_pair(bundle, {"b1": 90, "b2": 50, "b3": 40, "n1": 300, "n2": 200, "n3": 90})
+    one, two = pair.halves()
+    assert groups(one.first_scores) == {"b1", "n1"} and groups(two.first_scores) == {"b2", "b3", "n2", "n3"}
+    assert [i.name for i in two.second_scores] == [i.name for i in two.first_scores]
+    assert scored_pair(bundle, {"b1": 9, "n1": 9, "n2": 9}).halves() is None
+    assert scored_pair(bundle, {"b1": 9, "b2": 9, "n1": 9}).halves() is None
+    assert scored_pair(bundle, {"n1": 9, "n2": 9}).halves() is None
+
+
+def test_nothing_is_stated_of_what_weight_and_ask_were_chosen_on(made):
+    bundle = made().bundle
+    pair = scored_pair(bundle, {"b1": 90, "b2": 50, "b3": 40, "n1": 300, "n2": 200, "n3": 90})
+    calls = []
+
+    def calibrate(detector, recordings):
+        calls.append((detector.detector.verify, groups(recordings)))
+        return find_thresholds(detector, recordings, 500.0, smoothing=[1], hold_off=[0])
+
+    result = find_both(pair, calibrate)
+    *choices, (config, stated) = calls
+    assert len(choices) == len(WEIGHTS) and config == result.verify.config
+    assert all(not seen & stated for _, seen in choices)
+    assert result.verify.chosen_on == 2 and "2 other groups" in result.verify.text()
+    assert result.labels[0].groups == len(stated) == 4
+    assert result.verify.hours == pytest.approx(4 / 60)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,33 @@ class Pair:
         idle = tuple(int(value) for value in np.floor(np.median(rows, axis=0)))
         return VerifyConfig(network=self.second.model.sha256, ask=(0.0,) * n, idle=idle, weight=weight)
 
+    def halves(self) -> tuple[Pair, Pair] | None:
+        """Return two halves of whole groups, about as long; None where there are too few groups.
+
+        Recordings with annotations and those without are shared out each for themselves: neither half lacks one.
+        """
+        windows: dict[str, int] = {}
+        for item in self.first_scores:
+            windows[item.group] = windows.get(item.group, 0) + len(item.scores)
+        annotated = {item.group for item in self.first_scores if item.annotations}
+        first: set[str] = set()
+        for part in (annotated, set(windows) - annotated):
+            if len(part) == 1 or (not part and part is annotated):
+                return None
+            mine = theirs = 0
+            for group in sorted(part, key=lambda name: (-windows[name], name)):
+                if mine <= theirs:
+                    first.add(group)
+                    mine += windows[group]
+                else:
+                    theirs += windows[group]
+        return self._part(lambda group: group in first), self._part(lambda group: group not in first)
+
+    def _part(self, wanted: Callable[[str], bool]) -> Pair:
+        where = [number for number, item in enumerate(self.first_scores) if wanted(item.group)]
+        one, two = (tuple(scores[number] for number in where) for scores in (self.first_scores, self.second_scores))
+        return Pair(self.bundle, self.second, one, two)
+
 
 @dataclasses.dataclass(frozen=True)
 class VerifyChoice:
@@ -88,7 +115,8 @@ class VerifyChoice:
 
     ``share`` is the share of the windows without an annotation that are asked about, ``lost`` that of the ``events``
     found when all windows are asked about that are not found now; both with intervals by group. ``run`` is the share of
-    all windows that are asked about.
+    all windows that are asked about. ``chosen_on`` groups, none of which these shares were measured on, weight and
+    ``ask`` were chosen; 0: on the very recordings, because there were too few groups to part them.
     """
 
     config: VerifyConfig
@@ -97,6 +125,7 @@ class VerifyChoice:
     events: int
     run: float
     hours: float
+    chosen_on: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -106,14 +135,27 @@ class VerifyChoice:
             "events": self.events,
             "run": round(self.run, 5),
             "hours": round(self.hours, 3),
+            "chosen_on_groups": self.chosen_on,
         }
 
     def text(self) -> str:
         """Return what it does, for people."""
+        whence = "the same recordings, which flatters a little: there are too few groups to part them"
+        if self.chosen_on:
+            whence = f"{self.chosen_on} other groups of the recordings"
         return (
             f"the second network looks at {self.share.text(1, 100, ' %')} of the background; that loses "
-            f"{self.lost.text(2, 100, ' %')} of {self.events} events ({self.hours:.2f} h; 95 % intervals by group)"
+            f"{self.lost.text(2, 100, ' %')} of {self.events} events ({self.hours:.2f} h; 95 % intervals by group); "
+            f"weight and ask were chosen on {whence}"
         )
+
+
+def measure_choice(pair: Pair, config: VerifyConfig, detector: DetectorConfig, chosen_on: int = 0) -> VerifyChoice:
+    """Return what ``config`` does to ``pair`` at the thresholds of ``detector``."""
+    always = config.model_copy(update={"ask": (0.0,) * len(config.ask)})
+    detector = detector.model_copy(update={"verify": None})
+    choice = _judge(pair, config, detector, _found(pair, always, detector))
+    return dataclasses.replace(choice, chosen_on=chosen_on)
 
 
 def choose_ask(pair: Pair, detector: DetectorConfig, weight: float, most_lost: float = MOST_LOST) -> VerifyChoice:

@@ -11,7 +11,7 @@ from cheep.device.bundle import VERIFY, ModelBundle, load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.outcome import Calibration
 from cheep.evaluate.streaming import ScoredRecording
-from cheep.evaluate.verifying import WEIGHTS, Pair, choose_ask
+from cheep.evaluate.verifying import WEIGHTS, Pair, choose_ask, measure_choice
 from cheep.files import atomic_folder
 from cheep.runs import MANIFEST
 
@@ -23,7 +23,9 @@ def find_both(
 
     For each weight of the first network the mean of both is calibrated as if every window were verified; the weight
     with which most events are found stays. Then the second network is asked as seldom as costs hardly any of these
-    events, and the thresholds are found again with that.
+    events. This is done on one half of the groups of recordings; thresholds and all that is stated come from the other
+    half, with that. Where there are too few groups, one and the same recordings serve for both
+    (``VerifyChoice.chosen_on`` is 0 then).
 
     Parameters
     ----------
@@ -31,14 +33,18 @@ def find_both(
     calibrate : callable
         Finds thresholds, smoothing and hold-off of a detector on recordings as it scores them.
     """
+    halves = pair.halves()
+    choosing, stating = halves or (pair, pair)
     found = []
     for weight in WEIGHTS:
-        config = pair.always(weight)
-        result = calibrate(pair.with_config(config), pair.rows(config))
+        config = choosing.always(weight)
+        result = calibrate(choosing.with_config(config), choosing.rows(config))
         found.append((sum(item.recall.value for item in result.labels if item.recall is not None), weight, result))
     _, weight, result = max(found, key=lambda item: item[0])
-    choice = choose_ask(pair, result.detector.model_copy(update={"verify": None}), weight)
-    return calibrate(pair.with_config(choice.config), pair.rows(choice.config)).with_verify(choice)
+    config = choose_ask(choosing, result.detector.model_copy(update={"verify": None}), weight).config
+    result = calibrate(stating.with_config(config), stating.rows(config))
+    groups = len({item.group for item in choosing.first_scores}) if halves else 0
+    return result.with_verify(measure_choice(stating, config, result.detector, groups))
 
 
 def keep_second(bundle: ModelBundle, second: ModelBundle) -> Path:
