@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from cheep.config import AugmentConfig, FeatureConfig, TrainConfig
+from cheep.job import pace
+from cheep.job.pace import Pace
 from cheep.models.backbone import MARK, YAMNET_FEATURES, backbone_network
 from cheep.tf_runtime import import_tf
 from cheep.training import backbone
@@ -108,3 +110,43 @@ def test_a_backbones_steps_are_shorter():
     steps = [np.abs(v.numpy() - old).mean() for v, old in zip((first, head), before, strict=True)]
     assert steps[0] == pytest.approx(0.001, rel=0.01)
     assert steps[1] == pytest.approx(0.01, rel=0.01)
+
+
+def test_what_is_computed_once_is_no_part_of_an_epochs_pace(rng, monkeypatch):
+    """A clock that only the layers move: 1 s a window through the frozen ones, 100 s a step, 0.1 s a window judged."""
+    clock = [0.0]
+
+    class Frozen:
+        output_shape = (None, 4)
+
+        def predict_on_batch(self, x):
+            clock[0] += len(x)
+            return np.zeros((len(x), 4), np.float32)
+
+    class Trained(Frozen):
+        def predict_on_batch(self, x):
+            clock[0] += 0.1 * len(x)
+
+        def train_on_batch(self, x, y):
+            assert len(x) == len(y) == 16
+            clock[0] += 100
+
+    monkeypatch.setattr(backbone, "compile_network", lambda *_: None)
+    monkeypatch.setattr(backbone, "draw_epoch", lambda windows, rows, *_: (windows.x[rows], windows.targets[rows]))
+    monkeypatch.setattr(backbone.time, "monotonic", lambda: clock[0])
+    for draws, once in ((0, 64 + 32), (3, 3 * 64 + 32)):
+        config = TrainConfig(model="yamnet", backbone="x", batch_size=16, frozen_draws=draws, epochs=100)
+        found = backbone.frozen_seconds(Frozen(), Trained(), _windows(rng, 64), _windows(rng, 32), config, steps=2)
+        assert found == pytest.approx((once, 4 * 100 + 32 * 0.1))
+        assert Pace(found[1], 0.0, found[0]).seconds(config) == pytest.approx(5 + once + 100 * found[1])
+
+
+def test_pace_of_a_head_is_that_of_the_head(rng, monkeypatch):
+    """The frozen layers of a backbone are taken for what they cost once: nothing is trained through them."""
+    monkeypatch.setattr(pace, "fit", None)
+    monkeypatch.setattr(pace, "network_of", lambda *_: backbone_network("yamnet", "", "2", FEATURES, 2, "softmax", 0.0))
+    config = TrainConfig(model="yamnet", backbone="x", cut="2", batch_size=16)
+    plan = types.SimpleNamespace(labels=("a", "b"), activation="softmax")
+    windows = types.SimpleNamespace(splits={"train": _windows(rng), "val": _windows(rng)}, plan=plan, features=FEATURES)
+    found = pace.measure_pace(windows, config)
+    assert found.frozen_s > 0 and found.student_s > 0

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 
 from cheep.config import TrainConfig
+from cheep.config.training import BACKBONES
 from cheep.errors import CheepError
 from cheep.job.choice_rules import NETWORKS
 from cheep.job.windows import Windows
 from cheep.models.backbone import network_of
 from cheep.tf_runtime import seed_everything
+from cheep.training.backbone import frozen_part, frozen_seconds
 from cheep.training.loop import fit, predict_windows
 
 _STEPS, _EPOCHS = 8, 3  # of the trial; its first epoch, which compiles the network, is not counted
@@ -24,16 +26,17 @@ LEAST_SHARE, LEAST_EPOCHS = 1 / 3, 3  # epochs below a third cost more accuracy 
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-    """What one epoch of each network takes, s."""
+    """What one epoch of each network takes, s, and what comes before the first: frozen layers, run once."""
 
     student_s: float
     teacher_s: float
+    frozen_s: float = 0.0
 
     def seconds(self, config: TrainConfig) -> float:
         """Return the wall time of a training, s."""
         teachers = len(config.teachers) if config.teacher_model else 0
         own = config.epochs * self.student_s * (1 + _TEACHING * teachers) * max(1, len(config.towers))
-        return _START_S + own + teachers * (_START_S + config.teacher_epochs * self.teacher_s)
+        return _START_S + self.frozen_s + own + teachers * (_START_S + config.teacher_epochs * self.teacher_s)
 
 
 def measure_pace(windows: Windows, config: TrainConfig) -> Pace:
@@ -41,13 +44,15 @@ def measure_pace(windows: Windows, config: TrainConfig) -> Pace:
 
     The training that follows seeds everything anew: it is the same with and without a trial.
     """
-    student_s = _epoch_s(windows, config)
+    student_s, frozen_s = _epoch_s(windows, config)
     if not config.teacher_model or config.teacher_model == config.model:
-        return Pace(student_s, student_s)
-    return Pace(student_s, _epoch_s(windows, config.model_copy(update={"model": config.teacher_model})))
+        return Pace(student_s, student_s, frozen_s)
+    teacher_s, _ = _epoch_s(windows, config.model_copy(update={"model": config.teacher_model}))
+    return Pace(student_s, teacher_s, frozen_s)
 
 
-def _epoch_s(windows: Windows, config: TrainConfig) -> float:
+def _epoch_s(windows: Windows, config: TrainConfig) -> tuple[float, float]:
+    """Return what an epoch takes, and what comes before the first one, s."""
     train, val = windows.splits["train"], windows.splits["val"]
     size = config.examples_per_epoch or len(train)
     steps = max(1, -(-size // config.batch_size))
@@ -56,13 +61,17 @@ def _epoch_s(windows: Windows, config: TrainConfig) -> float:
     seed_everything(config.seed)
     config = config.model_copy(update={"towers": ()})
     model = network_of(config, windows.features, len(windows.plan.labels), windows.plan.activation)
+    parts = frozen_part(model, len(train), len(val), config) if config.model in BACKBONES else None
+    if parts is not None:
+        once_s, epoch_s = frozen_seconds(*parts, train, val, config, trial)
+        return epoch_s, once_s
     ends: list[float] = []
     fit(model, train, val, short, on_epoch=lambda epoch, *_: ends.append(time.monotonic()) if epoch else None)
     begin = time.monotonic()
     predict_windows(model, val)  # is a part of every epoch, however long
     judging_s = time.monotonic() - begin
     step_s = max((ends[-1] - ends[0]) / (_EPOCHS - 1) - judging_s, 1e-4) / trial
-    return steps * step_s + judging_s
+    return steps * step_s + judging_s, 0.0
 
 
 def plan_within(
@@ -90,7 +99,7 @@ def plan_within(
         said.append("no teachers")
     smaller = list(NETWORKS[NETWORKS.index(config.model) + 1 :]) if config.model in NETWORKS else []
     while True:
-        epochs = min(wanted, int((left_s() - _START_S) / pace.student_s))
+        epochs = min(wanted, int((left_s() - _START_S - pace.frozen_s) / pace.student_s))
         if epochs >= LEAST_SHARE * wanted or not smaller:
             break
         config = config.model_copy(update={"model": smaller.pop(0)})

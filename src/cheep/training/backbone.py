@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -35,22 +36,76 @@ def fit_backbone(
     With ``all``, or where that would not fit into ``KEPT_BYTES``, it is :func:`cheep.training.loop.fit`, to which
     ``others`` go.
     """
+    parts = frozen_part(model, len(train), len(val), config)
+    if parts is None:
+        return fit(model, train, val, config, on_epoch=on_epoch, **others)
+    stem, tail = parts
+    needed = kept_bytes(stem, len(train), len(val), config)
+    log.info("%d of %d layers are frozen: computed once (%.0f MB)", len(stem.layers), len(model.layers), needed / 1e6)
+    if on_epoch:
+        on_epoch(0, config.epochs, {})
+    draws = [_drawn(stem, train, config, number) for number in range(config.frozen_draws)]
+    return _fit_tail(tail, draws or [(_through(stem, train), train.targets)], _through(stem, val), train, val, config,
+                     on_epoch)  # fmt: skip
+
+
+def frozen_part(model: Any, n_train: int, n_val: int, config: TrainConfig) -> tuple[Any, Any] | None:
+    """Mark what of ``model`` is trained; return the layers that are computed once, and those that are trained on it.
+
+    None where nothing is frozen, or where what the frozen layers give does not fit into ``KEPT_BYTES``.
+    """
     start = trained_from(model, config.fine_tune)
     for layer in model.layers[:start]:
         layer.trainable = False
     for layer in model.layers[start:]:
         layer.trainable = not _is_normalization(layer)
     stem, tail = _halves(model, start) if start else (None, None)
-    kept_windows = len(train) * max(1, config.frozen_draws) + len(val)
-    needed = kept_windows * 2 * int(np.prod(stem.output_shape[1:])) if stem is not None else 0
-    if tail is None or needed > KEPT_BYTES:
-        return fit(model, train, val, config, on_epoch=on_epoch, **others)
-    log.info("%d of %d layers are frozen: computed once (%.0f MB)", start, len(model.layers), needed / 1e6)
-    if on_epoch:
-        on_epoch(0, config.epochs, {})
-    draws = [_drawn(stem, train, config, number) for number in range(config.frozen_draws)]
-    return _fit_tail(tail, draws or [(_through(stem, train), train.targets)], _through(stem, val), train, val, config,
-                     on_epoch)  # fmt: skip
+    if stem is None or kept_bytes(stem, n_train, n_val, config) > KEPT_BYTES:
+        return None
+    return stem, tail
+
+
+def kept_bytes(stem: Any, n_train: int, n_val: int, config: TrainConfig) -> int:
+    """Return the bytes of what the frozen layers give of all windows and draws, in float16."""
+    return (n_train * max(1, config.frozen_draws) + n_val) * 2 * int(np.prod(stem.output_shape[1:]))
+
+
+def frozen_seconds(
+    stem: Any, tail: Any, train: WindowSet, val: WindowSet, config: TrainConfig, steps: int
+) -> tuple[float, float]:
+    """Return about how long a training with frozen layers takes before its first epoch, and for each epoch, s.
+
+    Measured on one block of windows and a few ``steps``; ``tail`` moves a little by it.
+    """
+    rows = np.arange(max(1, min(len(train), _BLOCK, steps * config.batch_size)))
+    augment = config.augment.model_copy(update={"mixup_alpha": 0.0})
+    rng = np.random.default_rng(config.seed)
+
+    def draw() -> Any:
+        x = draw_epoch(train, rows, augment, rng)[0] if config.frozen_draws else train.gather(rows)[..., None]
+        return stem.predict_on_batch(x)
+
+    kept = draw().astype(np.float16)  # compiles the network: not counted
+    once_s = _seconds(draw) / len(rows) * (len(train) * max(1, config.frozen_draws) + len(val))
+    size = config.examples_per_epoch or len(train)
+    wanted = max(1, size // config.batch_size)
+    compile_network(tail, config, wanted, config.label_smoothing)
+    batches = [rng.choice(len(rows), min(config.batch_size, size)) for _ in range(steps + 1)]
+
+    def learn(batch: np.ndarray) -> None:
+        tail.train_on_batch(*_mixed(kept, train.targets[rows], batch, config.augment.mixup_alpha, rng))
+
+    learn(batches[0])
+    step_s = _seconds(lambda: [learn(batch) for batch in batches[1:]]) / steps
+    tail.predict_on_batch(kept.astype(np.float32))
+    judged_s = _seconds(lambda: tail.predict_on_batch(kept.astype(np.float32))) / len(kept)
+    return once_s, wanted * step_s + len(val) * judged_s
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    begin = time.monotonic()
+    work()
+    return time.monotonic() - begin
 
 
 def _fit_tail(
