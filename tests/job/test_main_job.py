@@ -179,6 +179,16 @@ def test_golden_windows_give_their_scores(trained):
     assert TflmModel(trained / "bird_detector_int8.tflite", manifest["model"]["arena_bytes"])
 
 
+def test_what_follows_the_last_epoch_is_named(home, trained):
+    run = home / "runs" / "named"
+    shutil.copytree(trained, run)
+    said = []
+    quantize_aware(run, QAT, on_epoch=lambda epoch, total, _: said.append((epoch, total)), on_step=said.append)
+    after = said[said.index((1, 1)) + 1 :]
+    assert after[:2] == ["conversion to int8", "scores of the fine-tuned network"]
+    assert any("int8 scores of" in text for text in after) and any("without sound" in text for text in after)
+
+
 def test_float_qat_and_int8_are_evaluated_on_the_same_windows(trained):
     metrics = json.loads((trained / "evaluation.json").read_text())["metrics"]
     assert set(metrics) == {"float", "qat", "int8"}

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from cheep.commands._cluster import add_cluster
-from cheep.commands._progress import Progress, epochs, stage
+from cheep.commands._progress import Progress, epochs, stage, working
 from cheep.commands._shared import table
 from cheep.errors import CheepError
 
@@ -45,7 +45,8 @@ def run_learn(args: argparse.Namespace) -> int:
         raise CheepError(f"--epochs {args.epochs}: must be at least 1")
     season = Season(args.season)
     label = args.label or _label(args)
-    done = learn(season, runs.find_run(args.run), label, epochs=args.epochs, on_stage=stage, on_epoch=epochs())
+    run = runs.find_run(args.run)
+    done = learn(season, run, label, epochs=args.epochs, on_stage=stage, on_epoch=epochs(), on_step=working)
     print(
         f"round {done.number}: {done.positives} examples of calls and {done.negatives} of background more than before; "
         f"judged on {done.comparison.clips} clips ({done.comparison.positives} with {label}) of "

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from cheep import runs
-from cheep.commands._progress import Progress, epochs, stage
+from cheep.commands._progress import Progress, epochs, stage, working
 from cheep.commands._shared import balance_table, metrics_table, note, table
 from cheep.config import RunFile, save_run_file
 from cheep.files import read_json
@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     folder = _split(settings)
     note(args, folder, "demo")
     stage("3/6 training the float network")
-    train_network(folder, settings.features, settings.train, Progress("features"), epochs())
+    train_network(folder, settings.features, settings.train, Progress("features"), epochs(), working)
     stage("4/6 quantization-aware fine-tuning, int8 conversion, scores in TensorFlow Lite Micro")
-    _, metrics = quantize_aware(folder, settings.quantize.qat, on_epoch=epochs())
+    _, metrics = quantize_aware(folder, settings.quantize.qat, on_epoch=epochs(), on_step=working)
     stage("5/6 headers for the firmware")
     headers = deploy(folder, args.headers or generated_folder(), compiled=True)
     stage("6/6 ten minutes of soundscape through the device path, and the report")

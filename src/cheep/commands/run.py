@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 
 from cheep.commands._cluster import add_cluster
-from cheep.commands._progress import Progress, epochs, stage
+from cheep.commands._progress import Progress, epochs, stage, working
 from cheep.commands._shared import table
 from cheep.config import FeatureConfig
 from cheep.errors import CheepError
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from cheep.pipeline.runner import run_pipeline, table_of
 
-    outcome = run_pipeline(config, say=stage, progress=Progress("files"), on_epoch=epochs())
+    outcome = run_pipeline(config, say=stage, progress=Progress("files"), on_epoch=epochs(), on_step=working)
     if outcome.rows:
         print("\n" + table(table_of(outcome.rows)))
     print(f"\nresults: {outcome.folder}")

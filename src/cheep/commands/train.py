@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from cheep import runs
 from cheep.commands._cluster import add_cluster
-from cheep.commands._progress import Progress, clock_text, epochs, stage
+from cheep.commands._progress import Progress, clock_text, epochs, stage, working
 from cheep.commands._settings import add_config, add_setting, add_settings, run_file_of
 from cheep.commands._shared import add_run, metrics_table, note
 from cheep.config import AugmentConfig, FeatureConfig, RunFile, TrainConfig, load_run_file, save_run_file
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     with runs.working_in(folder):  # from here on: the plan is kept in the run, too
         config = _plan(folder, settings, limit_s)
         stage(f"training {config.model} on {folder / runs.DATASET}")
-        result, metrics = train_network(folder, features, config, Progress("features"), epochs())
+        result, metrics = train_network(folder, features, config, Progress("features"), epochs(), working)
         note(args, folder, "train")
     if result.interrupted:
         stage(f"interrupted: kept the best network so far ({result.kept}): {folder / runs.FLOAT_MODEL}")

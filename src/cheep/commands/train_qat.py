@@ -14,7 +14,7 @@ import argparse
 
 from cheep import runs
 from cheep.commands._cluster import add_cluster
-from cheep.commands._progress import Progress, epochs, stage
+from cheep.commands._progress import Progress, epochs, stage, working
 from cheep.commands._settings import add_config, add_setting, add_settings, run_file_of
 from cheep.commands._shared import add_run, metrics_table, note, table
 from cheep.config import SIGNAL_NAMES, QatConfig
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     way = "quantization-aware fine-tuning" if config.method == "qat" else "calibration (the run file's method is ptq)"
     stage(f"{way} of {folder / runs.FLOAT_MODEL}")
     result, metrics = quantize_run(
-        folder, config, Progress("features"), epochs(), may_fire_on=settings.evaluate.may_fire_on
+        folder, config, Progress("features"), epochs(), may_fire_on=settings.evaluate.may_fire_on, on_step=working
     )
     note(args, folder, "train-qat")
     if result is not None:

@@ -10,3 +10,9 @@ from collections.abc import Callable
 OnFile = Callable[[int, int], None]
 #: Called with (epoch from 1, epochs, numbers) after each epoch, and at the start of a training without numbers.
 OnEpoch = Callable[[int, int, dict[str, float]], None]
+#: Called with what begins, in a few words, where it can take long and has no steps to count.
+OnStep = Callable[[str], None]
+
+
+def no_step(text: str) -> None:
+    """Say nothing of what begins."""

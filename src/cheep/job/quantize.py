@@ -22,8 +22,8 @@ from cheep.errors import CheepError
 from cheep.evaluate.signals import Heard, hear_signals
 from cheep.evaluate.windows import summarize
 from cheep.files import read_json, write_bytes, write_json, write_text
-from cheep.job import OnEpoch, OnFile
-from cheep.job.scores import evaluate_keras, first_detector, golden_calls, int8_scores, quantize_windows
+from cheep.job import OnEpoch, OnFile, OnStep, no_step
+from cheep.job.scores import evaluate_keras, fast_scores, first_detector, golden_calls, int8_scores, quantize_windows
 from cheep.job.signals import raised_over
 from cheep.job.train import train_teachers
 from cheep.job.windows import Windows, describe_data, load_windows
@@ -48,6 +48,7 @@ def quantize_run(
     on_epoch: OnEpoch | None = None,
     made_with: tuple[FeatureConfig, TrainConfig] | None = None,
     may_fire_on: Sequence[str] = (),
+    on_step: OnStep = no_step,
 ) -> tuple[TrainResult | None, dict[str, Any]]:
     """Make the int8 model of a run in the way that the settings name; see the two functions below.
 
@@ -64,9 +65,9 @@ def quantize_run(
         The history of fine-tuning, where there was one, and the metrics by model and split.
     """
     if config.method == "qat":
-        return quantize_aware(run, config.qat, on_file, on_epoch, may_fire_on)
+        return quantize_aware(run, config.qat, on_file, on_epoch, may_fire_on, on_step)
     features, training = made_with or settings_of_training(run)
-    return None, quantize_after_training(run, features, training, config.ptq, on_file, may_fire_on)
+    return None, quantize_after_training(run, features, training, config.ptq, on_file, may_fire_on, on_step)
 
 
 def settings_of_training(run: Path) -> tuple[FeatureConfig, TrainConfig]:
@@ -82,6 +83,7 @@ def quantize_aware(
     on_file: OnFile | None = None,
     on_epoch: OnEpoch | None = None,
     may_fire_on: Sequence[str] = (),
+    on_step: OnStep = no_step,
 ) -> tuple[TrainResult, dict[str, Any]]:
     """Fine-tune ``model.h5`` quantization-aware; write the int8 model, ``manifest.json`` and ``evaluation.json``.
 
@@ -107,15 +109,19 @@ def quantize_aware(
         result = fit(
             qat, windows.splits["train"], windows.splits["val"], tuning, run / "checkpoint-qat", on_epoch, teacher
         )
+        on_step("conversion to int8")
+        tflite = qat_to_int8(qat)
+        on_step("scores of the fine-tuned network")
         metrics = write_int8(
             run,
             windows,
-            qat_to_int8(qat),
+            tflite,
             {"float": training["metrics"]["float"], "qat": evaluate_keras(qat, windows)},
             data=training["data"],
             training={"train": base.to_dict(), "qat": config.to_dict()},
             result=result,
             may_fire_on=may_fire_on,
+            on_step=on_step,
         )
     return result, metrics
 
@@ -127,6 +133,7 @@ def quantize_after_training(
     config: PtqConfig,
     on_file: OnFile | None = None,
     may_fire_on: Sequence[str] = (),
+    on_step: OnStep = no_step,
 ) -> dict[str, Any]:
     """Calibrate ``model.h5`` on real windows; write the int8 model, ``manifest.json`` and ``evaluation.json``.
 
@@ -148,9 +155,11 @@ def quantize_after_training(
         count = min(len(part), config.windows) if config.share is None else max(16, round(config.share * len(part)))
         rng = np.random.default_rng(training.seed)
         real = part.gather(np.sort(rng.permutation(len(part))[:count]))
+        on_step(f"calibration on {len(real)} windows")
         tflite = calibrated_int8(model, real)
         if (config.input, config.output) != ("int8", "int8"):
             write_bytes(run / OTHER_ENDS_TFLITE, calibrated_int8(model, real, config.input, config.output))
+        on_step("scores of the float network")
         return write_int8(
             run,
             windows,
@@ -159,6 +168,7 @@ def quantize_after_training(
             data=describe_data(run, windows),
             training={"train": training.to_dict(), "ptq": {"windows": len(real)}},
             may_fire_on=may_fire_on,
+            on_step=on_step,
         )
 
 
@@ -172,6 +182,7 @@ def write_int8(
     training: dict[str, Any],
     result: TrainResult | None = None,
     may_fire_on: Sequence[str] = (),
+    on_step: OnStep = no_step,
 ) -> dict[str, Any]:
     """Write an int8 model with all that travels with it, and ``evaluation.json``; return ``metrics`` with its own.
 
@@ -188,9 +199,11 @@ def write_int8(
     may_fire_on
         As :func:`quantize_run` has it. ``evaluation.json`` keeps what the detector says to every signal.
     """
+    on_step("scale of the logits, on training windows")
     tflite, described = logit_model(tflite, lambda data: _training_scores(data, windows))
     runtime = TflmModel(tflite)
     scale = ScoreScale.of(runtime.output_info, described)
+    on_step(f"int8 scores of {sum(len(part) for part in windows.splits.values())} windows")
     scores = int8_scores(runtime, windows, scale)
     golden = golden_calls(runtime, windows, scale)
     papers = papers_beside(run)
@@ -210,6 +223,7 @@ def write_int8(
         )
         return manifest, hear_signals(load_bundle(run / runs.INT8_TFLITE))
 
+    on_step("arena, and what it says to signals without sound")
     detector = first_detector(windows, scores["val"], scale)
     manifest, heard = write(detector)
     detector, raised = raised_over(detector, windows.plan.labels, heard, may_fire_on)
@@ -240,4 +254,4 @@ def _training_scores(data: bytes, windows: Windows) -> np.ndarray:
     """Return what an int8 model says of training windows, (n, classes) int8."""
     runtime, part = TflmModel(data), windows.splits["train"]
     rows = np.linspace(0, len(part) - 1, min(len(part), SCALE_WINDOWS)).astype(int)
-    return runtime.scores(quantize_windows(runtime, part.gather(rows)))
+    return fast_scores(runtime, quantize_windows(runtime, part.gather(rows)))

@@ -15,13 +15,14 @@ from cheep.errors import CheepError
 from cheep.evaluate.windows import WindowScores, summarize
 from cheep.features import quantize
 from cheep.job.windows import Windows
+from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel
 from cheep.training.data import LabelPlan, WindowSet
 from cheep.training.loop import predict_windows
 
 log = logging.getLogger(__name__)
 
-_WORTH_COMPILING = 2000  # windows: below, the C compiler takes longer than it saves
+_WORTH_COMPILING = 3e9  # multiply-accumulates in all: below, the C compiler takes longer than it saves
 _COMPARED = 32  # windows that TFLM scores as well
 
 
@@ -69,19 +70,34 @@ def int8_scores(runtime: TflmModel, windows: Windows, scale: ScoreScale) -> dict
             blocks = (quantize_windows(runtime, x) for x in part.blocks())
             raw = np.concatenate([(compiled or runtime).scores(x) for x in blocks])
             if compiled:
-                first = runtime.scores(quantize_windows(runtime, part.gather(np.arange(min(_COMPARED, len(part))))))
-                if not np.array_equal(first, raw[: len(first)]):
-                    raise CheepError(
-                        f"split {name!r}: the compiled network does not say what TFLM says; please report it "
-                        "(python scripts/check_reference.py RUN shows where)"
-                    )
+                _compare(runtime, quantize_windows(runtime, part.gather(np.arange(min(_COMPARED, len(part))))), raw)
             out[name] = _scores_of(part, windows.plan, scale.probabilities(raw))
     return out
 
 
+def fast_scores(runtime: TflmModel, windows: np.ndarray) -> np.ndarray:
+    """Return what the int8 model says of windows, (n, columns, mels) int8 in, (n, classes) int8 out.
+
+    As :func:`int8_scores`: by the compiled network where there are many, the first of them by TFLM, too.
+    """
+    compiled = _compiled(runtime, len(windows))
+    raw = (compiled or runtime).scores(windows)
+    if compiled:
+        _compare(runtime, windows[:_COMPARED], raw)
+    return raw
+
+
+def _compare(runtime: TflmModel, windows: np.ndarray, raw: np.ndarray) -> None:
+    if not np.array_equal(runtime.scores(windows), raw[: len(windows)]):
+        raise CheepError(
+            "the compiled network does not say what TFLM says; please report it (python scripts/check_reference.py RUN "
+            "shows where)"
+        )
+
+
 def _compiled(runtime: TflmModel, n_windows: int) -> CompiledModel | None:
     """Return the network as machine code; None where that does not pay, or where it cannot be had."""
-    if n_windows < _WORTH_COMPILING:
+    if n_windows * read_graph(runtime.data).macs < _WORTH_COMPILING:
         return None
     try:
         return CompiledModel(runtime.data)

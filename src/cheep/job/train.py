@@ -17,7 +17,7 @@ from cheep.datasets.soft import SOFT_LABELS
 from cheep.errors import CheepError
 from cheep.features.digests import sha256_of
 from cheep.files import read_json, write_bytes, write_json
-from cheep.job import OnEpoch, OnFile
+from cheep.job import OnEpoch, OnFile, OnStep, no_step
 from cheep.job.scores import evaluate_keras
 from cheep.job.windows import Windows, describe_data, load_windows, with_levels
 from cheep.models import build_model, network_for
@@ -41,6 +41,7 @@ def train_network(
     config: TrainConfig,
     on_file: OnFile | None = None,
     on_epoch: OnEpoch | None = None,
+    on_step: OnStep = no_step,
 ) -> tuple[TrainResult, dict[str, Any]]:
     """Train the float network: ``model.h5``, ``bird_detector.tflite`` and ``training.json`` of the run.
 
@@ -63,6 +64,7 @@ def train_network(
             seed_everything(config.seed)
             model = network_of(config, features, len(plan.labels), plan.activation)
             result = _fit(model, run, windows, config, on_epoch, teacher)
+        on_step("scores of the float network")
         save_keras(model, run / runs.FLOAT_MODEL)
         write_bytes(run / runs.FLOAT_TFLITE, to_tflite(model))
         metrics = evaluate_keras(model, windows)

@@ -16,7 +16,7 @@ from cheep.config import RunFile, save_run_file
 from cheep.datasets.manifest import Manifest
 from cheep.evaluate.windows import WindowScores, accuracy_interval
 from cheep.files import write_json
-from cheep.job import OnEpoch
+from cheep.job import OnEpoch, OnStep, no_step
 from cheep.pipeline import steps
 from cheep.pipeline.cache import StepCache
 from cheep.pipeline.checks import NEED_DATA
@@ -45,6 +45,7 @@ def run_pipeline(
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
     on_epoch: OnEpoch | None = None,
+    on_step: OnStep = no_step,
 ) -> PipelineResult:
     """Run all steps of a checked configuration.
 
@@ -57,11 +58,8 @@ def run_pipeline(
         limit_gpu(config.run.gpu_memory_gib)
         tracker = Tracker(config, folder, on_epoch)
         try:
-            outcome = (
-                _cross_validated(config, folder, say, progress, tracker) if config.data.split.cross_validate else None
-            )
-            if outcome is None:
-                outcome = _one(config, folder, say, progress, tracker)
+            way = _cross_validated if config.data.split.cross_validate else _one
+            outcome = way(config, folder, say, progress, tracker, on_step)
             write_json(folder / steps.RESULTS, {"rows": outcome.rows, "config_sha256": config.sha256})
             tracker.finish(outcome.rows, folder)
         except BaseException:
@@ -90,11 +88,12 @@ def limit_gpu(gib: float | None) -> None:
 
 
 def _one(
-    config: RunFile, folder: Path, say, progress, tracker: Tracker, fold: tuple[str, str, Manifest] | None = None
+    config: RunFile, folder: Path, say, progress, tracker: Tracker, on_step: OnStep,
+    fold: tuple[str, str, Manifest] | None = None,
 ) -> PipelineResult:
     """Run the steps once: on examples made here, or on those of one ``fold`` (its name, the key of all, its split)."""
     cache = StepCache(Path(config.run.cache).resolve())
-    context = steps.Context(config, folder, cache, say, progress, tracker.on_epoch)
+    context = steps.Context(config, folder, cache, say, progress, tracker.on_epoch, on_step)
     files: list[Path] = []
     results: dict[str, dict[str, Any]] = {}
     if config.run.model:
@@ -106,6 +105,7 @@ def _one(
     elif any(step in NEED_DATA for step in config.run.steps):
         steps.data_step(context)
     for step in config.run.steps:
+        on_step(f"step {step}")
         files += _step(step, context, results)
     rows = [_row(name, values, folder) for name, values in results.items()]
     report = None
@@ -138,7 +138,9 @@ def _step(step: str, context: steps.Context, results: dict[str, dict[str, Any]])
     return []
 
 
-def _cross_validated(config: RunFile, folder: Path, say, progress, tracker: Tracker) -> PipelineResult:
+def _cross_validated(
+    config: RunFile, folder: Path, say, progress, tracker: Tracker, on_step: OnStep
+) -> PipelineResult:
     """Run the chain once per fold; the table has a row per fold and variant, and their mean."""
     whole = steps.Context(config, folder, StepCache(Path(config.run.cache).resolve()), say, progress)
     steps.data_step(whole)
@@ -153,7 +155,7 @@ def _cross_validated(config: RunFile, folder: Path, say, progress, tracker: Trac
         target.mkdir(exist_ok=True)
         if (folder / runs.CALIBRATION).is_file():
             shutil.copyfile(folder / runs.CALIBRATION, target / runs.CALIBRATION)
-        outcome = _one(config, target, say, progress, tracker, (fold, whole.keys["data"], manifest))
+        outcome = _one(config, target, say, progress, tracker, on_step, (fold, whole.keys["data"], manifest))
         rows += [{"fold": fold, **row} for row in outcome.rows]
         if outcome.report:
             reports[fold] = outcome.report

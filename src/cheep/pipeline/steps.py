@@ -21,6 +21,7 @@ from cheep.evaluate.signals import Heard, check_signals
 from cheep.evaluate.windows import WindowScores
 from cheep.features.digests import sha256_of
 from cheep.files import needed, read_json, write_json
+from cheep.job import OnStep, no_step
 from cheep.job.export import deploy
 from cheep.job.quantize import OTHER_ENDS_TFLITE, quantize_run
 from cheep.job.scores import int8_scores, keras_scores
@@ -46,6 +47,7 @@ class Context:
     say: Say = lambda text: None
     progress: Progress | None = None
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None
+    on_step: OnStep = no_step
     keys: dict[str, str] = dataclasses.field(default_factory=dict)
     executed: list[str] = dataclasses.field(default_factory=list)
     cached: list[str] = dataclasses.field(default_factory=list)
@@ -128,7 +130,7 @@ def training_step(context: Context) -> None:
         check_network(context.config.deploy.board, config, features, plan_of(context.run, config))
 
     def make() -> None:
-        result, _ = train_network(context.run, features, config, context.progress, context.on_epoch)
+        result, _ = train_network(context.run, features, config, context.progress, context.on_epoch, context.on_step)
         if result.interrupted:
             raise KeyboardInterrupt
 
@@ -148,7 +150,9 @@ def quantization_step(context: Context) -> None:
     names = (runs.INT8_TFLITE, runs.MANIFEST, runs.EVALUATION, OTHER_ENDS_TFLITE)
 
     def make() -> None:
-        result, _ = quantize_run(context.run, q, context.progress, context.on_epoch, made_with, may_fire_on)
+        result, _ = quantize_run(
+            context.run, q, context.progress, context.on_epoch, made_with, may_fire_on, context.on_step
+        )
         if result is not None and result.interrupted:
             raise KeyboardInterrupt
 

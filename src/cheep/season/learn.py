@@ -31,7 +31,7 @@ from cheep.device.bundle import ModelBundle, load_bundle
 from cheep.ears.papers import PAPERS, add_papers, papers_beside
 from cheep.errors import CheepError
 from cheep.files import nothing_left, plain, read_json, write_json
-from cheep.job import OnEpoch
+from cheep.job import OnEpoch, OnStep, no_step
 from cheep.job.quantize import quantize_run, settings_of_training
 from cheep.job.train import train_network
 from cheep.season.compare import Comparison, Judged, compare
@@ -127,6 +127,7 @@ def learn(
     epochs: int | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
     on_epoch: OnEpoch | None = None,
+    on_step: OnStep = no_step,
 ) -> Round:
     """Train the next model on a run's data and the season's verdicts, judge it, and promote it where it is better.
 
@@ -140,7 +141,7 @@ def learn(
         What the verdicts are about.
     epochs
         Instead of the recipe's (for a quick look; both stages).
-    on_stage, on_epoch
+    on_stage, on_epoch, on_step
         Called with what happens.
 
     Raises
@@ -162,7 +163,7 @@ def learn(
         taught = lessons_manifest(season, model, mine, folder / "clips", run)
         new_run = folder / "run"
         _start_run(season.folder, run, new_run, taught)
-        _train(run, new_run, epochs, on_stage, on_epoch)
+        _train(run, new_run, epochs, on_stage, on_epoch, on_step)
         on_stage("judging both models on nights that neither learned from")
         comparison = judge_models(season, old, load_bundle(new_run), label, [x for x in lessons if x.group in judged])
     promoted, why = comparison.verdict()
@@ -260,7 +261,14 @@ def _start_run(season: Path, old: Path, new: Path, taught: Manifest) -> None:
     add_papers(new / PAPERS, [*papers_beside(old), *papers_beside(season)])
 
 
-def _train(old: Path, new: Path, epochs: int | None, on_stage: Callable[[str], None], on_epoch: OnEpoch | None) -> None:
+def _train(
+    old: Path,
+    new: Path,
+    epochs: int | None,
+    on_stage: Callable[[str], None],
+    on_epoch: OnEpoch | None,
+    on_step: OnStep,
+) -> None:
     """Train by the recipe of the run before, both stages."""
     features, config = settings_of_training(old)
     made = read_json(old / runs.MANIFEST, runs.QAT_COMMAND).get("training", {})
@@ -269,13 +277,13 @@ def _train(old: Path, new: Path, epochs: int | None, on_stage: Callable[[str], N
         config = config.model_copy(update={"epochs": epochs, "warmup_epochs": min(config.warmup_epochs, epochs - 1)})
         qat = qat.model_copy(update={"epochs": max(1, epochs // 2)})
     on_stage("training by the same recipe")
-    train_network(new, features, config, on_epoch=on_epoch)
+    train_network(new, features, config, on_epoch=on_epoch, on_step=on_step)
     method = "ptq" if "ptq" in made else "qat"
     quantize = (
         QuantizeConfig(method="ptq", ptq=PtqConfig()) if method == "ptq" else QuantizeConfig(method="qat", qat=qat)
     )
     on_stage("quantizing")
-    quantize_run(new, quantize, on_epoch=on_epoch)
+    quantize_run(new, quantize, on_epoch=on_epoch, on_step=on_step)
 
 
 # -- judging ---------------------------------------------------------------------------------
