@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +180,27 @@ def test_size_of_a_network_that_says_nothing_of_sound(tmp_path, capsys):
     assert report["instructions"] > report["macs"] / 2
     assert cli.main("size", [str(path)]) == 0
     assert "front end, columns, detector" in capsys.readouterr().out
+
+
+def test_size_of_a_recipes_network_before_its_training(capsys):
+    """A small cut of YAMNet with random weights: as a detector, nothing of it left out, refused as a trained one is."""
+    recipe = str(Path(__file__).parents[2] / "recipes" / "esc10_yamnet.yaml")
+    small = ["--config", recipe, "--cut", "2", "--window-frames", "16", "--labels", "3"]
+    assert cli.main("size", [*small, "--json", "--board", "esp32s3"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    positions = 8 * 32
+    assert report["macs"] == positions * (9 * 32 + 9 * 32 + 32 * 64) + 64 * 3  # no channel is dead
+    seconds = report["instructions_per_second"]["window"]
+    assert seconds["network"] > report["macs"] and seconds["frontend"] > 2e6
+    assert "not trained, 3 labels" in report["model"]
+    for wrong, says in (
+        (["x.tflite", *small], "one of them"),
+        (["--cut", "4"], "give its recipe"),
+        ([*small, "--labels", "0"], "must be 1 or more"),
+        ([*small, "--cut", "7"], "layer 2 to 6"),
+    ):
+        assert cli.main("size", wrong) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_a_network_stack_beside_the_detector():

@@ -243,7 +243,12 @@ def check_network(board: str | Board, config: TrainConfig, features: FeatureConf
 def untrained_network(
     config: TrainConfig, features: FeatureConfig, outputs: int, activation: str = "softmax"
 ) -> Compiled:
-    """Return a registry network with random weights, compiled: its sizes are those of the trained one."""
+    """Return a network with random weights, compiled: its sizes are those of the trained one."""
+    return _compiled(untrained_tflite(config, features, outputs, activation), config.model)
+
+
+def untrained_tflite(config: TrainConfig, features: FeatureConfig, outputs: int, activation: str = "softmax") -> bytes:
+    """Return a network with random weights as an int8 ``.tflite``, its ranges those of noise."""
     if config.model not in BACKBONES:
         config = TrainConfig(model=config.model, hears=config.hears, towers=config.towers)
         features = FeatureConfig(
@@ -253,13 +258,23 @@ def untrained_network(
 
 
 @functools.lru_cache(maxsize=32)
-def _untrained(config: TrainConfig, features: FeatureConfig, outputs: int, activation: str) -> Compiled:
+def _untrained(config: TrainConfig, features: FeatureConfig, outputs: int, activation: str) -> bytes:
     from cheep.convert.tflite import calibrated_int8
     from cheep.models.backbone import network_of
 
     noise = np.random.default_rng(0).normal(0, 1, (16, features.window_frames, features.n_mels)).astype(np.float32)
-    data = calibrated_int8(network_of(config, features, outputs, activation, weights=False), noise)
-    return compile_bytes(data, name=config.model)
+    network = network_of(config, features, outputs, activation, weights=False)
+    if config.model == "yamnet":
+        for layer in network.layers:
+            if layer.weights:  # with a bias above 0 no channel is dead behind its ReLU, as in the trained network
+                kernel, bias = layer.get_weights()
+                layer.set_weights([kernel, bias + 1])
+    return calibrated_int8(network, noise)
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(data: bytes, name: str) -> Compiled:
+    return compile_bytes(data, name=name)
 
 
 def estimated_instructions(compiled: Compiled, features: FeatureConfig) -> float:

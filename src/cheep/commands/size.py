@@ -4,19 +4,27 @@
   cheep size                             the latest run on an AudioMoth
   cheep size my.tflite --board esp32s3   another model, another board
   cheep size --json                      the same as JSON
+  cheep size --config recipes/esc10_yamnet.yaml --cut 4 --labels 10     before training: the recipe's network
 
 A model that says what it hears (made by Cheep) is measured with front end and detector, any other one alone.
 Instructions and stack are counted on the emulated Cortex-M4F (QEMU); energy figures rest on the assumptions printed
-with them. Exit status 1 when the compiled network does not fit.
+with them. Before training it is the recipe's network with random weights, which takes the same memory and instructions
+as the trained one. Exit status 1 when the compiled network does not fit.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
+from cheep import runs
+from cheep.commands._settings import add_config, add_setting, overrides_of, run_file_of
 from cheep.commands._shared import table
+from cheep.config import FeatureConfig
+from cheep.errors import CheepError
 
 # TFLM + CMSIS-NN against the compiled network on four reference models, instructions per run
 TFLM_SLOWER = (4.0, 6.6)
@@ -30,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--board", default="audiomoth", metavar="NAME", help="see cheep boards (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_config(parser)
+    add_setting(parser, "--network", "train.model", metavar="NAME", help="in place of the recipe's")
+    add_setting(parser, "--cut", "train.cut", metavar="LAYER", help="of a network that begins with a trained one")
+    parser.add_argument("--window-frames", type=int, metavar="COLUMNS", help="in place of the recipe's")
+    parser.add_argument("--labels", type=int, metavar="N", help="how many the untrained network tells apart (2)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +52,12 @@ def run(args: argparse.Namespace) -> int:
     from cheep.device.bundle import describes_sound, find_model, load_bundle
 
     board = find_board(args.board)
-    if describes_sound(args.model):
+    if args.config is not None:
+        report = _before_training(args, board)
+    elif args.labels is not None or args.window_frames is not None or overrides_of(args):
+        raise CheepError("--network, --cut, --window-frames and --labels are of a network before its training: "
+                         "give its recipe (--config FILE)")  # fmt: skip
+    elif describes_sound(args.model):
         report = size_report(load_bundle(args.model), board)
     else:
         report = network_report(find_model(args.model), board)
@@ -48,6 +66,26 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_text(report, board))
     return 0 if report["backends"]["compiled"]["fits"] else 1
+
+
+def _before_training(args: argparse.Namespace, board: Any) -> dict[str, Any]:
+    from cheep.bench.sizes import size_report
+    from cheep.bench.untrained import untrained_bundle
+
+    if args.model is not None:
+        raise CheepError(f"{args.model}, --config {args.config}: a model, or a recipe before its training; one of them")
+    labels = 2 if args.labels is None else args.labels
+    if labels < 1:
+        raise CheepError(f"--labels {labels}: must be 1 or more")
+    settings = run_file_of(args)
+    if args.window_frames is not None:  # the recipe's data are cut for its own window, and have no part in this
+        values = {**settings.features.to_dict(), "window_frames": args.window_frames}
+        settings = settings.model_copy(update={"features": FeatureConfig.parse(values, "--window-frames")})
+    with tempfile.TemporaryDirectory() as folder:
+        report = size_report(untrained_bundle(settings, labels, Path(folder)), board)
+        if card := report["card"]:
+            card["refused"] = card["refused"] and card["refused"].replace(str(Path(folder) / runs.INT8_TFLITE), "it")
+    return {**report, "model": f"{settings.train.model} of {args.config}, not trained, {labels} labels"}
 
 
 def _text(report: dict[str, Any], board) -> str:
