@@ -30,7 +30,7 @@ from cheep.compiler import compile_model
 from cheep.config import FeatureConfig
 from cheep.config.detector import VerifyConfig
 from cheep.detector import probability
-from cheep.device.bundle import load_bundle, with_verifier
+from cheep.device.bundle import cannot_verify, load_bundle, with_verifier
 from cheep.device.verify import VerifyStage
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import grouped_proportion
@@ -103,13 +103,7 @@ class Fold:
 
 def check_second(first: FeatureConfig, second: FeatureConfig, where: str) -> None:
     """Say before any training that the second recipe cannot stand behind the first."""
-    problem = ""
-    if first.sample_rate_hz != second.sample_rate_hz:
-        problem = f"hears {second.sample_rate_hz} Hz, the first network {first.sample_rate_hz} Hz"
-    elif second.compression != "db":
-        problem = f"hears {second.compression}; a second network hears levels (db)"
-    elif second.window_samples > first.window_samples:
-        problem = f"its window of {second.window_s:.3f} s is longer than the first one's {first.window_s:.3f} s"
+    problem = cannot_verify(first, second)
     if problem:
         raise CheepError(f"--verify {where}: {problem}")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -24,10 +25,12 @@ from cheep.errors import GateError
 from cheep.evaluate.matching import Annotation
 from cheep.evaluate.streaming import ScoredRecording
 from cheep.evaluate.verifying import WEIGHTS, Pair, alone
-from cheep.export import load_export, render_headers
+from cheep.export import load_export, render_headers, render_networks, write_files
 from cheep.features import compute_features, quantize
 from cheep.job.calibrate import find_thresholds
 from cheep.job.verify import find_both
+from cheep.live import upload
+from cheep.resources import firmware_root
 from compiled_application import two_compiled
 from two_networks import LABELS, SECOND_LABELS, write_two
 
@@ -171,6 +174,49 @@ def test_a_second_network_that_is_wrong_does_not_start(made, tmp_path):
     with pytest.raises(BootError) as refusal:
         HostApplication(export, headers=headers)
     assert refusal.value.stage == "frontend"
+
+
+@pytest.mark.parametrize(("project", "compiler"), [("host", "cc"), ("boards", "arm-none-eabi-gcc")])
+def test_a_project_links_both_networks(made, tmp_path, project, compiler):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    export = made()
+    write_files(tmp_path / "generated", {**render_headers(export), **render_networks(export)})
+    make = [
+        "make",
+        "-C",
+        str(firmware_root() / project),
+        f"GENERATED={tmp_path}",
+        f"BUILD={tmp_path / 'build'}",
+        "CFLAGS=-O0",
+    ]
+    done = subprocess.run(make, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "generated" / "verify_compiled.c").unlink()
+    done = subprocess.run([*make, "--always-make"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "cheep_verify_model_invoke" in done.stderr
+
+
+def test_every_build_names_the_second_network():
+    root = firmware_root()
+    for project, words in (
+        ("audiomoth/platformio.ini", "generated/verify_compiled.c>"),
+        ("boards/pico/CMakeLists.txt", "generated/*_compiled.c)"),
+        ("common/CMakeLists.txt", '"src/generated/*.c")'),
+    ):
+        assert words in (root / project).read_text(), project
+
+
+def test_upload_compares_both_networks_and_refuses_tflm(made, tmp_path, monkeypatch):
+    export = made()
+    monkeypatch.setattr(upload, "generated_folder", lambda: tmp_path)
+    with pytest.raises(GateError, match=r"esp32: TensorFlow Lite Micro runs one network, this detector has two"):
+        upload.check_generated(export, upload.find_target("esp32"))
+    write_files(tmp_path, {**render_headers(export), **render_networks(export)})
+    upload.check_generated(export, upload.find_target("esp32s3"))
+    (tmp_path / "verify_compiled.c").write_text("other")
+    with pytest.raises(GateError, match=r"verify_compiled.c: differs"):
+        upload.check_generated(export, upload.find_target("esp32s3"))
 
 
 def test_calibrate_finds_both_thresholds_and_keeps_the_second_network(made, recording, tmp_path, capsys):

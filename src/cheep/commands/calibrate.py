@@ -143,15 +143,13 @@ def run(args: argparse.Namespace) -> int:
 def _two_stages(args: argparse.Namespace, thresholds):
     """Calibrate both networks together; return the first one, the second one, and the result."""
     from cheep.device.bundle import load_bundle
-    from cheep.evaluate.verifying import Pair, alone, always_second
-    from cheep.job.verify import find_both
+    from cheep.evaluate.verifying import alone
+    from cheep.job.verify import find_both, score_both
 
     bundle, second = alone(load_bundle(args.model)), load_bundle(args.verify)
-    always = always_second(bundle, second)
-    _, one = _field.load(args, bundle=bundle)
-    _, two = _field.load(args, bundle=always)
+    pair = score_both(bundle, second, lambda detector: _field.load(args, bundle=detector)[1])
     stage("looking for thresholds of both networks")
-    result = find_both(Pair(bundle, second, tuple(one), tuple(two)), thresholds)
+    result = find_both(pair, thresholds)
     assert result.verify is not None
     print(f"weight of the first network in the mean: {result.verify.config.weight:g}; {result.verify.text()}")
     return bundle, second, result

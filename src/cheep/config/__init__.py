@@ -24,6 +24,7 @@ from cheep.config.run_file import (
     EvaluateConfig,
     PredictConfig,
     RunConfig,
+    RunDetectorConfig,
     RunFile,
     TrackConfig,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "QatConfig",
     "QuantizeConfig",
     "RunConfig",
+    "RunDetectorConfig",
     "RunFile",
     "Settings",
     "SourceConfig",

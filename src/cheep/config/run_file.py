@@ -15,7 +15,7 @@ from cheep.config.quantize import QuantizeConfig
 from cheep.config.training import TrainConfig
 
 Step: TypeAlias = Literal[
-    "train", "evaluate_float", "benchmark_float", "quantize", "evaluate", "benchmark", "predict", "deploy"
+    "train", "evaluate_float", "benchmark_float", "quantize", "calibrate", "evaluate", "benchmark", "predict", "deploy"
 ]
 STEPS: tuple[Step, ...] = get_args(Step)
 #: Signals without any sound that every detector is tried on (``cheep.audio.signals`` makes them).
@@ -51,12 +51,25 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        for later, earlier in (("quantize", "train"), ("deploy", "quantize")):
+        pairs = (("quantize", "train"), ("calibrate", "quantize"), ("deploy", "quantize"), ("deploy", "calibrate"))
+        for later, earlier in pairs:
             if later in self.steps and earlier in self.steps and self.steps.index(later) < self.steps.index(earlier):
                 raise ValueError(f"steps: {later} comes before {earlier}; put {earlier} first")
         if self.model and "train" in self.steps:
             raise ValueError(f"model={self.model!r}: contradicts the step train, which makes a new one; remove one")
         return self
+
+
+class RunDetectorConfig(Settings):
+    """The step calibrate: held-out recordings that thresholds are found on, and a second network behind the first."""
+
+    verify: str = Field(
+        "", description="run whose network looks at what this one lets through (docs/verify.md); empty: none"
+    )
+    recordings: str = Field("", description="annotations of held-out recordings: file or folder")
+    audio: str = Field("", description="folder of these recordings (empty: beside the annotations)")
+    background: Words = Field((), description="held-out recordings, or folders of them, without any target")
+    max_false_alarms: Text = Field("1/h", description="of each label: 0.5/h, 3/day, or a number (an hour)")
 
 
 class EvaluateConfig(Settings):
@@ -114,6 +127,7 @@ class RunFile(Settings):
     voices: VoicesConfig | None = Field(None, description="synthetic speakers to train on; left out: none")
     train: TrainConfig = TrainConfig()
     quantize: QuantizeConfig = QuantizeConfig()
+    detector: RunDetectorConfig | None = Field(None, description="of the step calibrate; left out: none")
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
     deploy: DeployConfig = DeployConfig()

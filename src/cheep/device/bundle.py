@@ -160,12 +160,8 @@ def check_verifier(bundle: ModelBundle, second: ModelBundle, where: str) -> None
         problem = "a network with a state (recurrent) hears every window: neither of the two may have one"
     elif second.detector.verify is not None:
         problem = "the second network has a second network itself; take one without (detector.verify)"
-    elif one.sample_rate_hz != two.sample_rate_hz:
-        problem = f"it hears {two.sample_rate_hz} Hz, the first network {one.sample_rate_hz} Hz: both hear one stream"
-    elif two.compression != "db":
-        problem = f"its columns are {two.compression}, which depend on what was heard before; they must be levels (db)"
-    elif two.window_samples > one.window_samples:
-        problem = f"its window of {two.window_s:.3f} s is longer than the first network's {one.window_s:.3f} s"
+    elif unfit := cannot_verify(one, two):
+        problem = unfit
     elif missing:
         problem = f"it does not know {', '.join(missing)} (its labels: {', '.join(second.labels)})"
     elif second.own_scale.kind != bundle.own_scale.kind:
@@ -175,6 +171,17 @@ def check_verifier(bundle: ModelBundle, second: ModelBundle, where: str) -> None
         problem = f"its softmax is over more labels ({', '.join(more)}); train it on those of the first network"
     if problem:
         raise CheepError(f"{where}: {second.path} cannot verify {bundle.path.name}: {problem}")
+
+
+def cannot_verify(one: FeatureConfig, two: FeatureConfig) -> str:
+    """Return why what hears ``two`` cannot verify what hears ``one``; nothing where it can."""
+    if one.sample_rate_hz != two.sample_rate_hz:
+        return f"it hears {two.sample_rate_hz} Hz, the first network {one.sample_rate_hz} Hz: both hear one stream"
+    if two.compression != "db":
+        return f"its columns are {two.compression}, which depend on what was heard before; they must be levels (db)"
+    if two.window_samples > one.window_samples:
+        return f"its window of {two.window_s:.3f} s is longer than the first network's {one.window_s:.3f} s"
+    return ""
 
 
 def find_model(source: str | os.PathLike | None = None) -> Path:

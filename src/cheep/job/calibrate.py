@@ -23,14 +23,16 @@ from cheep.job.scores import int8_scores
 from cheep.job.windows import load_windows
 from cheep.tflite.tflm import TflmModel
 
+SMOOTHING, HOLD_OFF = (1, 2, 3, 5, 8), (0, 2, 8)  # candidates in windows
+
 
 def find_thresholds(
     bundle: ModelBundle,
     recordings: Sequence[ScoredRecording],
     max_per_hour: float,
     *,
-    smoothing: Sequence[int],
-    hold_off: Sequence[int],
+    smoothing: Sequence[int] = SMOOTHING,
+    hold_off: Sequence[int] = HOLD_OFF,
     silent: Sequence[str] | None = None,
     collar_s: float = 0.0,
     promise: bool = False,

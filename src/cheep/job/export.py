@@ -177,7 +177,7 @@ def deploy(
         write_json(run / runs.MANIFEST, {**manifest, "detector": detector.to_dict()})
     made = [export_model(run, folder)[1], export_front_end(run, folder)[1]]
     if compiled:
-        made.append(compile_network(run / runs.INT8_TFLITE, folder)[2])
+        made.append(compile_network(run, folder)[2])
     return sorted(folder / name for part in made for name in part.files)
 
 

@@ -11,14 +11,26 @@ from cheep.device.bundle import VERIFY, ModelBundle, load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.outcome import Calibration
 from cheep.evaluate.streaming import ScoredRecording
-from cheep.evaluate.verifying import WEIGHTS, Pair, choose_ask, measure_choice
+from cheep.evaluate.verifying import WEIGHTS, Pair, always_second, choose_ask, measure_choice
 from cheep.files import atomic_folder
 from cheep.runs import MANIFEST
 
 
-def find_both(
-    pair: Pair, calibrate: Callable[[ModelBundle, Sequence[ScoredRecording]], Calibration]
-) -> Calibration:
+def score_both(
+    bundle: ModelBundle, second: ModelBundle, score: Callable[[ModelBundle], Sequence[ScoredRecording]]
+) -> Pair:
+    """Return held-out recordings as ``score`` hears them with each of two networks, each on every window.
+
+    Raises
+    ------
+    CheepError
+        ``second`` cannot verify ``bundle``.
+    """
+    always = always_second(bundle, second)
+    return Pair(bundle, second, tuple(score(bundle)), tuple(score(always)))
+
+
+def find_both(pair: Pair, calibrate: Callable[[ModelBundle, Sequence[ScoredRecording]], Calibration]) -> Calibration:
     """Return the calibration of two networks, thresholds of both stages chosen together.
 
     For each weight of the first network the mean of both is calibrated as if every window were verified; the weight

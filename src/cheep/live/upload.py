@@ -60,13 +60,11 @@ def find_target(name: str) -> UploadTarget:
 
 def expected_files(export: ExportModel, target: UploadTarget) -> dict[str, str]:
     """Return the generated files that this target is built from, as they must be for the model."""
-    from cheep.compiler import compile_bytes
-    from cheep.export import render_headers, render_model_source
+    from cheep.export import render_headers, render_model_source, render_networks
 
     files = dict(render_headers(export))
     if target.compiled:
-        compiled = compile_bytes(export.bundle.model.data, "model_compiled", str(export.bundle.path))
-        files |= {"model_compiled.c": compiled.source, "model_compiled.h": compiled.header}
+        files |= render_networks(export)
     else:
         files["model.cc"] = render_model_source(export)
     return files
@@ -83,6 +81,11 @@ def check_generated(export: ExportModel, target: UploadTarget) -> None:
             raise GateError(
                 f"{target.name}: {reason}; use the network compiled: cheep compile && cheep upload {compiled}"
             )
+    if export.verifier is not None and not target.compiled:
+        raise GateError(
+            f"{target.name}: TensorFlow Lite Micro runs one network, this detector has two (docs/verify.md); use them "
+            "compiled: cheep compile, and a board whose networks are compiled"
+        )
     check_files(generated_folder(), expected_files(export, target), _MAKE + (" && cheep compile" * target.compiled))
 
 

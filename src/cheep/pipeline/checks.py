@@ -11,6 +11,7 @@ from cheep.config.source import Loc, Overrides
 from cheep.config.training import BACKBONES
 from cheep.errors import CheepError
 from cheep.models import model_names
+from cheep.pipeline.calibrating import check_calibration
 
 NEED_DATA = ("train", "evaluate", "evaluate_float", "quantize")
 
@@ -30,6 +31,7 @@ def check(run_file: RunFile) -> Iterator[tuple[Loc, str]]:
     yield from _model(run_file)
     yield from _recordings(run_file)
     yield from _features(run_file)
+    yield from check_calibration(run_file)
     names = model_names()
     for name in ("model", "teacher_model"):
         value = getattr(run_file.train, name)

@@ -19,6 +19,7 @@ from cheep.files import write_json
 from cheep.job import OnEpoch, OnStep, no_step
 from cheep.pipeline import steps
 from cheep.pipeline.cache import StepCache
+from cheep.pipeline.calibrating import calibration_step
 from cheep.pipeline.checks import NEED_DATA
 from cheep.pipeline.predict import PREDICTIONS, prediction_step
 from cheep.pipeline.tracking import Tracker
@@ -121,6 +122,8 @@ def _step(step: str, context: steps.Context, results: dict[str, dict[str, Any]])
         steps.training_step(context)
     elif step == "quantize":
         steps.quantization_step(context)
+    elif step == "calibrate":
+        calibration_step(context)
     elif step.startswith("evaluate"):
         kinds = {"float": runs.FLOAT_MODEL} | ({"int8": runs.INT8_TFLITE} if step == "evaluate" else {})
         for name, file in kinds.items():
