@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cheep.resources import firmware_root, include_dir, source_dir
 _BUILD = '#include "cheep_build.h"\n'
 _URL = "https://example.org"  # Arduino wants one: whoever publishes the library puts theirs there
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_ARDUINO_NAME = 63  # characters, by Arduino's library specification
 
 
 def render_arduino(export: ExportModel, compiled: Compiled, name: str) -> dict[str, str]:
@@ -31,6 +33,11 @@ def render_arduino(export: ExportModel, compiled: Compiled, name: str) -> dict[s
         Of the library: letters, digits and underscores.
     """
     _check_name(name)
+    if len(name) > _ARDUINO_NAME or name.lower().startswith("arduino"):
+        raise CheepError(
+            f"--name {name!r}: Arduino takes at most {_ARDUINO_NAME} characters, and keeps names that begin with "
+            "Arduino to itself"
+        )
     refuse_second(export, "an Arduino library")
     here = firmware_root() / "library" / "arduino"
     files = {f"src/{path}": text for path, text in _core(export, compiled).items()}
@@ -76,7 +83,7 @@ def render_idf_component(export: ExportModel, compiled: Compiled, name: str) -> 
     files[main] = files[main].replace("@COMPONENT@", name)
     files["idf_component.yml"] = (
         f'version: "{__version__}"\n'
-        f"description: Hears {_sentence(export)} (model {export.sha256[:8]}, made with Cheep)\n"
+        f"description: {json.dumps(f'Hears {_sentence(export)} (model {export.sha256[:8]}, made with Cheep)')}\n"
         'license: MIT\ndependencies:\n  idf: ">=5.1"\n'
     )
     how = f"Put this folder into a project's components/{name}; examples/listen shows what an application does with it."
