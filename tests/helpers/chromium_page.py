@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,20 @@ REPLACED = ("Inspected target navigated or closed", "Execution context was destr
 
 
 class Browser:
-    """One page. ``console`` collects warnings and errors of every target (page, workers)."""
+    """One page. ``console``: warnings, errors, failed requests of every target (page, workers) since it was opened."""
 
     def __init__(self, out: int, into: int):
         self._out, self._in, self._buffer, self._ids = out, into, b"", itertools.count(1)
         self.console: list[str] = []
+        self.requests: list[str] = []
         self._waiting: dict[int, Any] = {}
+        self._loaded: list[str] = []  # loaders of the documents that are complete
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.page(f"{domain}.enable")
+        self.page("Page.setLifecycleEventsEnabled", enabled=True)
         self.page("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
-        self.requests: list[str] = []
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """Send a command and return its result."""
@@ -63,9 +65,40 @@ class Browser:
             raise RuntimeError(result["exceptionDetails"].get("exception", {}).get("description", "script failed"))
         return result["result"].get("value")
 
-    def open(self, url: str) -> None:
-        """Load a page."""
-        self.page("Page.navigate", url=url)
+    def open(self, address: str | Path, width: int | None = None) -> None:
+        """Load a page or a file, in a window of this width, px, and wait until it is complete."""
+        if width is not None:
+            self.resize(width)
+        self._go("about:blank")  # what the page before still had to say is said now
+        self.console.clear()
+        self.requests.clear()
+        self._go(address.resolve().as_uri() if isinstance(address, Path) else address)
+
+    def _go(self, url: str) -> None:
+        answer = self.page("Page.navigate", url=url)
+        if "errorText" in answer:
+            raise RuntimeError(f"{url}: {answer['errorText']}")
+        self._until(lambda: answer["loaderId"] in self._loaded, url)
+
+    def reload(self) -> None:
+        """Load the page again, and wait until it is complete."""
+        self._loaded.clear()
+        self.page("Page.reload")
+        self._until(lambda: bool(self._loaded), "reload")
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """Give the window a size, px."""
+        self.page(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+
+    def _until(self, done: Callable[[], bool], what: str, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not done():
+            try:
+                self._read(deadline)
+            except TimeoutError:
+                raise TimeoutError(f"{what}: not within {seconds} s; console: {self.console}") from None
 
     def wait_for(self, condition: str, seconds: float = 120) -> Any:
         """Wait until a JavaScript expression is true; return its value."""
@@ -85,19 +118,17 @@ class Browser:
                 return None
             raise
 
-    def reload(self) -> None:
-        """Load the page again."""
-        self.page("Page.reload")
-
-    def screenshot(self, path: Path, width: int, height: int = 900) -> None:
+    def screenshot(self, path: Path, width: int) -> None:
         """Save the whole page as PNG as it looks at a width."""
-        self.page(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+        self.resize(width)
         frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
         self.evaluate(frames)  # laid out and drawn at the new width
         data = self.page("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         path.write_bytes(base64.b64decode(data))
+
+    def pdf(self) -> bytes:
+        """Return the page as it is printed."""
+        return base64.b64decode(self.page("Page.printToPDF")["data"])
 
     def _read(self, deadline: float) -> None:
         if not select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -126,6 +157,10 @@ class Browser:
             self.console.append(values["entry"]["text"])
         elif method == "Network.requestWillBeSent":
             self.requests.append(values["request"]["url"])
+        elif method == "Network.loadingFailed" and not values.get("canceled"):
+            self.console.append(f"request failed: {values['errorText']}")
+        elif method == "Page.lifecycleEvent" and values["name"] == "load":
+            self._loaded.append(values["loaderId"])
 
 
 @contextlib.contextmanager

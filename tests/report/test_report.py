@@ -8,7 +8,6 @@ import re
 import numpy as np
 import pytest
 
-from browser import Browser
 from cheep import runs
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
@@ -25,6 +24,7 @@ from cheep.report.extras import with_extras
 from cheep.report.figures import spectrogram_figure
 from cheep.report.results import BoardRow
 from cheep.report.words import Words
+from chromium_page import chromium
 from report_example import LABELS, example_run, example_scores
 from tone_model import write_tone_run
 
@@ -36,17 +36,18 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with Browser() as one:
+    with chromium() as one:
         yield one
 
 
 @pytest.mark.parametrize("width", [400, 1400])
 def test_page_in_chromium(report, browser, width, tmp_path):
     browser.open(report[0], width)
-    assert browser.errors() == []
-    outside = [url for url in browser.requests() if not url.startswith(("data:", "file:"))]
-    assert outside == [] and sum(url.startswith("file:") for url in browser.requests()) == 1
-    pictures = browser.run(
+    assert browser.console == []
+    outside = [url for url in browser.requests if not url.startswith(("data:", "file:"))]
+    assert outside == [] and sum(url.startswith("file:") for url in browser.requests) == 1
+    browser.evaluate("Promise.all([...document.images].map(picture => picture.decode()))")
+    pictures = browser.evaluate(
         "[...document.images].map(i => [i.naturalWidth, i.naturalHeight, i.getBoundingClientRect().right, i.alt])"
     )
     assert len(pictures) == 15
@@ -54,33 +55,33 @@ def test_page_in_chromium(report, browser, width, tmp_path):
         assert natural_width > 100 and natural_height > 50, alt
         assert right <= width and alt
     # Nothing sticks out: wide tables scroll within their own box, and on a desktop none has to.
-    hidden = browser.run("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)")
+    hidden = browser.evaluate("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)")
     assert width < 1000 or max(hidden) <= 0
-    assert browser.run("document.documentElement.scrollWidth") <= width
-    assert browser.run("document.querySelectorAll('audio').length") == 4
-    durations = browser.run(
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate("document.querySelectorAll('audio').length") == 4
+    durations = browser.evaluate(
         "Promise.all([...document.querySelectorAll('audio')].map(a => new Promise((ok, no) => {"
         "a.onloadedmetadata = () => ok(a.duration); a.onerror = () => no(a.error.message); a.preload = 'metadata';"
         "a.load(); })))"
     )
     assert durations == pytest.approx([2.0] * 4, abs=0.05)
-    assert browser.run("getComputedStyle(document.body).color") == "rgb(28, 36, 48)"
-    assert browser.run("document.querySelector('h1').textContent") == "Three birds against background"
-    assert "from 0:01.5" in browser.run("document.querySelector('#mistakes').textContent")
-    links = browser.run("[...document.querySelectorAll('nav a')].map(a => !!document.querySelector(a.hash))")
+    assert browser.evaluate("getComputedStyle(document.body).color") == "rgb(28, 36, 48)"
+    assert browser.evaluate("document.querySelector('h1').textContent") == "Three birds against background"
+    assert "from 0:01.5" in browser.evaluate("document.querySelector('#mistakes').textContent")
+    links = browser.evaluate("[...document.querySelectorAll('nav a')].map(a => !!document.querySelector(a.hash))")
     assert len(links) == 11 and all(links)
-    browser.screenshot(tmp_path / "page.png")
+    browser.screenshot(tmp_path / "page.png", width)
     assert (tmp_path / "page.png").stat().st_size > 50_000
-    assert browser.errors() == []
+    assert browser.console == []
 
 
 def test_print(report, browser):
     browser.open(report[0], 1000)
-    browser.call("Emulation.setEmulatedMedia", media="print")
-    assert browser.run("getComputedStyle(document.querySelector('nav')).display") == "none"
-    assert browser.run("getComputedStyle(document.querySelector('audio')).display") == "none"
-    assert browser.print_pages().startswith(b"%PDF")
-    browser.call("Emulation.setEmulatedMedia", media="")
+    browser.page("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    assert browser.evaluate("getComputedStyle(document.querySelector('audio')).display") == "none"
+    assert browser.pdf().startswith(b"%PDF")
+    browser.page("Emulation.setEmulatedMedia", media="")
 
 
 def test_html_escapes_names_and_asks_for_nothing(report):
@@ -127,8 +128,8 @@ def test_json_and_markdown_hold_the_same_content(report):
 def test_a_run_of_which_little_is_known_still_gives_a_page(browser, tmp_path):
     paths = write_report(RunResults("Bare", ("bird",)), tmp_path / "bare.html")
     browser.open(paths[0], 400)
-    assert browser.errors() == []
-    assert browser.run("document.querySelectorAll('section').length") == 2
+    assert browser.console == []
+    assert browser.evaluate("document.querySelectorAll('section').length") == 2
     one = WindowScores(("bird",), "sigmoid", np.ones((3, 1)), np.full((3, 1), 0.7), np.arange(3))  # one kind only
     odd = RunResults(
         "Odd", ("bird",), test=one, histories=(History("none", {"loss": []}),), reject_below=0.9,
@@ -136,7 +137,7 @@ def test_a_run_of_which_little_is_known_still_gives_a_page(browser, tmp_path):
     )  # fmt: skip
     paths = write_report(odd, tmp_path / "odd.html")
     browser.open(paths[0], 1400)
-    assert browser.errors() == []
+    assert browser.console == []
     assert json.loads(paths[2].read_text())["test"]["per_class"][0]["window_roc_auc"] is None
 
 
@@ -251,12 +252,13 @@ def test_sixty_labels_can_be_read(browser, tmp_path):
     paths = write_report(RunResults("Sixty", labels, test=test, thresholds=thresholds), tmp_path / "many.html")
     for width in (400, 1400):
         browser.open(paths[0], width)
-        assert browser.errors() == []
-        assert browser.run("document.documentElement.scrollWidth") <= width
-        shown = browser.run("document.querySelector('.matrix img').getBoundingClientRect().width")
+        assert browser.console == []
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        shown = browser.evaluate("document.querySelector('.matrix img').getBoundingClientRect().width")
         assert shown >= 900  # 15 pixels a label, scrolled on a telephone
-    assert browser.run("document.querySelectorAll('#summary details[open]').length") == 0  # nothing measured to show
-    text = browser.run("document.querySelector('#accuracy').textContent")
+    opened = browser.evaluate("document.querySelectorAll('#summary details[open]').length")
+    assert opened == 0  # nothing measured to show
+    text = browser.evaluate("document.querySelector('#accuracy').textContent")
     assert "Most frequent confusions" in text
     assert words(RunResults("", labels, test=test)).weak[0].startswith("Recognizes only species 07 in 0 %")
 
