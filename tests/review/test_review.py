@@ -210,7 +210,7 @@ def get(server, path, token=None, host=None, data=None):
     if host:
         request.add_header("Host", host)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -288,14 +288,14 @@ def test_review_by_keyboard_survives_reload_and_kill(season):
         browser.evaluate(
             f"document.body.dispatchEvent(new KeyboardEvent('keydown', {{ key: {key!r}, bubbles: true }})), true"
         )
-        browser.wait_for(then, 20)
+        browser.wait_for(then)
 
     left = "cheepReview.clips.length"
     process, url = start()
     try:
         with chromium() as browser:
             browser.open(url)
-            browser.wait_for("cheepReview.ready", 30)
+            browser.wait_for("cheepReview.ready")
             assert browser.evaluate(left) == total
             press("1", f"{left} === {total - 1}")
             assert len(read_verdicts(season.folder)) == 1
@@ -309,21 +309,18 @@ def test_review_by_keyboard_survives_reload_and_kill(season):
             press("4", "document.getElementById('other').open")
             browser.evaluate("document.querySelector('#other input').value = 'owl'")
             browser.evaluate("document.querySelector('#other button').click()")
-            browser.wait_for(f"{left} === {total - 4}", 20)
+            browser.wait_for(f"{left} === {total - 4}")
             browser.evaluate("cheepReview.before = true")
             browser.reload()
-            browser.wait_for(f"!cheepReview.before && cheepReview.ready && {left} === {total - 4}", 30)
+            browser.wait_for(f"!cheepReview.before && cheepReview.ready && {left} === {total - 4}")
             process.send_signal(signal.SIGKILL)
             process.wait()
             assert browser.console == []
             browser.evaluate("document.querySelector('[data-answer=wrong]').click()")
-            browser.wait_for("document.getElementById('message').textContent.includes('the server has ended')", 20)
+            browser.wait_for("document.getElementById('message').textContent.includes('the server has ended')")
             process, url = start()
-            browser.open("about:blank")  # what the old page was still asking for ends here
-            browser.wait_for("location.href === 'about:blank'", 20)
-            browser.console.clear()  # Chromium notes that the connection was refused
             browser.open(url)
-            browser.wait_for(f"cheepReview.ready && {left} === {total - 4}", 30)
+            browser.wait_for(f"cheepReview.ready && {left} === {total - 4}")
             assert all(url.split("/#")[0] in one for one in browser.requests[-8:] if one.startswith("http"))
             assert browser.console == []
     finally:

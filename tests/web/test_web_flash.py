@@ -193,13 +193,13 @@ def test_the_page_in_chromium_up_to_the_choice_of_a_port(site, address):
             "chosen.catch(error => no.push(error.name)); return chosen } })()"
         )
         browser.evaluate("document.querySelector('#install button').click()")
-        browser.wait_for("asked.length === 1", 30)
+        browser.wait_for("asked.length === 1")
         browser.evaluate("new Promise(done => setTimeout(done, 300))")
         assert browser.evaluate("no") == []
         # a person who closes it without a port is helped by the package's own dialog, from this server
         browser.evaluate("navigator.serial.requestPort = () => Promise.reject(new DOMException('', 'NotFoundError'))")
         browser.evaluate("document.querySelector('#install button').click()")
-        browser.wait_for("!!document.querySelector('ewt-no-port-picked-dialog')", 30)
+        browser.wait_for("!!document.querySelector('ewt-no-port-picked-dialog')")
         assert browser.console == []
         assert all(url.startswith((address, "data:")) for url in browser.requests)
 
