@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -16,13 +17,19 @@ MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sb
 REASON = "needs mosquitto (Debian package mosquitto; scripts/setup.sh installs it)"
 
 
+_PORTS = iter(range(10_000 + os.getpid() % 20_000, 32_000))
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nothing listens on, below those that the system gives to others in the meantime."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
 
 
-def wait_until(condition, patience_s=30.0, what="it"):
+def wait_until(condition, patience_s=120.0, what="it"):
     end = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < end, f"waited {patience_s} s in vain for {what}"
@@ -59,7 +66,7 @@ class Broker:
     def stop(self):
         if self._process:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     def __enter__(self):
@@ -152,7 +159,7 @@ class Subscriber:
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(20)
+        assert self._subscribed.wait(60)
 
     def _on_message(self, _client, _data, message):
         self.messages.append((message.topic, message.payload.decode(), message.retain))
