@@ -28,13 +28,16 @@ def read_text(path: Path | str, max_bytes: int = 1 << 30) -> str:
     """Read UTF-8 text (with or without BOM; UTF-16 with BOM); raise :class:`CheepError` naming the file."""
     data = read_bytes(path, max_bytes)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return decoded(path, data, encoding, f"not {encoding.upper()}")
+
+
+def decoded(path: Path | str, data: bytes, encoding: str, wrong: str) -> str:
+    """Return text; raise :class:`CheepError` that names the line and byte which is ``wrong``."""
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise CheepError(
-            f"{path}:{line}: byte {error.start} is not {encoding.upper()}: save the file as UTF-8"
-        ) from None
+        raise CheepError(f"{path}:{line}: byte {error.start} is {wrong}: save the file as UTF-8") from None
 
 
 def csv_rows(path: Path | str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:

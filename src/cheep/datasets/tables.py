@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from cheep.datasets.files import MAX_FIELD_CHARS, read_bytes
+from cheep.datasets.files import MAX_FIELD_CHARS, decoded, read_bytes
 from cheep.datasets.spreadsheets import is_workbook, workbook_text
 from cheep.errors import CheepError
 
@@ -65,13 +65,7 @@ def decode(path: Path, data: bytes) -> tuple[str, str]:
 
 
 def _decoded(path: Path, data: bytes, encoding: str) -> str:
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise CheepError(
-            f"{path}:{line}: byte {error.start} is neither UTF-8 nor {encoding.upper()}: save the file as UTF-8"
-        ) from None
+    return decoded(path, data, encoding, f"neither UTF-8 nor {encoding.upper()}")
 
 
 def read_table_text(path: Path | str) -> tuple[str, str]:

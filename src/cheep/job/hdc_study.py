@@ -134,22 +134,28 @@ def _embed_splits(run: Path, windows: Any, extractor: Extractor) -> dict[str, Em
     return splits
 
 
+def _by_clip(scores: np.ndarray, part: Embedded) -> tuple[np.ndarray, np.ndarray]:
+    """Return, by clip, which class (clips,) int has the largest sum of scores, and which one it is."""
+    ids, inverse = np.unique(part.clip, return_inverse=True)
+    total = np.zeros((len(ids), scores.shape[1]))
+    np.add.at(total, inverse, scores)
+    target = np.zeros(len(ids), int)
+    target[inverse] = part.target
+    return total.argmax(axis=1), target
+
+
 def accuracies(scores: np.ndarray, part: Embedded) -> dict[str, float]:
     """Return window and clip accuracy (a clip's scores are the mean of its windows').
 
     ``scores`` : (windows, classes) int8, int32 or float.
     """
     scores = np.asarray(scores, np.float64)
-    ids, inverse = np.unique(part.clip, return_inverse=True)
-    total = np.zeros((len(ids), scores.shape[1]))
-    np.add.at(total, inverse, scores)
-    target = np.zeros(len(ids), int)
-    target[inverse] = part.target
+    found, target = _by_clip(scores, part)
     return {
         "window_accuracy": float(np.mean(scores.argmax(axis=1) == part.target)),
-        "clip_accuracy": float(np.mean(total.argmax(axis=1) == target)),
-        "clips_right": int(np.sum(total.argmax(axis=1) == target)),
-        "clips": len(ids),
+        "clip_accuracy": float(np.mean(found == target)),
+        "clips_right": int(np.sum(found == target)),
+        "clips": len(target),
     }
 
 
@@ -326,11 +332,6 @@ def _softmax_again(study: Study, new: NewClasses, chosen: np.ndarray, test: Embe
 
 
 def _old_new(scores: np.ndarray, part: Embedded, n_old: int) -> dict[str, float]:
-    scores = np.asarray(scores, np.float64)
-    ids, inverse = np.unique(part.clip, return_inverse=True)
-    total = np.zeros((len(ids), scores.shape[1]))
-    np.add.at(total, inverse, scores)
-    target = np.zeros(len(ids), int)
-    target[inverse] = part.target
-    right = total.argmax(axis=1) == target
+    found, target = _by_clip(np.asarray(scores, np.float64), part)
+    right = found == target
     return {"old": right[target < n_old].mean(), "new": right[target >= n_old].mean(), "all": right.mean()}

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
+from typing_extensions import Self
 
 from cheep.detector import show_probability
 from cheep.device.engine import Engine, LiveEvent, StepResult
@@ -75,7 +76,36 @@ class Spectrogram:
             yield Segment.line()
 
 
-class TerminalView:
+class Screen:
+    """What a terminal view is drawn on: on while it is entered, drawn at most ``frames_per_s`` times a second.
+
+    A view defines ``__rich_console__``.
+    """
+
+    def __init__(self, console: Console | None, frames_per_s: float):
+        self.console = console or Console()
+        self._period, self._drawn = 1.0 / frames_per_s, 0.0
+        self._live = Live(self, console=self.console, auto_refresh=False)  # type: ignore[arg-type]  # views are drawn
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.refresh()
+        self._live.__exit__(kind, problem, trace)
+
+    def draw(self, force: bool = False) -> None:
+        """Draw if it is time."""
+        now = time.monotonic()
+        if force or now - self._drawn >= self._period:
+            self._drawn = now
+            self._live.refresh()
+
+
+class TerminalView(Screen):
     """Everything at a glance; redraws at most ``frames_per_s`` times a second."""
 
     def __init__(
@@ -88,7 +118,7 @@ class TerminalView:
         frames_per_s: float = 5.0,
         help_text: str = "space pause   r save the last 10 s   Ctrl-C end",
     ):
-        self.console = console or Console()
+        super().__init__(console, frames_per_s)
         self._title, self._labels, self._help = title, list(labels), help_text
         self._thresholds = list(thresholds) or [None] * len(self._labels)
         lines = self.console.size.height - 8 - len(self._labels) - 6
@@ -96,18 +126,6 @@ class TerminalView:
         self._scores = np.zeros(len(self._labels))
         self._log: collections.deque[str] = collections.deque(maxlen=6)
         self._status = Status()
-        self._period, self._drawn = 1.0 / frames_per_s, 0.0
-        self._live = Live(self, console=self.console, auto_refresh=False, screen=False, transient=False)
-
-    def __enter__(self) -> TerminalView:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.refresh()
-        self._live.__exit__(kind, problem, trace)
 
     def columns(self, columns: np.ndarray) -> None:
         """Take mel columns (k, n_mels) int8."""
@@ -124,10 +142,7 @@ class TerminalView:
     def refresh(self, status: Status, force: bool = False) -> None:
         """Draw if it is time."""
         self._status = status
-        now = time.monotonic()
-        if force or now - self._drawn >= self._period:
-            self._drawn = now
-            self._live.refresh()
+        self.draw(force)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         status, width = self._status, options.max_width

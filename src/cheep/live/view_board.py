@@ -4,24 +4,21 @@
 from __future__ import annotations
 
 import collections
-import time
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
 from rich.text import Text
 
 from cheep.live.monitor import describe
 from cheep.live.serial_lines import LineCounts
-from cheep.live.view import score_bar
+from cheep.live.view import Screen, score_bar
 
 
-class BoardView:
+class BoardView(Screen):
     """Shows the messages of one board; redraws at most five times a second."""
 
     def __init__(self, port: str, console: Console | None = None):
-        self.console = console or Console()
+        super().__init__(console, frames_per_s=5.0)
         self._port = port
         self._about = "waiting for the board's boot line (press its reset button)"
         self._peaks: dict[str, float] = {}
@@ -30,18 +27,6 @@ class BoardView:
         self._statistics = ""
         self._trouble: dict[str, str] = {}  # what is wrong now, by the message's type
         self._counts = LineCounts()
-        self._drawn = 0.0
-        self._live = Live(self, console=self.console, auto_refresh=False)
-
-    def __enter__(self) -> BoardView:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.refresh()
-        self._live.__exit__(kind, problem, trace)
 
     def message(self, message: dict[str, Any]) -> None:
         """Take one message."""
@@ -71,10 +56,7 @@ class BoardView:
     def refresh(self, counts: LineCounts) -> None:
         """Draw if it is time."""
         self._counts = counts
-        now = time.monotonic()
-        if now - self._drawn >= 0.2:
-            self._drawn = now
-            self._live.refresh()
+        self.draw()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
