@@ -8,6 +8,7 @@ import convert_cases as cases
 from cheep.convert import job, lookup, shrink
 from cheep.convert.channels import prune_channels
 from cheep.convert.config import SCHEMES, ConvertConfig
+from cheep.convert.layer_graph import calls_of
 from cheep.convert.runtime import interpreter_outputs, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.errors import CheepError, GateError
@@ -204,7 +205,7 @@ def prune_channels_only_first(model, x):
     """Prune with every group but the first frozen, and predict."""
     from cheep.convert import channels
 
-    groups, calls = channels._Groups(), channels._calls(model)
+    groups, calls = channels._Groups(), calls_of(model)
     traced = channels._trace(model, calls, groups)
     keep = channels._choose(calls, traced, groups, 0.25)
     first = min(keep)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cheep.convert.layer_graph import Call, calls_of
 from cheep.errors import CheepError
 from cheep.tf_runtime import import_tf
 
@@ -96,9 +97,7 @@ def prune_channels(model: Any, fraction: float) -> tuple[Any, dict[str, tuple[in
     CheepError
         The model is no plain graph of layers, or nothing in it can be cut.
     """
-    if not hasattr(model, "_nodes_by_depth"):
-        raise CheepError(f"{model.name}: channel pruning needs a Sequential or functional Keras model, not a subclass")
-    calls = _calls(model)
+    calls = calls_of(model)
     groups = _Groups()
     channels = _trace(model, calls, groups)
     keep = _choose(calls, channels, groups, fraction)
@@ -109,35 +108,10 @@ def prune_channels(model: Any, fraction: float) -> tuple[Any, dict[str, tuple[in
     return _rebuild(model, calls, channels, groups, keep)
 
 
-@dataclasses.dataclass
-class _Call:
-    layer: Any
-    inputs: list[int]  # ids of tensors
-    output: int
-    arguments: dict[str, Any]
-
-
-def _calls(model: Any) -> list[_Call]:
-    calls = []
-    seen: set[int] = set()
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            layer = node.outbound_layer
-            if id(layer) in seen:
-                raise CheepError(
-                    f"{model.name}: layer {layer.name} is used twice; channel pruning needs unshared layers"
-                )
-            seen.add(id(layer))
-            tensors = [] if node.is_input else list(import_tf().nest.flatten(node.keras_inputs))
-            arguments = {} if node.is_input else dict(node.call_kwargs)
-            calls.append(_Call(layer, [id(t) for t in tensors], id(node.outputs), arguments))
-    return calls
-
-
-def _trace(model: Any, calls: list[_Call], groups: _Groups) -> dict[int, _Channels]:
+def _trace(model: Any, calls: list[Call], groups: _Groups) -> dict[int, _Channels]:
     channels: dict[int, _Channels] = {}
     for call in calls:
-        kind, layer = type(call.layer).__name__, call.layer
+        kind, layer = call.kind, call.layer
         sources = [channels[i] for i in call.inputs]
         width = int(layer.output_shape[0][-1] if isinstance(layer.output_shape, list) else layer.output_shape[-1])
         if kind == "InputLayer":
@@ -168,7 +142,7 @@ def _trace(model: Any, calls: list[_Call], groups: _Groups) -> dict[int, _Channe
 
 
 def _choose(
-    calls: list[_Call], channels: dict[int, _Channels], groups: _Groups, fraction: float
+    calls: list[Call], channels: dict[int, _Channels], groups: _Groups, fraction: float
 ) -> dict[int, np.ndarray]:
     """Return, per group, the indices of the channels that stay: those with the greatest normalized weights."""
     score: dict[int, np.ndarray] = {}
@@ -177,7 +151,7 @@ def _choose(
         if group in groups.frozen:
             continue
         weights = call.layer.get_weights()
-        kind = type(call.layer).__name__
+        kind = call.kind
         if kind in _PRODUCERS:
             kernel = weights[1] if kind == "SeparableConv2D" else weights[0]
             norm = np.sqrt((kernel.reshape(-1, kernel.shape[-1]) ** 2).sum(axis=0))
@@ -194,7 +168,7 @@ def _choose(
 
 
 def _rebuild(
-    model: Any, calls: list[_Call], channels: dict[int, _Channels], groups: _Groups, keep: dict[int, np.ndarray]
+    model: Any, calls: list[Call], channels: dict[int, _Channels], groups: _Groups, keep: dict[int, np.ndarray]
 ) -> tuple[Any, dict[str, tuple[int, int]]]:
     keras = import_tf().keras
 
@@ -207,7 +181,7 @@ def _rebuild(
     weights_of: list[tuple[Any, list[np.ndarray]]] = []
     report: dict[str, tuple[int, int]] = {}
     for call in calls:
-        layer, kind = call.layer, type(call.layer).__name__
+        layer, kind = call.layer, call.kind
         if kind == "InputLayer":
             made[call.output] = keras.Input(layer.input_shape[0][1:], name=layer.name)
             continue

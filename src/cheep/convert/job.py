@@ -18,6 +18,7 @@ from cheep.convert.config import CALIBRATED, ConvertConfig
 from cheep.convert.data import ConversionData, load_data
 from cheep.convert.exports import render_c_header, render_c_source, render_python
 from cheep.convert.load import beside, features_of, load_source
+from cheep.convert.normalization import with_normalization
 from cheep.convert.runtime import accuracy, cosines, interpreter_outputs, quantize_as, tflm_outputs
 from cheep.convert.schemes import check_calibration, to_scheme
 from cheep.convert.source import SourceModel
@@ -29,6 +30,8 @@ from cheep.tflite.reader import read_graph
 from cheep.tflite.tflm import TflmModel
 
 log = logging.getLogger(__name__)
+
+NORMALIZED_ON = 1024  # training examples that means and variances are of
 
 
 @dataclasses.dataclass
@@ -177,6 +180,8 @@ def _changed(
     if not config.changes_network:
         return model, cut
     data = dataclasses.replace(data, teacher=source.predict)
+    if config.prune_channels or config.prune or config.cluster:
+        model = with_normalization(model, data.calibration(NORMALIZED_ON, config.seed))
     if config.prune_channels:
         model, cut = channels.prune_channels(model, config.prune_channels)
         from cheep.convert.finetune import fine_tune
