@@ -77,7 +77,15 @@ class Ears:
         return f"{self.about.name}-{self.about.version or 'own'}-{self.about.sha256[:12]}"
 
     def hear(self, windows: np.ndarray) -> Heard:
-        """Return scores and embeddings of windows, (n, samples) float32 in -1..1 at the model's rate."""
+        """Return scores and embeddings of windows, (n, samples) float32 in -1..1 at the model's rate.
+
+        Scores are (n, labels) float32 probabilities, embeddings (n, d) float32.
+
+        Raises
+        ------
+        ValueError
+            Windows of another length.
+        """
         if windows.shape[1:] != (self._runner.samples,):
             raise ValueError(f"windows {windows.shape}: must be (n, {self._runner.samples})")
         found = [self._runner.run(window) for window in windows]

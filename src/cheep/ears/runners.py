@@ -132,6 +132,11 @@ def places(path: Path, outputs: list[np.ndarray], n_labels: int) -> tuple[int, i
     """Return which outputs are scores and embedding (the scores themselves where there is no other).
 
     ``outputs``: of one window, each (labels,), (d,) or (frames, d) float32.
+
+    Raises
+    ------
+    CheepError
+        No output is as long as the list of labels.
     """
     widths = [item.shape[-1] if item.ndim else 1 for item in outputs]
     if n_labels not in widths:

@@ -47,7 +47,10 @@ def always_second(bundle: ModelBundle, second: ModelBundle) -> ModelBundle:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Held-out recordings, scored by both networks on every window: ``first`` and ``second`` are of one order."""
+    """Held-out recordings, scored by both networks on every window.
+
+    ``first_scores`` and ``second_scores`` are of one order; their scores are (windows, labels) int8.
+    """
 
     bundle: ModelBundle
     second: ModelBundle
@@ -59,7 +62,7 @@ class Pair:
         return with_verifier(alone(self.bundle), self.second, config, "--verify")
 
     def rows(self, config: VerifyConfig) -> list[ScoredRecording]:
-        """Return the recordings as the detector of two networks scores them."""
+        """Return the recordings as the detector of two networks scores them, (windows, labels) int8 each."""
         stage = VerifyStage(self.with_config(config), None)
         out = []
         for one, two in zip(self.first_scores, self.second_scores, strict=True):

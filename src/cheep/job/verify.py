@@ -60,7 +60,13 @@ def find_both(pair: Pair, calibrate: Callable[[ModelBundle, Sequence[ScoredRecor
 
 
 def keep_second(bundle: ModelBundle, second: ModelBundle) -> Path:
-    """Copy the second network and its manifest to the folder ``verify`` beside the detector's manifest; return it."""
+    """Copy the second network and its manifest to the folder ``verify`` beside the detector's manifest; return it.
+
+    Raises
+    ------
+    CheepError
+        The second network has no manifest.
+    """
     manifest = second.path.parent / MANIFEST
     if not manifest.is_file():
         raise CheepError(f"{second.path.parent}: no {MANIFEST}; give a run with an int8 model (cheep train-qat)")

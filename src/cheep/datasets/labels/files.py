@@ -100,6 +100,11 @@ def parse_raven(table: Table, notes: collections.Counter[str]) -> dict[str, list
 
     A table without a selection is that of a recording in which a person found nothing (in a model's table, with a
     column of confidences: of one that is not annotated further).
+
+    Raises
+    ------
+    CheepError
+        A column is missing, or a row breaks the format; names file and line.
     """
     path, place = table.path, table.places()
     boxes: dict[str, list[Box]] = {}
@@ -133,6 +138,11 @@ def parse_audacity(path: Path, text: str, notes: collections.Counter[str] | None
     """Read an Audacity label track (``start TAB end TAB label``, spectral lines allowed); points are passed over.
 
     A fourth cell is a confidence, as BirdNET writes it.
+
+    Raises
+    ------
+    CheepError
+        A line breaks the format; names file and line.
     """
     boxes: list[Box] = []
     notes = collections.Counter() if notes is None else notes
@@ -168,6 +178,13 @@ def parse_times(table: Table, notes: collections.Counter[str] | None = None) -> 
 
     Without a column of labels, a column per species with 0 and 1 (or confidences): a row of zeros says that nothing is
     there. Without times but with files, such a row speaks of the whole recording.
+
+    Raises
+    ------
+    CheepError
+        A row breaks the format; names file and line.
+    NoAnnotationsError
+        The columns are those of another kind of table.
     """
     place = table.places()
     if {"path", "sha256", "split", "duration_s"} <= set(place):

@@ -23,7 +23,15 @@ _SURE = 100  # AviaNZ: a person is certain
 
 
 def parse_json(path: Path, text: str) -> dict[str, list[Box]]:
-    """Read a xeno-canto annotation set (an object) or AviaNZ's segments (a list)."""
+    """Read a xeno-canto annotation set (an object) or AviaNZ's segments (a list), by file name (``""``: none said).
+
+    Raises
+    ------
+    CheepError
+        No JSON, or a row that breaks the format, with its place.
+    NoAnnotationsError
+        JSON of something else.
+    """
     try:
         data = json.loads(text)
     except ValueError as error:

@@ -100,7 +100,14 @@ def _root(path: Path, text: str) -> ET.Element:
 def parse_elan(path: Path, text: str, notes: Counter[str]) -> dict[str, list[Box]]:
     """Read an ELAN document (``.eaf``): a box for each annotation with a text, by the audio that it is linked to.
 
-    Annotations that refer to another one have its times.
+    Annotations that refer to another one have its times. ``notes`` counts what is passed over.
+
+    Raises
+    ------
+    CheepError
+        No XML, or a time that is no number.
+    NoAnnotationsError
+        XML of something else.
     """
     root = _root(path, text)
     if root.tag != "ANNOTATION_DOCUMENT":
@@ -139,7 +146,15 @@ def parse_elan(path: Path, text: str, notes: Counter[str]) -> dict[str, list[Box
 
 
 def parse_layer(path: Path, text: str, notes: Counter[str]) -> list[Box]:
-    """Read a layer of Sonic Visualiser (``.svl``): its regions and boxes; instants are passed over and counted."""
+    """Read a layer of Sonic Visualiser (``.svl``): its regions and boxes; instants are passed over and counted.
+
+    Raises
+    ------
+    CheepError
+        No XML, or a field that is no number, or a sample rate of 0.
+    NoAnnotationsError
+        XML of something else.
+    """
     root = _root(path, text)
     model, dataset = root.find("data/model"), root.find("data/dataset")
     if root.tag != "sv" or model is None or dataset is None:
