@@ -92,11 +92,12 @@ def frozen_seconds(
     compile_network(tail, config, wanted, config.label_smoothing)
     batches = [rng.choice(len(rows), min(config.batch_size, size)) for _ in range(steps + 1)]
 
-    def learn(batch: np.ndarray) -> None:
-        tail.train_on_batch(*_mixed(kept, train.targets[rows], batch, config.augment.mixup_alpha, rng))
+    def learn(some: list[np.ndarray]) -> None:
+        for batch in some:
+            tail.train_on_batch(*_mixed(kept, train.targets[rows], batch, config.augment.mixup_alpha, rng))
 
-    learn(batches[0])
-    step_s = _seconds(lambda: [learn(batch) for batch in batches[1:]]) / steps
+    learn(batches[:1])
+    step_s = _seconds(lambda: learn(batches[1:])) / steps
     tail.predict_on_batch(kept.astype(np.float32))
     judged_s = _seconds(lambda: tail.predict_on_batch(kept.astype(np.float32))) / len(kept)
     return once_s, wanted * step_s + len(val) * judged_s
