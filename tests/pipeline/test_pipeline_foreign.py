@@ -74,6 +74,15 @@ def test_a_network_is_evaluated_on_test_data_alone_in_float_and_in_int8(made):
         assert len(labels) == 12 and set(labels) == {"low", "high"}
 
 
+def test_silence_that_training_leaves_out_has_no_vote_in_a_prediction(made):
+    (made / "two").mkdir()
+    tone = np.rint(8000 * np.sin(2 * np.pi * 2600 * np.arange(9600) / 8000)).astype(np.int16)
+    for name, pcm in (("a.wav", tone), ("b.wav", np.concatenate([tone, np.zeros(16000, np.int16)]))):
+        write_wav(made / "two" / name, pcm, 8000)
+    alone, padded = rows_of(run(made, "prediction", "theirs.h5", f"prediction.test_files_path={made / 'two'}"))
+    assert alone["label"] == "high" and padded == {**alone, "file": padded["file"]}
+
+
 def rows_of(outcome):
     with (outcome.folder / "predictions.csv").open() as stream:
         return list(csv.DictReader(stream))

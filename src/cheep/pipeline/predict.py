@@ -12,6 +12,7 @@ import numpy as np
 from cheep import runs
 from cheep.audio import audio_files, read_audio
 from cheep.config import PredictConfig
+from cheep.datasets.clips import prepared
 from cheep.errors import CheepError
 from cheep.features import compute_features
 from cheep.files import write_csv
@@ -25,7 +26,8 @@ PREDICTIONS = "predictions.csv"
 def prediction_step(context: Context, settings: PredictConfig) -> list[dict[str, Any]]:
     """Write ``predictions.csv``: for each file the best label by mean score (or unknown), its score, and the events.
 
-    An int8 model hears the file as the device does; a float one gives no events.
+    An int8 model hears the file as the device does; a float one gives no events, and judges the clip as it was prepared
+    for training (``data.clips``: without silence).
     """
     limit, paths = settings.unknown_below, audio_files(settings.files)
     int8 = (context.run / runs.INT8_TFLITE).is_file()
@@ -65,9 +67,13 @@ def _float(context: Context, paths: list[Path]) -> Iterator[Heard]:
             f"{runs.FLOAT_MODEL}: has {model.output_shape[-1]} outputs, data.labels {len(labels)} names "
             f"({', '.join(labels) or 'none'}); name those that it was trained on"
         )
+    clips = context.config.data.clips
     step = max(1, round(context.config.data.windows.hop_s / features.hop_s))
     for done, path in enumerate(paths, 1):
-        columns = compute_features(read_audio(path, features.sample_rate_hz), features)
+        pcm = read_audio(path, features.sample_rate_hz)
+        if clips is not None:
+            pcm = prepared(pcm, clips, features.sample_rate_hz)
+        columns = compute_features(pcm, features)
         starts = np.arange(0, len(columns) - features.window_frames + 1, step)
         windows = columns[starts[:, None] + np.arange(features.window_frames)][..., None]
         mean = model.predict(windows, batch_size=64, verbose=0).mean(axis=0) if len(starts) else None

@@ -120,8 +120,10 @@ def _step(step: str, context: steps.Context, results: dict[str, dict[str, Any]])
     """Run one step; its figures go into ``results`` (by model variant), its files are returned."""
     if step == "train":
         steps.training_step(context)
+        return [context.run / runs.FLOAT_MODEL]
     elif step == "quantize":
         steps.quantization_step(context)
+        return [context.run / runs.INT8_TFLITE]
     elif step == "calibrate":
         calibration_step(context)
     elif step.startswith("evaluate"):
