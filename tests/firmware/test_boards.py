@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from cheep.bench.application import write_generated
+from cheep.boards.budget import needs_compiled
 from cheep.boards.data import BOARDS, Board, find_board
 from cheep.commands import size
-from cheep.emulator import CORES
+from cheep.compiler import compile_model
+from cheep.emulator import CORES, symbol_sizes
 from cheep.errors import CheepError
 from cheep.export import load_export
 from cheep.files import read_json
@@ -80,6 +82,11 @@ def test_a_board_without_vendor_code_is_built_and_fits(name, tmp_path):
     board = find_board(name)
     assert text + data < board.flash_bytes and data + bss + board.stack_bytes < board.ram_bytes
     assert (tmp_path / "build" / f"{name}.hex").stat().st_size > text
+    # what a budget says of the model is what is linked (cheep_app.c turns its columns in place: they are there once)
+    sizes = symbol_sizes(tmp_path / "build" / f"{name}.elf")
+    linked = sizes["memory"] + sizes["cheep_model_memory"]
+    need = needs_compiled(compile_model(export.bundle.path), export.bundle.features, len(export.bundle.labels))
+    assert linked <= need.ram_bytes <= linked + 1536
 
 
 def test_the_command_that_is_missing_is_named(tmp_path):

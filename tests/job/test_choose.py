@@ -148,13 +148,14 @@ def test_epochs_follow_the_number_of_windows():
 def test_a_small_board_gets_a_smaller_detector_and_a_busy_day_too():
     facts = [facts_of("a", above={4000: 0.5}, call_s=2.0), facts_of("b"), BACKGROUND]
     small = choose(facts, {}, find_board("audiomoth"))
-    assert (small.train.model, small.features.n_mels) == ("sepconv_m", 36)
+    assert (small.train.model, small.features.n_mels) == ("sepconv_l", 36)
     assert "bytes needed, 19456 free on audiomoth" in small.paragraph
     weak = find_board("esp32s3").model_copy(update={"active_ma": 500.0, "name": "thirsty"})
     busy = choose(facts, {}, weak, 86400.0)
     assert busy.features.n_mels < 64 and "for the battery, with 86400 s of audio a day" in busy.paragraph
     with pytest.raises(GateError, match="no network of the registry fits audiomoth with what you have set"):
-        choose(facts, {"features": small.features.to_dict(), "train": {"model": "sepconv_l"}}, find_board("audiomoth"))
+        full = find_board("audiomoth").model_copy(update={"base_ram_bytes": 18 * 1024})
+        choose(facts, {"features": small.features.to_dict(), "train": {"model": "sepconv_l"}}, full)
 
 
 def test_what_the_user_sets_stands_and_the_rest_follows():

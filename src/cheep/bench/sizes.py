@@ -70,7 +70,7 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
     flash = {**need.flash, "network": measured.flash["network"]}
     flash["front end and detector"] = measured.flash["frontend"] + measured.flash["detector"]
     ram = {"network": measured.ram["network"], "front end": measured.ram["frontend"]}
-    ram |= {"columns": window.ram["columns"], "detector": need.ram["detector"]}  # with what the application keeps
+    ram |= {part: need.ram[part] for part in ("columns", "detector")}  # with what the application keeps, not the bench
     if bundle.detector.gate is not None:
         ram["gate"] = 2 * (bundle.features.n_mels + bundle.features.window_frames)
     if bundle.verifier is not None:

@@ -132,7 +132,7 @@ def _core_ram(features: FeatureConfig | None, n_classes: int) -> dict[str, int]:
         return {}
     from cheep.features import FrontendStream
 
-    columns = 2 * features.window_frames * features.n_mels
+    columns = features.window_frames * features.n_mels  # once: the application turns its ring in place (cheep_app.c)
     detector = DETECTOR_RAM_BYTES + n_classes * CLASS_RAM_BYTES
     return {"front end": FrontendStream(features).memory_bytes, "columns": columns, "detector": detector}
 
