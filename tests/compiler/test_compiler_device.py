@@ -13,6 +13,7 @@ import pytest
 
 from cheep import cli
 from cheep.bench.detector import measure_detector
+from cheep.boards.data import find_board
 from cheep.ccore import compile_shared
 from cheep.compiler import CompiledModel, compile_bytes
 from cheep.compiler.intake import read_network
@@ -164,6 +165,9 @@ def test_size_measures_the_whole_detector(tmp_path, capsys):
     assert report["backends"]["compiled"]["fits"]
     assert report["backends"]["compiled"]["ram"]["network"] == compiled.stream["memory_bytes"]
     assert set(report["load"]) == {"window", "incremental"}
+    moth, values = find_board("audiomoth"), report["instructions_per_second"]["window"]
+    heard = moth.microphone[features.sample_rate_hz]
+    assert report["load"]["window"]["duty"] == pytest.approx((values["total"] + heard) / moth.clock_hz)
     assert cli.main("size", [str(path), "--board", "esp32"]) == 0
     assert "assumptions and sources" in capsys.readouterr().out
 

@@ -66,6 +66,13 @@ def test_annotate_looks_for_the_folder_before_the_model(tmp_path, capsys):
     assert "none" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_annotate_leaves_a_table_that_is_there(tmp_path, capsys):
+    table = tmp_path / "mine.csv"
+    table.write_text("corrected by hand\n")
+    assert main("dataset", ["annotate", str(tmp_path), "--by", "birdnet", "-o", str(table)]) == 2
+    assert "is there already" in capsys.readouterr().err and table.read_text() == "corrected by hand\n"
+
+
 def test_soft_labels_of_windows_and_mixes(model, crows, capsys):
     dataset = crows / runs.DATASET
     before = dataset.read_bytes()

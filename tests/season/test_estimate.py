@@ -175,6 +175,8 @@ def test_intervals_hold_the_truth_of_simulated_seasons():
 def test_plan_verify_estimate_keep(tmp_path, capsys):
     season, truth = scored_season(tmp_path)
     folder = str(season.folder)
+    assert main("season", ["plan", folder, "--want", "rate:1/h", "--want", "recall:0.2"]) == 2
+    assert "one wish a plan" in capsys.readouterr().err
     assert main("season", ["plan", folder, "--label", LABEL, "--want", "recall:0.2", "--clips", "700"]) == 0
     assert "700 clips (56 of them twice)" in capsys.readouterr().out
     assert main("season", ["estimate", folder]) == 2

@@ -26,8 +26,15 @@ static const char *fetch(esp_http_client_handle_t http)
 {
     static char piece[PIECE];
     const cheep_places *places = places_esp32();
-    if (esp_http_client_open(http, 0) != ESP_OK || esp_http_client_fetch_headers(http) < 0 ||
-        esp_http_client_get_status_code(http) != 200) {
+    if (esp_http_client_open(http, 0) != ESP_OK || esp_http_client_fetch_headers(http) < 0) {
+        return "cannot be fetched: no connection";
+    }
+    const int status = esp_http_client_get_status_code(http);
+    if (status >= 300 && status < 400) {
+        return "the address leads to another one, which is not followed: announce that one";
+    }
+    if (status != 200) {
+        printf("net: update: the server answers %d\n", status);
         return "cannot be fetched";
     }
     if (cheep_update_begin(&update, places, &order) != CHEEP_OK) {

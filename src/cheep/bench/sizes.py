@@ -60,12 +60,9 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
             f"gated: the network runs on {gate['run']:.1%} of windows, as on the recordings of cheep calibrate --gate; "
             f"on quiet nights on fewer"
         )
-    if (filters := board.microphone.get(bundle.features.sample_rate_hz)) is not None:
-        whole = (filters + per_second["gated" if "gated" in per_second else list(modes)[-1]]["total"]) / board.clock_hz
-        notes.append(
-            f"the microphone at {bundle.features.sample_rate_hz} Hz takes {filters / 1e6:.1f} M instructions a second "
-            f"besides: {whole:.0%} of the clock in all"
-        )
+    rate = bundle.features.sample_rate_hz
+    if not board.microphone_instructions(rate):
+        notes.append("what the microphone's driver takes is not known: share of the clock, mA and days are without")
     need = needs_compiled(compiled, bundle.features, classes)
     flash = {**need.flash, "network": measured.flash["network"]}
     flash["front end and detector"] = measured.flash["frontend"] + measured.flash["detector"]
@@ -95,8 +92,8 @@ def size_report(bundle: ModelBundle, board: Board) -> dict[str, Any]:
         backends["compiled"]["network_stack"] = with_network(board, sum(flash.values()), sum(ram.values()))
     return _head(bundle.path, compiled, board) | {
         "backends": backends, "stack_bytes": measured.stack_bytes,
-        "instructions_per_second": per_second,
-        "load": {k: load_on(values["total"], board) for k, values in per_second.items()},
+        "instructions_per_second": per_second, "microphone_per_second": board.microphone_instructions(rate),
+        "load": {k: load_on(values["total"], board, rate) for k, values in per_second.items()},
         "notes": notes, "card": card_report(bundle, board),
     }  # fmt: skip
 

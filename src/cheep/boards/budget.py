@@ -289,11 +289,18 @@ def estimated_instructions(compiled: Compiled, features: FeatureConfig) -> float
     return network + INSTRUCTIONS_PER_FFT_POINT * features.fft_size / features.hop_s
 
 
-def load_on(per_second: float, board: Board) -> dict[str, float]:
-    """Return share of the clock, current and days of battery of ``per_second`` instructions a second."""
-    duty = min(1.0, per_second * board.cycles_per_instruction / board.clock_hz)
+def load_on(per_second: float, board: Board, sample_rate_hz: int) -> dict[str, float]:
+    """Return what a detector of ``per_second`` instructions a second asks of a board that listens at a rate.
+
+    The filters of the microphone count, where the board says what they take. ``busy_ms``: of the core, per second of
+    audio; ``duty``: share of the clock, at most 1; ``current_ma``; ``battery_days``.
+    """
+    instructions = per_second + board.microphone_instructions(sample_rate_hz)
+    busy = instructions * board.cycles_per_instruction / board.clock_hz
+    duty = min(1.0, busy)
     current = duty * board.active_ma + (1 - duty) * board.idle_ma
-    return {"duty": duty, "current_ma": current, "battery_days": board.battery_mah / current / 24}
+    days = board.battery_mah / current / 24
+    return {"busy_ms": 1000 * busy, "duty": duty, "current_ma": current, "battery_days": days}
 
 
 def features_of(model: TfliteModel) -> FeatureConfig | None:

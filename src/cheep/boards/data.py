@@ -110,6 +110,10 @@ class Board(Settings):
                 f"{', '.join(str(rate) for rate in self.microphone)} Hz: train with one of these (--sample-rate)"
             )
 
+    def microphone_instructions(self, sample_rate_hz: int) -> int:
+        """Instructions a second of audio that the filters of the microphone take (0: not known)."""
+        return self.microphone.get(sample_rate_hz, 0)
+
     @property
     def free_flash_bytes(self) -> int:
         """Flash left for the detector."""

@@ -29,8 +29,9 @@ def add_actions(action: Callable[..., argparse.ArgumentParser]) -> None:
     plan = action("plan", "how many clips to verify, drawn how, and what certainty that gives")
     plan.add_argument("--label", metavar="L", help="what to verify (default: the only label that makes events)")
     plan.add_argument(
-        "--want", default="precision:0.05", metavar="WISH",
-        help="precision:0.05, rate:0.5/h, recall:0.1 (to +- that), or threshold:0.9 (for that precision); %(default)s",
+        "--want", action="append", metavar="WISH",
+        help="precision:0.05, rate:0.5/h, recall:0.1 (to +- that), or threshold:0.9 (for that precision); "
+        "default: precision:0.05",
     )  # fmt: skip
     plan.add_argument("--name", metavar="NAME", help="of the plan (default: LABEL-WISH)")
     plan.add_argument("--clips", type=int, metavar="N", help="verify N, whatever they can promise")
@@ -68,7 +69,10 @@ def run_plan(args: argparse.Namespace) -> int:
     from cheep.season.tell import known_answers
     from cheep.season.verdicts import read_verdicts
 
-    season, want = Season(args.season), parse_want(args.want)
+    wishes = args.want or ["precision:0.05"]
+    if len(wishes) > 1:
+        raise CheepError(f"--want {', '.join(wishes)}: one wish a plan; make a plan for each")
+    season, want = Season(args.season), parse_want(wishes[0])
     model = season.model(args.model)
     label = args.label or _only_label(model.labels, model.detector.threshold)
     detector = None

@@ -278,6 +278,10 @@ def _annotate(args: argparse.Namespace) -> int:
     from cheep.season.export import usable_files
     from cheep.season.store import SEASON_FILE
 
+    if args.output.exists():
+        raise CheepError(
+            f"{args.output}: is there already, perhaps corrected by somebody; name another (-o), or delete it"
+        )
     season = Season(args.folder) if (args.folder / SEASON_FILE).is_file() else None
     paths = audio_files(args.folder) if season is None else usable_files(season)
     ears = Ears(args.by)

@@ -119,11 +119,13 @@ def _text(report: dict[str, Any], board) -> str:
     parts = ["frontend", "network", "detector"]
     if any("second network" in values for values in report["instructions_per_second"].values()):
         parts.append("second network")
-    names = ["front end", *parts[1:]]
-    rows = [["", *names, "total", f"of {board.clock_hz / 1e6:g} MHz", "mA", "days"]]
+    names = ["microphone", "front end", *parts[1:], "total"]
+    rows = [["", *names, f"of {board.clock_hz / 1e6:g} MHz", "mA", "days"]]
+    heard = report["microphone_per_second"]
     for mode, values in report["instructions_per_second"].items():
         load = report["load"][mode]
-        numbers = [f"{values.get(k, 0):.0f}" for k in (*parts, "total")]
+        numbers = [f"{heard:.0f}" if heard else "-", *(f"{values.get(k, 0):.0f}" for k in parts)]
+        numbers.append(f"{values['total'] + heard:.0f}")
         rows.append([mode, *numbers, f"{load['duty']:.2%}", f"{load['current_ma']:.1f}", f"{load['battery_days']:.0f}"])
     lines.append(table(rows))
     lines.append(tflm_instructions(report, board))

@@ -204,10 +204,12 @@ def _fits(asked: Asked, choice: Choice, board: Board, seconds_per_day: float | N
         check_need(need, board, f"{choice.train.model} with {choice.features.n_mels} bands")
     except GateError as error:
         raise GateError(str(error).split("; largest")[0]) from None
-    share = load_on(estimated_instructions(compiled, choice.features), board)["duty"]
+    rate = choice.features.sample_rate_hz
+    share = load_on(estimated_instructions(compiled, choice.features), board, rate)["duty"]
     most, why = BUSIEST, "so that no sound is lost"
     if seconds_per_day is not None:
         charge = COMPUTING_SHARE * board.idle_ma / (board.active_ma - board.idle_ma) * DAY_S / seconds_per_day
+        charge += load_on(0.0, board, rate)["duty"]  # the microphone's filters are no choice
         if charge < most:
             most, why = charge, f"for the battery, with {seconds_per_day:g} s of audio a day"
     if share > most:

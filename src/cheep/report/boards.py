@@ -44,12 +44,12 @@ def where_it_fits(command: str, rows: Sequence[BoardRow]) -> str:
 
 
 def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
-    """Return one row per board for the whole detector: front end, network, detector.
+    """Return one row per board for the whole detector: microphone (where known), front end, network, detector.
 
     Bytes and instructions of the compiled network are measured on the emulated Cortex-M4F; without its tools bytes are
     computed and times are left out. A network that the compiler refuses is reckoned with TFLM.
     """
-    boards = _reported()
+    boards, rate = _reported(), bundle.features.sample_rate_hz
     per_second, why = None, ""
     try:
         measured = size_report(bundle, find_board("audiomoth"))
@@ -61,7 +61,7 @@ def board_rows(bundle: ModelBundle) -> tuple[BoardRow, ...]:
     except CheepError as error:
         needs, why = _computed(bundle, boards), f"not measured ({str(error).splitlines()[0]})"
         log.info("board table: %s", why)
-    return tuple(_row(board, need, per_second, why) for board, need in zip(boards, needs, strict=True))
+    return tuple(_row(board, need, per_second, rate, why) for board, need in zip(boards, needs, strict=True))
 
 
 def _computed(bundle: ModelBundle, boards: list[Board]) -> list[Need]:
@@ -76,14 +76,13 @@ def _computed(bundle: ModelBundle, boards: list[Board]) -> list[Need]:
     return [needs_tflm(bundle.model, arena, bundle.features, board) for board in boards]
 
 
-def _row(board: Board, need: Need, per_second: float | None, why: str) -> BoardRow:
+def _row(board: Board, need: Need, per_second: float | None, sample_rate_hz: int, why: str) -> BoardRow:
     if per_second is None:
         return BoardRow(
             board.title, need.flash_bytes, board.free_flash_bytes, need.ram_bytes, board.free_ram_bytes,
             note=f"{need.backend}, {why}",
         )  # fmt: skip
-    load = load_on(per_second, board)
-    seconds = per_second * board.cycles_per_instruction / board.clock_hz
+    load = load_on(per_second, board, sample_rate_hz)
     lasts = f"{load['battery_days']:.0f} days of {board.battery_mah:g} mAh"
     note = f"{need.backend}; about {load['current_ma']:.0f} mA: {lasts}"
     return BoardRow(
@@ -92,6 +91,6 @@ def _row(board: Board, need: Need, per_second: float | None, why: str) -> BoardR
         board.free_flash_bytes,
         need.ram_bytes,
         board.free_ram_bytes,
-        1000 * seconds,
+        load["busy_ms"],
         note,
     )

@@ -67,10 +67,10 @@ class Comparison:
             )
         gain, ratio = self.gain, self.alarms_ratio
         if gain is not None and gain.low is not None and gain.low > 0:
-            return True, f"{told}: {gain.text(2)} more"
+            return True, f"{told}: {gain.text(3)} more"
         if gain is not None and gain.value >= 0 and ratio is not None and ratio.high is not None and ratio.high < 1:
             return True, f"{told}; at the same recall {ratio.text(2)} of the false alarms"
-        shown = "" if gain is None else f" (difference {gain.text(2)})"
+        shown = "" if gain is None else f" (difference {gain.text(3)})"
         return False, f"{told}{shown}: not surely better, the old model stays"
 
     def to_dict(self) -> dict[str, Any]:
