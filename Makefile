@@ -8,7 +8,7 @@ DEMO ?=
 SEEDS ?= 1,2,3
 FAMILY ?= all
 
-.PHONY: help setup setup-main demo test lint clean bench-features bench-card fuzz-card bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
+.PHONY: help setup setup-main demo test test-slow lint clean bench-features bench-card fuzz-card bench-scan bench-device registry-table leaderboard bench-accuracy bench-intervals bit-identity \
 	check-cores board-matrix check-reference fuzz-core fuzz-lora fuzz-compiler fuzz-families fuzz-models fuzz-parsers simulate-day soak check-live check-mqtt bench-cluster bench-cluster-faults bench-training-memory bench-hdc convert-matrix download-kills check-package
 
 help:
@@ -28,6 +28,10 @@ demo: setup-main
 ## make test             set up, lint, pass the tests
 test: setup lint
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow"
+
+## make test-slow        what make test leaves out: every cell of the conversion matrix, every command of a project's README
+test-slow:
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m slow
 
 ## make lint             ruff, types (mypy), and the rooms of docs/architecture.md (import-linter)
 lint:
