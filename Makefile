@@ -157,7 +157,7 @@ bench-training-memory:
 bench-hdc:
 	$(PYTHON) scripts/bench_hdc.py --data $(DATA) --work build/hdc
 
-## make convert-matrix   every cell of the conversion matrix
+## make convert-matrix   every cell of the conversion matrix, slow and quick
 convert-matrix:
 	$(PYTHON) -m pytest tests/convert/test_convert_matrix.py
 
