@@ -205,3 +205,12 @@ def test_runs_of_zeros_do_not_depend_on_how_the_samples_come():
         zero = np.concatenate([[False], pcm == 0, [False]])
         edges = np.flatnonzero(zero[1:] != zero[:-1]).reshape(-1, 2)
         assert meter.runs() == tuple((a, b) for a, b in edges.tolist() if b - a >= least)
+
+
+def test_an_ogg_that_ends_early_says_so(tmp_path):
+    whole, part = tmp_path / "whole.ogg", tmp_path / "part.ogg"
+    soundfile.write(whole, np.random.default_rng(0).normal(0, 0.1, 80000), 8000)
+    part.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    assert not probe(whole).cut and not probe(whole).note
+    found = probe(part)
+    assert found.cut and "last page" in found.note and 2 < found.duration_s < 9

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from cheep.audio.ffmpeg import open_with_ffmpeg
-from cheep.audio.lengths import flac_samples, mp3_seconds
+from cheep.audio.lengths import flac_samples, mp3_seconds, ogg_is_cut
 from cheep.audio.remote import local_file, url_of
 from cheep.audio.riff import RepairedFile, WavLayout, read_layout
 from cheep.audio.samples import Resampler, float_to_int16, int16_to_float
@@ -231,7 +231,10 @@ def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
         return None
     _check(path, frames, sample_format)
     note = layout.note if layout is not None else ""
-    info = AudioInfo(rate, 0.0, channels, container, sample_format, note, cut=bool(note) and broken is None)
+    cut = bool(note) and broken is None
+    if container == "OGG" and ogg_is_cut(path):
+        note, cut = "its last page is missing: the file ends early", True
+    info = AudioInfo(rate, 0.0, channels, container, sample_format, note, cut=cut)
 
     def blocks(block_s: float) -> Iterator[np.ndarray]:
         block = max(1, int(block_s * rate))

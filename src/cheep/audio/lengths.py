@@ -7,6 +7,7 @@ import mmap
 import struct
 from pathlib import Path
 
+_OGG_PAGE_BYTES = 65307  # at most
 _TAIL_BYTES = 1 << 18  # a FLAC frame is shorter than this
 _MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # MPEG 1, 2, 2.5
 _MP3_KBIT = {
@@ -71,6 +72,15 @@ def _mp3_frame(data: mmap.mmap, at: int) -> tuple[int, float] | None:
     samples = 384 if layer == 1 else 576 if layer == 3 and version != 3 else 1152
     size = 4 * (12 * bits // rate + padding) if layer == 1 else samples // 8 * bits // rate + padding
     return size, samples / rate
+
+
+def ogg_is_cut(path: Path) -> bool:
+    """Return whether an Ogg file ends without the page that is marked as its last one."""
+    with open(path, "rb") as stream:
+        stream.seek(max(0, stream.seek(0, 2) - _OGG_PAGE_BYTES))
+        tail = stream.read()
+    at = tail.rfind(b"OggS\0")
+    return at < 0 or len(tail) < at + 6 or not tail[at + 5] & 4
 
 
 def flac_samples(path: Path) -> tuple[int, int] | None:
