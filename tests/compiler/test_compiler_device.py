@@ -201,7 +201,7 @@ def test_size_of_a_recipes_network_before_its_training(capsys):
         (["x.tflite", *small], "one of them"),
         (["--cut", "4"], "give its recipe"),
         ([*small, "--labels", "0"], "must be 1 or more"),
-        ([*small, "--cut", "7"], "layer 2 to 6"),
+        ([*small, "--cut", "15"], "layer 2 to 14"),
     ):
         assert cli.main("size", wrong) == 2
         assert says in capsys.readouterr().err
