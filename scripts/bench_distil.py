@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from bench_accuracy import data_of, examples_of, load_recipe, splits
 from bench_bird import table
 from bench_fold import run_fold
+from bench_leaderboard import deviation
 from cheep import runs
 from cheep.audio import probe
 from cheep.config import RunFile
@@ -221,8 +222,6 @@ def regress(windows: WindowSet, recipe: RunFile, name: str) -> Any:
 
 def paired(study: Study, arm: str, folds: list[int], seeds: list[int], figure: str) -> dict[str, float] | None:
     """Return mean of an arm, mean difference to its control and half its interval; None: not one fold is finished."""
-    from scipy.stats import t
-
     values, differences, trainings = [], [], 0
     for fold in folds:
         pairs = [(study.known(fold, seed, arm), study.known(fold, seed, CONTROLS.get(arm, arm))) for seed in seeds]
@@ -233,9 +232,8 @@ def paired(study: Study, arm: str, folds: list[int], seeds: list[int], figure: s
             differences.append(np.mean([mine - other for mine, other in both]))
     if not values:
         return None
-    n = len(differences)
-    half = float(t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return {"mean": float(np.mean(values)), "difference": float(np.mean(differences)), "half": half, "n": trainings}
+    difference, half = float(np.mean(differences)), deviation(differences)
+    return {"mean": float(np.mean(values)), "difference": difference, "half": half, "n": trainings}
 
 
 def summary(study: Study, folds: list[int], seeds: list[int]) -> dict[str, float]:

@@ -96,12 +96,12 @@ def mean_by_fold(entry: dict[str, Any]) -> np.ndarray:
     return np.mean(list(entry["folds"].values()), axis=0)
 
 
-def deviation(values: np.ndarray) -> float:
-    """Return half of a 95 % interval of the mean of folds (Student's t)."""
+def deviation(values: Sequence[float] | np.ndarray) -> float:
+    """Return half of a 95 % interval of the mean of folds (Student's t); nan of a single one."""
     from scipy.stats import t
 
     n = len(values)
-    return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
 
 
 def compared(entries: dict[str, Any], recipe: str) -> str:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from bench_bird import BIRD, EVENT_RECALL, Counted, Pooled, Streamed
 from bench_fold import STATE, STREAMED
+from bench_leaderboard import deviation
 from cheep import runs
 from cheep.errors import CheepError
 from cheep.files import read_json
@@ -111,7 +112,7 @@ def compare(first: Path, second: Path, draws: int = DRAWS) -> dict[str, Any]:
     fold_aucs = [[aucs(list(side[seed].values())) for seed in seeds] for side in kept]
     rows[AUC] = _row([[float(np.mean(folds)) for folds in arm] for arm in fold_aucs])
     paired = np.subtract(fold_aucs[1], fold_aucs[0]).mean(axis=0)  # by fold
-    rows[AUC] |= dict(zip(("low", "high"), _student(paired), strict=True))
+    rows[AUC] |= {"low": float(paired.mean()) - deviation(paired), "high": float(paired.mean()) + deviation(paired)}
     rows[WORST_AUC] = _row([[float(np.min(folds)) for folds in arm] for arm in fold_aucs])
     return {
         "seeds": [seed or "the recipe's" for seed in seeds],
@@ -125,15 +126,6 @@ def compare(first: Path, second: Path, draws: int = DRAWS) -> dict[str, Any]:
 def _row(values: list[list[float]]) -> dict[str, Any]:
     first, second = (float(np.mean(arm)) for arm in values)
     return {"first": first, "second": second, "difference": second - first, "by_seed": values}
-
-
-def _student(values: np.ndarray) -> tuple[float, float]:
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def table(found: dict[str, Any], names: tuple[str, str]) -> str:

@@ -239,7 +239,7 @@ def _prove(args: argparse.Namespace) -> int:
     from collections import Counter
 
     from cheep.device.bundle import load_bundle
-    from cheep.season.prove import BETWEEN, DIFFERS, OPEN, SAME, prove_card
+    from cheep.season.prove import BETWEEN, DIFFERS, OPEN, SAME, prove_card, remembers
 
     if not args.card.is_dir():
         raise CheepError(f"{args.card}: no such folder; name an AudioMoth's card, or a copy of it")
@@ -261,8 +261,7 @@ def _prove(args: argparse.Namespace) -> int:
         )
     if not counts[SAME]:
         raise GateError("nothing was compared: the rows have no whole clips (clip_seconds in SETTINGS.TXT)")
-    forgets = bundle.features.compression == "db" and not bundle.states
-    judged = "" if forgets else (
+    judged = "" if not remembers(bundle) else (
         "; the model remembers what it heard before the clip: four pasts without anything in common give these rows, "
         "which bounds no other past strictly"
     )  # fmt: skip

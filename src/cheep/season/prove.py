@@ -153,10 +153,15 @@ def _place(path: Path) -> int | None:
     return int(found[1]) if found else None
 
 
+def remembers(bundle: ModelBundle) -> bool:
+    """Return whether a model's scores depend on what it heard before its window (PCEN, states)."""
+    return bundle.features.compression != "db" or bool(bundle.states)
+
+
 def _pasts(bundle: ModelBundle, pcm: np.ndarray, step: int) -> list[np.ndarray]:
     """Return what may have sounded before a clip, (n,) int16 each, n a multiple of ``step``: nothing alike in them."""
-    if bundle.features.compression == "db" and not bundle.states:
-        return [np.zeros(0, np.int16)]  # nothing is remembered
+    if not remembers(bundle):
+        return [np.zeros(0, np.int16)]
     n = -(-round(_PAST_S * bundle.features.sample_rate_hz) // step) * step
     noise = np.random.default_rng(0).integers(-16384, 16384, n).astype(np.int16)
     return [np.zeros(0, np.int16), np.zeros(n, np.int16), noise, np.resize(pcm[::-1], n)]
