@@ -12,7 +12,7 @@ import pytest
 from cheep.cli import main
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import Estimate
-from cheep.season.curves import ThresholdRow, at_least
+from cheep.season.curves import ThresholdRow, at_least, not_tried
 from cheep.season.frame import frame_of_season, month_of, night_of
 from cheep.season.plan import make_plan, progress, read_plan, to_do
 from cheep.season.sampling import BELOW, DETECTED, allocate, draw, strata_of
@@ -150,6 +150,47 @@ def test_everything_heard_is_the_truth(scored):
     assert sites["creek"].calls.value > sites["ridge"].calls.value
 
 
+def test_recall_without_evidence_is_not_one(scored):
+    """No clip below the threshold judged, too few, none with a call: said, and never "1.00"."""
+    season, truth = scored
+    plan = make_plan(
+        frame_of_season(season, season.model(), LABEL), LABEL, parse_want("recall:0.2"), name="p", clips=120
+    )
+    below = [item for item in plan.items if item.kind == BELOW]
+    above = [item for item in plan.items if item.kind != BELOW]
+
+    def found(items, said):
+        return estimate_season(plan, answers(items, said))
+
+    for few, why in ((0, "no clip below the threshold was judged"), (3, "at least 5 are needed")):
+        none = found([*above, *below[:few]], truth)
+        assert none.whole.recall is None is none.whole.calls and any(why in note for note in none.notes)
+        assert none.whole.recall_text() == "-" and none.whole.verdicts_below == few
+    silent = found(plan.items, {**truth, **{(item.recording, item.start_s): False for item in below}})
+    assert silent.whole.recall.value == 1 and silent.whole.recall.low < 0.99
+    assert silent.whole.recall_text() == f"{silent.whole.recall.low:.2f} or more"
+    assert any("no miss was met" in note for note in silent.notes)
+    met = found(plan.items, truth)
+    assert met.whole.recall.value < 1 and not any("recall" in note and "not known" in note for note in met.notes[:1])
+
+
+def test_thresholds_that_were_not_tried_are_said(scored):
+    season, truth = scored
+    plan = make_plan(frame_of_season(season, season.model(), LABEL), LABEL, parse_want("precision:0.1"), name="p")
+    table = list(estimate_season(plan, answers(plan.items, truth)).thresholds)
+    of = np.isin(plan.counts["stratum"], [i for i, kind in enumerate(plan.kinds) if kind == DETECTED])
+    levels = np.unique(plan.counts["score"][of & (plan.counts["detections"] > 0)])
+    text = not_tried(table, plan.kinds, plan.counts)
+    assert text.startswith(f"tried: {len(table)} of {len(levels)} thresholds")
+    assert "above, up to" not in not_tried(
+        [*table, dataclasses.replace(table[-1], score=levels[-1])], plan.kinds, plan.counts
+    )
+    assert f"not tried: {len(levels) - 1} above" in not_tried(
+        [dataclasses.replace(table[0], score=levels[0])], plan.kinds, plan.counts
+    )
+    assert "none of" in not_tried([], plan.kinds, plan.counts)
+
+
 def test_intervals_hold_the_truth_of_simulated_seasons():
     """The short form of scripts/bench_loop.py: the design's intervals hold it, the naive ones of recall do not."""
     held: dict[str, list[bool]] = {"precision": [], "recall": [], "naive": [], "kept": []}
@@ -191,6 +232,11 @@ def test_plan_verify_estimate_keep(tmp_path, capsys):
     assert main("season", command) == 0
     text = capsys.readouterr().out
     assert "site creek" in text and "for precision 0.6" in text and "never calibrated" in text
+    assert "tried: " in text and "thresholds, 0." in text and "cheep season detect" in text
+    assert main("season", command[:2]) == 0  # the season's copy of the model knows what was kept
+    assert "not of the calibrated one, 0." in (told := capsys.readouterr().out) and "never calibrated" not in told
+    assert main("season", ["detect", folder, "--like", run]) == 0 == main("season", command[:2])
+    assert "never calibrated" not in capsys.readouterr().out
     values = json.loads((tmp_path / "e.json").read_text())
     real = sum(truth.values()) / 2.0
     low, high = (values["rows"][0]["estimates"]["calls"][end] for end in ("low", "high"))

@@ -129,7 +129,7 @@ def run_estimate(args: argparse.Namespace) -> int:
     from cheep.device.bundle import load_bundle
     from cheep.files import read_json, write_json
     from cheep.season import Season
-    from cheep.season.curves import at_least, threshold_for
+    from cheep.season.curves import at_least, not_tried, threshold_for
     from cheep.season.estimate_files import write_estimate
     from cheep.season.keep import keep_season_threshold, noise_of, warnings_of
     from cheep.season.plan import read_plan
@@ -156,10 +156,10 @@ def run_estimate(args: argparse.Namespace) -> int:
     found = dataclasses.replace(found, thresholds=tuple(at_least(item, own) for item in found.thresholds))
     manifest = season.folder / "models" / row.model / "manifest.json"
     noise = noise_of(season)
-    warnings = warnings_of(found, read_json(manifest, "cheep scan") if manifest.is_file() else {}, noise)
+    warnings = warnings_of(found, read_json(manifest, "cheep scan") if manifest.is_file() else {}, noise, own)
     warnings += [f"{text} (line passed over)" for text in verdicts.problems]
     print(_estimate_table(found))
-    print("(95 % intervals in brackets; verdicts: on detections + below the threshold)")
+    print("(95 % intervals in brackets; verdicts: on detections + below the threshold; -: not known)")
     for text in (*warnings, *found.notes):
         print(f"note: {text}")
     if args.json:
@@ -167,11 +167,17 @@ def run_estimate(args: argparse.Namespace) -> int:
     for path in write_estimate(found, season, verdicts.of(plan.label), warnings):
         print(f"wrote {path}")
     if args.precision is not None:
+        print(not_tried(list(found.thresholds), plan.kinds, plan.counts))
         chosen = threshold_for(list(found.thresholds), args.precision, args.sure)
         _say_threshold(args.precision, chosen)
         if bundle is not None:
             for path in keep_season_threshold(bundle, found, chosen, noise):
                 print(f"wrote {path} (threshold of {plan.label})")
+            if season.follow(row, bundle.path.parent):
+                print(
+                    f"the season's detections stay as they are; with the new threshold: cheep season detect "
+                    f"{season.folder} --like {args.keep}"
+                )
     return 0
 
 
@@ -270,8 +276,9 @@ def _estimate_table(found: SeasonEstimate) -> str:
     rows = [["", "hours", "det./h", "verdicts", "precision", "false alarms/h", "calls/h", "recall"]]
 
     def cells(name: str, hours: float, item: Estimates) -> list[str]:
-        shown = ["-" if v is None else v.text(2) for v in (item.precision, item.false_alarms, item.calls, item.recall)]
-        return [name, f"{hours:.1f}", f"{item.detections:.2f}", f"{item.verdicts}+{item.verdicts_below}", *shown]
+        shown = ["-" if v is None else v.text(2) for v in (item.precision, item.false_alarms, item.calls)]
+        counts = f"{item.verdicts}+{item.verdicts_below}"
+        return [name, f"{hours:.1f}", f"{item.detections:.2f}", counts, *shown, item.recall_text()]
 
     rows += [
         cells(row.name if row.by == "all" else f"{row.by} {row.name}", row.hours, row.estimates) for row in found.rows

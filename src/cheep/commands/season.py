@@ -29,6 +29,7 @@ from cheep.commands._shared import add_model, table
 from cheep.errors import CheepError, GateError
 
 if TYPE_CHECKING:
+    from cheep.device.bundle import ModelBundle
     from cheep.season import Season
     from cheep.season.schema import ModelRow
     from cheep.season.summary import Line, Summary
@@ -177,13 +178,16 @@ def _detect(args: argparse.Namespace) -> int:
     model = season.model(args.model)
     names = ("smoothing_windows", "min_windows", "hold_off_windows", "hysteresis")
     changed = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.like is not None:
-        model = _like(model, args.like)
+    bundle = None if args.like is None else _same_network(model, args.like)
+    if bundle is not None:
+        model = dataclasses.replace(model, detector=bundle.detector)
     values = {**model.detector.to_dict(), **changed, "threshold": _thresholds(args.threshold, model)}
     detector = type(model.detector).parse(values, "options")
     before = season.detections(model.model).num_rows
     with season.writing():
         model = season.set_detector(season.model(model.model), detector)
+        if bundle is not None:
+            season.follow(model, bundle.path.parent)
         make_tables(season, progress=Progress("recordings"))
     stage(f"{season.detections(model.model).num_rows} detection(s), {before} before; {_settings(model)}")
     return 0
@@ -203,14 +207,14 @@ def _settings(model: ModelRow) -> str:
     )
 
 
-def _like(model: ModelRow, source: str) -> ModelRow:
-    """The row with the detector's settings that a run has now, of the same network."""
+def _same_network(model: ModelRow, source: str) -> ModelBundle:
+    """Return the bundle of a run, which must be of the season's network."""
     from cheep.device.bundle import load_bundle
 
     bundle = load_bundle(source)
     if bundle.model.sha256 != model.sha256:
         raise CheepError(f"{bundle.path}: is another network than the season's {model.file} ({model.model})")
-    return dataclasses.replace(model, detector=bundle.detector)
+    return bundle
 
 
 def _thresholds(given: list[str], model: ModelRow) -> list[float | None]:

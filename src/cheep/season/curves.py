@@ -10,6 +10,7 @@ with its interval from the sample's own design (:mod:`cheep.season.estimate`).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -90,9 +91,7 @@ def threshold_table(
     counts
         Of the plan: columns ``stratum``, ``score`` and ``detections``.
     """
-    detected = np.array([kind == DETECTED for kind in heard.kinds])
-    of_kind = detected[counts["stratum"]] & (counts["detections"] > 0)
-    levels = np.unique(counts["score"][of_kind])
+    of_kind, levels = _levels(heard.kinds, counts)
     out = []
     for level in levels[np.unique(np.linspace(0, len(levels) - 1, rows).astype(int))] if len(levels) else ():
         above = of_kind & (counts["score"] >= level - 1e-9)
@@ -107,6 +106,35 @@ def threshold_table(
                 ThresholdRow(float(level), found.detections, found.verdicts, found.precision, found.false_alarms)
             )
     return out
+
+
+def not_tried(table: list[ThresholdRow], kinds: Sequence[str], counts: dict[str, np.ndarray]) -> str:
+    """Return which thresholds a table has not tried, in words, and why; ``kinds``, ``counts``: of the plan."""
+    from cheep.detector.scores import probability, show_probability
+
+    _, levels = _levels(kinds, counts)
+
+    def shown(score: float) -> str:
+        return show_probability(float(probability(score)), 3)
+
+    if not len(levels):
+        return "no threshold was tried: there is no detection"
+    if not table:
+        return f"none of {len(levels)} thresholds could be tried: fewer than {FEWEST} verdicts on detections above each"
+    first, last = table[0].score, table[-1].score
+    text = f"tried: {len(table)} of {len(levels)} thresholds, {shown(first)} to {shown(last)}"
+    above = int((levels > last + 1e-9).sum())
+    if above:
+        text += f"; not tried: {above} above, up to {shown(levels[-1])} (fewer than {FEWEST} verdicts on what is left)"
+    if (between := len(levels) - above - len(table)) > 0:
+        text += f"; {between} between them" if above else f"; not tried: {between} between them"
+    return f"{text}; lower ones need a lower threshold in the season (cheep season detect)"
+
+
+def _levels(kinds: Sequence[str], counts: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows of a plan's counts hold detections (n,) bool, and the scores that occur there, rising."""
+    of_kind = np.array([kind == DETECTED for kind in kinds])[counts["stratum"]] & (counts["detections"] > 0)
+    return of_kind, np.unique(counts["score"][of_kind])
 
 
 def threshold_for(table: list[ThresholdRow], precision: float, sure: bool = False) -> ThresholdRow:

@@ -77,7 +77,9 @@ class Estimates:
     """Of a label in a season, a site or a month; None: the verdicts tell nothing of it.
 
     ``precision`` is the share of right detections, ``false_alarms`` and ``detections`` are per hour, ``calls`` clips
-    with the label per hour, ``recall`` the share of them into which a detection reaches.
+    with the label per hour, ``recall`` the share of them into which a detection reaches. ``verdicts`` are those on
+    clips with a detection, ``verdicts_below`` those on clips without any; fewer than :data:`FEWEST` of the latter (of
+    more) tell nothing of calls and recall.
     """
 
     precision: Estimate | None
@@ -88,6 +90,14 @@ class Estimates:
     verdicts: int
     verdicts_below: int
     error_rate: float
+
+    def recall_text(self, nothing: str = "-") -> str:
+        """Return recall for people; where no miss was met only what it is at least: 1.00 would claim too much."""
+        if self.recall is None:
+            return nothing
+        if self.recall.value >= 1 and self.recall.low is not None:
+            return f"{self.recall.low:.2f} or more" if self.recall.low < 0.995 else "1.00"
+        return self.recall.text(2)
 
 
 def estimate(heard: Heard, rng: np.random.Generator, confidence: float = CONFIDENCE) -> Estimates:
@@ -105,7 +115,8 @@ def estimate(heard: Heard, rng: np.random.Generator, confidence: float = CONFIDE
     detected = _of_kind(heard, DETECTED)
     peaks = float(heard.peaks[detected].sum())
     in_detected = np.isin(heard.stratum, np.flatnonzero(detected))
-    below = int((~in_detected).sum())
+    of_below = _of_kind(heard, BELOW)
+    below = int(of_below[heard.stratum].sum())
     n = int(in_detected.sum())
     per_hour = peaks / heard.hours if heard.hours else 0.0
     precision = false_alarms = calls = recall = None
@@ -118,7 +129,7 @@ def estimate(heard: Heard, rng: np.random.Generator, confidence: float = CONFIDE
     elif not peaks:
         share = 0.0, np.zeros(heard.draws)
         false_alarms = Estimate(0.0, 0.0, 0.0, confidence)
-    if share is not None and below >= FEWEST:
+    if share is not None and below >= min(FEWEST, int(heard.clips[of_below].sum())):
         clips = float(heard.clips[detected].sum())
         found, missed = _others(heard, ~in_detected, rng, slips)
         held = _share(heard, in_detected, rng, slips, by_peaks=False) if peaks else share
@@ -142,10 +153,10 @@ def naive(heard: Heard) -> Estimates:
     rate = None
     if precision is not None and precision.low is not None and precision.high is not None:
         rate = Estimate(*(per_hour * (1 - x) for x in (precision.value, precision.high, precision.low)))
-    found = ~np.isin(heard.stratum, np.flatnonzero(_of_kind(heard, BELOW)))
-    there = int(heard.first.sum())
-    recall = proportion_interval(int((heard.first & found).sum()), there) if there else None
-    return Estimates(precision, rate, None, recall, per_hour, n, len(heard.first) - n, 0.0)
+    found = ~_of_kind(heard, BELOW)[heard.stratum]
+    there, below = int(heard.first.sum()), int((~found).sum())
+    recall = proportion_interval(int((heard.first & found).sum()), there) if there and below else None
+    return Estimates(precision, rate, None, recall, per_hour, n, below, 0.0)
 
 
 # -- parts -----------------------------------------------------------------------------------

@@ -135,7 +135,8 @@ def _page(found: SeasonEstimate, pictures: dict[str, bytes], warnings: Sequence[
         e = row.estimates
         cells = [row.name if row.by == "all" else f"{row.by} {row.name}", f"{row.hours:.1f}", f"{e.detections:.2f}"]
         cells += [str(e.verdicts), str(e.verdicts_below)]
-        cells += ["–" if v is None else v.text(2) for v in (e.precision, e.false_alarms, e.calls, e.recall)]
+        cells += ["–" if v is None else v.text(2) for v in (e.precision, e.false_alarms, e.calls)]
+        cells.append(e.recall_text("–"))
         rows.append(cells)
     table = _table(head, rows)
     thresholds = _table(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cheep import runs
-from cheep.detector.scores import kept_threshold, probability
+from cheep.detector.scores import kept_threshold, probability, show_probability
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import Estimate
@@ -29,6 +29,7 @@ from cheep.season.tell import SeasonEstimate
 UNLIKE = 3.0
 #: A site is noisier, or quieter, than what was calibrated on, if its noise lies so many dB outside.
 NOISE_DB = 3.0
+_SAME_THRESHOLD = 1e-6
 
 
 def keep_season_threshold(
@@ -150,9 +151,15 @@ def _noise_warnings(then: Sequence[float] | None, noise: Sequence[tuple[str, flo
     return out
 
 
-def warnings_of(found: SeasonEstimate, manifest: dict, noise: Sequence[tuple[str, float | None]] = ()) -> list[str]:
+def warnings_of(
+    found: SeasonEstimate,
+    manifest: dict,
+    noise: Sequence[tuple[str, float | None]] = (),
+    own: float | None = None,
+) -> list[str]:
     """Return in what the season differs from what the model's threshold was calibrated on.
 
+    ``own``: the threshold, 0..1, that made the season's detections; what was promised of another is not compared.
     Compared are false alarms per hour (intervals that do not meet), scores (their quantiles, where an earlier season
     chose the threshold), noise (``noise``: site and level of each recording, dB of full scale), and sites: new ones,
     and those that sound unlike the others.
@@ -164,6 +171,12 @@ def warnings_of(found: SeasonEstimate, manifest: dict, noise: Sequence[tuple[str
     now = found.whole.false_alarms
     if before is None:
         out.append(f"{label}: its threshold was never calibrated (cheep calibrate, or --keep here)")
+    elif own is not None and abs(before["threshold"] - own) > _SAME_THRESHOLD:
+        out.append(
+            f"{label}: the plan's detections are those of threshold {show_probability(own, 3)}, not of the calibrated "
+            f"one, {show_probability(before['threshold'], 3)}: what calibration promised is not compared (cheep season "
+            "detect --like RUN, then a new plan)"
+        )
     elif now is not None:
         then = Estimate(**before["false_alarms_per_hour"])
         if now.low is not None and then.high is not None and now.low > then.high:

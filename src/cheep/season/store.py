@@ -161,16 +161,31 @@ class Season:
                     f"{bundle.detector.stride_frames}; use its stride, or another season"
                 )
             _check_gate(self.folder, row, bundle.detector)
+            self.follow(row, bundle.path.parent)
             return row
         row = model_row(bundle, detector)
         write_bytes(folder / row.file, bundle.model.data)
-        manifest = bundle.path.parent / MANIFEST
-        if manifest.is_file() and bundle.model.sha256 in (text := manifest.read_text(encoding="utf-8")):
-            write_text(folder / MANIFEST, text)
+        self.follow(row, bundle.path.parent)
         if bundle.verifier is not None:  # which the manifest names
             shutil.copytree(bundle.verifier.path.parent, folder / VERIFY, dirs_exist_ok=True)
         write_json(folder / MODEL_ROW, row.to_dict())
         return row
+
+    def follow(self, model: ModelRow, run: Path) -> bool:
+        """Take the manifest of a model's run as the season's copy: what its thresholds were calibrated on.
+
+        The settings that make the season's detections stay those of ``model.json``. Return whether the copy changed;
+        not where the run has none, it is of another model, or names another second network than the season keeps.
+        """
+        theirs, own = run / MANIFEST, self.folder / MODELS / model.model / MANIFEST
+        if not theirs.is_file() or model.sha256 not in (text := theirs.read_text(encoding="utf-8")):
+            return False
+        if own.is_file():
+            old = own.read_text(encoding="utf-8")
+            if old == text or _verify_of(old) != _verify_of(text):
+                return False
+        write_text(own, text)
+        return True
 
     def set_detector(self, model: ModelRow, detector: DetectorConfig) -> ModelRow:
         """Keep other settings of the detector; the detections are to be made again (:mod:`cheep.season.tables`)."""
@@ -254,6 +269,10 @@ def _check_gate(folder: Path, model: ModelRow, detector: DetectorConfig) -> None
             f"{folder}: holds scores of this network {was}, not {now}: which windows were run cannot be changed "
             "afterwards; use another season"
         )
+
+
+def _verify_of(manifest: str) -> Any:
+    return (json.loads(manifest).get("detector") or {}).get("verify")
 
 
 def _folder_name(site: str) -> str:

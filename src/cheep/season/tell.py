@@ -11,7 +11,7 @@ import numpy as np
 
 from cheep.files import plain
 from cheep.season.curves import ScorePoint, ThresholdRow, score_curve, threshold_table
-from cheep.season.estimate import Estimates, Heard, estimate, naive
+from cheep.season.estimate import FEWEST, Estimates, Heard, estimate, naive
 from cheep.season.plan import Plan, PlanItem, answers_by_clip
 from cheep.season.sampling import BELOW
 from cheep.season.verdicts import Clip, Verdict
@@ -104,7 +104,7 @@ def estimate_season(plan: Plan, verdicts: Iterable[Verdict], seed: int = 0, deta
     rng = np.random.default_rng([seed, 2])
     curve = tuple(score_curve(heard, score, rng)) if details else ()
     table = tuple(threshold_table(heard, score, plan.counts, rng)) if details else ()
-    notes = _notes(plan, heard, unsure, answers, slips, trials)
+    notes = _notes(plan, heard, unsure, answers, slips, trials) + _recall_notes(heard, rows)
     return SeasonEstimate(
         plan, tuple(rows), naive(heard), curve, table, unsure,
         sum(item.clip not in answers for item in plan.items), slips, trials, tuple(notes),
@@ -170,6 +170,29 @@ def _slips(items: tuple[PlanItem, ...], answers: dict[Clip, list[Verdict]]) -> t
     return (slips, trials) if asked_again else (0, 0)
 
 
+def _recall_notes(heard: Heard, rows: list[SeasonRow]) -> list[str]:
+    """Return why recall is not known, or only bounded, of the season or a part of it."""
+    whole, *parts = (row.estimates for row in rows)
+    below = np.array([kind == BELOW for kind in heard.kinds])
+    there = float(heard.clips[below].sum())
+    notes = []
+    if not whole.verdicts_below and there:
+        notes.append("no clip below the threshold was judged: recall and calls are not known")
+    elif whole.recall is None and 0 < whole.verdicts_below < min(FEWEST, there):
+        notes.append(
+            f"{whole.verdicts_below} clip(s) below the threshold were judged, at least {FEWEST} are needed: recall and "
+            "calls are not known"
+        )
+    elif whole.recall is not None and whole.recall.value >= 1 and there > whole.verdicts_below:
+        notes.append(
+            f"none of the {whole.verdicts_below} clips judged below the threshold holds a call, of {there:.0f}: "
+            "no miss was met, so recall has a lower bound only"
+        )
+    elif whole.recall is not None and (unknown := sum(item.recall is None for item in parts)):
+        notes.append(f"{unknown} site(s) or month(s) have too few verdicts, or no call: their recall is not known (-)")
+    return notes
+
+
 def _notes(
     plan: Plan, heard: Heard, unsure: int, answers: dict[Clip, list[Verdict]], slips: int, trials: int
 ) -> list[str]:
@@ -183,9 +206,6 @@ def _notes(
         )
     if unsure:
         notes.append(f"{unsure} clip(s) of which nobody is sure are left out, as if they were like the others")
-    below = np.array([kind == BELOW for kind in plan.kinds])
-    if not below[heard.stratum].any():
-        notes.append("nothing below the threshold was heard: the verdicts tell nothing of what is missed")
     doubtful = sum(
         item.kind == BELOW and len(given) < 3 and all(verdict.present for verdict in given)
         for item in plan.items
