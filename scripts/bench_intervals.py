@@ -8,7 +8,8 @@ Each draw parts the held-out background into two halves: by group (whole recordi
 (dogs, sirens, rain, ...: one half holds kinds that the other has never met). The threshold comes from one half by the
 rule of cheep calibrate, for each wanted rate; what the other half shows is compared with the interval that was stated
 for as many hours. --half 0 or 1 takes every group whose name's sha256 begins with an even or odd byte: the method was
-chosen on half 0 and is judged on half 1. Scores of several folds are compared by probability.
+chosen on half 0 and is judged on half 1. Scores of several folds are compared by probability. Seeds of a benchmark
+heard the same recordings: each is drawn from alone, --draws times, and the means over the seeds are shown.
 """
 
 from __future__ import annotations
@@ -44,19 +45,26 @@ class CountedSweep(LevelSweep):
         self.hours, self._spreads = float(hours.sum()), {}
 
 
-def load_groups(folders: list[Path]) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
-    """Return false alarms (thresholds, groups), hours, names and kinds of groups of background, of all kept folds.
+def places_by_seed(folders: list[Path]) -> list[list[Path]]:
+    """Return the folders with held-out scores, those of one seed (``...-seedN``) together.
 
     Raises
     ------
     CheepError
         A folder holds no scores.
     """
-    places = sorted({path.parent for folder in folders for path in folder.rglob(STREAMED)})
-    if not places:
+    found: dict[str, set[Path]] = {}
+    for path in (path for folder in folders for path in folder.rglob(STREAMED)):
+        found.setdefault(path.parent.name.partition("-seed")[2], set()).add(path.parent)
+    if not found:
         raise CheepError(
             f"{folders[0]}: no {STREAMED} in it or below; make it with bench_accuracy.py --task bird --keep"
         )
+    return [sorted(found[seed]) for seed in sorted(found)]
+
+
+def load_groups(places: list[Path]) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+    """Return false alarms (thresholds, groups), hours, names and kinds of groups of background, of one seed's folds."""
     folds = [Counted(Streamed.load(place / STREAMED, place / runs.INT8_TFLITE)) for place in places]
     grid = np.append(np.unique(np.concatenate([fold.thresholds for fold in folds])), 1.0)
     alarms = np.concatenate([fold.at(grid)[0] for fold in folds], axis=1)
@@ -103,6 +111,18 @@ def coverage(
     }
 
 
+def _half(
+    alarms: np.ndarray, hours: np.ndarray, groups: list[str], kinds: list[str], half: int
+) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+    mine = np.array([hashlib.sha256(name.encode()).digest()[0] & 1 == half for name in groups])
+    return (
+        alarms[:, mine],
+        hours[mine],
+        [name for name, keep in zip(groups, mine, strict=True) if keep],
+        [kind for kind, keep in zip(kinds, mine, strict=True) if keep],
+    )
+
+
 def main() -> int:
     """Measure the coverage and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,19 +134,23 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print a list of name, value, unit")
     args = parser.parse_args()
     try:
-        alarms, hours, groups, kinds = load_groups(args.keep)
+        seeds = [load_groups(places) for places in places_by_seed(args.keep)]
     except CheepError as error:
         print(f"bench_intervals.py: {error}", file=sys.stderr)
         return error.exit_status
     if args.half is not None:
-        mine = np.array([hashlib.sha256(name.encode()).digest()[0] & 1 == args.half for name in groups])
-        alarms, hours = alarms[:, mine], hours[mine]
-        kinds = [kind for kind, keep in zip(kinds, mine, strict=True) if keep]
-    print(f"{len(hours)} groups, {len(set(kinds))} kinds, {hours.sum():.2f} h, never trained on", file=sys.stderr)
+        seeds = [_half(*seed, args.half) for seed in seeds]
+    _, hours, _, kinds = seeds[0]
+    print(
+        f"{len(hours)} groups, {len(set(kinds))} kinds, {hours.sum():.2f} h, never trained on; {len(seeds)} seeds",
+        file=sys.stderr,
+    )
     values = []
     for split in ("group", "kind"):
         for rate in args.rates:
-            found = coverage(alarms, hours, kinds, split, rate, args.draws, args.seed)
+            drawn = [coverage(alarms, hours, kinds, split, rate, args.draws, args.seed)
+                     for alarms, hours, _, kinds in seeds]  # fmt: skip
+            found = {name: float(np.mean([item[name] for item in drawn])) for name in drawn[0]}
             units = {"inside": "share of draws", "above": "share of draws"}
             values += [
                 {
@@ -138,7 +162,7 @@ def main() -> int:
             ]
             if not args.json:
                 print(
-                    f"by {split:5}, for {rate:4g}/h: {found['inside']:6.1%} of {args.draws} inside "
+                    f"by {split:5}, for {rate:4g}/h: {found['inside']:6.1%} of {len(seeds)} x {args.draws} inside "
                     f"({found['above']:.1%} above); expected {found['expected']:.1f}, counted {found['counted']:.1f}, "
                     f"foretold {found['foretold_low']:.1f} to {found['foretold_high']:.1f}",
                     flush=True,

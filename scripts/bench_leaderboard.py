@@ -19,7 +19,7 @@ import datetime
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,9 @@ def folds_of(folder: Path, task: str, figure: str) -> dict[str, list[float]]:
     return {seed: [folds[fold] for fold in sorted(folds)] for seed, folds in sorted(out.items())}
 
 
-def mean_by_fold(entry: dict[str, Any]) -> np.ndarray:
-    """Return the mean over seeds of each fold, (folds,)."""
-    return np.mean(list(entry["folds"].values()), axis=0)
+def mean_by_fold(entry: dict[str, Any], seeds: Collection[str] | None = None) -> np.ndarray:
+    """Return the mean over seeds (all of them, or ``seeds``) of each fold, (folds,)."""
+    return np.mean([folds for seed, folds in entry["folds"].items() if seeds is None or seed in seeds], axis=0)
 
 
 def deviation(values: Sequence[float] | np.ndarray) -> float:
@@ -111,7 +111,10 @@ def compared(entries: dict[str, Any], recipe: str) -> str:
     for other in RECIPES:
         if other == recipe or RECIPES[other][0] != task or other not in entries:
             continue
-        mine, theirs = mean_by_fold(entries[recipe]), mean_by_fold(entries[other])
+        both = entries[recipe]["folds"].keys() & entries[other]["folds"].keys()  # seeds that one alone has say nothing
+        if not both:
+            continue
+        mine, theirs = mean_by_fold(entries[recipe], both), mean_by_fold(entries[other], both)
         if len(mine) != len(theirs) or entries[recipe].get("changes") != entries[other].get("changes"):
             continue
         gain = float((mine - theirs).mean())

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Two kept bird benchmarks beside each other: the same folds, seeds and groups, differences with intervals.
+"""One kept bird benchmark, or two beside each other: the same folds, seeds and groups, with intervals.
 
   python scripts/bench_accuracy.py --task bird --train DIR --seeds 1,2,3 --keep A
   python scripts/bench_accuracy.py --task bird --train DIR --seeds 1,2,3 --keep B --set augment.time_warp=0.2
   python scripts/bench_paired.py A B               what B is worth over A
   python scripts/bench_paired.py A B --json
+  python scripts/bench_paired.py A                 what A reaches, seed by seed
+  python scripts/bench_paired.py A --without freesound:26255,freesound:4201
 
-Figures are means over the seeds that both have, all folds of a seed under one threshold. Intervals of differences: 95 %
-of 500 draws of whole groups, the same draw for both and for all seeds, so that what is hard for both cancels. The worst
-group is the source of background with the most false alarms at 80 % event recall.
+Figures are means over the seeds that both have, all folds of a seed under one threshold. Intervals: 95 % of 500 draws
+of whole groups, the same draw for both and for all seeds, so that what is hard for both cancels in their difference.
+The worst group is the source of background with the most false alarms at 80 % event recall. --without leaves the
+background of these groups out.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +81,8 @@ def aucs(folders: list[Path]) -> list[float]:
     return [item["metrics"]["int8"]["test"]["window_auc"] for item in read]
 
 
-def compare(first: Path, second: Path, draws: int = DRAWS) -> dict[str, Any]:
-    """Return figures of two kept benchmarks and their differences (second less first).
+def compare(first: Path, second: Path, draws: int = DRAWS, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Return figures of two kept benchmarks and their differences (second less first), without these groups.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def compare(first: Path, second: Path, draws: int = DRAWS) -> dict[str, Any]:
     seeds = [seed for seed in kept[0] if kept[0][seed].keys() == kept[1].get(seed, {}).keys()]
     if not seeds:
         raise CheepError(f"{first}, {second}: no seed has the same finished folds in both; train what is missing")
-    arms: list[list[Pooled]] = [[pooled(list(side[seed].values())) for seed in seeds] for side in kept]
+    arms = [[pooled(list(side[seed].values())) for seed in seeds] for side in kept]
     reference = arms[0][0]
     for item in (item for arm in arms for item in arm):
         if (
@@ -97,14 +101,8 @@ def compare(first: Path, second: Path, draws: int = DRAWS) -> dict[str, Any]:
             or abs(item.hours.sum() / reference.hours.sum() - 1) > 0.02
         ):
             raise CheepError(f"{first}, {second}: they were judged on other recordings; draw the folds alike")
-    by_seed = [[figures(item, np.ones(len(item.hours))) for item in arm] for arm in arms]
-    rng = np.random.default_rng(1)
-    drawn = []
-    for _ in range(draws):
-        counts = reference.draw_groups(rng)
-        means = [np.mean([figures(item, counts[item.group]) for item in arm], axis=0) for arm in arms]
-        drawn.append(means[1] - means[0])
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    by_seed, drawn = _drawn(arms, draws, without)
+    low, high = np.quantile(drawn[1] - drawn[0], [0.025, 0.975], axis=0)
     rows: dict[str, dict[str, Any]] = {}
     for place, name in enumerate(FIGURES):
         values = [[figure[place] for figure in arm] for arm in by_seed]
@@ -114,12 +112,66 @@ def compare(first: Path, second: Path, draws: int = DRAWS) -> dict[str, Any]:
     paired = np.subtract(fold_aucs[1], fold_aucs[0]).mean(axis=0)  # by fold
     rows[AUC] |= {"low": float(paired.mean()) - deviation(paired), "high": float(paired.mean()) + deviation(paired)}
     rows[WORST_AUC] = _row([[float(np.min(folds)) for folds in arm] for arm in fold_aucs])
+    return _about(seeds, len(kept[0][seeds[0]]), reference, without) | {"rows": rows}
+
+
+def reached(keep: Path, draws: int = DRAWS, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the figures of one kept benchmark with intervals, without these groups.
+
+    Raises
+    ------
+    CheepError
+        It has no finished fold, or its seeds have not the same folds.
+    """
+    kept = seeds_of(keep)
+    if len({tuple(folds) for folds in kept.values()}) > 1:
+        finished = "; ".join(f"{seed or 'the recipe’s'}: {', '.join(map(str, kept[seed]))}" for seed in kept)
+        raise CheepError(f"{keep}: its seeds have not the same finished folds ({finished}); train what is missing")
+    arm = [pooled(list(folds.values())) for folds in kept.values()]
+    (by_seed,), (drawn,) = _drawn([arm], draws, without)
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    rows: dict[str, dict[str, Any]] = {}
+    for place, name in enumerate(FIGURES):
+        values = [figure[place] for figure in by_seed]
+        rows[name] = {"mean": float(np.mean(values)), "by_seed": values}
+        rows[name] |= {"low": float(low[place]), "high": float(high[place])}
+    fold_aucs = [aucs(list(folds.values())) for folds in kept.values()]
+    for name, of_folds in ((AUC, np.mean), (WORST_AUC, np.min)):
+        values = [float(of_folds(folds)) for folds in fold_aucs]
+        rows[name] = {"mean": float(np.mean(values)), "by_seed": values}
+    return _about(list(kept), len(next(iter(kept.values()))), arm[0], without) | {"rows": rows}
+
+
+def _drawn(arms: list[list[Pooled]], draws: int, without: Sequence[str]) -> tuple[list[list[list[float]]], np.ndarray]:
+    """Return the FIGURES of each arm and seed, and means over the seeds of drawn groups, (arms, draws, FIGURES)."""
+    reference = arms[0][0]
+    unknown = sorted(set(without) - set(reference.groups))
+    if unknown:
+        raise CheepError(f"--without {unknown[0]}: no group of this name, as {reference.groups[0]!r}")
+    kept = [[~(np.isin(item.groups, without)[item.group] & (item.hours > 0)) for item in arm] for arm in arms]
+
+    def of(weights: Callable[[Pooled], np.ndarray]) -> list[list[list[float]]]:
+        return [
+            [figures(item, weights(item) * keep) for item, keep in zip(*pair, strict=True)]
+            for pair in zip(arms, kept, strict=True)
+        ]
+
+    rng = np.random.default_rng(1)
+    means = []
+    for _ in range(draws):
+        counts = reference.draw_groups(rng)
+        means.append(np.mean(of(lambda item, counts=counts: counts[item.group]), axis=1))
+    return of(lambda item: np.ones(len(item.hours))), np.swapaxes(means, 0, 1)
+
+
+def _about(seeds: list[str], folds: int, reference: Pooled, without: Sequence[str]) -> dict[str, Any]:
+    left_out = np.isin(reference.groups, without)[reference.group] & (reference.hours > 0)
     return {
         "seeds": [seed or "the recipe's" for seed in seeds],
-        "folds": len(kept[0][seeds[0]]),
-        "hours": float(reference.hours.sum()),
+        "folds": folds,
+        "hours": float(reference.hours[~left_out].sum()),
         "groups": len(reference.groups),
-        "rows": rows,
+        "left_out": {"groups": list(without), "recordings": int(left_out.sum())},
     }
 
 
@@ -128,39 +180,54 @@ def _row(values: list[list[float]]) -> dict[str, Any]:
     return {"first": first, "second": second, "difference": second - first, "by_seed": values}
 
 
-def table(found: dict[str, Any], names: tuple[str, str]) -> str:
-    """Return the comparison as Markdown."""
-    lines = [
+def table(found: dict[str, Any], names: Sequence[str]) -> str:
+    """Return the comparison, or the figures of one, as Markdown."""
+    head = (
         f"{len(found['seeds'])} seeds, {found['folds']} folds, {found['hours']:.2f} h of background, "
-        f"{found['groups']} groups (background and birds)",
-        "",
-        f"| | {names[0]} (by seed) | {names[1]} (by seed) | difference (95 %, by group) |",
-        "|---|---|---|---|",
-    ]
+        f"{found['groups']} groups (background and birds)"
+    )
+    if found["left_out"]["groups"]:
+        head += f"; without {found['left_out']['recordings']} recordings of {', '.join(found['left_out']['groups'])}"
+    last = "95 %, by group" if len(names) == 1 else "difference (95 %, by group)"
+    lines = [head, "", f"| | {' | '.join(f'{name} (by seed)' for name in names)} | {last} |"]
+    lines.append("|---|" + "---|" * (len(names) + 1))
     for name, row in found["rows"].items():
         digits = 1 if name.startswith("false") else 3
+        sides = ("first", "second") if len(names) == 2 else ("mean",)
+        by_seed = row["by_seed"] if len(names) == 2 else [row["by_seed"]]
         cells = [
             f"{row[side]:.{digits}f} ({', '.join(f'{value:.{digits}f}' for value in values)})"
-            for side, values in zip(("first", "second"), row["by_seed"], strict=True)
+            for side, values in zip(sides, by_seed, strict=True)
         ]
-        between = f" ({row['low']:+.{digits}f} to {row['high']:+.{digits}f})" if "low" in row else ""
-        lines.append(f"| {name} | {' | '.join(cells)} | {row['difference']:+.{digits}f}{between} |")
+        if len(names) == 1:
+            last = f"{row['low']:.{digits}f} to {row['high']:.{digits}f}" if "low" in row else ""
+        else:
+            between = f" ({row['low']:+.{digits}f} to {row['high']:+.{digits}f})" if "low" in row else ""
+            last = f"{row['difference']:+.{digits}f}{between}"
+        lines.append(f"| {name} | {' | '.join(cells)} | {last} |")
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Compare, print."""
+    """Judge or compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", type=Path, metavar="A", help="--keep of bench_accuracy.py --task bird")
-    parser.add_argument("second", type=Path, metavar="B", help="the same, of other settings")
+    parser.add_argument("second", type=Path, metavar="B", nargs="?", help="the same, of other settings")
+    parser.add_argument("--without", default="", metavar="GROUP,GROUP", help="leave the background of these out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
+    without = [name for name in args.without.split(",") if name]
+    names = [path.name for path in (args.first, args.second) if path is not None]
     try:
-        found = compare(args.first, args.second)
+        found = (
+            reached(args.first, DRAWS, without)
+            if args.second is None
+            else compare(args.first, args.second, DRAWS, without)
+        )
     except CheepError as error:
         print(f"bench_paired.py: {error}", file=sys.stderr)
         return error.exit_status
-    print(json.dumps(found, indent=1) if args.json else table(found, (args.first.name, args.second.name)))
+    print(json.dumps(found, indent=1) if args.json else table(found, names))
     return 0
 
 

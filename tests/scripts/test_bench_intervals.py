@@ -28,6 +28,7 @@ def test_coverage_of_groups_that_are_alike_and_of_kinds_that_are_not(monkeypatch
     monkeypatch.setattr(
         bench_intervals, "load_groups", lambda _: (alarms, np.full(200, 1 / 60), [f"g{i}" for i in range(200)], kinds)
     )
+    monkeypatch.setattr(bench_intervals, "places_by_seed", lambda folders: [folders, folders])
     monkeypatch.setattr(sys, "argv", ["bench_intervals.py", str(tmp_path), "--rates", "30", "--draws", "8", "--json"])
     assert bench_intervals.main() == 0
     values = {item["name"]: item["value"] for item in json.loads(capsys.readouterr().out)}
@@ -43,3 +44,15 @@ def test_a_folder_without_scores_is_named(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", ["bench_intervals.py", str(tmp_path)])
     assert bench_intervals.main() == 2
     assert "no streamed.npz in it or below; make it with bench_accuracy.py" in capsys.readouterr().err
+
+
+def test_seeds_of_a_benchmark_are_drawn_from_alone(tmp_path):
+    """They heard the same hour: together they would pass for three hours, and intervals of them for narrow ones."""
+    for name in ("bird-0", "bird-1", "bird-0-seed2", "bird-1-seed2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "streamed.npz").write_bytes(b"")
+    places = bench_intervals.places_by_seed([tmp_path, tmp_path / "bird-0"])
+    assert [[place.name for place in seed] for seed in places] == [
+        ["bird-0", "bird-1"],
+        ["bird-0-seed2", "bird-1-seed2"],
+    ]

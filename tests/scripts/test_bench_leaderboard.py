@@ -30,6 +30,11 @@ def test_larger_is_better_only_where_it_is_shown():
     shown = tie | {"esc10": entry(0.90, 0.92, 0.91, 0.93, ram=20_000)}
     assert bench_leaderboard.compared(shown, "esc10").startswith("better than `esc10_small` (+0.03")
     assert bench_leaderboard.compared(shown, "esc10_small").startswith("worse than `esc10`")
+    # a seed that one of them alone has says nothing of the other: the better seed is not taken for a better recipe
+    lucky = shown["esc10"]["folds"] | {"2": [0.2, 0.2, 0.2, 0.2]}
+    assert bench_leaderboard.compared(shown | {"esc10": shown["esc10"] | {"folds": lucky}}, "esc10").startswith(
+        "better"
+    )
     # the cheaper one stands first, whatever they reach
     assert bench_leaderboard.in_order(shown) == ["esc10_small", "esc10"]
     assert bench_leaderboard.compared(shown | {"bird": entry(0.9, 0.9)}, "bird") == ""

@@ -69,3 +69,35 @@ def test_what_cannot_be_compared_is_refused(tmp_path, monkeypatch, capsys):
     judged(monkeypatch, {"a": ALARMS, "b": ALARMS[:, :2]})
     monkeypatch.setattr(sys, "argv", ["bench_paired.py", str(a), str(b)])
     assert bench_paired.main() == 2 and "judged on other recordings" in capsys.readouterr().err
+
+
+def test_one_benchmark_and_what_it_reaches_without_a_group(tmp_path, monkeypatch, capsys):
+    a = keep(tmp_path / "a", ["bird-0", "bird-1", "bird-0-seed2", "bird-1-seed2"], 0.9)
+    judged(monkeypatch, {"a": ALARMS})
+    found = bench_paired.reached(a, draws=50)
+    rates = found["rows"][bench_paired.FIGURES[0]]
+    assert rates["by_seed"] == [0.5, 0.5] and 0 <= rates["low"] <= 0.5 <= rates["high"]
+    assert found["rows"][bench_paired.WORST_AUC]["mean"] == pytest.approx(0.9) and found["hours"] == pytest.approx(2.0)
+    assert "| false alarms an hour at 80 % | 0.5 (0.5, 0.5) | 0.0 to " in bench_paired.table(found, ["a"])
+
+    group = found_group(a)
+    less = bench_paired.reached(a, draws=50, without=[group])
+    assert less["left_out"] == {"groups": [group], "recordings": 1} and less["hours"] == pytest.approx(4 / 3)
+    assert less["rows"][bench_paired.FIGURES[0]]["mean"] == 0.0, "its one alarm was the left-out recording's"
+    both = bench_paired.compare(a, a, draws=50, without=[group])["rows"][bench_paired.FIGURES[0]]
+    assert (both["first"], both["second"], both["low"], both["high"]) == (0.0, 0.0, 0.0, 0.0)
+    monkeypatch.setattr(sys, "argv", ["bench_paired.py", str(a), "--without", "freesound:1"])
+    assert bench_paired.main() == 2 and "--without freesound:1: no group of this name" in capsys.readouterr().err
+
+
+def test_seeds_with_other_folds_are_no_one_benchmark(tmp_path, monkeypatch, capsys):
+    a = keep(tmp_path / "a", ["bird-0", "bird-1", "bird-0-seed2"], 0.9)
+    monkeypatch.setattr(sys, "argv", ["bench_paired.py", str(a)])
+    assert bench_paired.main() == 2
+    assert "its seeds have not the same finished folds (the recipe’s: 0, 1; 2: 0)" in capsys.readouterr().err
+
+
+def found_group(folder):
+    """Return the group of the background recording with the one alarm at 80 % recall."""
+    item = bench_paired.pooled(list(bench_paired.seeds_of(folder)[""].values()))
+    return item.groups[item.group[np.flatnonzero(item.alarms_at(0.8, np.ones(len(item.hours))))[0]]]
