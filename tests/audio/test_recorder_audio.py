@@ -207,10 +207,30 @@ def test_runs_of_zeros_do_not_depend_on_how_the_samples_come():
         assert meter.runs() == tuple((a, b) for a, b in edges.tolist() if b - a >= least)
 
 
-def test_an_ogg_that_ends_early_says_so(tmp_path):
-    whole, part = tmp_path / "whole.ogg", tmp_path / "part.ogg"
-    soundfile.write(whole, np.random.default_rng(0).normal(0, 0.1, 80000), 8000)
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "W64", "CAF"])
+def test_a_file_that_ends_early_says_so(tmp_path, kind):
+    """It is read as far as it goes, and said to be cut: never shorter without a word, never an error."""
+    whole, part = tmp_path / f"whole.{kind.lower()}", tmp_path / f"part.{kind.lower()}"
+    soundfile.write(whole, np.random.default_rng(0).normal(0, 0.1, 80000), 8000, format=kind)
     part.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     assert not probe(whole).cut and not probe(whole).note
-    found = probe(part)
-    assert found.cut and "last page" in found.note and 2 < found.duration_s < 9
+    found, notes = probe(part), []
+    assert found.cut and found.note and 2 < found.duration_s < 9
+    assert sum(len(block) for block in iter_audio(part, RATE, notes=notes)) == pytest.approx(
+        8000 * found.duration_s, abs=9
+    )
+    assert notes == [found.note]
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["a.mp3", "a.webm", "a.mka", "a.mp4"])
+def test_what_ffmpeg_wrote_and_ends_early_says_so(tmp_path, name):
+    """An MP3 without an index, at least where it ends within a frame; an MP4 with its table before the samples."""
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 80000), 8000)
+    options = {"a.mp3": ["-b:a", "64k", "-write_xing", "0"], "a.mp4": ["-movflags", "faststart"]}.get(name, [])
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", *options, tmp_path / name]
+    subprocess.run(command, check=True)
+    assert not probe(tmp_path / name).cut
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) * 6 // 10 + 1])
+    assert probe(tmp_path / name).cut and 2 < probe(tmp_path / name).duration_s < 9

@@ -76,7 +76,7 @@ def damaged():
         "zeroed.flac": (overwritten(encoded("FLAC", other(7), subtype="PCM_16"), 0.6), "partial", ""),
         "flac_header_only.flac": (encoded("FLAC", other(8))[:60], "unreadable", ""),
         "truncated.ogg": (truncated(encoded("OGG", other(9)), 0.1), "unreadable", ""),
-        "truncated.mp3": (truncated(encoded("MP3", other(10))), "ok", ""),
+        "truncated.mp3": (truncated(encoded("MP3", other(10))), "partial", "promises"),
         "noise.mp3": (rng.bytes(20_000), "unreadable", ""),
         "wrong_suffix.wav": (encoded("FLAC", other(11)), "ok", ""),
         "triggered_20240601_050000T.WAV": (

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from cheep.audio.ffmpeg import open_with_ffmpeg
-from cheep.audio.lengths import flac_samples, mp3_seconds, ogg_is_cut
+from cheep.audio.lengths import flac_samples, is_shorter_than_told, mp3_length, ogg_is_cut
 from cheep.audio.remote import local_file, url_of
 from cheep.audio.riff import RepairedFile, WavLayout, read_layout
 from cheep.audio.samples import Resampler, float_to_int16, int16_to_float
@@ -30,6 +30,7 @@ _PIECE = 1024  # samples that are decoded at once near a damaged place
 _EIGHT_BIT = ("PCM_U8", "PCM_S8")
 _LEAST_PEAK = 1000  # quieter than this nothing is clipped
 _LEAST_CLIPPED = 0.0005
+_SHORTER = "the file ends before what its header promises"
 _SHORT = 0.98  # libsndfile that gives less than this part of an MP3 stops early
 _LIBSNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError)
 
@@ -212,7 +213,7 @@ def _source(path: Path) -> _Source:
     return source
 
 
-def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
+def _libsndfile(path: Path, layout: WavLayout | None, cut_flac: bool = False) -> _Source | None:
     broken = layout if layout is not None and layout.repaired else None
 
     name = str(path) if os.name == "nt" else os.fsencode(path)  # a name need not be UTF-8
@@ -234,6 +235,12 @@ def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
     cut = bool(note) and broken is None
     if container == "OGG" and ogg_is_cut(path):
         note, cut = "its last page is missing: the file ends early", True
+    elif container == "MP3" and (found := mp3_length(path)) is not None and found.note:
+        note, cut = found.note, True
+    elif layout is None and is_shorter_than_told(path):
+        note, cut = _SHORTER, True
+    if cut_flac:
+        note, cut = f"the header promises {frames / rate:.1f} s, the file ends early", True
     info = AudioInfo(rate, 0.0, channels, container, sample_format, note, cut=cut)
 
     def blocks(block_s: float) -> Iterator[np.ndarray]:
@@ -242,8 +249,12 @@ def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
             with opened() as source:
                 yield from _read_blocks(path, source, block)
         except _Damage as damage:
-            with opened() as source:
-                yield from _up_to_damage(path, source, block, damage.done)
+            try:
+                with opened() as source:
+                    yield from _up_to_damage(path, source, block, damage.done)
+            except _Damage as end:
+                if not cut_flac or not damage.done + end.done:
+                    raise
 
     def seek(first: int, n: int) -> Iterator[np.ndarray]:
         if first >= frames:
@@ -253,7 +264,7 @@ def _libsndfile(path: Path, layout: WavLayout | None) -> _Source | None:
             yield from itertools.islice(_read_blocks(path, source, max(1, n)), 1)
 
     # an MP3 without an index gives a guess, a damaged one less than its index says
-    sure = container != "MP3"
+    sure = container != "MP3" and not cut_flac
     return _Source(info, frames / rate if sure else None, blocks, seek if sure else None)
 
 
@@ -265,8 +276,8 @@ def _wrong_length(path: Path) -> _Source | None:
         if found is None or found[0] == found[1]:
             return None
         told, there = found
-        if not there and told:  # cut off: libsndfile says where
-            return None
+        if not there and told:  # cut off
+            return _libsndfile(path, None, cut_flac=True)
         source = _ffmpeg(path)
         rate = source.info.sample_rate_hz
         note = f"the header says {told / rate:.1f} s" if told else "the header gives no length"
@@ -279,11 +290,11 @@ def _wrong_length(path: Path) -> _Source | None:
         told_s = soundfile.info(str(path)).duration
     except _LIBSNDFILE_ERRORS:
         return None
-    there_s = mp3_seconds(path)
-    if there_s is None or told_s >= _SHORT * there_s - 0.2:
+    found = mp3_length(path)
+    if found is None or told_s >= _SHORT * found.there_s - 0.2:
         return None
     source = _ffmpeg(path)
-    note = f"the header gives {told_s:.1f} s, {there_s:.1f} s are there (variable rate?)"
+    note = f"the header gives {told_s:.1f} s, {found.there_s:.1f} s are there (variable rate?)"
     return _Source(dataclasses.replace(source.info, container="MP3", note=note), None, source.blocks)
 
 
@@ -364,5 +375,6 @@ def _check(path: Path, frames: int, sample_format: str) -> None:
 
 def _ffmpeg(path: Path) -> _Source:
     rate, channels, blocks = open_with_ffmpeg(path)
-    info = AudioInfo(rate, 0.0, channels, path.suffix[1:].upper(), "")
+    cut = is_shorter_than_told(path)
+    info = AudioInfo(rate, 0.0, channels, path.suffix[1:].upper(), "", _SHORTER if cut else "", cut=cut)
     return _Source(info, None, lambda block_s: blocks(max(1, int(block_s * rate))))

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import mmap
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
+_MAX_PARTS = 1000
+_MP3_SLACK_S = 0.1
 _OGG_PAGE_BYTES = 65307  # at most
 _TAIL_BYTES = 1 << 18  # a FLAC frame is shorter than this
 _MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # MPEG 1, 2, 2.5
@@ -20,14 +25,35 @@ _MP3_KBIT = {
 }
 
 
-def mp3_seconds(path: Path) -> float | None:
-    """Return the length of an MPEG audio file by walking its frames; ``None`` where there are none."""
+@dataclasses.dataclass(frozen=True)
+class Mp3Length:
+    """Length of an MPEG audio file, s, by its frames, and by the index in its first one (0: it has none).
+
+    ``torn``: it ends within a frame.
+    """
+
+    there_s: float
+    promised_s: float
+    torn: bool
+
+    @property
+    def note(self) -> str:
+        """How the file was cut off; empty: nothing tells that it was. Encoders differ by a frame in what they count."""
+        if self.promised_s:
+            if self.there_s < self.promised_s - _MP3_SLACK_S:
+                return f"the header promises {self.promised_s:.1f} s, the file ends after {self.there_s:.1f} s"
+            return ""
+        return "the file ends within a frame: was it cut off?" if self.torn else ""
+
+
+def mp3_length(path: Path) -> Mp3Length | None:
+    """Return how long an MPEG audio file is, by walking its frames; ``None`` where there are none."""
     with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return _walk_mp3(data)
 
 
-def _walk_mp3(data: mmap.mmap) -> float | None:
-    at, seconds, frames = _after_id3(data), 0.0, 0
+def _walk_mp3(data: mmap.mmap) -> Mp3Length | None:
+    at, seconds, promised_s, frames, behind, torn = _after_id3(data), 0.0, 0.0, 0, -1, False
     while at + 4 <= len(data):
         frame = _mp3_frame(data, at)
         if frame is None:
@@ -41,12 +67,25 @@ def _walk_mp3(data: mmap.mmap) -> float | None:
             at += 1  # a chance sync word before the first frame
             continue
         # the first frame may hold the index of the file instead of sound
-        tag = data[at : at + 200] if not frames else b""
-        if not (b"Xing" in tag or b"Info" in tag or b"VBRI" in tag):
+        told = _mp3_index(data[at : at + 200]) if not frames else None
+        if told is None:
             seconds += length_s
+        else:
+            promised_s = told * length_s
         frames += 1
-        at += size
-    return seconds if frames else None
+        torn = at == behind and at + size > len(data)
+        at = behind = at + size
+    return Mp3Length(seconds, promised_s, torn) if frames else None
+
+
+def _mp3_index(frame: bytes) -> int | None:
+    """Return how many frames the index says that it speaks of (0: it does not say); ``None``: no index."""
+    for name in (b"Xing", b"Info"):
+        if (at := frame.find(name)) >= 0:
+            flags = int.from_bytes(frame[at + 4 : at + 8], "big")
+            return int.from_bytes(frame[at + 8 : at + 12], "big") if flags & 1 else 0
+    at = frame.find(b"VBRI")
+    return int.from_bytes(frame[at + 14 : at + 18], "big") if at >= 0 else None
 
 
 def _after_id3(data: mmap.mmap) -> int:
@@ -72,6 +111,59 @@ def _mp3_frame(data: mmap.mmap, at: int) -> tuple[int, float] | None:
     samples = 384 if layer == 1 else 576 if layer == 3 and version != 3 else 1152
     size = 4 * (12 * bits // rate + padding) if layer == 1 else samples // 8 * bits // rate + padding
     return size, samples / rate
+
+
+def is_shorter_than_told(path: Path) -> bool:
+    """Return whether an AIFF, W64, CAF, Matroska (WebM) or MP4 file ends before the sizes in its header say."""
+    with open(path, "rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        head = stream.read(64)
+        if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+            return 8 + int.from_bytes(head[4:8], "big") > size
+        if head[:4] == b"riff" and head[24:28] == b"wave":  # Sony Wave64
+            return int.from_bytes(head[16:24], "little") > size
+        if head[:4] == b"caff":
+            return _ends_behind(stream, 8, size, _caf_chunk)
+        if head[4:8] == b"ftyp":
+            return _ends_behind(stream, 0, size, _mp4_box)
+        return head[:4] == b"\x1a\x45\xdf\xa3" and _ends_behind(stream, 0, size, _ebml_element)
+
+
+def _ends_behind(stream: IO[bytes], at: int, size: int, length_of: Callable[[bytes], int]) -> bool:
+    """Walk the parts of a file on its top level; ``length_of`` gives that of a part, 0 where it is not told."""
+    for _ in range(_MAX_PARTS):
+        if at + 8 > size:
+            return False
+        stream.seek(at)
+        length = length_of(stream.read(20))
+        if length <= 0:
+            return False
+        at += length
+        if at > size:
+            return True
+    return False
+
+
+def _caf_chunk(head: bytes) -> int:
+    length = int.from_bytes(head[4:12], "big", signed=True)  # -1: to the end
+    return 12 + length if length >= 0 else 0
+
+
+def _mp4_box(head: bytes) -> int:
+    length = int.from_bytes(head[:4], "big")  # 0: to the end
+    return int.from_bytes(head[8:16], "big") if length == 1 else length
+
+
+def _ebml_element(head: bytes) -> int:
+    name = 9 - head[0].bit_length() if head else 9
+    if name > 4 or len(head) < name + 8:
+        return 0
+    width = 9 - head[name].bit_length()
+    if width > 8:
+        return 0
+    length = int.from_bytes(head[name : name + width], "big") & ((1 << 7 * width) - 1)
+    return 0 if length == (1 << 7 * width) - 1 else name + width + length  # all ones: not known
 
 
 def ogg_is_cut(path: Path) -> bool:
