@@ -11,6 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import bench_bird
 import bench_paired
+from cheep.config import DetectorConfig
+from cheep.detector.scores import ScoreScale
+from cheep.evaluate.streaming import Output, ScoredRecording, ScoreTiming
 from counted_by_hand import counted
 
 THRESHOLDS = [0.1, 0.3, 0.5, 0.7, 0.9]
@@ -31,7 +34,7 @@ def keep(folder, names, auc):
 def judged(monkeypatch, alarms_of, hours=2.0):
     """Let each keep have the alarms that ``alarms_of`` says, by its name."""
 
-    def pooled(folders):
+    def pooled(folders, background=None):
         alarms = alarms_of[folders[0].parent.name]
         return bench_bird.Pooled([counted(alarms, FOUND, THRESHOLDS, hours * alarms.shape[1] / 3)])
 
@@ -101,3 +104,32 @@ def found_group(folder):
     """Return the group of the background recording with the one alarm at 80 % recall."""
     item = bench_paired.pooled(list(bench_paired.seeds_of(folder)[""].values()))
     return item.groups[item.group[np.flatnonzero(item.alarms_at(0.8, np.ones(len(item.hours))))[0]]]
+
+
+def test_background_that_no_fold_knows_takes_the_place_of_the_held_out(tmp_path, monkeypatch, capsys):
+    a = keep(tmp_path / "a", ["bird-0", "bird-1"], 0.9)
+    (tmp_path / "loops").mkdir()
+    for name in ("cows.mp3", "rain.mp3", "short.mp3"):
+        (tmp_path / "loops" / name).write_bytes(b"")
+    bird = ScoredRecording("bird.flac", "bird", 3.0, np.full((4, 1), 60, np.int8), (bench_bird._ANYWHERE,))
+    dog = ScoredRecording("dog.flac", "dog", 3600.0, np.full((4, 1), 100, np.int8), ())
+    output = Output(("bird",), ScoreScale(), ScoreTiming(0.5, 1.0))
+    kept = bench_bird.Streamed([dog, bird], ["dog_bark", "bird"], output, DetectorConfig())
+    monkeypatch.setattr(bench_bird.Streamed, "load", lambda path, model: kept)
+    monkeypatch.setattr(bench_paired, "load_bundle", lambda path: None)
+    scores = {"cows.mp3": [70] * 4, "rain.mp3": [-100] * 4, "short.mp3": []}
+
+    def score_recordings(bundle, plan):
+        for file, group, events in plan:
+            heard = np.array(scores[file.name], np.int8).reshape(-1, 1)
+            yield ScoredRecording(str(file), group, 1800.0, heard, events)
+
+    monkeypatch.setattr(bench_paired, "score_recordings", score_recordings)
+    found = bench_paired.reached(a, draws=20, background=tmp_path / "loops")
+    assert found["hours"] == 1.0, "two of half an hour: one is too short, the dog is not asked"
+    rows = found["rows"]
+    assert rows[bench_paired.FIGURES[0]]["mean"] == 1.0 and found["most"] == {"cows.mp3": 1.0}
+    assert rows["recall at 10 an hour"]["mean"] == 1.0 and list(rows) == list(bench_paired.FIGURES[:-1])
+    assert "    1.00  cows.mp3" in bench_paired.table(found, ("a",))
+    monkeypatch.setattr(sys, "argv", ["bench_paired.py", str(a), str(a), "--background", str(tmp_path / "none")])
+    assert bench_paired.main() == 2 and "no such file or folder" in capsys.readouterr().err
