@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 
@@ -18,6 +19,7 @@ from cheep.boards.host import BootError, HostApplication
 from cheep.compiler import compile_model
 from cheep.compiler.engine import CompiledModel
 from cheep.config.detector import GateConfig
+from cheep.device.bundle import cannot_verify
 from cheep.device.engine import Engine
 from cheep.device.scoring import WindowScorer, make_scorer
 from cheep.device.verify import behind_samples
@@ -32,7 +34,7 @@ from cheep.job.verify import find_both
 from cheep.live import upload
 from cheep.resources import firmware_root
 from compiled_application import two_compiled
-from two_networks import LABELS, SECOND_LABELS, write_two
+from two_networks import LABELS, SECOND, SECOND_LABELS, write_two
 
 RATE = 8000
 GATE = GateConfig(margin=27, idle=(-20, -20), floor_shift=5, hold_windows=0)
@@ -109,8 +111,27 @@ def test_the_size_on_a_board_is_that_of_both_networks(made):
     assert asked_at_a_time(once, bundle, moth) > asked_at_a_time(once, bundle, find_board("esp32s3"))
     assert not report["backends"]["tflm"]["fits"] and any("second network" in note for note in report["notes"])
     small = moth.model_copy(update={"ram_bytes": moth.ram_bytes - moth.free_ram_bytes + one["ram_bytes"] + 500})
-    with pytest.raises(GateError, match=r"RAM.*too many"):
+    with pytest.raises(GateError, match=r"RAM.*too many.*or the first network alone \(remove detector.verify"):
         check_model(small, bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sample_rate_hz": 16000}, r"16000 Hz, the first network 8000 Hz.*features.sample_rate_hz of the other"),
+        ({"compression": "pcen"}, r"columns are pcen, .*\(features.compression: db\)"),
+        ({"compression": "both"}, r"columns are both, .*\(features.compression: db\)"),
+        ({"window_frames": 400}, r"8.005 s is longer than .* features.window_frames: (\d+) or less"),
+    ],
+)
+def test_what_cannot_stand_behind_the_first_network_is_refused_with_a_remedy(made, small_features, changes, reason):
+    one, two = small_features, SECOND.model_copy(update=changes)
+    assert cannot_verify(one, SECOND) == ""
+    found = re.search(reason, cannot_verify(one, two))
+    assert found
+    for frames in found.groups():  # the remedy is right, and no smaller than it must be
+        assert cannot_verify(one, two.model_copy(update={"window_frames": int(frames)})) == ""
+        assert cannot_verify(one, two.model_copy(update={"window_frames": int(frames) + 1}))
 
 
 def test_the_second_network_says_what_the_first_one_lets_through(made, recording):

@@ -37,6 +37,7 @@ CORE_FLASH_BYTES = 12 * 1024
 # The application around them (self-check, lines, levels, ring) and what it takes of the C library: 12 KB linked for a
 # Cortex-M4F with the demo's detector (2026-11-26).
 APPLICATION_FLASH_BYTES = 12 * 1024
+SECOND_WINDOW = "second network: ring and window"
 # The ring of scores and the application's state; and of each class its state, event, thresholds and counters.
 DETECTOR_RAM_BYTES, CLASS_RAM_BYTES = 1024, 80
 # Beyond the six that a board's tflm_code_bytes counts.
@@ -88,7 +89,7 @@ def with_second(need: Need, bundle: ModelBundle) -> Need:
     ram = {
         **need.ram,
         "network": max(need.ram["network"], compiled.memory_bytes, other.ram["front end"]),
-        "second network: ring and window": ring + features.window_frames * features.n_mels,
+        SECOND_WINDOW: ring + features.window_frames * features.n_mels,
     }
     flash = {
         **need.flash,
@@ -159,6 +160,10 @@ def check_need(need: Need, board: Board, what: str) -> None:
         advice = "choose a smaller network, fewer bands or a shorter window"
         if need.backend == "tflm":
             advice += ", or the compiled backend (cheep compile)"
+        if SECOND_WINDOW in need.ram:
+            advice += (
+                ", or the first network alone (remove detector.verify from manifest.json, calibrate without --verify)"
+            )
         raise GateError(f"{what} ({need.backend}): " + "; ".join(problems) + f"; {advice}")
 
 

@@ -157,13 +157,16 @@ def check_verifier(bundle: ModelBundle, second: ModelBundle, where: str) -> None
     missing = [label for label in bundle.labels if label not in second.labels]
     problem = ""
     if bundle.states or second.states:
-        problem = "a network with a state (recurrent) hears every window: neither of the two may have one"
+        problem = "a network with a state (recurrent) hears every window: neither of the two may have one; take others"
     elif second.detector.verify is not None:
         problem = "the second network has a second network itself; take one without (detector.verify)"
     elif unfit := cannot_verify(one, two):
         problem = unfit
     elif missing:
-        problem = f"it does not know {', '.join(missing)} (its labels: {', '.join(second.labels)})"
+        problem = (
+            f"it does not know {', '.join(missing)} (its labels: {', '.join(second.labels)}); train it on all labels "
+            "of the first network"
+        )
     elif second.own_scale.kind != bundle.own_scale.kind:
         problem = f"its scores are of kind {second.own_scale.kind}, not {bundle.own_scale.kind}: train both alike"
     elif second.own_scale.kind == "log_odds" and set(second.labels) != set(bundle.labels):
@@ -176,11 +179,21 @@ def check_verifier(bundle: ModelBundle, second: ModelBundle, where: str) -> None
 def cannot_verify(one: FeatureConfig, two: FeatureConfig) -> str:
     """Return why what hears ``two`` cannot verify what hears ``one``; nothing where it can."""
     if one.sample_rate_hz != two.sample_rate_hz:
-        return f"it hears {two.sample_rate_hz} Hz, the first network {one.sample_rate_hz} Hz: both hear one stream"
+        return (
+            f"it hears {two.sample_rate_hz} Hz, the first network {one.sample_rate_hz} Hz: both hear one stream; train "
+            "one of them with the features.sample_rate_hz of the other"
+        )
     if two.compression != "db":
-        return f"its columns are {two.compression}, which depend on what was heard before; they must be levels (db)"
+        return (
+            f"its columns are {two.compression}, which depend on what was heard before, and it hears only what it is "
+            "asked about; train it on levels (features.compression: db)"
+        )
     if two.window_samples > one.window_samples:
-        return f"its window of {two.window_s:.3f} s is longer than the first network's {one.window_s:.3f} s"
+        frames = int((one.window_samples - two.frame_samples) // two.hop_samples) + 1
+        return (
+            f"its window of {two.window_s:.3f} s is longer than the first network's {one.window_s:.3f} s, from which "
+            f"it is cut; train it with features.window_frames: {frames} or less, or the first one with more"
+        )
     return ""
 
 
