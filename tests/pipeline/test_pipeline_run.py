@@ -65,9 +65,9 @@ def overrides(sounds, out, **more):
     return [f"{key}={value}" for key, value in values.items()]
 
 
-def run(sounds, out, mode, **more):
+def run(sounds, out, mode, say=lambda text: None, **more):
     config = parse_config(f"operation_mode: {mode}\n", overrides=overrides(sounds, out, **more))
-    return run_pipeline(config)
+    return run_pipeline(config, say=say)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +111,15 @@ def test_a_change_redoes_what_depends_on_it_and_nothing_else(sounds, trained):
     assert judged.executed == ["evaluation (float)", "evaluation (int8)"]
     values = json.loads((out / "evaluation_int8.json").read_text())
     assert values["unknown"]["threshold"] == 0.9 and values["confusion"]["labels"][-1] == "(none)"
-    mels = run(sounds, out, "training", **fold, **{"feature_extraction.n_mels": 32, "training.epochs": 1})
+    heard = []
+    more = {"feature_extraction.n_mels": 32, "training.epochs": 1}
+    mels = run(sounds, out, "training", heard.append, **fold, **more)
     assert mels.executed == ["training"] and mels.cached == ["data"]
+    float_ = json.loads((out / "training.json").read_text())["metrics"]["float"]
+    test, val = (f"{float_[split]['clip_accuracy']:.3f} of {float_[split]['clips']}" for split in ("test", "val"))
+    assert [text for text in heard if "accuracy" in text] == [
+        f"clip accuracy, float: {test} test clips, {val} validation clips"
+    ]
 
 
 def test_the_saved_configuration_gives_the_same_results(trained, capsys):

@@ -135,6 +135,8 @@ def training_step(context: Context) -> None:
             raise KeyboardInterrupt
 
     context.note("training", context.cache.files("training", key, context.run, names, make))
+    if "quantize" not in context.config.run.steps:
+        _say_accuracy(context, read_json(context.run / runs.TRAINING, "cheep run")["metrics"])
 
 
 def quantization_step(context: Context) -> None:
@@ -159,12 +161,26 @@ def quantization_step(context: Context) -> None:
     context.note("quantization", context.cache.files("quantization", key, context.run, names, make))
     evaluation = read_json(context.run / runs.EVALUATION, "cheep run")
     check_signals([Heard.from_dict(item) for item in evaluation["signals"]], may_fire_on)
+    _say_accuracy(context, evaluation["metrics"])
     if q.folder:
         target = Path(q.folder)
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
             if (context.run / name).is_file():
                 shutil.copyfile(context.run / name, target / name)
+
+
+def _say_accuracy(context: Context, metrics: dict[str, Any]) -> None:
+    """Say what the networks made so far reach, where no step of the run evaluates them (whose table says it)."""
+    if any(step.startswith("evaluate") for step in context.config.run.steps):
+        return
+    for name in ("float", "int8"):
+        parts = metrics.get(name, {})
+        said = [f"{parts[split]['clip_accuracy']:.3f} of {parts[split]['clips']} {text} clips"
+                for split, text in (("test", "test"), ("val", "validation"))
+                if parts.get(split, {}).get("clip_accuracy") is not None]  # fmt: skip
+        if said:
+            context.say(f"clip accuracy, {name}: {', '.join(said)}")
 
 
 def evaluation_step(context: Context, int8: bool) -> dict[str, Any]:
