@@ -82,6 +82,19 @@ def test_a_cut_of_columns_in_db_is_the_network_of_natural_logarithms(cut, keras,
     assert np.abs(before.predict(db, verbose=0) - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+def test_the_largest_of_each_feature_in_place_of_its_mean(keras, weights, rng):
+    db = rng.normal(-30, 15, (3, 32, 64, 1)).astype(np.float32)
+    config = TrainConfig(model="yamnet", backbone=str(weights), cut="3", pool="max")
+    ours = network_of(config, FEATURES, 3, "softmax")
+    both = keras.Model(ours.input, [ours.get_layer("embedding").input, ours.get_layer("embedding").output])
+    places, embedding = both.predict(db, verbose=0)
+    assert embedding.shape == (3, 1, 1, 128) and np.array_equal(embedding[:, 0, 0], places.max(axis=(1, 2)))
+    assert "pool" not in config.model_copy(update={"pool": "mean"}).to_dict()  # files of before stay as they are
+    assert TrainConfig.parse(config.to_dict(), "x") == config
+    with pytest.raises(CheepError, match="pool='max': is for model yamnet or backbone"):
+        TrainConfig.parse({"pool": "max"}, "x")
+
+
 def test_all_of_it_has_as_many_weights_as_its_authors_state():
     kernels = [shape for _, shape in convolutions(len(YAMNET_LAYERS))]
     channels = sum(max(shape[2:]) for shape in kernels)  # normalization: offset, mean and variance of each
@@ -125,6 +138,8 @@ def test_any_keras_network_is_cut_at_a_layer_named(keras, tmp_path):
     model = network_of(config, FEATURES, 2, "softmax")
     assert model.output_shape == (None, 2)
     assert model.get_layer("embedding").output_shape == (None, 1, 1, 8)
+    with pytest.raises(CheepError, match=r"train.pool='max'.* gives \(4,\) behind cut='end'"):
+        network_of(config.model_copy(update={"cut": "end", "pool": "max"}), FEATURES, 2, "softmax")
     with pytest.raises(CheepError, match=r"train.cut='frist'.*did you mean 'first'"):
         network_of(config.model_copy(update={"cut": "frist"}), FEATURES, 2, "softmax")
     with pytest.raises(CheepError, match=r"takes \(32, 64, 1\), the features give \(40, 64, 1\)"):

@@ -54,7 +54,7 @@ class AugmentConfig(Settings):
 
 
 #: Settings of networks that begin with a backbone; others do not write them.
-_BACKBONE = ("backbone", "cut", "fine_tune", "backbone_rate", "frozen_draws")
+_BACKBONE = ("backbone", "cut", "fine_tune", "backbone_rate", "frozen_draws", "pool")
 BACKBONES = ("yamnet", "backbone")
 
 TeacherInput = Literal["db", "pcen", "peak", "mean"]
@@ -74,6 +74,9 @@ class TrainConfig(Settings):
     backbone_rate: float = Field(1.0, gt=0, le=1, description="learning rate of the backbone's layers, of the head's")
     frozen_draws: int = Field(
         0, ge=0, le=64, description="augmented draws of the sound that frozen layers are run on; 0: the sound as it is"
+    )
+    pool: Literal["mean", "max"] = Field(
+        "mean", description="of what the backbone gives at all places: the mean, or the largest of each feature"
     )
     epochs: int = Field(60, ge=1, le=10000, description="passes; the schedule is as long")
     examples_per_epoch: int = Field(0, ge=0, description="0: as many as there are training windows")
@@ -150,6 +153,8 @@ class TrainConfig(Settings):
             )
         if self.backbone and self.model not in BACKBONES:
             raise ValueError(f"backbone={self.backbone!r}: is for model {' or '.join(BACKBONES)}, not {self.model!r}")
+        if self.pool != "mean" and self.model not in BACKBONES:
+            raise ValueError(f"pool={self.pool!r}: is for model {' or '.join(BACKBONES)}, not {self.model!r}")
         if self.model in BACKBONES and self.towers:
             raise ValueError("towers: a backbone is one network: leave them out")
         if self.model in BACKBONES and self.hears != "levels":
@@ -161,4 +166,6 @@ class TrainConfig(Settings):
     @model_serializer(mode="wrap")
     def _without_backbone(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values = handler(self)
+        if self.pool == "mean":  # as all were before there was a choice
+            values.pop("pool", None)
         return {name: value for name, value in values.items() if self.backbone or name not in _BACKBONE}

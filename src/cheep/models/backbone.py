@@ -211,9 +211,16 @@ def cut_network(path: Path, layer: str, shape: tuple[int, int]) -> Any:
 
 
 def backbone_network(
-    model: str, path: str, cut: str, features: FeatureConfig, outputs: int, activation: str, dropout: float
+    model: str,
+    path: str,
+    cut: str,
+    features: FeatureConfig,
+    outputs: int,
+    activation: str,
+    dropout: float,
+    pool: str = "mean",
 ) -> Any:
-    """Return a network that begins with a backbone: average over what it gives, dropout, a head of its own.
+    """Return a network that begins with a backbone: mean (or largest) of what it gives, dropout, a head of its own.
 
     Parameters
     ----------
@@ -221,6 +228,8 @@ def backbone_network(
         YAMNet up to layer ``cut`` (a number), or any Keras network up to its layer of that name.
     path : str
         File or folder of the weights; for ``yamnet`` empty: random ones (sizes before training).
+    pool : {"mean", "max"}
+        What becomes of all rows and bands of the layer.
     """
     keras = import_tf().keras
     shape = (features.window_frames, features.n_mels)
@@ -232,7 +241,11 @@ def backbone_network(
         start = cut_network(Path(path), cut, shape)
         inputs, x = start.input, start.output
     if len(x.shape) == 4:
-        x = keras.layers.GlobalAveragePooling2D(keepdims=True, name="embedding")(x)
+        kind = keras.layers.GlobalMaxPooling2D if pool == "max" else keras.layers.GlobalAveragePooling2D
+        x = kind(keepdims=True, name="embedding")(x)
+    elif pool == "max":
+        raise CheepError(f"train.pool='max': {path} gives {tuple(x.shape[1:])} behind cut={cut!r}, no places to choose "
+                         "from; pool: mean, or cut where it gives (rows, bands, width)")  # fmt: skip
     elif len(x.shape) == 2:
         x = keras.layers.Reshape((1, 1, x.shape[-1]), name="embedding")(x)
     else:
@@ -253,7 +266,7 @@ def network_of(
     if config.model not in BACKBONES:
         return network_for(config, features, outputs, activation)
     path = config.backbone if weights or config.model != "yamnet" else ""
-    return backbone_network(config.model, path, config.cut, features, outputs, activation, config.dropout)
+    return backbone_network(config.model, path, config.cut, features, outputs, activation, config.dropout, config.pool)
 
 
 def trained_from(model: Any, fine_tune: str) -> int:
