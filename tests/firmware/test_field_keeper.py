@@ -15,9 +15,11 @@ from cheep.resources import include_dir, source_dir
 RATE, RING = 8000, 16384
 # Listens to a ramp, block by block; an event begins at 40,000 samples (noticed 3,000 later) and ends at 56,000.
 PROGRAM = r"""
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "field_keeper.h"
 static bool exists(void *context, const char *name)
 {
@@ -29,26 +31,43 @@ static bool exists(void *context, const char *name)
 static int16_t memory[16384];
 static cheep_app app;
 static uint64_t away; /* the card takes nothing before this sample */
+static uint64_t cut; /* the power fails behind this sample */
 static unsigned in_vain;
-static bool append(void *context, const char *name, const void *data, size_t n)
+static FILE *file;
+static char opened[64];
+static long before;
+static unsigned opens; /* of clips */
+static bool open_file(void *context, const char *name)
 {
-    FILE *file = NULL;
     (void)context;
     if (app.samples < away) { in_vain++; return false; }
     file = fopen(name, "ab");
     if (file == NULL) { return false; }
-    const bool good = fwrite(data, 1, n, file) == n;
-    return fclose(file) == 0 && good;
+    opens += strstr(name, ".WAV") != NULL;
+    before = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    snprintf(opened, sizeof opened, "%s", name);
+    return true;
+}
+static bool write_file(void *context, const void *data, size_t n)
+{
+    (void)context;
+    return fwrite(data, 1, n, file) == n;
+}
+static bool close_file(void *context, bool keep)
+{
+    (void)context;
+    return fclose(file) == 0 && (keep || (truncate(opened, before) == 0 && false));
 }
 int main(int count, char **arguments)
 {
     cheep_ring ring;
     const uint64_t gap = count > 1 ? strtoull(arguments[1], NULL, 10) : 0;
-    field_keeper k = {.files = {NULL, exists, append}, .ring = &ring, .rate_hz = 8000, .lead_samples = 4000,
-                      .clip_samples = 40000, .utc = 1779255000, .utc_ms = 500};
+    field_keeper k = {.files = {NULL, exists, open_file, write_file, close_file}, .ring = &ring,
+                      .rate_hz = 8000, .lead_samples = 4000, .clip_samples = 40000, .utc = 1779255000, .utc_ms = 500};
     cheep_app_event event = {.label = "robin", .start_sample = 40000, .end_sample = 43000, .score_e6 = 950000};
     cheep_ring_init(&ring, memory, 16384);
     away = count > 2 ? strtoull(arguments[2], NULL, 10) : 0;
+    cut = count > 3 ? strtoull(arguments[3], NULL, 10) : 0;
     while (app.samples < (away != 0 ? 640000u : 120000u)) {
         int16_t pcm[500];
         const int16_t *from = NULL;
@@ -66,8 +85,10 @@ int main(int count, char **arguments)
         if (app.samples == 556000) { event.ended = true; event.end_sample = 556000; }
         if (app.samples == 556000) { field_keeper_event(&k, &app, &event); }
         field_keeper_poll(&k, &app);
+        if (cut != 0 && app.samples >= cut) { _exit(0); } /* the power: what is not closed is nowhere */
     }
     printf("%u %u", k.lost_rows, k.damaged_clips);
+    fprintf(stderr, "%u", opens);
     if (away != 0) { printf(" %u %u", in_vain, k.failing); }
     printf("\n");
     return 0;
@@ -75,13 +96,17 @@ int main(int count, char **arguments)
 """
 
 
-def keep(tmp_path, *arguments):
+def build(tmp_path):
     (tmp_path / "main.c").write_text(PROGRAM)
     names = ("field_keeper.c", "field_records.c", "field_time.c", "cheep_ring.c", "cheep_text.c")
     flags = ["-std=c11", "-O1", "-Wall", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     command = [*find_compiler(), *flags, f"-I{include_dir()}", str(tmp_path / "main.c")]
     command += [*(str(source_dir() / name) for name in names), "-o", str(tmp_path / "keep")]
     subprocess.run(command, check=True)
+
+
+def keep(tmp_path, *arguments):
+    build(tmp_path)
     done = subprocess.run([tmp_path / "keep", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
     return [int(value) for value in done.stdout.split()]
 
@@ -125,3 +150,22 @@ def test_a_card_that_is_gone_is_left_alone_and_taken_up_again(tmp_path):
     rows = list(csv.DictReader((tmp_path / "20260520.CSV").open()))
     assert [(r["utc"], r["clip"]) for r in rows] == [("2026-05-20T05:31:07.625Z", "20260520_053107.WAV")]
     assert soundfile.info(tmp_path / rows[0]["clip"]).frames == 40_000
+
+
+def test_a_clip_opens_its_file_a_few_times_and_a_power_cut_leaves_what_was_closed(tmp_path):
+    """A quarter of the ring at a time; cut anywhere, the file is its header and a beginning of the sound, on time."""
+    build(tmp_path)
+    done = subprocess.run([tmp_path / "keep"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(done.stderr) <= 2 + 40_000 // (RING // 4)
+    whole = (tmp_path / "20260520_053005.WAV").read_bytes()
+    head = len(whole) - 80_000
+    for number, cut in enumerate(range(43_000, 78_000, 2_500)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        subprocess.run([tmp_path / "keep", "0", "0", str(cut)], cwd=place, check=True)
+        part = (place / "20260520_053005.WAV").read_bytes()
+        assert part == whole[: len(part)] and (len(part) - head) % 2 == 0
+        heard = min(cut - 36_000, 40_000)
+        assert heard - RING // 4 < (len(part) - head) // 2 <= heard
+        rows = place / "20260520.CSV"
+        assert not rows.exists() or rows.read_bytes().endswith(b".WAV\n") == (cut >= 56_000)

@@ -16,11 +16,14 @@
 extern "C" {
 #endif
 
-/* The file system. Each returns false when the card takes or gives nothing. */
+/* The file system. Each returns false when the card takes or gives nothing. One file is open at a time, and none between two
+ * calls of the keeper: whatever stops the board then, what has been closed is on the card. */
 typedef struct {
     void *context;
     bool (*exists)(void *context, const char *name);
-    bool (*append)(void *context, const char *name, const void *data, size_t n); /* open, write, close */
+    bool (*open)(void *context, const char *name); /* to write behind what is there; makes it */
+    bool (*write)(void *context, const void *data, size_t n);
+    bool (*close)(void *context, bool keep); /* keep false: the file is as it was when it was opened */
 } field_files;
 
 typedef struct {
@@ -35,6 +38,7 @@ typedef struct {
     struct {
         bool open;
         uint64_t next;         /* sample that is to be written next */
+        uint64_t seen;         /* heard up to here at the last poll, without a gap */
         uint32_t left;
         uint64_t lost;         /* of the stream when it began */
         char name[FIELD_NAME_BYTES];
@@ -47,7 +51,8 @@ typedef struct {
 /* An event began or ended: a clip begins, or a row is written. In cheep_app_handlers.event. */
 void field_keeper_event(field_keeper *k, const cheep_app *app, const cheep_app_event *event);
 
-/* After each cheep_app_poll: what has been heard since goes into the clip. Samples that were lost, or that the ring does not
+/* After each cheep_app_poll: what has been heard goes into the clip, a quarter of the ring at a time (the ring holds it until
+ * then: no other memory), so that a card is not opened, and its tables written, for every few samples. Samples that were lost, or that the ring does not
  * have any more, are zeros, so that the clip is as long as it says; such a clip is counted. */
 void field_keeper_poll(field_keeper *k, const cheep_app *app);
 

@@ -12,16 +12,28 @@ static bool usable(const field_keeper *k, const cheep_app *app)
     return !k->failing || app->samples >= k->again;
 }
 
-static bool put(field_keeper *k, const cheep_app *app, const char *name, const void *data, size_t n)
+static bool open_file(field_keeper *k, const cheep_app *app, const char *name)
+{
+    return usable(k, app) && k->files.open(k->files.context, name);
+}
+
+/* Nothing of what did not fit stays: half a row would spoil the next. */
+static bool close_file(field_keeper *k, const cheep_app *app, bool opened, bool good)
 {
     if (!usable(k, app)) {
         return false;
     }
-    k->failing = !k->files.append(k->files.context, name, data, n);
+    k->failing = !opened || !k->files.close(k->files.context, good) || !good;
     if (k->failing) {
         k->again = app->samples + (uint64_t)PAUSE_S * k->rate_hz;
     }
     return !k->failing;
+}
+
+static bool put(field_keeper *k, const cheep_app *app, const char *name, const void *data, size_t n)
+{
+    const bool opened = open_file(k, app, name);
+    return close_file(k, app, opened, opened && k->files.write(k->files.context, data, n));
 }
 
 static void time_of(const field_keeper *k, uint64_t sample, uint32_t *utc, uint32_t *ms)
@@ -65,6 +77,7 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
     }
     k->clip.open = true;
     k->clip.next = start;
+    k->clip.seen = app->samples;
     k->clip.left = k->clip_samples;
     k->clip.lost = app->stats.lost_samples;
 }
@@ -99,29 +112,53 @@ void field_keeper_event(field_keeper *k, const cheep_app *app, const cheep_app_e
     }
 }
 
+/* Write the next samples of the clip, at most n and PIECE; return how many, 0 where the card takes nothing. What the ring has
+ * not (any more), and all behind a gap, is zeros: *complete is false then. */
+static uint32_t write_piece(field_keeper *k, const cheep_app *app, uint32_t n, bool *complete)
+{
+    int16_t pcm[PIECE] = {0};
+    const uint64_t gap = k->clip.lost == UINT64_MAX ? UINT64_MAX : app->stats.lost_samples - k->clip.lost;
+    const uint64_t end = gap == 0u ? app->samples : k->clip.seen; /* heard without a gap up to here */
+    size_t got = 0;
+    n = n < PIECE ? n : PIECE;
+    if (gap != UINT64_MAX && k->clip.next < end) {
+        n = n < end - k->clip.next ? n : (uint32_t)(end - k->clip.next);
+        got = cheep_ring_history(k->ring, (uint32_t)(app->samples - gap - k->clip.next) - n, pcm, n);
+    }
+    if (got > 0u && got < n) { /* the newest are there: they belong at the end */
+        memmove(pcm + (n - got), pcm, got * sizeof pcm[0]);
+        memset(pcm, 0, (n - got) * sizeof pcm[0]);
+    }
+    *complete = *complete && got == n;
+    return k->files.write(k->files.context, pcm, n * sizeof pcm[0]) ? n : 0u;
+}
+
 void field_keeper_poll(field_keeper *k, const cheep_app *app)
 {
-    int16_t pcm[PIECE];
-    while (k->clip.open && k->clip.next < app->samples) {
-        const bool whole = app->stats.lost_samples == k->clip.lost;
-        uint64_t waiting = app->samples - k->clip.next;
-        uint32_t n = waiting < PIECE ? (uint32_t)waiting : PIECE;
-        n = n < k->clip.left ? n : k->clip.left;
-        memset(pcm, 0, sizeof pcm);
-        const size_t got = whole ? cheep_ring_history(k->ring, (uint32_t)(waiting - n), pcm, n) : 0u;
-        if (got < n) { /* the newest are there: they belong at the end */
-            memmove(pcm + (n - got), pcm, got * sizeof pcm[0]);
-            memset(pcm, 0, (n - got) * sizeof pcm[0]);
-        }
-        const bool good = put(k, app, k->clip.name, pcm, n * sizeof pcm[0]);
+    if (!k->clip.open || app->samples <= k->clip.next) {
+        return;
+    }
+    const uint64_t waiting = app->samples - k->clip.next;
+    uint32_t all = waiting < k->clip.left ? (uint32_t)waiting : k->clip.left;
+    const bool new_gap = k->clip.lost != UINT64_MAX && k->clip.lost != app->stats.lost_samples;
+    if (!new_gap && all < k->clip.left && all < k->ring->capacity / 4u) {
+        k->clip.seen = app->samples;
+        return;
+    }
+    const bool opened = open_file(k, app, k->clip.name);
+    bool good = opened, complete = true;
+    while (good && all > 0u) {
+        const uint32_t n = write_piece(k, app, all, &complete);
+        good = n > 0u;
+        all -= n;
         k->clip.next += n;
         k->clip.left -= n;
-        if (!good || k->clip.left == 0u) {
-            k->clip.open = false;
-        }
-        if ((got < n || !good) && k->clip.lost != UINT64_MAX) {
-            k->damaged_clips++;
-            k->clip.lost = UINT64_MAX; /* counted once; zeros from here */
-        }
+    }
+    good = close_file(k, app, opened, good);
+    k->clip.open = good && k->clip.left > 0u;
+    k->clip.seen = app->samples;
+    if ((!complete || !good) && k->clip.lost != UINT64_MAX) {
+        k->damaged_clips++;
+        k->clip.lost = UINT64_MAX; /* counted once; zeros from here */
     }
 }

@@ -76,20 +76,33 @@ static bool exists(void *context, const char *name)
     return ready() && stat(path_of(path, name), &found) == 0;
 }
 
-/* Nothing of what did not fit: half a row would spoil the next. */
-static bool append(void *context, const char *name, const void *data, size_t n)
+static FILE *file;
+static char file_path[PATH_BYTES];
+static long file_bytes; /* when it was opened */
+
+static bool open_file(void *context, const char *name)
 {
-    char path[PATH_BYTES];
-    FILE *file = ready() ? fopen(path_of(path, name), "ab") : NULL;
     (void)context;
-    if (file == NULL) {
-        return false;
+    file = ready() ? fopen(path_of(file_path, name), "ab") : NULL;
+    file_bytes = file != NULL && fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    if (file != NULL && file_bytes < 0) {
+        (void)fclose(file);
     }
-    const long before = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
-    bool good = before >= 0 && fwrite(data, 1, n, file) == n;
-    good = fclose(file) == 0 && good;
-    if (!good && before >= 0) {
-        (void)(before == 0 ? unlink(path) : truncate(path, before));
+    return file_bytes >= 0;
+}
+
+static bool write_file(void *context, const void *data, size_t n)
+{
+    (void)context;
+    return fwrite(data, 1, n, file) == n;
+}
+
+static bool close_file(void *context, bool keep)
+{
+    (void)context;
+    const bool good = fclose(file) == 0 && keep;
+    if (!good) {
+        (void)(file_bytes == 0 ? unlink(file_path) : truncate(file_path, file_bytes));
     }
     return good;
 }
@@ -112,7 +125,7 @@ bool sd_start(const cheep_ring *ring)
     }
     (void)esp_efuse_mac_get_default(mac);
     keeper = (field_keeper){
-        .files = {NULL, exists, append},
+        .files = {NULL, exists, open_file, write_file, close_file},
         .ring = ring,
         .rate_hz = CHEEP_MEL_SAMPLE_RATE_HZ,
         .lead_samples = CHEEP_SD_LEAD_MS * CHEEP_MEL_SAMPLE_RATE_HZ / 1000u,
