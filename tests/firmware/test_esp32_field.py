@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 
 from cheep.ccore import find_compiler
 from cheep.resources import firmware_root, include_dir, source_dir
 
 SOURCES = firmware_root() / "esp32" / "src"
+SCHEMA = Path(__file__).parents[2] / "docs" / "serial-lines.schema.json"
 #: Of ESP-IDF's headers, what sd_esp32.c takes. A card is a folder; the mount is a link to it, so that nothing is
 #: reached through it once the card is out, whether it is back or not.
 CARD = {
@@ -54,6 +57,7 @@ CARD_PROGRAM = r"""
 #include <sys/time.h>
 #define gettimeofday(now, zone) ((now)->tv_sec = (now)->tv_usec = 0) /* no clock: 1970 */
 #include "sd_esp32.c"
+#include "cheep_lines.h"
 static cheep_app app;
 int64_t esp_timer_get_time(void) { return (int64_t)(app.samples / 8u * 1000u); }
 int main(int count, char **arguments)
@@ -73,6 +77,11 @@ int main(int count, char **arguments)
         sd_event(&app, &event);
         sd_poll(&app);
     }
+    static char line[CHEEP_LINE_BYTES];
+    const cheep_frontend_spec frontend = {.sample_rate_hz = 8000};
+    const cheep_app_spec spec = {.frontend = &frontend};
+    const cheep_app_stats stats = {.card = sd_losses()};
+    (void)fwrite(line, 1, cheep_line_stats(line, sizeof line, &spec, &stats, 0, 0), stdout);
     return 0;
 }
 """
@@ -156,7 +165,7 @@ def run(tmp_path, stand_ins, program, flags, arguments):
             (tmp_path / name).write_text(text)
         (tmp_path / "main.c").write_text(program)
         core = [str(source_dir() / name) for name in ("field_keeper.c", "field_records.c", "field_time.c")]
-        core += [str(source_dir() / name) for name in ("cheep_ring.c", "cheep_text.c")]
+        core += [str(source_dir() / f"cheep_{name}.c") for name in ("ring", "text", "lines", "crc32")]
         folders = [f"-I{folder}" for folder in (tmp_path, SOURCES, include_dir(), source_dir())]
         command = [*find_compiler(), "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, *folders]
         subprocess.run([*command, str(tmp_path / "main.c"), *core, "-o", str(tmp_path / "a")], check=True)
@@ -165,17 +174,21 @@ def run(tmp_path, stand_ins, program, flags, arguments):
 
 
 def card(tmp_path, *steps, inserted=True):
-    """Return what is said, and the labels of the rows on the card."""
+    """Return what is said, the labels of the rows on the card, and what the line of statistics counts as lost."""
     pins = [f"-DCHEEP_PIN_SD_{name}=1" for name in ("SCK", "MOSI", "MISO", "CS")]
     flags = ["-DCHEEP_SD", '-DMOUNT="mount/sd"', "-DCHEEP_SD_CLIP_S=0u", *pins]
     (tmp_path / "mount").mkdir()
     (tmp_path / ("card" if inserted else "away")).mkdir()
-    said = run(tmp_path, CARD, CARD_PROGRAM, flags, steps)
+    *said, line = run(tmp_path, CARD, CARD_PROGRAM, flags, steps)
+    stats = json.loads(line)
+    kinds = json.loads(SCHEMA.read_text())["oneOf"]
+    (kind,) = (kind for kind in kinds if kind["properties"]["type"]["const"] == "stats")
+    assert set(kind["required"]) <= set(stats) <= set(kind["properties"])
     (rows,) = (tmp_path / "card").glob("*.CSV")
     head, *rest = rows.read_text().splitlines()
     assert head.startswith("utc,label")
     assert all(row.count(",") == head.count(",") and row[:4] == "1970" and row[4:].count("1970") == 0 for row in rest)
-    return said, [row.split(",")[1] for row in rest]
+    return said, [row.split(",")[1] for row in rest], (stats["lost_rows"], stats["damaged_clips"])
 
 
 NOTHING = "card: takes nothing (full, removed?), tried again every minute; lost so far: {} rows, 0 clips damaged"
@@ -183,19 +196,19 @@ AGAIN = "card: takes files again; lost so far: {} rows, 0 clips damaged"
 
 
 def test_a_card_that_comes_goes_and_comes_back_is_mounted_anew(tmp_path):
-    said, labels = card(tmp_path, "amsel", "i", "bee", "o", "cat", "i", "dog", inserted=False)
+    said, labels, lost = card(tmp_path, "amsel", "i", "bee", "o", "cat", "i", "dog", inserted=False)
     assert said == ["start 0", AGAIN.format(1), NOTHING.format(2), AGAIN.format(2)]
-    assert labels == ["bee", "dog"]
+    assert labels == ["bee", "dog"] and lost == (2, 0)
 
 
 def test_a_full_card_keeps_no_half_row(tmp_path):
-    said, labels = card(tmp_path, "amsel", "r120", "bee", "r-1", "cat")
+    said, labels, lost = card(tmp_path, "amsel", "r120", "bee", "r-1", "cat")
     assert said == ["start 1", NOTHING.format(1), AGAIN.format(1)]
-    assert labels == ["amsel", "cat"]
+    assert labels == ["amsel", "cat"] and lost == (1, 0)
 
 
 def test_a_full_card_keeps_no_half_header(tmp_path):
-    assert card(tmp_path, "r20", "amsel", "r-1", "bee")[1] == ["bee"]
+    assert card(tmp_path, "r20", "amsel", "r-1", "bee")[1:] == (["bee"], (1, 0))
 
 
 def wifi(tmp_path, *steps):

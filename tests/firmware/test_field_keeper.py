@@ -87,7 +87,7 @@ int main(int count, char **arguments)
         field_keeper_poll(&k, &app);
         if (cut != 0 && app.samples >= cut) { _exit(0); } /* the power: what is not closed is nowhere */
     }
-    printf("%u %u", k.lost_rows, k.damaged_clips);
+    printf("%u %u", k.losses.lost_rows, k.losses.damaged_clips);
     fprintf(stderr, "%u", opens);
     if (away != 0) { printf(" %u %u", in_vain, k.failing); }
     printf("\n");

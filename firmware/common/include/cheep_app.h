@@ -93,6 +93,11 @@ typedef struct {
     int32_t logit_e3;          /* then the peak as a logit, in 1/1000: where thresholds are compared */
 } cheep_app_event;
 
+/* What a board with a card could not put on it, since boot. */
+typedef struct {
+    uint32_t lost_rows, damaged_clips;
+} cheep_app_card;
+
 /* Since the last report (a minute of audio), worst times per call of a stage. */
 typedef struct {
     uint64_t sample;           /* position in the stream */
@@ -108,6 +113,7 @@ typedef struct {
     uint64_t idle;             /* windows since boot that the gate did not let the network run on */
     uint64_t verified;         /* windows since boot that the second network was asked about */
     cheep_levels_summary input; /* level, offset, clipping and zeros in this minute */
+    const cheep_app_card *card; /* NULL; a board with a card puts its own here before it writes the line */
 } cheep_app_stats;
 
 typedef enum {
@@ -163,6 +169,7 @@ struct cheep_app {
     bool slow_told;
     uint32_t span;             /* columns from the window before to the next */
     uint32_t busy_us;          /* work since the window before */
+    uint32_t scores_us;        /* the part of it that is done once a window: behind its last column */
     uint32_t window_us;        /* of the network for a whole window, as last measured; 0: not yet */
     cheep_levels levels;
     const cheep_capture *capture; /* or NULL */

@@ -32,7 +32,7 @@ typedef struct {
     uint32_t rate_hz, lead_samples, clip_samples; /* clip_samples 0: no clips */
     uint32_t id_high, id_low;
     uint32_t utc, utc_ms;      /* of sample 0 */
-    uint32_t lost_rows, damaged_clips;
+    cheep_app_card losses;
     bool failing;              /* the card takes nothing: left alone until a minute of sound has passed */
     uint64_t again;            /* sample from which it is tried again */
     struct {
@@ -46,7 +46,7 @@ typedef struct {
 } field_keeper;
 
 /* A card that is full or gone answers slowly: behind a failure it is tried once a minute, what belongs on it meanwhile is
- * counted (lost_rows, damaged_clips), and the board says when `failing` changes. */
+ * counted (losses; they stand in the `stats` line), and the board says when `failing` changes. */
 
 /* An event began or ended: a clip begins, or a row is written. In cheep_app_handlers.event. */
 void field_keeper_event(field_keeper *k, const cheep_app *app, const cheep_app_event *event);

@@ -129,6 +129,7 @@ static bool run_model(cheep_app *app, bool complete, int8_t *scores)
         status = app->by_columns->push(app->quantized);
     }
     if (complete && status == CHEEP_OK) {
+        const uint32_t last = cheep_hal_clock_us();
         const bool rested = gate != NULL && !cheep_gate_window(&app->gate);
         if (rested) {
             memcpy(scores, gate->idle, app->spec->detector->n_classes);
@@ -140,6 +141,7 @@ static bool run_model(cheep_app *app, bool complete, int8_t *scores)
         if (verified && status == CHEEP_OK) {
             status = verify_window(app, rested, scores);
         }
+        app->scores_us = cheep_hal_clock_us() - last;
     }
     count_work(app, &app->stats.model_us, begun);
     if (status != CHEEP_OK) {
@@ -208,6 +210,14 @@ static void slow_down(cheep_app *app)
     app->slow_told = true;
 }
 
+/* What a window will take from its start, told by the last span columns: what they took as many times as there are of them,
+ * and what is done once a window. */
+static uint32_t whole_window_us(const cheep_app *app, uint32_t busy_us, uint32_t span)
+{
+    const uint32_t once = app->scores_us < busy_us ? app->scores_us : busy_us;
+    return once + (uint32_t)((uint64_t)(busy_us - once) * app->spec->window_frames / span);
+}
+
 /* A window is done, which took busy_us since the one before, span columns ago. Where that is longer than the audio, again
  * and again, the ring would fill for ever. */
 static void keep_up(cheep_app *app, uint32_t busy_us, uint32_t span)
@@ -216,8 +226,7 @@ static void keep_up(cheep_app *app, uint32_t busy_us, uint32_t span)
         app->slow_windows = 0;
     } else if (++app->slow_windows == SLOW_WINDOWS) {
         app->slow_windows = 0;
-        app->window_us = app->by_columns == NULL ? busy_us
-                                                 : (uint32_t)((uint64_t)busy_us * app->spec->window_frames / span);
+        app->window_us = app->by_columns == NULL ? busy_us : whole_window_us(app, busy_us, span);
         slow_down(app);
     }
 }

@@ -123,6 +123,10 @@ size_t cheep_line_stats(char *line, size_t capacity, const cheep_app_spec *spec,
     if (spec->verify != NULL) {
         number(&t, "verified", stats->verified);
     }
+    if (stats->card != NULL) {
+        number(&t, "lost_rows", stats->card->lost_rows);
+        number(&t, "damaged_clips", stats->card->damaged_clips);
+    }
     cheep_line_key(&t, "level_db");
     cheep_text_fixed(&t, stats->input.level_e1, 1);
     cheep_line_key(&t, "dc");

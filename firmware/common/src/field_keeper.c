@@ -58,7 +58,7 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
         .score_e6 = event->score_e6,
     };
     if (!usable(k, app)) {
-        k->damaged_clips++;
+        k->losses.damaged_clips++;
         k->clip.name[0] = '\0';
         return;
     }
@@ -71,7 +71,7 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
     }
     field_wav_header(header, &wav);
     if (!put(k, app, k->clip.name, header, sizeof header)) {
-        k->damaged_clips++;
+        k->losses.damaged_clips++;
         k->clip.name[0] = '\0';
         return;
     }
@@ -99,7 +99,7 @@ static void end_row(field_keeper *k, const cheep_app *app, const cheep_app_event
     const bool there = usable(k, app) && (k->files.exists(k->files.context, name) ||
                                           put(k, app, name, FIELD_ROW_HEADER, strlen(FIELD_ROW_HEADER)));
     if (!there || !put(k, app, name, row, n)) {
-        k->lost_rows++;
+        k->losses.lost_rows++;
     }
 }
 
@@ -158,7 +158,7 @@ void field_keeper_poll(field_keeper *k, const cheep_app *app)
     k->clip.open = good && k->clip.left > 0u;
     k->clip.seen = app->samples;
     if ((!complete || !good) && k->clip.lost != UINT64_MAX) {
-        k->damaged_clips++;
+        k->losses.damaged_clips++;
         k->clip.lost = UINT64_MAX; /* counted once; zeros from here */
     }
 }

@@ -83,9 +83,13 @@ static void on_event(void *context, const cheep_app *from, const cheep_app_event
 static void on_stats(void *context, const cheep_app *from, const cheep_app_stats *stats)
 {
     static char line[CHEEP_LINE_BYTES];
+    cheep_app_stats shown = *stats;
     (void)context;
     restart_settled(); /* a minute of sound since the start */
-    write_line(line, cheep_line_stats(line, sizeof line, from->spec, stats, cheep_model_memory_bytes(),
+#if defined(CHEEP_SD)
+    shown.card = sd_losses();
+#endif
+    write_line(line, cheep_line_stats(line, sizeof line, from->spec, &shown, cheep_model_memory_bytes(),
                                       cheep_hal_stack_bytes()));
 #if defined(CHEEP_MQTT)
     net_level(stats->input.level_e1);

@@ -168,8 +168,13 @@ static void say_state(void)
         said = keeper.failing;
         printf("card: %s; lost so far: %u rows, %u clips damaged\n",
                said ? "takes nothing (full, removed?), tried again every minute" : "takes files again",
-               (unsigned)keeper.lost_rows, (unsigned)keeper.damaged_clips);
+               (unsigned)keeper.losses.lost_rows, (unsigned)keeper.losses.damaged_clips);
     }
+}
+
+const cheep_app_card *sd_losses(void)
+{
+    return wanted ? &keeper.losses : NULL;
 }
 
 void sd_poll(const cheep_app *app)

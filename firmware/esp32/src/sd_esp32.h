@@ -11,4 +11,7 @@ bool sd_start(const cheep_ring *ring);
 void sd_event(const cheep_app *app, const cheep_app_event *event);
 void sd_poll(const cheep_app *app);
 
+/* For the `stats` line; NULL before sd_start. */
+const cheep_app_card *sd_losses(void);
+
 #endif

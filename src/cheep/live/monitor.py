@@ -107,9 +107,14 @@ def describe(message: dict[str, Any]) -> str:
     skipped = f", {message.get('skipped')} windows left out" if message.get("skipped") else ""
     return (
         f"{message.get('t_s')} s: {message.get('windows')} windows, worst ms per column {message.get('frontend_ms')}, "
-        f"model {message.get('model_ms')}; lost samples {lost}{skipped}, stack {message.get('stack_bytes')} bytes"
+        f"model {message.get('model_ms')}; lost samples {lost}{skipped}{_describe_card(message)}, stack {message.get('stack_bytes')} bytes"
         + _describe_input(message)
     )
+
+
+def _describe_card(message: dict[str, Any]) -> str:
+    rows, clips = message.get("lost_rows"), message.get("damaged_clips")
+    return f", card: {rows or 0} rows lost, {clips or 0} clips damaged" if rows or clips else ""
 
 
 def _describe_input(message: dict[str, Any]) -> str:
