@@ -50,6 +50,12 @@ def recipes_folder() -> Path:
     return beside if beside.is_dir() else _PACKAGE.parents[1] / "recipes"
 
 
+def license_text() -> str:
+    """Return the licence of Cheep's own code, which everything made of it takes along."""
+    beside = _PACKAGE / "LICENSE"
+    return (beside if beside.is_file() else _PACKAGE.parents[1] / "LICENSE").read_text(encoding="utf-8")
+
+
 def include_dir() -> Path:
     """Return the folder of the core's public headers."""
     return firmware_root() / "common" / "include"

@@ -16,6 +16,7 @@ from cheep.cli import main
 from cheep.export import load_export
 from tone_model import tones, write_tone_run
 
+LICENSE = Path(__file__).parents[2] / "LICENSE"
 # As far as our files use it.
 ARDUINO = """
 #pragma once
@@ -177,6 +178,7 @@ def test_the_library_is_whole(library, run, capsys):
     lines = (library / "library.properties").read_text().splitlines()
     values = dict(line.split("=", 1) for line in lines)
     assert values["sentence"] == "Hears high, low." and values["includes"] == "Cheep.h"
+    assert (library / "LICENSE").read_text() == LICENSE.read_text()
     sketches = sorted(path.relative_to(library).as_posix() for path in library.rglob("*.ino"))
     assert sketches == ["examples/Listen/Listen.ino", "examples/SelfTest/SelfTest.ino"]
     assert main("export", ["--model", str(run), "--arduino", str(library), "--check"]) == 0
@@ -237,6 +239,7 @@ def test_library_and_sketches_compile_for_arduino_boards(library, cpu, tmp_path)
 def test_the_component_is_whole_and_its_files_compile(run, tmp_path):
     folder = tmp_path / "components" / "tones"
     assert main("export", ["--model", str(run), "--idf-component", str(folder), "--name", "robin"]) == 0
+    assert (folder / "LICENSE").read_text() == LICENSE.read_text()
     about = yaml.safe_load((folder / "idf_component.yml").read_text())
     assert about["dependencies"] == {"idf": ">=5.1"} and "Hears high, low" in about["description"]
     assert "PRIV_REQUIRES robin" in (folder / "examples/listen/main/CMakeLists.txt").read_text()

@@ -126,6 +126,40 @@ def test_esp32_components_are_pinned_and_fetched_for_tflm_alone(tmp_path):
     assert "USB_SERIAL_JTAG=y" in (project / "sdkconfig.console.esp32s3").read_text()
 
 
+def idf_lines():
+    """What the documents say to type with ESP-IDF."""
+    pages = [ROOT.parent / "README.md", *(ROOT.parent / "docs").glob("*.md"), *ROOT.rglob("README.md")]
+    return [(page, m[1].split()) for page in pages for m in re.finditer(r"`idf\.py ([^`]+)`", page.read_text("utf-8"))]
+
+
+def test_what_the_documents_type_into_idf_py_exists(tmp_path):
+    """Actions, chips and options, by the project's own CMake; ESP-IDF itself is not here."""
+    lines = idf_lines()
+    assert len(lines) >= 3
+    chips = {path.suffix[1:] for path in (ROOT / "esp32").glob("sdkconfig.defaults.*")}
+    options = set()
+    for page, words in lines:
+        options |= {word for word in words if word.startswith("-D")}
+        actions = [word for word in words if not word.startswith("-D")]
+        if "set-target" in actions:
+            assert actions.pop(actions.index("set-target") + 1) in chips, page
+        assert set(actions) <= {"set-target", "build", "flash", "monitor"}, page
+    cmake = [path.read_text() for path in ROOT.rglob("CMakeLists.txt")]
+    (tmp_path / "tools" / "cmake").mkdir(parents=True)
+    (tmp_path / "tools" / "cmake" / "project.cmake").write_text(
+        'function(project name)\nmessage(STATUS "defaults: ${SDKCONFIG_DEFAULTS}")\nendfunction()\n'
+    )
+    for option in options:
+        name, _, value = option[2:].partition("=")
+        assert value and any(name in text for text in cmake), option
+        text = subprocess.run(
+            ["cmake", option, "-P", str(ROOT / "esp32" / "CMakeLists.txt")],
+            capture_output=True, text=True, check=True, env={**os.environ, "IDF_PATH": str(tmp_path)},
+        )  # fmt: skip
+        for file in re.search(r"defaults: (\S+)", text.stdout + text.stderr).group(1).split(";"):
+            assert (ROOT / "esp32" / file).is_file(), (option, file)
+
+
 def test_the_classifier_is_a_project_for_platformio_and_for_idf(tmp_path):
     """Its sources and folders, as CMake resolves them without ESP-IDF; an import that is not there is told."""
     sections = project_config("classifier", tmp_path)

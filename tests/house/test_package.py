@@ -100,6 +100,7 @@ def test_the_wheel_holds_what_is_not_python_and_nothing_that_was_made(wheel):
         assert expected <= held
         assert not {name for name in held if "/generated/" in name or "/build/" in name or ".pio" in name}
     for name in (
+        "cheep/LICENSE",
         "cheep/firmware/common/src/cheep_frontend.c",
         "cheep/firmware/audiomoth/audiomoth.ld",
         "cheep/firmware/esp32/sdkconfig.defaults",

@@ -13,7 +13,7 @@ from cheep.errors import CheepError
 from cheep.export.bundle import ExportModel
 from cheep.export.model_header import render_headers
 from cheep.export.verify_header import refuse_second
-from cheep.resources import firmware_root, include_dir, source_dir
+from cheep.resources import firmware_root, include_dir, license_text, source_dir
 
 _BUILD = '#include "cheep_build.h"\n'
 _URL = "https://example.org"  # Arduino wants one: whoever publishes the library puts theirs there
@@ -41,6 +41,7 @@ def render_arduino(export: ExportModel, compiled: Compiled, name: str) -> dict[s
     refuse_second(export, "an Arduino library")
     here = firmware_root() / "library" / "arduino"
     files = {f"src/{path}": text for path, text in _core(export, compiled).items()}
+    files["LICENSE"] = license_text()
     files |= {f"src/{name}": (here / name).read_text(encoding="utf-8") for name in ("Cheep.h", "Cheep.cpp")}
     files |= _below(here, "examples", "*.ino")
     files["library.properties"] = "\n".join([
@@ -77,6 +78,7 @@ def render_idf_component(export: ExportModel, compiled: Compiled, name: str) -> 
     here = firmware_root() / "library" / "esp-idf"
     files = {f"src/{path}": text for path, text in _core(export, compiled).items()}
     files["src/hal_esp_idf.c"] = (here / "hal_esp_idf.c").read_text(encoding="utf-8")
+    files["LICENSE"] = license_text()
     files["CMakeLists.txt"] = (here / "CMakeLists.txt").read_text(encoding="utf-8")
     files |= _below(here, "examples", "*.c") | _below(here, "examples", "CMakeLists.txt")
     main = "examples/listen/main/CMakeLists.txt"
