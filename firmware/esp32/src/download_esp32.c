@@ -92,6 +92,7 @@ void download_start(const char *text, uint32_t n, const char *ca)
     authority = ca;
     busy = true;
     if (xTaskCreate(work, "update", STACK, NULL, PRIORITY, NULL) != pdPASS) {
+        printf("net: update: no memory for the task that fetches it; this application stays\n");
         busy = false;
     }
 }
