@@ -103,6 +103,8 @@ def test_what_the_application_prints_is_understood(tmp_path):
     assert "upload again" in check_boot(got[0], "f" * 64, export.features.hash32)
     assert "feature settings" in check_boot(got[0], export.sha256, 1)
     assert "self-check passed" in describe(got[0]) and "low" in describe(got[1]) and "windows" in describe(got[3])
+    assert "card" not in describe({**got[3], "lost_rows": 0, "damaged_clips": 0})
+    assert "card: 2 rows lost, 0 clips damaged" in describe({**got[3], "lost_rows": 2, "damaged_clips": 0})
 
 
 def test_monitor_logs_csv_and_json_lines(tmp_path, capsys):

@@ -107,8 +107,8 @@ def describe(message: dict[str, Any]) -> str:
     skipped = f", {message.get('skipped')} windows left out" if message.get("skipped") else ""
     return (
         f"{message.get('t_s')} s: {message.get('windows')} windows, worst ms per column {message.get('frontend_ms')}, "
-        f"model {message.get('model_ms')}; lost samples {lost}{skipped}{_describe_card(message)}, stack {message.get('stack_bytes')} bytes"
-        + _describe_input(message)
+        f"model {message.get('model_ms')}; lost samples {lost}{skipped}{_describe_card(message)}, "
+        f"stack {message.get('stack_bytes')} bytes" + _describe_input(message)
     )
 
 
