@@ -64,9 +64,16 @@ def test_expected_pipelines(library):
     made = library[1]
     streaming = {name for (name, letter), c in made.items() if letter == "p" and c.stream}
     assert {"valid", "odd", "valid strides", "conv front valid", "flatten", "padded bands", "single band"} <= streaming
+    assert "largest valid" in streaming
     assert not streaming & {"same", "odd same", "strides", "conv front", "short", "under peak", "peaks of channels"}
     assert made["valid", "p"].stream["stride_rows"] == 2
-    for name, share in (("valid", 0.6), ("under peak", 0.6), ("peaks of channels", 0.85)):
+    for name, share in (
+        ("valid", 0.6),
+        ("largest", 0.7),
+        ("largest valid", 0.6),
+        ("under peak", 0.6),
+        ("peaks of channels", 0.85),
+    ):
         assert made[name, "p"].memory_bytes < made[name, "w"].memory_bytes * share, name
 
 

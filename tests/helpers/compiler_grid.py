@@ -423,6 +423,13 @@ class Network:
         axes = self._b.tensor(constant([1, 2], dtype="int32"))
         return self._add("MEAN", [axes], (1, self.shape[3]), self._scale * 0.6, -100, "ReducerOptions", keepDims=False)
 
+    def largest(self) -> Network:
+        """Add global max pooling, as REDUCE_MAX."""
+        axes = self._b.tensor(constant([1, 2], dtype="int32"))
+        return self._add(
+            "REDUCE_MAX", [axes], (1, self.shape[3]), self._scale, self._zero, "ReducerOptions", keepDims=False
+        )
+
     def dense(self, n: int) -> Network:
         """Flatten and add a dense layer and LOGISTIC."""
         size = int(np.prod(self.shape))
@@ -501,6 +508,8 @@ def networks(seed: int = 0) -> list[tuple[str, bytes]]:
         ("same", new().separable(8).pool().separable(12).pool().separable(16).mean().dense(3).build()),
         ("valid", new().separable(8, **v).pool().separable(12, **v).separable(9, **v).mean().dense(2).build()),
         ("odd", new(23, 13).separable(7, **v).pool().separable(5, **v).mean().dense(1).build()),
+        ("largest", new().separable(8).pool().separable(12).largest().dense(3).build()),
+        ("largest valid", new().separable(8, **v).pool().separable(12, **v).largest().dense(2).build()),
         ("odd same", new(23, 15).separable(7).pool().separable(5).pool((2, 1)).mean().dense(1).build()),
         ("strides", new(24, 16).separable(8, stride=(2, 2)).separable(16, stride=(2, 1)).mean().dense(2).build()),
         ("valid strides", new(25, 16).separable(8, stride=(2, 2), **v).separable(6, stride=(1, 2), **v).mean().build()),

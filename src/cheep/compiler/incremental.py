@@ -50,6 +50,9 @@ def functions(prefix: str, pipe: Pipeline, outs: str, names: str, made: str) -> 
         text += [f"if (stream->{made.replace('->', '.')} < {rows}) {{", "return 0;", "}"]
         return [*text, f"{prefix}_tail(&stream->memory, {names});", "return 1;", "}"]
     n = pipe.mean.output.size
+    value = "stream->sums[y][c]"
+    add = f"sums[c] = {value} > sums[c] ? {value} : sums[c];" if pipe.largest else f"sums[c] += {value};"
+    first = -128 if pipe.largest else 0
     return [
         *text,
         "stream->next = stream->count = 0;",
@@ -64,7 +67,7 @@ def functions(prefix: str, pipe: Pipeline, outs: str, names: str, made: str) -> 
         f"{made} = 0; /* one more row of the last stage: keep its sums */",
         f"for (int c = 0; c < {n}; ++c) {{",
         "stream->sums[stream->next][c] = (int16_t)memory->sums[c];",
-        "memory->sums[c] = 0;",
+        f"memory->sums[c] = {first};",
         "}",
         f"stream->next = (stream->next + 1) % {rows};",
         f"stream->count += stream->count < {rows};",
@@ -74,10 +77,14 @@ def functions(prefix: str, pipe: Pipeline, outs: str, names: str, made: str) -> 
         f"if (stream->count < {rows}) {{",
         "return 0;",
         "}",
-        f"int32_t sums[{n}] = {{0}};",
+        *(
+            [f"int32_t sums[{n}];", "memset(sums, 128, sizeof sums);"]
+            if pipe.largest
+            else [f"int32_t sums[{n}] = {{0}};"]
+        ),
         f"for (int y = 0; y < {rows}; ++y) {{",
         f"for (int c = 0; c < {n}; ++c) {{",
-        "sums[c] += stream->sums[y][c];",
+        add,
         "}",
         "}",
         f"{prefix}_tail(&stream->memory, sums, {names});",

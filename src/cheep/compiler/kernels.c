@@ -824,6 +824,16 @@ CHEEP_NOINLINE static void cheep_add_up(const int8_t *row, int columns, int chan
     }
 }
 
+/*@ keep_largest: base */
+/* largest[channel] = the larger of it and each row[column][channel] */
+CHEEP_NOINLINE static void cheep_keep_largest(const int8_t *row, int columns, int channels, int32_t *largest) {
+    for (int x = 0; x < columns; ++x, row += channels) {
+        for (int c = 0; c < channels; ++c) {
+            largest[c] = row[c] > largest[c] ? row[c] : largest[c];
+        }
+    }
+}
+
 /*@ pool_row: base */
 /* The larger of each of four bytes. */
 CHEEP_INLINE uint32_t cheep_larger4(uint32_t a, uint32_t b) {

@@ -61,6 +61,11 @@ class Pipeline:
     final: int = 0  # offset of the last stage's rows, where no mean ends the chain
 
     @property
+    def largest(self) -> bool:
+        """Whether what ends the pipeline keeps the largest of each channel, in place of its mean."""
+        return self.mean is not None and self.mean.op == "REDUCE_MAX"
+
+    @property
     def streams(self) -> bool:
         """Whether only new rows need computing: no layer pads in time or hears the whole window first."""
         padded = any(s.front.attributes["pad_top"] or s.pad_bottom or s.rows < s.advance for s in self.stages)
@@ -322,14 +327,14 @@ def _grown(
 
 
 def _is_mean(node: Node, source: Tensor) -> bool:
-    """Whether a MEAN or AVERAGE_POOL_2D takes the mean over all rows and columns of each channel."""
+    """Whether a node takes the mean, or the largest, over all rows and columns of each channel."""
     if source.shape[2] > 255:
         return False
     if node.op == "AVERAGE_POOL_2D":
         a = node.attributes
         whole = (a["filter_h"], a["filter_w"]) == source.shape[1:3] and node.output.shape[1:3] == (1, 1)
         return whole and source.shape[1] * source.shape[2] <= 1 << 20
-    if node.op != "MEAN":
+    if node.op not in ("MEAN", "REDUCE_MAX"):
         return False
     axes = {i % 4 for i in node.inputs[1].integers}
     return {i for i in range(3) if source.shape[i] > 1} <= axes and 3 not in axes
@@ -365,7 +370,7 @@ def _place(pipeline: Pipeline) -> None:
             stage.values = _round8(stage.pitch * (stage.pool_size[0] * stage.point.output.shape[2] + 1))
             stage.scratch += stage.values
         stage.row = stage.scratch
-        if _gathers(stage, pipeline.stages):
+        if _gathers(stage, pipeline.stages, pipeline.largest):
             stage.scratch += stage.out.shape[2] * stage.out.shape[3]
         scratch = max(scratch, _round8(stage.scratch))
     for fifo in pipeline.fifos:
@@ -378,14 +383,14 @@ def _place(pipeline: Pipeline) -> None:
     pipeline.n_bytes, pipeline.scratch_bytes = offset, scratch
 
 
-def _gathers(stage: Stage, stages: list[Stage]) -> bool:
+def _gathers(stage: Stage, stages: list[Stage], largest: bool) -> bool:
     """Whether a row lies in scratch memory before it goes to who receives it."""
     kinds = {t.kind for t in stage.targets}
     if any(t.kind == "stage" and not stages[t.index].depth for t in stage.targets) or "final" in kinds:
         return False
     if stage.posts or stage.pooling or len(stage.targets) > 1:
         return True
-    return kinds == {"sums"} and (bool(stage.pool) or not stage.matrix)
+    return kinds == {"sums"} and (largest or bool(stage.pool) or not stage.matrix)
 
 
 def _round8(n: int) -> int:

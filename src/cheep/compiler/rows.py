@@ -123,7 +123,7 @@ class Writer:
         first = next((t for t in stage.targets if t.kind == "stage" and not self._p.stages[t.index].depth), None)
         if len(stage.targets) == 1 and not stage.posts and not stage.pooling:
             target = stage.targets[0]
-            if target.kind == "sums":
+            if target.kind == "sums" and not self._p.largest:
                 return [], "", ("sums", 1, channels)
             if target.kind == "stage" and first is None:
                 after = self._p.stages[target.index]
@@ -175,8 +175,9 @@ class Writer:
                 where = ""
                 continue
             if target.kind == "sums":
-                self.kernels.add("add_up")
-                code.append(f"cheep_add_up({row}, {columns}, {channels}, {self._sums});")
+                kernel = "keep_largest" if self._p.largest else "add_up"
+                self.kernels.add(kernel)
+                code.append(f"cheep_{kernel}({row}, {columns}, {channels}, {self._sums});")
             elif planar and channels > 1:
                 self.kernels.add("planes")
                 width = self._p.stages[target.index].width
@@ -203,7 +204,8 @@ class Writer:
         code += [f"{self._waiting(j)} = 0;" for j in range(len(self._p.fifos))]
         code.append(f"{self.made} = 0;")
         if self._p.mean:
-            code.append(f"memset({self._sums}, 0, {4 * self._p.mean.output.size});")
+            first = 128 if self._p.largest else 0  # 0x80808080: below every byte
+            code.append(f"memset({self._sums}, {first}, {4 * self._p.mean.output.size});")
         return code
 
     def row(self, source: str) -> list[str]:
@@ -227,11 +229,13 @@ class Writer:
         return code
 
     def finish(self, sums: str, out: str) -> list[str]:
-        """Statements that make the mean's bytes at ``out`` from the sums, where a mean ends the pipeline."""
+        """Statements that make the bytes of the mean (or maximum) that ends the pipeline at ``out``, from ``sums``."""
         mean = self._p.mean
         if mean is None:
             return []
         loop = [f"for (int c = 0; c < {mean.output.size}; ++c) {{"]
+        if self._p.largest:
+            return [*loop, f"({out})[c] = (int8_t){sums}[c];", "}"]
         if mean.op == "AVERAGE_POOL_2D":
             self.kernels.add("limit")
             n = mean.inputs[0].size // mean.output.size
