@@ -166,7 +166,7 @@ def costs(pair: Pair, config: VerifyConfig, share: float) -> dict[str, tuple[flo
     compiled = report["backends"]["compiled"]
     need = with_second(needs_compiled(compile_model(bundle.path), bundle.features, len(bundle.labels)), bundle)
     fits = need.ram_bytes <= small.free_ram_bytes and need.flash_bytes <= small.free_flash_bytes
-    day = load_on(total, board)
+    day = load_on(total, board, bundle.features.sample_rate_hz)
     return {
         "ram_bytes": (compiled["ram_bytes"], "B"),
         "flash_bytes": (compiled["flash_bytes"], "B"),
