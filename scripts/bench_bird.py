@@ -302,7 +302,8 @@ def operating_points(
     """Return recall at ``rates`` over all folds together, with 95 % intervals (bootstrap by group).
 
     One threshold for all folds: the lowest at and above which the false alarms of all held-out background stay within
-    the rate. Where the hours are too few to count a rate (less than one false alarm would be left), the threshold is
+    the rate (folds whose scores are of other scales, means of two networks with other weights, lose by it). Where the
+    hours are too few to count a rate (less than one false alarm would be left), the threshold is
     extrapolated: the strongest ten false alarms are taken as the exponential tail of the log-odds of the score.
     """
     pooled, rates = Pooled(folds), list(rates)

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +133,17 @@ def test_what_cannot_stand_behind_the_first_network_is_refused_with_a_remedy(mad
     for frames in found.groups():  # the remedy is right, and no smaller than it must be
         assert cannot_verify(one, two.model_copy(update={"window_frames": int(frames)})) == ""
         assert cannot_verify(one, two.model_copy(update={"window_frames": int(frames) + 1}))
+
+
+def test_the_benchmark_of_two_stages_states_what_both_cost(made, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "scripts"))
+    from bench_two_stages import costs
+
+    bundle = made().bundle
+    values = costs(Pair(alone(bundle), bundle.verifier, (), ()), bundle.detector.verify, 0.25)
+    assert values["ram_bytes"][0] == size_report(bundle, find_board("esp32s3"))["backends"]["compiled"]["ram_bytes"]
+    assert values["instructions_per_second"][0] > values["first.instructions_per_second"][0]
+    assert 0 < values["esp32s3.duty"][0] < 1 < values["esp32s3.days"][0]
 
 
 def test_the_second_network_says_what_the_first_one_lets_through(made, recording):
