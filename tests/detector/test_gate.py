@@ -116,6 +116,8 @@ def test_a_gate_that_pays_is_found_and_one_that_loses_calls_is_not(tmp_path):
     assert choice.config.margin > 0 and 0 < choice.openings <= choice.run < 0.3
     strict = dataclasses.replace(choice, lost=dataclasses.replace(choice.lost, value=0.01))
     assert not strict.pays()
+    assert choice.lost.high > 0.005 and choice.doubt().startswith("12 events do not show that at most 0.5% are lost")
+    assert not dataclasses.replace(choice, lost=dataclasses.replace(choice.lost, high=0.004)).doubt()
     silent = [dataclasses.replace(item, annotations=()) for item in recordings]
     with pytest.raises(CheepError, match="nobody can tell what a gate would lose"):
         choose_gate(bundle, silent, bundle.detector)
@@ -132,7 +134,7 @@ def test_calibrate_switches_it_on_where_it_pays(tmp_path, capsys):
     (audio / "events.csv").write_text("\n".join(rows) + "\n")
     command = ["--max-false-alarms", "60/h", "--recordings", str(audio / "events.csv"), "--model", str(folder)]
     assert main("calibrate", [*command, "--gate"]) == 0
-    assert "gate: on" in capsys.readouterr().out
+    assert "gate: on" in (said := capsys.readouterr().out) and "gate: 9 events do not show" in said
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["detector"]["gate"]["margin"] > 0 and manifest["calibration"]["gate"]["skipped"]["value"] >= 0.7
     assert load_bundle(folder).detector.gate is not None

@@ -187,6 +187,8 @@ def _gate(args: argparse.Namespace, bundle, recordings, result):
         )
         return result
     print(f"gate: on, {choice.config.margin:g} steps above the floor; the network runs on {choice.run:.1%} of windows")
+    if doubt := choice.doubt():
+        print(f"gate: {doubt}")
     return result.with_gate(choice)
 
 

@@ -54,6 +54,17 @@ class GateChoice:
         """Whether it skips enough and loses little enough, both in expectation."""
         return self.skipped.value >= least_skipped and self.lost.value <= most_lost
 
+    def doubt(self, most_lost: float = MOST_LOST) -> str:
+        """Return why the recordings do not show that so few events are lost; empty where they do."""
+        high = self.lost.high
+        if high is not None and high <= most_lost:
+            return ""
+        most = "any share" if high is None else f"as many as {high:.1%}"
+        return (
+            f"{self.events} events do not show that at most {most_lost:.1%} are lost: {most} is possible; more of them "
+            f"tell (some {round(3 / most_lost)} of which none is lost)"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
         return {

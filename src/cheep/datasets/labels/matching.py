@@ -76,7 +76,11 @@ def boxes_for(
             elif name:
                 strangers[name] = source
         if not matched and given:
-            raise CheepError(f"{source}: speaks of no audio in the set (its name, or its column file, must match one)")
+            named = next((name for name in tables if name), None) or _audio_name(source)
+            raise CheepError(
+                f"{source}: speaks of no audio in the set: it names {named!r}, and there are {len(audio)} other "
+                "recordings (give the folder of the recordings that it speaks of, or correct its name or column file)"
+            )
         notes["file(s) that speak of no audio in the set"] += not matched
     if sources and not hits:
         passed = "; ".join(f"{count} {text}" for text, count in (+notes).items())
