@@ -128,7 +128,9 @@ def test_budgets_of_the_esp32s_are_those_of_their_project(name):
     capture = re.search(r"CAPTURE_STACK (\d+)", (project / "src" / "main.c").read_text())
     assert board.stack_bytes == int(main_stack.group(1)) + int(capture.group(1))
     ring = re.search(r"CHEEP_RING_SAMPLES (\d+)", (project / "src" / "board_config.h").read_text())
-    assert board.base_ram_bytes == 32 * 1024 + 2 * int(ring.group(1))
+    assert 2 * int(ring.group(1)) == 32 * 1024  # is part of what was linked
+    linked = {"esp32": 49_892, "esp32s3": 94_331, "esp32c3": 98_227}.get(name, 64 * 1024)  # docs/firmware.md
+    assert 0 <= board.base_ram_bytes - linked < 2048
 
 
 @pytest.mark.parametrize(
