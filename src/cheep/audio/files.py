@@ -290,11 +290,11 @@ def _wrong_length(path: Path) -> _Source | None:
         told_s = soundfile.info(str(path)).duration
     except _LIBSNDFILE_ERRORS:
         return None
-    found = mp3_length(path)
-    if found is None or told_s >= _SHORT * found.there_s - 0.2:
+    mp3 = mp3_length(path)
+    if mp3 is None or told_s >= _SHORT * mp3.there_s - 0.2:
         return None
     source = _ffmpeg(path)
-    note = f"the header gives {told_s:.1f} s, {found.there_s:.1f} s are there (variable rate?)"
+    note = f"the header gives {told_s:.1f} s, {mp3.there_s:.1f} s are there (variable rate?)"
     return _Source(dataclasses.replace(source.info, container="MP3", note=note), None, source.blocks)
 
 

@@ -109,7 +109,14 @@ def threshold_table(
 
 
 def not_tried(table: list[ThresholdRow], kinds: Sequence[str], counts: dict[str, np.ndarray]) -> str:
-    """Return which thresholds a table has not tried, in words, and why; ``kinds``, ``counts``: of the plan."""
+    """Return which thresholds a table has not tried, in words, and why.
+
+    Parameters
+    ----------
+    kinds, counts
+        Of the plan: kind of each stratum, and columns (n,) ``stratum`` int, ``score`` float64, logits, and
+        ``detections`` int.
+    """
     from cheep.detector.scores import probability, show_probability
 
     _, levels = _levels(kinds, counts)
