@@ -14,6 +14,8 @@ from cheep.resources import include_dir, source_dir
 
 RATE, RING = 8000, 16384
 # Listens to a ramp, block by block; an event begins at 40,000 samples (noticed 3,000 later) and ends at 56,000.
+# Arguments, in samples, 0 where nothing else is wanted: a gap, the card is away, the power is cut; once a second the
+# network takes as long as so many (late), beside a multiple of 8000 by so many (phase); the pre-roll; the event's end.
 PROGRAM = r"""
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
@@ -58,28 +60,45 @@ static bool close_file(void *context, bool keep)
     (void)context;
     return fclose(file) == 0 && (keep || (truncate(opened, before) == 0 && false));
 }
-int main(int count, char **arguments)
+static int count;
+static char **arguments;
+static uint64_t argument(int at, uint64_t otherwise)
+{
+    return count > at ? strtoull(arguments[at], NULL, 10) : otherwise;
+}
+static uint64_t heard;
+static void listen(cheep_ring *ring, uint64_t until)
+{
+    for (; heard < until; heard += 500) {
+        int16_t pcm[500];
+        for (unsigned i = 0; i < 500; i++) { pcm[i] = (int16_t)((heard + i) / 4u); }
+        if (cheep_ring_push(ring, pcm, 500) != 500) { exit(3); }
+    }
+}
+int main(int n_arguments, char **given)
 {
     cheep_ring ring;
-    const uint64_t gap = count > 1 ? strtoull(arguments[1], NULL, 10) : 0;
+    count = n_arguments;
+    arguments = given;
+    const uint64_t gap = argument(1, 0), late = argument(4, 0), phase = argument(5, 0), end = argument(7, 56000);
     field_keeper k = {.files = {NULL, exists, open_file, write_file, close_file}, .ring = &ring,
-                      .rate_hz = 8000, .lead_samples = 4000, .clip_samples = 40000, .utc = 1779255000, .utc_ms = 500};
+                      .rate_hz = 8000, .lead_samples = (uint32_t)argument(6, 4000),
+                      .clip_samples = 40000, .utc = 1779255000, .utc_ms = 500};
     cheep_app_event event = {.label = "robin", .start_sample = 40000, .end_sample = 43000, .score_e6 = 950000};
     cheep_ring_init(&ring, memory, 16384);
-    away = count > 2 ? strtoull(arguments[2], NULL, 10) : 0;
-    cut = count > 3 ? strtoull(arguments[3], NULL, 10) : 0;
+    away = argument(2, 0);
+    cut = argument(3, 0);
     while (app.samples < (away != 0 ? 640000u : 120000u)) {
-        int16_t pcm[500];
-        const int16_t *from = NULL;
-        size_t n = 0;
-        for (unsigned i = 0; i < 500; i++) { pcm[i] = (int16_t)((app.samples + i) / 4u); }
-        cheep_ring_push(&ring, pcm, 500);
-        while ((n = cheep_ring_peek(&ring, &from)) > 0) { cheep_ring_consume(&ring, n); }
+        listen(&ring, app.samples + 500);
+        const uint32_t waiting = cheep_ring_waiting(&ring);
+        if (waiting > app.stats.worst_waiting) { app.stats.worst_waiting = waiting; }
+        cheep_ring_consume(&ring, 500);
         app.samples += 500;
-        if (gap != 0 && app.samples == gap) { app.samples += 1000; app.stats.lost_samples += 1000; }
+        if (app.samples % 8000 == phase) { listen(&ring, app.samples + late); }
+        if (gap != 0 && app.samples == gap) { app.stats.lost_samples = 1000; app.origin = heard = app.samples += 1000; }
         if (app.samples == 43000) { field_keeper_event(&k, &app, &event); }
-        if (app.samples == 56000) { event.ended = true; event.end_sample = 56000; }
-        if (app.samples == 56000) { field_keeper_event(&k, &app, &event); }
+        if (app.samples == end) { event.ended = true; event.end_sample = end; }
+        if (app.samples == end) { field_keeper_event(&k, &app, &event); }
         if (app.samples == 540000) { event.ended = false; event.start_sample = 537000; event.end_sample = 540000; }
         if (app.samples == 540000) { field_keeper_event(&k, &app, &event); }
         if (app.samples == 556000) { event.ended = true; event.end_sample = 556000; }
@@ -137,6 +156,44 @@ def test_behind_a_gap_a_clip_is_silent_and_counted(tmp_path):
     assert not pcm[heard:].any()
 
 
+def test_what_waits_in_the_ring_is_there_when_a_slow_network_is_done(tmp_path):
+    """A window takes 13,000 of the ring's 16,384 samples: less than a quarter of it may be left there."""
+    assert keep(tmp_path, "0", "0", "0", "13000", "4000") == [0, 0]
+    pcm, _ = soundfile.read(tmp_path / "20260520_053005.WAV", dtype="int16")
+    assert np.array_equal(pcm, ((36_000 + np.arange(40_000)) // 4).astype(np.int16))
+
+
+def test_behind_a_pre_roll_that_is_overwritten_a_clip_holds_sound(tmp_path):
+    """At the event 10,000 samples wait, 6,384 of the past are left, and 7,000 were wanted."""
+    assert keep(tmp_path, "0", "0", "0", "13000", "0") == [0, 1]
+    pcm, _ = soundfile.read(tmp_path / "20260520_053005.WAV", dtype="int16")
+    assert not pcm[:616].any()
+    assert np.array_equal(pcm[616:], ((36_616 + np.arange(40_000 - 616)) // 4).astype(np.int16))
+
+
+def test_a_pre_roll_reaches_back_to_a_gap(tmp_path):
+    """What lies before the gap would be dated wrong by its length."""
+    assert keep(tmp_path, "38000") == [0, 0]
+    pcm, _ = soundfile.read(tmp_path / "20260520_053005.WAV", dtype="int16")
+    assert np.array_equal(pcm, ((39_000 + np.arange(40_000)) // 4).astype(np.int16))
+
+
+def test_a_row_names_the_clip_that_waits_in_the_ring(tmp_path):
+    assert keep(tmp_path, "0", "0", "0", "0", "0", "0", "44000") == [0, 0]
+    (row,) = csv.DictReader((tmp_path / "20260520.CSV").open())
+    assert row["clip"] == "20260520_053005.WAV" and (tmp_path / row["clip"]).is_file()
+
+
+def test_where_all_names_of_a_second_are_taken_no_clip_is_spoilt(tmp_path):
+    taken = [tmp_path / f"20260520_053005{copy}.WAV" for copy in ("", *(f"_{i}" for i in range(1, 9)))]
+    for path in taken:
+        path.write_bytes(b"another")
+    assert keep(tmp_path) == [0, 1]
+    assert {path.read_bytes() for path in taken} == {b"another"}
+    (row,) = csv.DictReader((tmp_path / "20260520.CSV").open())
+    assert row["clip"] == ""
+
+
 def test_a_card_that_takes_nothing_is_counted(tmp_path):
     (tmp_path / "20260520.CSV").mkdir()
     for copy in ("", *(f"_{i}" for i in range(1, 9))):
@@ -168,4 +225,4 @@ def test_a_clip_opens_its_file_a_few_times_and_a_power_cut_leaves_what_was_close
         heard = min(cut - 36_000, 40_000)
         assert heard - RING // 4 < (len(part) - head) // 2 <= heard
         rows = place / "20260520.CSV"
-        assert not rows.exists() or rows.read_bytes().endswith(b".WAV\n") == (cut >= 56_000)
+        assert rows.exists() == (cut >= 56_000) and (cut < 56_000 or rows.read_bytes().endswith(b".WAV\n"))

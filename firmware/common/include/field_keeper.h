@@ -40,7 +40,9 @@ typedef struct {
         uint64_t next;         /* sample that is to be written next */
         uint64_t seen;         /* heard up to here at the last poll, without a gap */
         uint32_t left;
-        uint64_t lost;         /* of the stream when it began */
+        uint64_t lost;         /* of the stream when it began; UINT64_MAX behind a gap */
+        uint32_t ahead;        /* the most samples that waited in the ring at once */
+        bool damaged;          /* counted already */
         char name[FIELD_NAME_BYTES];
     } clip;
 } field_keeper;
@@ -52,8 +54,9 @@ typedef struct {
 void field_keeper_event(field_keeper *k, const cheep_app *app, const cheep_app_event *event);
 
 /* After each cheep_app_poll: what has been heard goes into the clip, a quarter of the ring at a time (the ring holds it until
- * then: no other memory), so that a card is not opened, and its tables written, for every few samples. Samples that were lost, or that the ring does not
- * have any more, are zeros, so that the clip is as long as it says; such a clip is counted. */
+ * then: no other memory; less where the microphone runs far ahead of the network, for then less of the past is left), so that a
+ * card is not opened, and its tables written, for every few samples. Samples that the ring does not have any more are zeros, and
+ * so is all behind a gap, so that the clip is as long as it says; such a clip is counted. */
 void field_keeper_poll(field_keeper *k, const cheep_app *app);
 
 #ifdef __cplusplus

@@ -5,6 +5,7 @@
 
 #define PIECE 256u
 #define PAUSE_S 60u
+#define NAMES 9u /* of clips that begin in the same second: a board without a clock counts from 1970 at each start */
 
 /* May the card be asked for anything now? */
 static bool usable(const field_keeper *k, const cheep_app *app)
@@ -43,6 +44,26 @@ static void time_of(const field_keeper *k, uint64_t sample, uint32_t *utc, uint3
     *ms = (uint32_t)(since_ms % 1000u);
 }
 
+/* How far the microphone is ahead: the ring's past is that much shorter. */
+static uint32_t ahead(const field_keeper *k, const cheep_app *app, uint32_t before)
+{
+    const uint32_t now = cheep_ring_waiting(k->ring);
+    const uint32_t most = now > app->stats.worst_waiting ? now : app->stats.worst_waiting;
+    return most > before ? most : before;
+}
+
+/* Find a name that is free; false: there is none, and none is taken: a clip behind another's end would be heard by nobody. */
+static bool name_clip(field_keeper *k, uint32_t utc)
+{
+    for (unsigned copy = 0; copy < NAMES; copy++) {
+        field_name_clip(k->clip.name, utc, copy);
+        if (!k->files.exists(k->files.context, k->clip.name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_event *event)
 {
     uint8_t header[FIELD_WAV_HEADER_BYTES];
@@ -57,20 +78,14 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
         .label = event->label,
         .score_e6 = event->score_e6,
     };
-    if (!usable(k, app)) {
-        k->losses.damaged_clips++;
-        k->clip.name[0] = '\0';
-        return;
+    uint64_t start = event->start_sample > k->lead_samples ? event->start_sample - k->lead_samples : 0u;
+    if (start < app->origin) { /* what was heard before a gap lies elsewhere in time: no pre-roll reaches over it */
+        start = app->origin;
     }
-    const uint64_t start = event->start_sample > k->lead_samples ? event->start_sample - k->lead_samples : 0u;
-    wav.at_sample = (uint32_t)(event->start_sample - start);
+    wav.at_sample = event->start_sample > start ? (uint32_t)(event->start_sample - start) : 0u;
     time_of(k, start, &wav.utc, &ms);
-    field_name_clip(k->clip.name, wav.utc, 0);
-    for (unsigned copy = 1; copy < 9u && k->files.exists(k->files.context, k->clip.name); copy++) {
-        field_name_clip(k->clip.name, wav.utc, copy);
-    }
     field_wav_header(header, &wav);
-    if (!put(k, app, k->clip.name, header, sizeof header)) {
+    if (!usable(k, app) || !name_clip(k, wav.utc) || !put(k, app, k->clip.name, header, sizeof header)) {
         k->losses.damaged_clips++;
         k->clip.name[0] = '\0';
         return;
@@ -80,10 +95,13 @@ static void begin_clip(field_keeper *k, const cheep_app *app, const cheep_app_ev
     k->clip.seen = app->samples;
     k->clip.left = k->clip_samples;
     k->clip.lost = app->stats.lost_samples;
+    k->clip.ahead = ahead(k, app, 0);
+    k->clip.damaged = false;
 }
 
 static void end_row(field_keeper *k, const cheep_app *app, const cheep_app_event *event)
 {
+    const uint64_t clip_end = k->clip.next + (k->clip.open ? k->clip.left : 0u);
     char name[FIELD_NAME_BYTES];
     char row[FIELD_ROW_BYTES];
     field_detection detection = {
@@ -91,7 +109,7 @@ static void end_row(field_keeper *k, const cheep_app *app, const cheep_app_event
         .score_e6 = event->score_e6,
         .duration_ms = (uint32_t)((event->end_sample - event->start_sample) * 1000u / k->rate_hz),
         .temperature_mc = FIELD_NO_TEMPERATURE,
-        .clip = k->clip.next > event->start_sample ? k->clip.name : "",
+        .clip = clip_end > event->start_sample ? k->clip.name : "",
     };
     time_of(k, event->start_sample, &detection.utc, &detection.utc_ms);
     field_name_rows(name, detection.utc);
@@ -133,6 +151,13 @@ static uint32_t write_piece(field_keeper *k, const cheep_app *app, uint32_t n, b
     return k->files.write(k->files.context, pcm, n * sizeof pcm[0]) ? n : 0u;
 }
 
+/* How many samples may be left in the ring: it must hold them still when the next window has been scored. */
+static uint32_t may_wait(const field_keeper *k)
+{
+    const uint32_t room = k->ring->capacity > k->clip.ahead ? (k->ring->capacity - k->clip.ahead) / 2u : 0u;
+    return room < k->ring->capacity / 4u ? room : k->ring->capacity / 4u;
+}
+
 void field_keeper_poll(field_keeper *k, const cheep_app *app)
 {
     if (!k->clip.open || app->samples <= k->clip.next) {
@@ -141,7 +166,8 @@ void field_keeper_poll(field_keeper *k, const cheep_app *app)
     const uint64_t waiting = app->samples - k->clip.next;
     uint32_t all = waiting < k->clip.left ? (uint32_t)waiting : k->clip.left;
     const bool new_gap = k->clip.lost != UINT64_MAX && k->clip.lost != app->stats.lost_samples;
-    if (!new_gap && all < k->clip.left && all < k->ring->capacity / 4u) {
+    k->clip.ahead = ahead(k, app, k->clip.ahead);
+    if (!new_gap && all < k->clip.left && all < may_wait(k)) {
         k->clip.seen = app->samples;
         return;
     }
@@ -157,8 +183,11 @@ void field_keeper_poll(field_keeper *k, const cheep_app *app)
     good = close_file(k, app, opened, good);
     k->clip.open = good && k->clip.left > 0u;
     k->clip.seen = app->samples;
-    if ((!complete || !good) && k->clip.lost != UINT64_MAX) {
+    if (new_gap) {
+        k->clip.lost = UINT64_MAX; /* zeros from here */
+    }
+    if ((!complete || !good) && !k->clip.damaged) {
         k->losses.damaged_clips++;
-        k->clip.lost = UINT64_MAX; /* counted once; zeros from here */
+        k->clip.damaged = true; /* counted once */
     }
 }
