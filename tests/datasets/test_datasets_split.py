@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Manifests and splits: no leak, the same bytes, clear errors."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from cheep import cli
 from cheep.datasets import Manifest, SplitConfig, assign_splits, check_leaks, load_manifest
+from cheep.datasets.sources.folders import recordings_in_folder
+from cheep.datasets.sources.recording import recording_of
 from cheep.datasets.split import balance, components
 from cheep.errors import CheepError, GateError
 
@@ -287,3 +291,31 @@ def test_all_files_that_cannot_be_read_are_named_at_once(folder, tmp_path, capsy
     assert "1 file(s) or folder(s) left out that cannot be opened" in caplog.text and "gone.wav" in caplog.text
     assert "1 .wac (make WAV of it with Kaleidoscope)" in caplog.text
     assert split(folder, "-o", tmp_path / "out.csv", "--skip-bad") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "recording"),
+    [
+        ("XC120371_0065.flac", "XC120371"),
+        ("3-118059-A-0.wav", "118059"),
+        ("184623-8-0-14.wav", "184623"),  # UrbanSound8K: slices of one sound
+        ("2026-5-27-14.wav", "2026-5-27-14"),  # a date
+        ("wren_03.wav", "wren_03"),
+    ],
+)
+def test_a_file_name_says_which_recording_it_was_cut_from(name, recording):
+    assert recording_of(Path(name)) == recording
+
+
+def test_files_that_metadata_does_not_name_are_left_out_and_said(tmp_path, caplog):
+    for name in ("robin/a.wav", "robin/b.wav", "background/c.wav", "originals/a.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, np.zeros(RATE), RATE)
+    (tmp_path / "metadata.csv").write_text("file,label\nrobin/a.wav,robin\n")
+    assert [item.path.name for item in recordings_in_folder(tmp_path)] == ["a.wav"]
+    assert "2 audio file(s)" in caplog.text and "(background 1, robin 1): add them to it" in caplog.text
+    caplog.clear()
+    (tmp_path / "metadata.csv").write_text(
+        "file,label\nrobin/a.wav,robin\nrobin/b.wav,robin\nbackground/c.wav,background\n"
+    )
+    assert len(recordings_in_folder(tmp_path)) == 3 and "left out" not in caplog.text

@@ -223,6 +223,8 @@ def test_split_writes_its_choice_into_the_run_and_train_takes_it(high_and_low, t
     said = capsys.readouterr().out
     assert "Chosen: 16 kHz:" in said and "windows of 2 s" in said
     assert "high  " in said.split("Chosen")[0] and "above 4 kHz" in said
+    assert "groups that stay together: 6 train, 3 val, 3 test; 12 of 12 are one recording each" in said
+    assert said.splitlines()[-1].startswith("next: cheep train ")
     run = tmp_path / "runs" / "run-001"
     settings, about = load_run_file(run / "run.yaml"), read_about(run / "dataset.csv")
     assert settings.features.sample_rate_hz == about.sample_rate_hz == 16000

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cheep.runs import note_command
 
 if TYPE_CHECKING:
+    from cheep.datasets.manifest import Manifest
     from cheep.job.split import Examples
 
 
@@ -53,14 +54,34 @@ def balance_table(examples: Examples) -> str:
     for line in lines:
         text.append(
             f"{line['label']:<{width}}  {line['examples']:>8}  {line['seconds'] / 3600:6.2f}  {line['recordings']:>10}"
-            f"  {line['recordists']:>10}  {line['train']:>6} {line['val']:>6} {line['test']:>6}"
+            f"  {line['recordists'] or '-':>10}  {line['train']:>6} {line['val']:>6} {line['test']:>6}"
         )
     if examples.left_out is not None:
         counts = ", ".join(f"{count} {reason}" for reason, count in examples.reasons.items())
         text.append(f"windows: {counts}; {len(examples.left_out)} left out")
     if examples.bad_files:
         text.append(f"{len(examples.bad_files)} unreadable file(s) left out")
-    return "\n".join(text)
+    return "\n".join([*text, *_groups_line(examples.manifest)])
+
+
+def _groups_line(manifest: Manifest) -> list[str]:
+    """Return how many groups are in each split, and what to do where they are only guessed from file names."""
+    from cheep.datasets.build import ALONE
+    from cheep.datasets.manifest import SPLITS
+
+    if "group" not in manifest.columns:
+        return []
+    splits = dict(zip(manifest.column("group"), manifest.column("split"), strict=True))
+    counted = [f"{count} {name}" for name in SPLITS if (count := list(splits.values()).count(name))]
+    if not counted:
+        return []
+    line = f"groups that stay together: {', '.join(counted)}"
+    if alone := sum(group.startswith(ALONE) for group in splits):
+        line += (
+            f"; {alone} of {len(splits)} are one recording each, by its file name. Were several cut from one, or "
+            "made by one person or at one place? Name it in a metadata.csv, or the test flatters (docs/data.md, Splits)"
+        )
+    return [line]
 
 
 def metrics_table(metrics: dict[str, dict[str, Any]], split: str = "test") -> str:

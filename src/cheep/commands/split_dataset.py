@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from cheep.datasets.manifest import load_manifest
     from cheep.job.choose import chosen_run_file, with_windows
     from cheep.job.split import is_manifest, make_examples, outdates_model, write_examples
-    from cheep.runs import DATASET, RUN_FILE, runs_folder, start_run
+    from cheep.runs import DATASET, RUN_FILE, TRAIN_COMMAND, runs_folder, start_run
 
     base = load_run_file(args.config) if args.config else RunFile()
     args.board = args.board or base.deploy.board or None
@@ -127,6 +127,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{output}: {len(examples.manifest)} examples, sha256 {digest[:16]}")
     if folder is not None and outdates_model(folder, digest):
         print(f"{folder}: its network was trained on other examples; train again (cheep train)")
+    if folder is not None:
+        print(f"next: {TRAIN_COMMAND}   (--time 10m: be done after so long)")
     return 0
 
 

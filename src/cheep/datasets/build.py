@@ -25,6 +25,7 @@ from cheep.errors import CheepError
 from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
+ALONE = "recording:"  # begins the group of a recording of which nothing else is known
 BEHIND_THE_END = "annotated behind the end of the file"
 TOO_FEW = "annotated: nothing there (too few without a background label)"
 
@@ -295,6 +296,6 @@ def _grouping(recordings: Sequence[Recording], group_by: str) -> Callable[[Recor
 
     def group_of(recording: Recording) -> str:
         parts = [str(getattr(recording, name)).strip().lower() for name in names]
-        return "|".join(parts) if all(parts) else f"recording:{recording.recording}"
+        return "|".join(parts) if all(parts) else ALONE + recording.recording
 
     return group_of

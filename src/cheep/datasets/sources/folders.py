@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,7 +28,8 @@ _SPLIT_NAMES = {
 def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list[Recording]:
     """Return the recordings of ``folder/LABEL/**``, sorted by path; ``labels`` restricts them.
 
-    A ``metadata.csv`` beside the label folders adds recordist, licence and the rest to the files it names.
+    A ``metadata.csv`` beside the label folders adds recordist, licence and the rest, and says what the recordings are:
+    files that it does not name are left out, and said.
 
     Raises
     ------
@@ -38,7 +40,9 @@ def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list
     if not folder.is_dir():
         raise CheepError(f"{folder}: no such folder (give a folder that holds one folder per label)")
     if (folder / "metadata.csv").is_file():
-        return recordings_in_csv(folder / "metadata.csv", folder, labels=labels)
+        named = recordings_in_csv(folder / "metadata.csv", folder, labels=labels)
+        _say_unnamed(folder, named, labels)
+        return named
     passed = Listing([])
     found = _split_already(folder, labels, passed) or _by_label(folder, labels, passed)
     if not found:
@@ -50,6 +54,23 @@ def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list
         )
     _say_passed(folder, passed)
     return found
+
+
+def _say_unnamed(folder: Path, named: Sequence[Recording], labels: Sequence[str]) -> None:
+    known = {os.path.abspath(recording.path) for recording in named}
+    unnamed = {
+        item.name: count
+        for item in _subfolders(folder)
+        if item.name != "originals"  # cheep download-dataset --keep-originals
+        and (not labels or plain_label(item.name) in labels)
+        and (count := sum(os.path.abspath(path) not in known for path in list_audio(item).audio))
+    }
+    if unnamed:
+        log.warning(
+            "%d audio file(s) in %s are not in its metadata.csv and are left out (%s): add them to it, or give their "
+            "folder with --noise DIR (background)",
+            sum(unnamed.values()), folder, ", ".join(f"{name} {count}" for name, count in unnamed.items()),
+        )  # fmt: skip
 
 
 def _subfolders(folder: Path) -> list[Path]:

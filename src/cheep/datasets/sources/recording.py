@@ -19,6 +19,7 @@ from cheep.errors import CheepError
 log = logging.getLogger(__name__)
 _CLOCK_NAME = re.compile(r"([0-9]{8}_)?[0-9]{6}T?(?![0-9A-Za-z])|[0-9A-F]{8}$")  # as AudioMoths name recordings
 ESC_NAME = re.compile(r"([0-9]+)-([0-9]+)-[A-Z]+-[0-9]+$")
+_URBAN_NAME = re.compile(r"(?!(?:19|20)[0-9]{2}-)([0-9]{3,})-[0-9](?:-[0-9]{1,3}){2}$")  # and no date
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +53,16 @@ class Recording:
 def recording_of(path: Path) -> str:
     """Return the original recording that a file name speaks of.
 
-    ``XC120371_0065`` is a piece of ``XC120371``, and ESC-style ``3-118059-A-0`` of clip ``118059``; otherwise
-    the stem.
+    ``XC120371_0065`` is a piece of ``XC120371``, ESC-style ``3-118059-A-0`` of clip ``118059``, and UrbanSound8K's
+    ``184623-8-0-14`` of sound ``184623``; otherwise the stem.
     """
     stem = path.stem
     if match := re.match(r"(XC[0-9]{2,})(?![0-9])", stem, re.IGNORECASE):
         return match.group(1).upper()
     if match := ESC_NAME.match(stem):
         return match.group(2)
+    if match := _URBAN_NAME.match(stem):
+        return match.group(1)
     return stem
 
 
