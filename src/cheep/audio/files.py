@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ _EIGHT_BIT = ("PCM_U8", "PCM_S8")
 _LEAST_PEAK = 1000  # quieter than this nothing is clipped
 _LEAST_CLIPPED = 0.0005
 _SHORTER = "the file ends before what its header promises"
+_RUBBISH_S = 0.1  # what is behind so much of an MP3's frames is no sound (zeros, tags that the decoder does not know)
 _SHORT = 0.98  # libsndfile that gives less than this part of an MP3 stops early
 _LIBSNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError)
 
@@ -231,12 +233,14 @@ def _libsndfile(path: Path, layout: WavLayout | None, cut_flac: bool = False) ->
     except _LIBSNDFILE_ERRORS:
         return None
     _check(path, frames, sample_format)
+    enough: float = 1 if cut_flac else math.inf  # samples behind which damage takes nothing away
     note = layout.note if layout is not None else ""
     cut = bool(note) and broken is None
     if container == "OGG" and ogg_is_cut(path):
         note, cut = "its last page is missing: the file ends early", True
-    elif container == "MP3" and (found := mp3_length(path)) is not None and found.note:
-        note, cut = found.note, True
+    elif container == "MP3" and (found := mp3_length(path)) is not None:
+        note, cut = found.note, bool(found.note)
+        enough = int((found.there_s - _RUBBISH_S) * rate)
     elif layout is None and is_shorter_than_told(path):
         note, cut = _SHORTER, True
     if cut_flac:
@@ -253,7 +257,7 @@ def _libsndfile(path: Path, layout: WavLayout | None, cut_flac: bool = False) ->
                 with opened() as source:
                     yield from _up_to_damage(path, source, block, damage.done)
             except _Damage as end:
-                if not cut_flac or not damage.done + end.done:
+                if damage.done + end.done < max(1, enough):
                     raise
 
     def seek(first: int, n: int) -> Iterator[np.ndarray]:
@@ -273,7 +277,7 @@ def _wrong_length(path: Path) -> _Source | None:
     suffix = path.suffix.lower()
     if suffix == ".flac" or _starts_with(path, b"fLaC"):
         found = flac_samples(path)
-        if found is None or found[0] == found[1]:
+        if found is None or found[0] == found[1] > 0:
             return None
         told, there = found
         if not there and told:  # cut off
@@ -282,7 +286,8 @@ def _wrong_length(path: Path) -> _Source | None:
         rate = source.info.sample_rate_hz
         note = f"the header says {told / rate:.1f} s" if told else "the header gives no length"
         note += f", {there / rate:.1f} s are there" if there else ""
-        info = dataclasses.replace(source.info, container="FLAC", note=note, cut=0 < there < told)
+        note += "" if there else ", and the file ends within a frame"
+        info = dataclasses.replace(source.info, container="FLAC", note=note, cut=not there or there < told)
         return _Source(info, None, source.blocks)
     if suffix not in (".mp3", ".mp2", ".mpga"):
         return None

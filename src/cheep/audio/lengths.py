@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import IO
 
 _MAX_PARTS = 1000
+# what can stand on the top level; anything else behind it is a foreign tag, or rubbish, and tells no length
+_CAF_CHUNKS = b"desc data chan info kuki pakt free strg mark regn inst ovvw midi umid uuid edct peak".split()
+_MP4_BOXES = b"ftyp moov mdat moof mfra free skip wide uuid meta sidx ssix styp pnot udta emsg prft pdin".split()
+_EBML_ELEMENTS = (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec", b"\xbf")  # head, segment, void, CRC-32
+_UNTOLD_AIFF = 0x7F000000  # SoX writes this, or a little more, where it cannot know
 _MP3_SLACK_S = 0.1
 _OGG_PAGE_BYTES = 65307  # at most
 _TAIL_BYTES = 1 << 18  # a FLAC frame is shorter than this
+_FLAC_HEADERS = 3  # what looks like one lies within a frame by chance, in one of some thousand files
 _MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # MPEG 1, 2, 2.5
 _MP3_KBIT = {
     (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG 1, layer III
@@ -67,25 +73,29 @@ def _walk_mp3(data: mmap.mmap) -> Mp3Length | None:
             at += 1  # a chance sync word before the first frame
             continue
         # the first frame may hold the index of the file instead of sound
-        told = _mp3_index(data[at : at + 200]) if not frames else None
-        if told is None:
+        index = _mp3_index(data[at : at + 200]) if not frames else None
+        if index is None:
             seconds += length_s
-        else:
-            promised_s = told * length_s
+        elif not index[1] or at + index[1] > len(data):  # all bytes are there: its number of frames is wrong
+            promised_s = index[0] * length_s
         frames += 1
         torn = at == behind and at + size > len(data)
         at = behind = at + size
     return Mp3Length(seconds, promised_s, torn) if frames else None
 
 
-def _mp3_index(frame: bytes) -> int | None:
-    """Return how many frames the index says that it speaks of (0: it does not say); ``None``: no index."""
+def _mp3_index(frame: bytes) -> tuple[int, int] | None:
+    """Return of how many frames and bytes the index speaks (0: it does not say); ``None``: no index."""
     for name in (b"Xing", b"Info"):
         if (at := frame.find(name)) >= 0:
-            flags = int.from_bytes(frame[at + 4 : at + 8], "big")
-            return int.from_bytes(frame[at + 8 : at + 12], "big") if flags & 1 else 0
+            flags, *fields = struct.unpack(">3I", frame[at + 4 : at + 16].ljust(12, b"\0"))
+            frames = fields.pop(0) if flags & 1 else 0
+            return frames, fields[0] if flags & 2 else 0
     at = frame.find(b"VBRI")
-    return int.from_bytes(frame[at + 14 : at + 18], "big") if at >= 0 else None
+    if at < 0:
+        return None
+    size, frames = struct.unpack(">2I", frame[at + 10 : at + 18].ljust(8, b"\0"))
+    return frames, size
 
 
 def _after_id3(data: mmap.mmap) -> int:
@@ -120,9 +130,10 @@ def is_shorter_than_told(path: Path) -> bool:
         stream.seek(0)
         head = stream.read(64)
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-            return 8 + int.from_bytes(head[4:8], "big") > size
+            told = int.from_bytes(head[4:8], "big")  # some count a last even-making byte that they do not write
+            return told < _UNTOLD_AIFF and 8 + told - 1 > size
         if head[:4] == b"riff" and head[24:28] == b"wave":  # Sony Wave64
-            return int.from_bytes(head[16:24], "little") > size
+            return int.from_bytes(head[16:24], "little", signed=True) > size  # -1: written into a pipe
         if head[:4] == b"caff":
             return _ends_behind(stream, 8, size, _caf_chunk)
         if head[4:8] == b"ftyp":
@@ -147,17 +158,19 @@ def _ends_behind(stream: IO[bytes], at: int, size: int, length_of: Callable[[byt
 
 def _caf_chunk(head: bytes) -> int:
     length = int.from_bytes(head[4:12], "big", signed=True)  # -1: to the end
-    return 12 + length if length >= 0 else 0
+    return 12 + length if length >= 0 and head[:4] in _CAF_CHUNKS else 0
 
 
 def _mp4_box(head: bytes) -> int:
+    if head[4:8] not in _MP4_BOXES:
+        return 0
     length = int.from_bytes(head[:4], "big")  # 0: to the end
     return int.from_bytes(head[8:16], "big") if length == 1 else length
 
 
 def _ebml_element(head: bytes) -> int:
     name = 9 - head[0].bit_length() if head else 9
-    if name > 4 or len(head) < name + 8:
+    if head[:name] not in _EBML_ELEMENTS or len(head) < name + 8:
         return 0
     width = 9 - head[name].bit_length()
     if width > 8:
@@ -172,7 +185,10 @@ def ogg_is_cut(path: Path) -> bool:
         stream.seek(max(0, stream.seek(0, 2) - _OGG_PAGE_BYTES))
         tail = stream.read()
     at = tail.rfind(b"OggS\0")
-    return at < 0 or len(tail) < at + 6 or not tail[at + 5] & 4
+    if at < 0 or len(tail) < at + 27 or not tail[at + 5] & 4:
+        return True
+    lacing = tail[at + 27 : at + 27 + tail[at + 26]]
+    return len(tail) < at + 27 + tail[at + 26] + sum(lacing)
 
 
 def flac_samples(path: Path) -> tuple[int, int] | None:
@@ -190,16 +206,25 @@ def flac_samples(path: Path) -> tuple[int, int] | None:
         size = stream.seek(0, 2)
         stream.seek(max(42, size - _TAIL_BYTES))
         tail = stream.read()
-    at = len(tail)
-    while True:
-        at = tail.rfind(b"\xff", 0, at)
-        if at < 0:
-            return None
+    at, behind, seen = len(tail), len(tail), 0
+    while seen < _FLAC_HEADERS and (at := tail.rfind(b"\xff", 0, at)) >= 0:
         end = _flac_frame_end(tail, at, fixed_block)
-        if end is not None:
-            if end == told:
-                return told, end
-            return told, end if _crc16(tail[at:]) == 0 else 0
+        if end is None:
+            continue
+        seen += 1
+        ends = _crc16_ends(tail[at:])
+        if behind - at in ends and end != told and seen > 1:  # the frame behind is one, and torn
+            break
+        # behind the last frame of those promised may be anything (a torn one passes for whole in one of some ten)
+        if any(end == told or _is_no_sound(tail[at + size :]) for size in ends):
+            return told, end
+        behind = at
+    return (told, 0) if seen else None
+
+
+def _is_no_sound(rest: bytes) -> bool:
+    """Return whether what is behind a last frame is nothing, a tag, or what fills a card."""
+    return rest[:3] in (b"", b"TAG", b"ID3", b"APE", b"LYR") or rest.count(rest[:1]) == len(rest)
 
 
 def _flac_frame_end(data: bytes, at: int, fixed_block: int) -> int | None:
@@ -238,17 +263,30 @@ def _flac_frame_end(data: bytes, at: int, fixed_block: int) -> int | None:
 
 
 def _crc8(data: bytes) -> int:
-    return _crc(data, 8, 0x07)
-
-
-def _crc16(data: bytes) -> int:
-    return _crc(data, 16, 0x8005)
-
-
-def _crc(data: bytes, bits: int, polynomial: int) -> int:
-    value, top, mask = 0, 1 << (bits - 1), (1 << bits) - 1
+    value = 0
     for byte in data:
-        value ^= byte << (bits - 8)
+        value = _CRC8[value ^ byte]
+    return value
+
+
+def _crc16_ends(data: bytes) -> list[int]:
+    """Return at which lengths the checksum is that of a whole frame (or is so by chance: at one of 65536)."""
+    value, ends = 0, []
+    for place, byte in enumerate(data, 1):
+        value = (value << 8 & 0xFFFF) ^ _CRC16[value >> 8 ^ byte]
+        if not value:
+            ends.append(place)
+    return ends
+
+
+def _crc_table(bits: int, polynomial: int) -> list[int]:
+    table, top, mask = [], 1 << (bits - 1), (1 << bits) - 1
+    for value in range(256):
+        value <<= bits - 8
         for _ in range(8):
             value = (value << 1 ^ polynomial if value & top else value << 1) & mask
-    return value
+        table.append(value)
+    return table
+
+
+_CRC8, _CRC16 = _crc_table(8, 0x07), _crc_table(16, 0x8005)
