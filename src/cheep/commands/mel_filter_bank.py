@@ -28,6 +28,6 @@ def run(args: argparse.Namespace) -> int:
         f"{bundle.path}: {features.sample_rate_hz} Hz, {features.n_mels} bands, frames of {features.frame_samples} "
         f"every {features.hop_samples} samples, features 0x{features.hash32:08x}"
     )
-    following = "cd firmware/esp32 && pio run -t upload   (or firmware/audiomoth; without a board: cheep simulate)"
+    following = "cheep compile (an AudioMoth needs it), cheep upload BOARD, or without a board: cheep simulate FILE"
     print_exported(args, exported, about, following)
     return 0
