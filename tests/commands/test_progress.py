@@ -82,6 +82,17 @@ def test_the_lines_say_what_is_done_of_how_many_and_the_time_left(talk):
     assert progress.left_s == pytest.approx(57)  # it counts down within a step
     talk.wait(100)
     assert progress.left_s == 0
+    assert not any("0:00 left" in line for line in talk.lines())
+
+
+def test_steps_that_follow_one_another_are_no_silence(talk):
+    talk.reporter.stage("fine-tuning")
+    for name in ("conversion", "scale", "scores", "arena"):
+        talk.reporter.working(name)
+        talk.wait(20)
+    assert [line.split("] ")[1] for line in talk.lines()] == [
+        "fine-tuning", "scale … still working, for 0:08", "scores … still working, for 0:16",
+    ]  # fmt: skip
 
 
 def test_what_an_earlier_attempt_did_is_not_counted_as_speed(talk):

@@ -57,7 +57,7 @@ class Progress:
         """Return all that is known, as one line."""
         parts = [f"{self.text} {self.done} of {self.total}"]
         waited = self._reporter.now() - self._last_s
-        if self.done < self.total and self.left_s is not None:
+        if self.done < self.total and self.left_s:  # nothing left, but not done: slower than it was
             parts.append(f"{clock_text(self.left_s)} left")
         parts += [self.extra] if self.extra else []
         if self.done < self.total and waited >= EVERY_S / 2:
@@ -97,9 +97,9 @@ class Reporter:
             print(f"[{self.now() - self._start:6.1f} s] {text}", flush=True)
 
     def working(self, text: str) -> None:
-        """Note what begins, without a word: it is said where it takes long."""
+        """Note what begins, without a word: it is said when the next line is due. Many short steps are no silence."""
         with self._lock:
-            self._stage, self._stage_s, self._last_s = text, self.now(), self.now()
+            self._stage, self._stage_s = text, self.now()
             self._watch()
 
     def step(self, task: Progress) -> None:
@@ -176,7 +176,7 @@ class Reporter:
         self._task = None
         if self._bar is not None:
             self._bar.stop()
-            self._bar = None
+            self._bar, self._last_s = None, self.now()  # it spoke until now
 
 
 def clock_text(seconds: float) -> str:

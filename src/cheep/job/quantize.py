@@ -102,6 +102,7 @@ def quantize_aware(
                 f"{training['labels']}; train again with {runs.TRAIN_COMMAND}"
             )
         teacher = train_teachers(run, windows, base, on_epoch) if base.teacher_model else None
+        on_step("loading the float network")
         seed_everything(config.seed)
         model = load_keras(run / runs.FLOAT_MODEL)
         qat = quantization_aware(model)
