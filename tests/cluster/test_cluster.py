@@ -98,6 +98,21 @@ def test_what_kills_workers_is_a_problem_of_its_item_only(cluster):
     assert outcomes[2].startswith("2: ended the workers that worked on it, again and again")
 
 
+def test_work_that_the_cluster_forgets_is_given_again(cluster, monkeypatch, caplog):
+    monkeypatch.setattr(engine, "_POLL_S", 0.3)
+    monkeypatch.setattr(engine, "_FORGOTTEN_S", -1.0)
+    collect, lost = engine.Job._collect, []
+
+    def lose_the_first(job):
+        lost or lost.append(job._ready.get())
+        collect(job)
+
+    monkeypatch.setattr(engine.Job, "_collect", lose_the_first)
+    with using(cluster):
+        assert told(map_each(square, range(8))) == [number * number for number in range(8)]
+    assert lost and "given again" in caplog.text
+
+
 def test_workers_that_differ_are_refused_with_the_reason(cluster, monkeypatch):
     real = engine.identity
     monkeypatch.setattr(engine, "identity", lambda module: {**real(module), "cheep": "0.0.1"})

@@ -14,6 +14,7 @@ from cheep.errors import CheepError
 log = logging.getLogger(__name__)
 
 WAIT_S = 600.0  # for a scheduler, or for a first worker
+_AT_REST = ("memory", "released", "forgotten", "error")  # of a worker's tasks: nothing is done about them
 
 
 class Connection:
@@ -97,6 +98,16 @@ class Connection:
         """Return the addresses of the workers with their threads."""
         info = self._client.scheduler_info(n_workers=-1)
         return {address: int(told["nthreads"]) for address, told in info["workers"].items()}
+
+    def idle(self) -> dict[str, float]:
+        """Return the workers that have nothing to do, with the scheduler's time of the last word from them, s."""
+        info = self._client.scheduler_info(n_workers=-1)
+        heard = {}
+        for address, told in info["workers"].items():
+            counts = told["metrics"].get("task_counts", {"executing": 1})  # of a worker that has not said: busy
+            if not any(number for state, number in counts.items() if state not in _AT_REST):
+                heard[address] = float(told["last_seen"])
+        return heard
 
 
 def first_line(error: BaseException | None) -> str:

@@ -34,7 +34,8 @@ BATCH_S = 0.2  # short items travel together, about so long
 MOST_IN_BATCH = 32
 _AHEAD = 4  # batches per worker that are under way or wait for those before them: bounds the memory
 _WAITING_BYTES = 1 << 29  # of results that wait for one before them: no more is given out meanwhile
-_TRIES = 5  # of a batch that the cluster cancels without a reason
+_TRIES = 5  # of a batch that the cluster cancels, or forgets, without a reason
+_FORGOTTEN_S = 20.0  # every worker has nothing to do for so long, and there is work: the cluster has lost it
 
 
 @dataclasses.dataclass
@@ -67,6 +68,8 @@ class Job:
         self._looked_s = -1e9
         self._item_s: float | None = None  # how long one takes
         self._attempt = 0
+        self._idle: dict[str, float] = {}  # worker -> when it was heard of last
+        self._idle_since_s: float | None = None
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield them in order."""
@@ -210,6 +213,7 @@ class Job:
         if not ready:
             self._check(unfinished)
             return
+        self._idle_since_s = None
         batches = [(self._by_key.pop(future.key, None), future) for future in ready]
         current = [(batch, future) for batch, future in batches if batch is not None and batch.future is future]
         good = [(batch, future) for batch, future in current if future.status == "finished"]
@@ -270,6 +274,41 @@ class Job:
                 if batch.allowed is not None and not batch.allowed & set(self._workers):
                     self.link.client.cancel([batch.future], reason="its workers are gone")
                     self._give(batch)
+            if self._forgotten():
+                self._give_forgotten(unfinished)
+
+    def _forgotten(self) -> bool:
+        """Tell whether all workers have had nothing to do for a while, by words from them that are new each time."""
+        try:
+            idle = self.link.idle()
+        except Exception as error:  # the scheduler is lost in this moment
+            log.debug("cannot look: %s", first_line(error))
+            return False
+        at_rest = set(idle) >= set(self._workers) and all(self._idle.get(address) != idle[address] for address in idle)
+        self._idle = idle
+        if not at_rest:
+            self._idle_since_s = None
+            return False
+        if self._idle_since_s is None:
+            self._idle_since_s = time.monotonic()
+        return time.monotonic() - self._idle_since_s > _FORGOTTEN_S
+
+    def _give_forgotten(self, batches: list[_Batch]) -> None:
+        """Give again what a cluster with idle workers does not do: a worker that dies can take its tasks with it.
+
+        Raises
+        ------
+        CheepError
+            It has done so again and again.
+        """
+        log.warning("%s: workers wait, and %d batch(es) do not come: given again", self.link.address, len(batches))
+        self._idle_since_s = None
+        for batch in batches:
+            batch.cancelled += 1
+            if batch.cancelled > _TRIES:
+                raise CheepError(f"--cluster {self.link.address}: work is lost again and again; look at its log")
+            self.link.client.cancel([batch.future], reason="forgotten")
+            self._give(batch)
 
     def _again(self) -> None:
         """Connect anew and give again what has not come back."""
