@@ -11,7 +11,7 @@ from cheep.errors import CheepError
 from cheep.files import nothing_left
 from cheep.season.compare import Judged, compare
 from cheep.season.embed import best_window
-from cheep.season.learn import _windows, lessons_manifest, lessons_of, part_groups
+from cheep.season.lessons import _windows, lessons_manifest, lessons_of, part_groups
 from cheep.season.order import by_value, like
 from cheep.season.verdicts import MarkedBox, Verdict, VerdictLog, judge
 from scored_season import LABEL, scored_season

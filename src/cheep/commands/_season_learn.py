@@ -93,7 +93,8 @@ def run_rounds(args: argparse.Namespace) -> int:
     from cheep.device.bundle import load_bundle
     from cheep.files import read_json
     from cheep.season import Season
-    from cheep.season.learn import FOLDER, ROUND, judge_models, lessons_of, part_groups
+    from cheep.season.learn import ROUND, judge_models
+    from cheep.season.lessons import ROUNDS, lessons_of, part_groups
 
     season = Season(args.season)
     if args.run is not None or args.other is not None:
@@ -107,7 +108,7 @@ def run_rounds(args: argparse.Namespace) -> int:
         print(("better: " if found.verdict()[0] else "not better: ") + found.verdict()[1])
         return 0
     rows = [["round", "label", "verdicts", "false alarms/h", "recall before", "recall", "promoted"]]
-    for path in sorted((season.folder / FOLDER).glob(f"[0-9]*/{ROUND}")):
+    for path in sorted((season.folder / ROUNDS).glob(f"[0-9]*/{ROUND}")):
         values = read_json(path, "cheep season learn")
         judged_by = values["judged"]
         shown = [f"{judged_by[name]:.2f}" for name in ("old_false_alarms", "old_recall", "new_recall")]
