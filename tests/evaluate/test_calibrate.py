@@ -161,6 +161,23 @@ def test_minutes_of_quiet_do_not_lower_the_threshold_of_the_model(rng):
     assert raised.threshold > 0.5 and raised.unfloored is None
 
 
+def test_labels_of_which_the_same_is_true_share_a_line(rng):
+    data = recordings(rng, n=2, minutes=15)
+    result = calibrate(data, OUTPUT, BASE, 0.1, rng=rng, draws=2)
+    first = dataclasses.replace(result.labels[0], threshold=0.5, unfloored=0.25)
+    other = dataclasses.replace(first, label="b", rate=dataclasses.replace(first.rate, value=7.0), unfloored=0.125)
+    more = dataclasses.replace(first, label="c", observed=3, unfloored=None)
+    both, alone = dataclasses.replace(result, labels=(first, other, more)).notes()
+    assert both.startswith(f"{first.label}, b: 0.50 h without a false alarm are too few")
+    assert f"expect {first.rate.value:.2g} to 7 per hour (below" in both
+    assert f"stays at 0.5, 0.5 ({first.label}, b), the model's own" in both
+    assert "let it fall to 0.25, 0.125, and" in both
+    assert alone == f"c: {more.note()}" and "with 3 false alarm(s)" in alone and "stays" not in alone
+    met = calibrate(data, OUTPUT, BASE, 200.0, rng=rng, draws=2)
+    twice = dataclasses.replace(met, labels=(met.labels[0], dataclasses.replace(met.labels[0], label="b")))
+    assert twice.notes() == [f"{met.labels[0].label}, b: {met.labels[0].note()}"]
+
+
 def test_needs_do_not_jump_as_recordings_are_added(rng):
     """One group with most of the false alarms: each quiet one more changes hours and interval by a little."""
     data = [recording(rng, 6, 300, 0, "loud"), *(recording(rng, 6, 5, 0, f"q{i}") for i in range(24))]
@@ -385,7 +402,7 @@ def test_a_promise_that_cannot_be_given_writes_nothing(field, tmp_path, capsys):
     before = (run / "manifest.json").read_bytes()
     options = ["--model", str(run), "--recordings", str(events), "--max-false-alarms", "1/h", "--promise"]
     assert main("calibrate", options) == 1
-    assert "nothing written: high: 0.05 h without a false alarm are too few" in capsys.readouterr().err
+    assert "nothing written: high, low: 0.05 h without a false alarm are too few" in capsys.readouterr().err
     assert (run / "manifest.json").read_bytes() == before
 
 

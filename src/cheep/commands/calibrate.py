@@ -114,13 +114,12 @@ def run(args: argparse.Namespace) -> int:
             ]
         )
     print(table(rows))
-    for item in result.labels:
-        print(f"{item.label}: {item.note()}")
-        if item.recall is not None and item.recall.value < 0.05:
-            print(
-                f"{item.label}: WARNING: almost nothing is found at this threshold; allow more false alarms "
-                "or train better"
-            )
+    print("\n".join(result.notes()))
+    if deaf := [item.label for item in result.labels if item.recall is not None and item.recall.value < 0.05]:
+        print(
+            f"{', '.join(deaf)}: WARNING: almost nothing is found at this threshold; allow more false alarms or train "
+            "better"
+        )
     if args.promise:
         check_promise(result)
     if args.gate:
@@ -197,12 +196,15 @@ def _signals(model: Path) -> None:
     from cheep.device.bundle import load_bundle
     from cheep.evaluate.signals import hear_signals
 
+    signals: dict[tuple[str, ...], list[str]] = {}
     for item in hear_signals(load_bundle(model)):
         if item.fires:
-            print(
-                f"{', '.join(item.fires)}: WARNING: fires on {item.signal}, a signal without any sound; with a broken "
-                "microphone it would report for ever (docs/evaluation.md, Signals without sound)"
-            )
+            signals.setdefault(item.fires, []).append(item.signal)
+    for labels, names in signals.items():
+        print(
+            f"{', '.join(labels)}: WARNING: fires on {', '.join(names)}, a signal without any sound; with a broken "
+            "microphone it would report for ever (docs/evaluation.md, Signals without sound)"
+        )
 
 
 def _temperature(args: argparse.Namespace, bundle) -> None:

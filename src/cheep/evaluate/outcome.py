@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,39 +56,28 @@ class LabelCalibration:
     loudest: tuple[str, int] | None = None
     unfloored: float | None = None
 
+    @property
+    def too_few(self) -> bool:
+        """Whether the recordings are too few to speak of the target."""
+        return not (self.met or self.promised)
+
     def note(self) -> str:
-        """Return what can be promised, and what new recordings will show."""
-        low, high = self.new_rate
-        shown = f"; {self.new_hours:.3g} new hours of such recordings will show {_text(low)} to {_text(high)} per hour"
-        if self.groups < MIN_GROUPS:
-            shown += f" (only {self.groups} independent recording(s): others may differ more than these can show)"
-        needs = f"{self.hours_needed:.3g} hours of {_many(self.groups_needed)} groups like these without a false alarm"
+        """Return what can be promised, what keeps the threshold up, and what new recordings will show."""
         if self.promised:
             return (
                 f"at most {self.target:.3g} false alarms per hour in the long run, promised with "
-                f"{self.rate.confidence:.0%} confidence from {self.hours:.2f} h{shown}"
+                f"{self.rate.confidence:.0%} confidence from {self.hours:.2f} h{_foretold([self])}"
             )
-        if not self.met:
-            seen = f"with {self.observed} false alarm(s)" if self.observed else "without a false alarm"
-            return (
-                f"{self.hours:.2f} h {seen} are too few to speak of {self.target:.3g} per hour: they allow to expect "
-                f"{_text(self.rate.value)} per hour (below {_text(self.rate.high)} with "
-                f"{self.rate.confidence:.0%} confidence); a promise needs at least {needs}{self._floor()}{shown}"
-            )
+        if self.too_few:
+            return f"{_too_few([self])}{_floor([self])}{_foretold([self])}"
         return (
             f"{_text(self.rate.value)} false alarms per hour are expected, {_text(self.rate.low)} to "
             f"{_text(self.rate.high)} are possible in the long run ({self.rate.confidence:.0%}); to promise "
-            f"{self.target:.3g} needs at least {needs}{shown}{self._narrows()}"
+            f"{self.target:.3g} needs at least {self._needs()}{_foretold([self])}{self._narrows()}"
         )
 
-    def _floor(self) -> str:
-        if self.unfloored is None:
-            return ""
-        return (
-            f"; the threshold stays at {self.threshold:.3g}, the model's own: these recordings would let it fall to "
-            f"{self.unfloored:.3g}, and hours that are too few for the target must not lower it (give "
-            "more --background, or allow more false alarms)"
-        )
+    def _needs(self) -> str:
+        return f"{self.hours_needed:.3g} hours of {_many(self.groups_needed)} groups like these without a false alarm"
 
     def _narrows(self) -> str:
         """Return what would narrow an interval that is wide."""
@@ -131,6 +121,45 @@ class LabelCalibration:
         }
 
 
+def _too_few(labels: Sequence[LabelCalibration]) -> str:
+    """Return why the same recordings are too few for the target of these labels, which differ only in their rates."""
+    one = labels[0]
+    seen = f"with {one.observed} false alarm(s)" if one.observed else "without a false alarm"
+    return (
+        f"{one.hours:.2f} h {seen} are too few to speak of {one.target:.3g} per hour: they allow to expect "
+        f"{_span([item.rate.value for item in labels])} per hour (below {_span([item.rate.high for item in labels])} "
+        f"with {one.rate.confidence:.0%} confidence); a promise needs at least {one._needs()}"
+    )
+
+
+def _floor(labels: Sequence[LabelCalibration]) -> str:
+    """Return what keeps the thresholds of these labels, in their order, where they are."""
+    floored = [(item.threshold, item.unfloored) for item in labels if item.unfloored is not None]
+    if not floored:
+        return ""
+    kept, alone = (", ".join(f"{value:.3g}" for value in values) for values in zip(*floored, strict=True))
+    names = f" ({', '.join(item.label for item in labels if item.unfloored is not None)})" if len(labels) > 1 else ""
+    return (
+        f"; the threshold stays at {kept}{names}, the model's own: these recordings would let it fall to {alone}, and "
+        "hours that are too few for the target must not lower it (give more --background, or allow more false alarms)"
+    )
+
+
+def _foretold(labels: Sequence[LabelCalibration]) -> str:
+    """Return what new recordings will show of these labels, all judged on the same recordings."""
+    one = labels[0]
+    low, high = min(item.new_rate[0] for item in labels), max(item.new_rate[1] for item in labels)
+    shown = f"; {one.new_hours:.3g} new hours of such recordings will show {_text(low)} to {_text(high)} per hour"
+    if one.groups < MIN_GROUPS:
+        shown += f" (only {one.groups} independent recording(s): others may differ more than these can show)"
+    return shown
+
+
+def _span(rates: Sequence[float | None]) -> str:
+    low, high = (_text(pick(rates, key=lambda rate: math.inf if rate is None else rate)) for pick in (min, max))
+    return low if low == high else f"{low} to {high}"
+
+
 def _text(rate: float | None) -> str:
     if rate is None:
         return "?"
@@ -154,6 +183,18 @@ class Calibration:
     noise_db: tuple[float, float] | None = None
     gate: GateChoice | None = None
     verify: VerifyChoice | None = None
+
+    def notes(self) -> list[str]:
+        """Return what can be promised as lines: one for all labels of which the same is true."""
+        alike: dict[Any, list[LabelCalibration]] = {}
+        for item in self.labels:
+            same = (item.hours, item.groups, item.observed, item._needs()) if item.too_few else item.note()
+            alike.setdefault(same, []).append(item)
+        return [
+            f"{', '.join(item.label for item in items)}: "
+            + (_too_few(items) + _floor(items) + _foretold(items) if items[0].too_few else items[0].note())
+            for items in alike.values()
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""

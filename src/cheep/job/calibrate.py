@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,10 @@ def find_thresholds(
 
 
 def check_promise(result: Calibration) -> None:
-    """Raise GateError where the recordings cannot promise a label's rate."""
-    for item in result.labels:
-        if not item.promised:
-            raise GateError(f"nothing written: {item.label}: {item.note()}")
+    """Raise GateError where the recordings cannot promise the rate of every label."""
+    short = tuple(item for item in result.labels if not item.promised)
+    if short:
+        raise GateError(f"nothing written: {'; '.join(dataclasses.replace(result, labels=short).notes())}")
 
 
 def keep_thresholds(bundle: ModelBundle, result: Calibration, details: Path | None = None) -> tuple[Path, Path]:

@@ -109,8 +109,8 @@ def calibration_step(context: Context) -> None:
             shutil.copytree(keep_second(bundle, second), folder / VERIFY)
             assert result.verify is not None
             context.say(result.verify.text())
-        for item in result.labels:
-            context.say(f"{item.label}: {item.note()}")
+        for line in result.notes():
+            context.say(line)
         for path in keep_thresholds(bundle, result):
             shutil.copyfile(path, folder / path.name)
 
