@@ -12,7 +12,7 @@ import pytest
 from cheep.cli import main
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import Estimate
-from cheep.season.curves import ThresholdRow, at_least, not_tried
+from cheep.season.curves import ThresholdRow, at_least, not_tried, threshold_for
 from cheep.season.frame import frame_of_season, month_of, night_of
 from cheep.season.plan import make_plan, progress, read_plan, to_do
 from cheep.season.sampling import BELOW, DETECTED, allocate, draw, strata_of
@@ -331,6 +331,53 @@ def test_a_threshold_is_never_below_the_one_that_made_the_detections():
     row = ThresholdRow(-0.2, 171.0, 28, sure, sure)
     assert at_least(row, 0.4727).score == pytest.approx(np.log(0.4727 / 0.5273))
     assert at_least(row, 0.3) == at_least(row, None) == row
+
+
+def test_a_sure_threshold_is_found_though_few_verdicts_lie_above_the_highest():
+    """Five right of five prove no precision of 0.9: they may not take the proof of forty below away."""
+    alarms = Estimate(0.0, 0.0, 1.0)
+
+    def row(score, value, low, verdicts):
+        return ThresholdRow(score, 30.0, verdicts, Estimate(value, low, 1.0), alarms)
+
+    table = [row(1.0, 0.88, 0.7, 60), row(2.0, 0.97, 0.91, 40), row(3.0, 1.0, 0.55, 5)]
+    assert threshold_for(table, 0.9).score == 2.0 == threshold_for(table, 0.9, sure=True).score
+    with pytest.raises(CheepError, match=r"lower end.*0\.97 \(0\.91–1\.00\) on 40 verdicts; judge more"):
+        threshold_for(table, 0.95, sure=True)
+    with pytest.raises(CheepError, match="verdicts on the detections above it"):
+        threshold_for([], 0.9)
+    with pytest.raises(CheepError, match="every higher one"):
+        threshold_for([*table, row(4.0, 0.6, 0.3, 5)], 0.9)
+
+
+def test_clips_passed_over_are_said_and_a_beginning_is_no_hole(scored):
+    plan = make_plan(frame_of_season(*_parts(scored[0])), LABEL, parse_want("precision:0.1"), name="h")
+    told = answers(plan.items, scored[1])
+
+    def notes(items):
+        return " ".join(estimate_season(plan, items, details=False).notes)
+
+    assert "have no verdict" not in notes(told) and "are judged" not in notes(told)
+    some = notes(told[:30])
+    assert f"the first 30 of {len(told)} clips are judged" in some and "have no verdict" not in some
+    assert f"2 of the plan's first {len(told)} clips have no verdict" in notes([*told[:5], *told[7:]])
+
+
+def test_recordings_that_a_table_does_not_name_stay_open_and_are_said(tmp_path, scored, capsys):
+    season, _ = scored
+    folder, table = str(season.folder), tmp_path / "truth.csv"
+    assert main("season", ["plan", folder, "--label", LABEL, "--clips", "60", "--name", "open"]) == 0
+    files = [row["path"] for row in season.recordings(["path"]).to_pylist()]
+    lines = [f"{name},3,6,{LABEL}" for name in files[1:]]
+    table.write_text("\n".join(["file,start_s,end_s,label", *lines]))
+    capsys.readouterr()
+    command = ["verdicts", folder, "--annotations", str(table), "--plan", "open", "--reviewer", "table"]
+    assert main("season", command) == 0
+    assert f"does not name their 1 recording(s), such as {files[0]}" in capsys.readouterr().out
+    assert main("season", ["estimate", folder, "--plan", "open"]) == 0
+    assert "have no verdict, though later ones have" in capsys.readouterr().out
+    table.write_text("\n".join(["file,start_s,end_s,label", *lines, f"{files[0]},,,"]))
+    assert main("season", command) == 0 and "stay open" not in capsys.readouterr().out
 
 
 def test_contradictions_are_said(scored):

@@ -159,7 +159,10 @@ def run_estimate(args: argparse.Namespace) -> int:
     warnings = warnings_of(found, read_json(manifest, "cheep scan") if manifest.is_file() else {}, noise, own)
     warnings += [f"{text} (line passed over)" for text in verdicts.problems]
     print(_estimate_table(found))
-    print("(95 % intervals in brackets; verdicts: on detections + below the threshold; -: not known)")
+    print(
+        "(95 % intervals in brackets; verdicts: on detections + below the threshold; calls and recall are counted by "
+        f"clips of {plan.clip_s:g} s; -: not known)"
+    )
     for text in (*warnings, *found.notes):
         print(f"note: {text}")
     if args.json:
@@ -214,7 +217,8 @@ def run_verdicts(args: argparse.Namespace) -> int:
         for reason, count in read.passed_over.items():
             print(f"passed over: {count} {reason}")
     if args.annotations is not None:
-        print(f"{_answer(args, recordings)} question(s) answered")
+        for text in _answer(args, recordings):
+            print(text)
     found = read_verdicts(args.season)
     if args.kind is not None:
         if args.output is None:
@@ -233,8 +237,8 @@ def run_verdicts(args: argparse.Namespace) -> int:
     return 0
 
 
-def _answer(args: argparse.Namespace, recordings: Recordings) -> int:
-    """Answer the questions of a plan, also those that come up, from annotations; return how many."""
+def _answer(args: argparse.Namespace, recordings: Recordings) -> list[str]:
+    """Answer the questions of a plan, also those that come up, from annotations; say how many, and which stay open."""
     from cheep.datasets.labels.matching import boxes_for
     from cheep.season.exchange import answers_from_annotations
     from cheep.season.plan import read_plan, to_do
@@ -250,7 +254,17 @@ def _answer(args: argparse.Namespace, recordings: Recordings) -> int:
         log.add_all(dataclasses.replace(item, plan=plan.name) for item in answers)
         done += len(answers)
         if not answers:
-            return done
+            break
+    told = [f"{done} question(s) answered"]
+    if left := to_do(plan, read_verdicts(args.season).of(plan.label)):
+        unknown = {question.item.recording for question in left}
+        example = "/".join(min(recordings.paths[name].parts[-2:] for name in unknown))
+        told.append(
+            f"{len(left)} stay open: {args.annotations} does not name their {len(unknown)} recording(s), such as "
+            f"{example}; where no call is in them, name them there without label and times, or the estimate "
+            "leaves out just what is quiet"
+        )
+    return told
 
 
 def _check_label(label: str, season: Season) -> None:

@@ -145,12 +145,13 @@ def _levels(kinds: Sequence[str], counts: dict[str, np.ndarray]) -> tuple[np.nda
 
 
 def threshold_for(table: list[ThresholdRow], precision: float, sure: bool = False) -> ThresholdRow:
-    """Return the lowest threshold from which on every higher one reaches ``precision``.
+    """Return the lowest threshold that reaches ``precision``, as every higher one does.
 
     Parameters
     ----------
     sure
-        The lower end of the interval reaches it, not only the value.
+        The lower end of its interval reaches it, not only the value. Of the higher ones the value counts: what lies
+        above the last of them are five verdicts, whose interval is wide whatever they say.
 
     Raises
     ------
@@ -159,18 +160,27 @@ def threshold_for(table: list[ThresholdRow], precision: float, sure: bool = Fals
     """
     chosen: ThresholdRow | None = None
     for row in reversed(table):
-        reached = row.precision.low if sure else row.precision.value
-        if reached is None or reached < precision:
+        if row.precision.value < precision:
             break
-        chosen = row
+        if not sure or (row.precision.low or 0.0) >= precision:
+            chosen = row
     if chosen is None:
-        best = max((row.precision.value for row in table), default=0.0)
-        what = "its interval's lower end" if sure else "it"
-        raise CheepError(
-            f"precision={precision:g}: no threshold reaches it ({what}); the best one found is {best:.2f} on "
-            f"{table[-1].verdicts if table else 0} verdicts; ask for less, or train another model (cheep season learn)"
-        )
+        raise CheepError(f"precision={precision:g}: {_why_none(table, precision, sure)}")
     return chosen
+
+
+def _why_none(table: list[ThresholdRow], precision: float, sure: bool) -> str:
+    if not table:
+        return f"no threshold has {FEWEST} verdicts on the detections above it; judge more clips (cheep review)"
+    best = max(table, key=lambda row: (row.precision.low if sure else None) or row.precision.value)
+    what, more = "that every higher one reaches, too", "ask for less"
+    if sure:
+        what = "by the lower end of its interval"
+        more = f"judge more clips (cheep season plan --want threshold:{precision:g}), ask for less"
+    return (
+        f"no threshold reaches it ({what}); the best one found is {best.precision.text(2)} on {best.verdicts} "
+        f"verdicts; {more}, or train another model (cheep season learn)"
+    )
 
 
 def at_least(row: ThresholdRow, threshold: float | None) -> ThresholdRow:

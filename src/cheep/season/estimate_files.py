@@ -32,9 +32,12 @@ _THRESHOLDS = (
     *(f"{name}{end}" for name in _QUANTITIES[:2] for end in _ENDS),
 )
 _STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;display:block;overflow-x:auto}img{max-width:100%}"
-    "td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}"
+    ":root{color-scheme:light dark;--ink:#222;--line:#ddd;--paper:#fff}"
+    "@media screen and (prefers-color-scheme:dark){:root{--ink:#e4e9e6;--line:#3a4541;--paper:#161b19}}"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:var(--ink);"
+    "background:var(--paper)}table,figure{display:block;overflow-x:auto}table{border-collapse:collapse}"
+    "figure{margin:.5rem 0}img{width:100%;min-width:44rem;border-radius:4px}@media print{img{min-width:0}}"
+    "td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}"
     "td:first-child,th:first-child{text-align:left}"
 )
 
@@ -154,14 +157,19 @@ def _page(found: SeasonEstimate, pictures: dict[str, bytes], warnings: Sequence[
     )
     notes = "".join(f"<li>{html.escape(text)}</li>" for text in (*warnings, *found.notes))
     shown = "".join(
-        f'<img alt="{name}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+        f'<figure><img alt="{name}" src="data:image/png;base64,{base64.b64encode(data).decode()}"></figure>'
         for name, data in pictures.items()
     )
-    title = f"{found.plan.label}: what {len(found.plan.items) - found.open} verdicts say of the season"
+    clips, whole = len(found.plan.items), found.whole
+    judged = clips - found.open
+    beside = judged - found.unsure - whole.verdicts - whole.verdicts_below
+    title = f"{found.plan.label}: what verdicts on {judged} of {clips} clips say of the season"
     told = (
-        f"Plan {found.plan.name} ({found.plan.want}), model {found.plan.model}. In brackets: 95 % intervals from the "
-        "sample's design. Precision and false alarms are counted by detections, calls and recall by clips of "
-        f"{found.plan.clip_s:g} s."
+        f"Plan {found.plan.name} ({found.plan.want}), model {found.plan.model}. Of the clips judged {whole.verdicts} "
+        f"hold a detection's peak, {beside} lie beside one, {whole.verdicts_below} have none (below the threshold), "
+        f"{found.unsure} nobody is sure of. In brackets: 95 % intervals from the sample's design. Precision and false "
+        f"alarms are counted by detections. Calls and recall are counted by clips of {found.plan.clip_s:g} s: a call "
+        "that lies in two clips counts twice."
     )
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',

@@ -193,10 +193,32 @@ def _recall_notes(heard: Heard, rows: list[SeasonRow]) -> list[str]:
     return notes
 
 
+def _open_notes(plan: Plan, answers: dict[Clip, list[Verdict]]) -> list[str]:
+    """Return what is to be said of clips without a verdict: a plan's beginning is a sample, with holes it may not be."""
+    judged = [item.clip in answers for item in plan.items]
+    if all(judged) or not any(judged):
+        return []
+    end = len(judged) - judged[::-1].index(True)
+    holes = end - sum(judged)
+    notes = []
+    if holes:
+        notes.append(
+            f"{holes} of the plan's first {end} clips have no verdict, though later ones have: left out for a reason ("
+            "a filter of the review, a table that does not name quiet recordings) they make the figures lean, and "
+            "no interval says so; judge them (cheep review)"
+        )
+    if end < len(judged):
+        notes.append(
+            f"the first {end} of {len(judged)} clips are judged: the plan's promise is for all of them; the intervals "
+            "are those of now"
+        )
+    return notes
+
+
 def _notes(
     plan: Plan, heard: Heard, unsure: int, answers: dict[Clip, list[Verdict]], slips: int, trials: int
 ) -> list[str]:
-    notes = []
+    notes = _open_notes(plan, answers)
     if not trials:
         notes.append("no clip was asked twice: the intervals take every answer for the truth")
     if slips > max(1, MANY_SLIPS * trials):
