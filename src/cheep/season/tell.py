@@ -194,7 +194,7 @@ def _recall_notes(heard: Heard, rows: list[SeasonRow]) -> list[str]:
 
 
 def _open_notes(plan: Plan, answers: dict[Clip, list[Verdict]]) -> list[str]:
-    """Return what is to be said of clips without a verdict: a plan's beginning is a sample, with holes it may not be."""
+    """Return notes on clips without a verdict: a plan's beginning is a sample, with holes it may not be."""
     judged = [item.clip in answers for item in plan.items]
     if all(judged) or not any(judged):
         return []
