@@ -119,6 +119,28 @@ def test_wrong_annotations_name_file_line_and_rule(tmp_path, text, message):
         truth_of(boxes_for([path], [tmp_path / "x.wav"], every=True), LABELS)
 
 
+def test_recordings_at_the_paths_that_a_table_names_are_taken(tmp_path, caplog, monkeypatch):
+    far, here = tmp_path / "Füße far", tmp_path / "here"
+    for path in (far / "a.wav", far / "deep" / "b.wav", here / "a.wav", here / "c.wav"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(far)
+    table = here / "events.csv"
+    names = [far / "a.wav", "deep/b.wav", here / ".." / "here" / "c.wav"]  # whole, from the current folder, in the set
+    table.write_text("file,label,start_s,end_s\n" + "".join(f"{name},low,1,2\n" for name in names), encoding="utf-8")
+    set_of = [here / "a.wav", here / "c.wav"]
+    found = boxes_for([table], set_of, every=True, named=True)
+    assert {path.resolve() for path in found} == {far / "a.wav", far / "deep" / "b.wav", here / "c.wav"}
+    assert here / "c.wav" in found, "by the name that the set has for it"
+    assert "2 recording(s) taken from the paths that the table names" in caplog.text
+    # with a folder given, only that one counts: the same name in it is meant, and what is not there is an error
+    with pytest.raises(CheepError, match=r"names 'deep/b.wav': no such recording .*--audio"):
+        boxes_for([table], set_of, every=True)
+    # of another machine: found by name beside the table, as ever
+    table.write_text("file,label,start_s,end_s\nD:\\card\\a.wav,low,1,2\n/gone/c.wav,low,1,2\n")
+    assert list(boxes_for([table], set_of, every=True, named=True)) == set_of
+
+
 def test_a_file_without_events_is_background(tmp_path, caplog):
     path = tmp_path / "events.csv"
     path.write_text(

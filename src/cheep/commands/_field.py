@@ -30,7 +30,10 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
         "--min-confidence", type=float, metavar="PART", help="of annotations that a model made: believe these, 0..1"
     )
     group.add_argument(
-        "--audio", type=Path, metavar="DIR", help="folder of the files that the CSV names (default: its own)"
+        "--audio",
+        type=Path,
+        metavar="DIR",
+        help="folder of the files that the CSV names (default: its own, and the paths that it names)",
     )
     group.add_argument(
         "--background",

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cheep.audio import list_audio
+from cheep.datasets.labels.boxes import Box
 from cheep.datasets.labels.matching import boxes_for, groups_for
 from cheep.device.bundle import ModelBundle
 from cheep.errors import CheepError
@@ -25,9 +26,9 @@ from cheep.job import OnFile
 class HeldOut:
     """Recordings that a model was never trained on.
 
-    ``annotations`` are tables of them (any that split reads), of files in ``audio`` (default: beside the table);
-    ``background`` are files or folders without any target, which belong together by ``background_group``, "file" or
-    "folder". Annotations that a model made are believed from ``min_confidence`` on.
+    ``annotations`` are tables of them (any that split reads), of files in ``audio`` (default: beside the table, or at
+    the paths that it names); ``background`` are files or folders without any target, which belong together by
+    ``background_group``, "file" or "folder". Annotations that a model made are believed from ``min_confidence`` on.
     """
 
     annotations: Path | None = None
@@ -37,14 +38,32 @@ class HeldOut:
     min_confidence: float | None = None
 
 
+def annotated_boxes(held_out: HeldOut) -> dict[Path, list[Box]]:
+    """Return what is marked in each annotated recording (nothing: it is background).
+
+    Raises
+    ------
+    CheepError
+        Tables or recordings are not there, or cannot be read.
+    """
+    given = held_out.annotations
+    if given is None:
+        return {}
+    audio = list_audio(_folder(given, held_out.audio)).audio
+    return boxes_for([given], audio, held_out.min_confidence, every=True, named=held_out.audio is None)
+
+
 def score_held_out(
     bundle: ModelBundle,
     held_out: HeldOut,
+    boxes: Mapping[Path, list[Box]] | None = None,
     *,
     microphone: Callable[[], Any] | None = None,
     on_file: OnFile | None = None,
 ) -> list[ScoredRecording]:
     """Return the scores of held-out recordings through the device path.
+
+    ``boxes`` are those of :func:`annotated_boxes`, where they have been read.
 
     Raises
     ------
@@ -58,10 +77,9 @@ def score_held_out(
         )
     annotations, groups = {}, {}
     if given is not None:
-        audio = list_audio(_folder(given, held_out.audio)).audio
-        boxes = boxes_for([given], audio, held_out.min_confidence, every=True)
+        boxes = annotated_boxes(held_out) if boxes is None else boxes
         annotations = {str(path): events for path, events in truth_of(boxes, bundle.labels).items()}
-        groups = {str(path): group for path, group in groups_for(given, audio).items()}
+        groups = {str(path): group for path, group in groups_for(given, list(boxes)).items()}
     return load_recordings(
         bundle, annotations, Path(), held_out.background, groups, on_file, microphone, held_out.background_group
     )

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cheep import runs
-from cheep.audio import list_audio
 from cheep.config import RunDetectorConfig, RunFile
 from cheep.config.source import Loc
 from cheep.device.bundle import VERIFY, cannot_verify, load_bundle
@@ -18,7 +17,7 @@ from cheep.evaluate.verifying import alone
 from cheep.features.digests import sha256_of
 from cheep.files import needed, read_json
 from cheep.job.calibrate import find_thresholds, keep_thresholds
-from cheep.job.evaluate import HeldOut, score_held_out
+from cheep.job.evaluate import HeldOut, annotated_boxes, score_held_out
 from cheep.job.verify import find_both, keep_second, score_both
 from cheep.pipeline.cache import content_key
 from cheep.pipeline.steps import Context
@@ -87,9 +86,10 @@ def calibration_step(context: Context) -> None:
         Path(settings.recordings) if settings.recordings else None, Path(settings.audio) if settings.audio else None,
         [Path(path) for path in settings.background],
     )  # fmt: skip
+    boxes = annotated_boxes(held_out)
     inputs = [
         settings.to_dict(), sha256_of(run / runs.INT8_TFLITE), manifest["detector"],
-        second and second.model.sha256, _recordings(settings),
+        second and second.model.sha256, _recordings(settings, boxes),
     ]  # fmt: skip
     key = content_key("calibration", inputs, "cheep.job.calibrate", "cheep.job.evaluate", "cheep.job.verify")
 
@@ -97,7 +97,7 @@ def calibration_step(context: Context) -> None:
         bundle = alone(load_bundle(run))
 
         def score(detector):
-            return score_held_out(detector, held_out, on_file=context.progress)
+            return score_held_out(detector, held_out, boxes, on_file=context.progress)
 
         def thresholds(detector, recordings):
             return find_thresholds(detector, recordings, parse_rate(settings.max_false_alarms))
@@ -124,16 +124,13 @@ def calibration_step(context: Context) -> None:
     context.note("calibration", cached)
 
 
-def _recordings(settings: RunDetectorConfig) -> list[list[str]]:
+def _recordings(settings: RunDetectorConfig, annotated: Iterable[Path]) -> list[list[str]]:
     """Return the content of everything that calibration reads."""
-    out = []
-    for name in (settings.recordings, settings.audio, *settings.background):
+    out = [[str(path), sha256_of(path)] for path in sorted(annotated)]
+    for name in (settings.recordings, *settings.background):
         path = Path(name)
         if name and path.is_file():
             out.append([name, sha256_of(path)])
         elif name:
             out += [[str(file), sha256_of(file)] for file in sorted(path.rglob("*")) if file.is_file()]
-    if settings.recordings and not settings.audio and Path(settings.recordings).is_file():
-        beside = list_audio(Path(settings.recordings).parent).audio
-        out += [[str(file), sha256_of(file)] for file in beside]
     return out

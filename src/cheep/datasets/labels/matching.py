@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import collections
+import functools
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from cheep.audio.folders import AudioIndex, common_tail, files_below, is_hidden, plain_path
+from cheep.audio.folders import AUDIO_SUFFIXES, AudioIndex, common_tail, files_below, is_hidden, plain_path
 from cheep.datasets.labels.boxes import Box, NoAnnotationsError, confident, models_nothing
 from cheep.datasets.labels.columns import FILE, file_of
 from cheep.datasets.labels.files import read_annotations
@@ -24,7 +26,11 @@ SUFFIXES = (
 
 
 def boxes_for(
-    sources: Sequence[Path], audio: Sequence[Path], min_confidence: float | None = None, every: bool = False
+    sources: Sequence[Path],
+    audio: Sequence[Path],
+    min_confidence: float | None = None,
+    every: bool = False,
+    named: bool = False,
 ) -> dict[Path, list[Box]]:
     """Return the boxes of each audio file that annotation files, and folders of them, speak of.
 
@@ -39,6 +45,9 @@ def boxes_for(
         Boxes of a model with a lower score are left out; needed where there are boxes with scores.
     every
         A recording that a table names must be there.
+    named
+        Recordings at a path that a table names belong to the set, too: whole paths, and where nothing else is found,
+        paths from the table's folder or from the current one.
 
     Raises
     ------
@@ -46,7 +55,7 @@ def boxes_for(
         A file cannot be read; a file that was given by name speaks of no audio in the set; a name may mean several
         recordings; boxes have scores, and no threshold is given.
     """
-    index = AudioIndex(audio)
+    find = _Finder(audio, named)
     hits: dict[Path, dict[str, list[Box]]] = {}
     notes: collections.Counter[str] = collections.Counter()
     strangers: dict[str, Path] = {}
@@ -63,7 +72,7 @@ def boxes_for(
             notes["file(s) not in UTF-8, read as Windows-1252"] += 1
         matched = False
         for name, boxes in tables.items():
-            found = index.find(name or _audio_name(source), source)
+            found = find(name, source)
             if len(found) > 1:
                 raise CheepError(
                     f"{source}: {name or _audio_name(source)!r} may be {found[0]} or {found[1]}: put the table beside "
@@ -77,11 +86,14 @@ def boxes_for(
                 strangers[name] = source
         if not matched and given:
             named = next((name for name in tables if name), None) or _audio_name(source)
+            there = f"there are {len(audio)} other recordings" if audio else "there is no recording"
+            folder = "--audio: the folder" if every else "give the folder"
             raise CheepError(
-                f"{source}: speaks of no audio in the set: it names {named!r}, and there are {len(audio)} other "
-                "recordings (give the folder of the recordings that it speaks of, or correct its name or column file)"
+                f"{source}: speaks of no audio in the set: it names {named!r}, and {there} "
+                f"({folder} of the recordings that it speaks of, or correct its name or column file)"
             )
         notes["file(s) that speak of no audio in the set"] += not matched
+    notes["recording(s) taken from the paths that the table names"] += len(find.added)
     if sources and not hits:
         passed = "; ".join(f"{count} {text}" for text, count in (+notes).items())
         raise CheepError(
@@ -91,7 +103,7 @@ def boxes_for(
     if strangers:
         name, source = next(iter(strangers.items()))
         if every:
-            raise CheepError(f"{source}: names {name!r}: no such recording (give the folder of the recordings)")
+            raise CheepError(f"{source}: names {name!r}: no such recording (--audio: the folder of the recordings)")
         notes[f"recording(s) named that are not in the set (e.g. {name!r} in {source.name})"] += len(strangers)
     result = {path: [box for box in boxes if not models_nothing(box)] for path, boxes in result.items()}
     result = confident(result, min_confidence, notes)
@@ -101,6 +113,40 @@ def boxes_for(
     if notes := +notes:
         log.warning("annotations: %s", "; ".join(f"{count} {text}" for text, count in notes.items()))
     return {path: sorted(set(boxes), key=_order) for path, boxes in result.items()}
+
+
+class _Finder:
+    """Finds the recordings that a table's names mean; ``added``: those at paths that it names, outside of the set."""
+
+    def __init__(self, audio: Sequence[Path], named: bool) -> None:
+        self._audio, self._named = audio, named
+        self._index = AudioIndex(audio)
+        self.added: dict[str, Path] = {}
+
+    def __call__(self, name: str, source: Path) -> list[Path]:
+        if self._named and Path(name).is_absolute() and (there := _file_at(Path(name))):
+            return [self._known(there)]
+        found = self._index.find(name or _audio_name(source), source)
+        if found or not self._named or not name:
+            return found
+        places = (_file_at(folder / PureWindowsPath(name).as_posix()) for folder in (source.parent, Path()))
+        return [self._known(there) for there in places if there][:1]
+
+    def _known(self, path: Path) -> Path:
+        """Return a file by the name that the set has for it, or add it."""
+        real = os.path.realpath(path)
+        return self._set.get(real) or self.added.setdefault(real, path)
+
+    @functools.cached_property
+    def _set(self) -> dict[str, Path]:
+        return {os.path.realpath(path): path for path in self._audio}
+
+
+def _file_at(path: Path) -> Path | None:
+    try:
+        return path if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() else None
+    except OSError:  # a name that no file can have
+        return None
 
 
 def _of_one_recording(
