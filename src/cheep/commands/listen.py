@@ -157,9 +157,11 @@ class _ToBroker:
 
 def _print_summary(summary: dict, folder: Path | None) -> None:
     events = ", ".join(f"{count} {label}" for label, count in summary["events"].items()) or "no events"
+    pace = f"{summary['times_real_time']:.3g} times real time"
+    if summary["latency_median_ms"] is not None:
+        pace = f"latency {summary['latency_median_ms']:.0f} ms (worst {summary['latency_worst_ms']:.0f} ms)"
     print(
-        f"{summary['audio_s']:.1f} s of audio, {summary['windows']} windows: {events}; latency "
-        f"{summary['latency_median_ms']:.0f} ms (worst {summary['latency_worst_ms']:.0f} ms), "
+        f"{summary['audio_s']:.1f} s of audio, {summary['windows']} windows: {events}; {pace}, "
         f"{summary['dropped_blocks']} blocks dropped, {summary['cpu_percent']:.0f} % of a core",
         file=sys.stderr,
     )

@@ -32,14 +32,14 @@ class AudioSource(Protocol):
 
 @dataclasses.dataclass
 class Status:
-    """What a view shows beside columns, scores and events. Levels in dB of full scale; latencies in s."""
+    """What a view shows beside columns, scores and events. Levels in dB of full scale; latencies in s (None: none)."""
 
     audio_s: float = 0.0
     level_db: float = -120.0
     peak_db: float = -120.0
     clipped: int = 0
     dropped: int = 0
-    latency_s: float = 0.0
+    latency_s: float | None = None
     worst_latency_s: float = 0.0
     windows: int = 0
     events: Counter = dataclasses.field(default_factory=Counter)
@@ -108,10 +108,14 @@ class Session:
             self._finish()
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures of the session, JSON-able; ``cpu_percent`` is of one core, while listening."""
+        """Return the figures of the session, JSON-able; ``cpu_percent`` is of one core, while listening.
+
+        Latencies are those of real time, None for a file that is replayed at another speed.
+        """
         status = self.status
         wall_s, cpu_s = (after - before for before, after in zip(self._began, self._ended, strict=True))
-        typical = float(np.median(self._latencies)) if self._latencies else 0.0
+        late = [float(np.median(self._latencies)), status.worst_latency_s] if self._latencies else [None, None]
+        median_ms, worst_ms = (None if value is None else round(1000 * value, 1) for value in late)
         return {
             "source": self.source.name,
             "source_rate_hz": self.source.device_rate_hz,
@@ -121,8 +125,9 @@ class Session:
             "dropped_blocks": status.dropped,
             "clipped_samples": status.clipped,
             "cpu_percent": round(100 * cpu_s / max(wall_s, 1e-3), 1),
-            "latency_median_ms": round(1000 * typical, 1),
-            "latency_worst_ms": round(1000 * status.worst_latency_s, 1),
+            "times_real_time": round(status.audio_s / max(wall_s, 1e-3), 2),
+            "latency_median_ms": median_ms,
+            "latency_worst_ms": worst_ms,
         }
 
     def _take(self, block: Block) -> bool:
@@ -131,10 +136,10 @@ class Session:
         rate = self.engine.bundle.features.sample_rate_hz
         now = time.monotonic()
         status = self.status
-        for window in result.windows:
+        for window in result.windows if block.captured is not None else ():
             after_s = self.engine.samples / rate - window.end_s  # audio in this block behind the window's end
-            self._latencies.append(now - block.captured + after_s)
-            status.latency_s = self._latencies[-1]
+            status.latency_s = now - block.captured + after_s
+            self._latencies.append(status.latency_s)
             status.worst_latency_s = max(status.worst_latency_s, status.latency_s)
         status.windows = self.engine.windows
         status.audio_s = self.engine.samples / rate

@@ -28,10 +28,13 @@ STALL_S = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Samples (n,) int16 at the model's rate; ``captured`` is the clock (``time.monotonic``) of the last one, s."""
+    """Samples (n,) int16 at the model's rate; ``captured`` is the clock (``time.monotonic``) of the last one, s.
+
+    It is None where samples do not come in real time: then nothing can be late.
+    """
 
     pcm: np.ndarray
-    captured: float
+    captured: float | None
 
 
 class FileSource:
@@ -68,7 +71,7 @@ class FileSource:
                             yield None
                         else:
                             self._sleep(wait)
-                yield Block(pcm, time.monotonic())
+                yield Block(pcm, time.monotonic() if self._speed == 1 else None)
 
     def close(self) -> None:
         """Nothing to release."""

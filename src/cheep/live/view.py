@@ -236,7 +236,9 @@ def _level_line(status: Status, width: int) -> Text:
 
 def _foot(status: Status, help_text: str) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{status.audio_s:.0f} s   latency {1000 * status.latency_s:.0f} ms   ")
+    text.append(f"{status.audio_s:.0f} s   ")
+    if status.latency_s is not None:
+        text.append(f"latency {1000 * status.latency_s:.0f} ms   ")
     text.append(f"dropped {status.dropped}", style="red" if status.dropped else "")
     if status.clipped:
         text.append(f"   clipped {status.clipped}", style="red")
