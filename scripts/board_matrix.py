@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -30,7 +28,7 @@ from cheep.boards.budget import check_need, needs_compiled, needs_tflm, refused_
 from cheep.boards.data import BOARDS, Board
 from cheep.boards.host import application_sources
 from cheep.compiler import compile_model
-from cheep.emulator import CORES, Core, build_elf, elf_sizes
+from cheep.emulator import CORES, Core, build_elf, elf_sizes, run_tool
 from cheep.errors import CheepError
 from cheep.export import ExportModel, load_export
 from cheep.resources import firmware_root
@@ -99,7 +97,7 @@ def plain(board: Board, folder: Path) -> str:
     name = board.firmware.split("/")[1]
     command = ["make", "-C", str(firmware_root() / "boards"), f"BOARD={name}", f"GENERATED={folder}"]
     command.append(f"BUILD={folder}/out")
-    subprocess.run(command, check=True, capture_output=True)
+    run_tool(command, board.title)
     sizes = elf_sizes(folder / "out" / f"{name}.elf")
     return f"firmware linked: {sizes.flash:,} B flash, {sizes.ram:,} B RAM"
 
@@ -107,16 +105,36 @@ def plain(board: Board, folder: Path) -> str:
 def pico(board: Board, folder: Path) -> str:
     """Link the Pico's firmware with its SDK, where that is there."""
     sdk = os.environ.get("PICO_SDK_PATH", "")
-    if not sdk or not shutil.which("cmake"):
+    if not sdk:
         return "no: $PICO_SDK_PATH is not set"
     kind = "pico2" if board.name == "rp2350" else "pico"
     project = firmware_root() / "boards" / "pico"
     options = [f"-DPICO_BOARD={kind}", f"-DGENERATED={folder}", "-DPICO_NO_PICOTOOL=1"]
-    subprocess.run(["cmake", "-S", str(project), "-B", f"{folder}/out", *options], check=True, capture_output=True)
-    subprocess.run(["cmake", "--build", f"{folder}/out", "--target", "cheep"], check=True, capture_output=True)
+    what = f"{board.title} (PICO_SDK_PATH= leaves it out)"
+    run_tool(["cmake", "-S", str(project), "-B", f"{folder}/out", *options], what)
+    run_tool(["cmake", "--build", f"{folder}/out", "--target", "cheep"], what)
     sizes = elf_sizes(folder / "out" / "cheep.elf")
     usb = "" if (Path(sdk) / "lib/tinyusb/src").is_dir() else " without USB (no TinyUSB)"
     return f"firmware linked{usb}: {sizes.flash:,} B flash, {sizes.ram:,} B RAM"
+
+
+def check_given(seconds: float, write: Path | None) -> None:
+    """Raise CheepError for what would be found out only after minutes of building."""
+    if not seconds > 0:
+        raise CheepError(f"--seconds {seconds:g}: must be above 0")
+    if write is not None:
+        try:
+            text = write.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheepError(f"--write {write}: cannot be read ({getattr(error, 'strerror', error)})") from None
+        if text.find(START) < 0 or text.find(END) < text.find(START):
+            raise CheepError(f"--write {write}: must hold the lines {START} and {END}, between which the table goes")
+    sdk = os.environ.get("PICO_SDK_PATH", "")
+    if sdk and not (Path(sdk) / "pico_sdk_init.cmake").is_file():
+        raise CheepError(
+            f"PICO_SDK_PATH={sdk}: holds no pico_sdk_init.cmake: give the folder of the Pico SDK, or set it to nothing "
+            "to leave its boards out"
+        )
 
 
 def main() -> int:
@@ -128,12 +146,13 @@ def main() -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between its marks in this document")
     args = parser.parse_args()
     try:
+        check_given(args.seconds, args.write)
         export = load_export(args.model)
         rate = export.features.sample_rate_hz
         pcm = np.concatenate([read_audio(path, rate) for path in args.recording])[: round(args.seconds * rate)]
         text = render(export, pcm)
     except CheepError as error:
-        print(error, file=sys.stderr)
+        print(f"board_matrix.py: {error}", file=sys.stderr)
         return error.exit_status
     if args.write:
         whole = args.write.read_text(encoding="utf-8")

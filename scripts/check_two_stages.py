@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -30,7 +29,7 @@ from cheep.bench.application import run_emulated
 from cheep.boards.host import HostApplication
 from cheep.device.bundle import load_bundle
 from cheep.device.scoring import WindowScorer, make_scorer
-from cheep.emulator import M4F
+from cheep.emulator import M4F, run_tool
 from cheep.errors import CheepError
 from cheep.export import load_export, render_headers, render_networks, write_files
 from cheep.resources import firmware_root
@@ -51,10 +50,10 @@ def linked(export, pcm: np.ndarray) -> list[str]:
         write_files(folder / "generated", {**render_headers(export), **render_networks(export)})
         write_wav(folder / "in.wav", pcm, export.bundle.features.sample_rate_hz)
         make = ["make", "-C", str(firmware_root() / "host"), f"GENERATED={folder}", f"BUILD={folder / 'build'}"]
-        subprocess.run(make, check=True, capture_output=True)
+        run_tool(make, "firmware/host")
         program = [str(folder / "build" / "cheep-host"), str(folder / "in.wav")]
-        done = subprocess.run(program, check=True, capture_output=True, text=True)
-    return events(done.stdout.splitlines())
+        said = run_tool(program, "firmware/host")
+    return events(said.splitlines())
 
 
 def check(run: Path, folder: Path, minutes: float, emulated_minutes: float) -> bool:

@@ -145,10 +145,21 @@ def emulator_dir() -> Path:
     return firmware_root() / "emulator"
 
 
-def _checked(arguments: Sequence[str], what: str) -> str:
-    result = subprocess.run(arguments, check=False, capture_output=True, text=True)
+def run_tool(arguments: Sequence[str], what: str) -> str:
+    """Run a compiler or a build, and return what it printed.
+
+    Raises
+    ------
+    CheepError
+        The tool cannot be run, or fails: ``what`` was to be made, and what it said.
+    """
+    try:
+        result = subprocess.run(arguments, check=False, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise CheepError(f"{what}: {arguments[0]}: cannot be run ({error.strerror}); install it") from None
     if result.returncode != 0:
-        raise CheepError(f"{what}: {Path(arguments[0]).name} failed:\n{result.stderr.strip()}")
+        said = result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}"
+        raise CheepError(f"{what}: {Path(arguments[0]).name} failed:\n{said}")
     return result.stdout
 
 
@@ -200,13 +211,13 @@ def build_elf(
         *(f"-Wl,--defsym=emulator_{name}={value}" for name, value in symbols.items()),
         "-o", str(target),
     ]  # fmt: skip
-    _checked(arguments, Path(target).name)
+    run_tool(arguments, Path(target).name)
     return Path(target)
 
 
 def elf_sizes(elf: Path | str) -> Sizes:
     """Return the sizes of an ELF file for any core, bytes."""
-    lines = _checked([_tool("arm-none-eabi-size", "gcc-arm-none-eabi"), str(elf)], "size").splitlines()
+    lines = run_tool([_tool("arm-none-eabi-size", "gcc-arm-none-eabi"), str(elf)], "size").splitlines()
     text, data, bss = (int(v) for v in lines[1].split()[:3])
     return Sizes(text, data, bss)
 
@@ -217,13 +228,13 @@ def object_sizes(source: Path | str, optimization: str = "-O2", flags: Sequence[
         target = Path(folder) / "out.o"
         include = f"-I{firmware_root() / 'common' / 'include'}"
         arguments = [compiler(), *CPU_FLAGS, *C_FLAGS, optimization, *flags, include, "-c", str(source)]
-        _checked([*arguments, "-o", str(target)], Path(source).name)
+        run_tool([*arguments, "-o", str(target)], Path(source).name)
         return elf_sizes(target)
 
 
 def symbol_sizes(elf: Path | str) -> dict[str, int]:
     """Return the bytes of every function and object of an ELF file."""
-    listing = _checked([_tool("arm-none-eabi-nm", "gcc-arm-none-eabi"), "--print-size", str(elf)], "nm")
+    listing = run_tool([_tool("arm-none-eabi-nm", "gcc-arm-none-eabi"), "--print-size", str(elf)], "nm")
     return {m[2]: int(m[1], 16) for m in re.finditer(r"^[0-9a-f]+ ([0-9a-f]+) \w (\S+)$", listing, re.MULTILINE)}
 
 
