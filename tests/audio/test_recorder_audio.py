@@ -2,6 +2,7 @@
 """Audio as recorders leave it: wrong sizes, lost power, lying lengths, triggered files, things that are no audio."""
 
 import io
+import re
 import shutil
 import struct
 import subprocess
@@ -12,7 +13,18 @@ import pytest
 import soundfile
 
 from cheep import cli
-from cheep.audio import AUDIO_SUFFIXES, AudioIndex, ZeroMeter, audio_files, iter_audio, list_audio, probe, read_audio
+from cheep.audio import (
+    AUDIO_SUFFIXES,
+    AudioIndex,
+    ZeroMeter,
+    audio_files,
+    iter_audio,
+    list_audio,
+    probe,
+    read_audio,
+    read_span,
+)
+from cheep.audio.riff import info_texts, read_layout
 from cheep.datasets.audiomoth import read_card_header
 from cheep.errors import CheepError
 from recorder_files import RATE, calls, chunk, comment, info, moth, put, silence_block, wav
@@ -48,6 +60,45 @@ def test_sizes_that_are_right_are_believed(tmp_path):
     assert probe(cut).duration_s == 0.5 and "promises 6.0 s, the file ends after 0.5 s" in probe(cut).note
     notes: list[str] = []
     assert sum(len(block) for block in iter_audio(cut, RATE, notes=notes)) == 4000 and len(notes) == 1
+
+
+def bare(name, body):
+    """A chunk of an odd length without the padding byte that belongs behind it."""
+    assert len(body) % 2
+    return chunk(name, body)[:-1]
+
+
+def test_a_chunk_without_its_padding_byte_hides_no_sample(tmp_path):
+    """libsndfile, ffmpeg and scipy find no samples then; padded files are read as ever, whatever the byte is."""
+    guano, other = bare(b"guan", b"GUANO|Version:1.0\nMake:you\n"), bare(b"JUNK", b"xyz")
+    whole = wav(PCM)
+    for name, data, said in (
+        ("a.wav", wav(PCM, before=guano), "the chunk 'guan' lacks its padding byte"),
+        ("b.wav", wav(PCM, before=other + info(ICMT="hi") + guano), "the chunk 'JUNK' lacks"),
+        ("c.wav", whole[:12] + other + whole[12:], "the chunk 'JUNK' lacks"),
+        ("d.wav", wav(PCM, before=guano, data=0), r"'guan' lacks .*; the header says 0.0 s .*6.0 s are there"),
+        ("e.wav", wav(PCM, before=other[:-1] + b"zd"), ""),
+    ):
+        path = put(tmp_path / name, data)
+        assert np.array_equal(read_audio(path, RATE), PCM), name
+        assert re.search(said, probe(path).note) if said else not probe(path).note
+        assert not probe(path).cut
+        part, _ = read_span(path, 1.0, 1.5)
+        assert np.array_equal(part, PCM[RATE : RATE + RATE // 2]), name
+    texts = info_texts(tmp_path / "b.wav", read_layout(tmp_path / "b.wav"))
+    assert texts == {"ICMT": "hi", "guan": "GUANO|Version:1.0\nMake:you\n"}
+    cut = probe(put(tmp_path / "cut.wav", wav(PCM, before=guano)[: -4 * RATE]))
+    assert cut.cut and "padding byte; the header promises 6.0 s, the file ends after 4.0 s" in cut.note
+
+
+def test_texts_behind_an_odd_number_of_bytes_are_no_sound(tmp_path):
+    """24-bit samples of an odd number, no padding byte, a long text behind them."""
+    text = chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"x" * 3001 + b"\0"))
+    form = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, RATE, 3 * RATE, 3, 24))
+    body = b"WAVE" + form + bare(b"data", b"\0\0\1" * 2001) + text
+    path = put(tmp_path / "a.wav", b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert len(read_audio(path, RATE)) == 2001 and not probe(path).note
+    assert info_texts(path, read_layout(path))["ICMT"].startswith("xxx")
 
 
 @pytest.mark.parametrize(("channels", "rate", "rule"), [(1, 0, "sample rate of 0"), (0, 8000, "channels of 0")])

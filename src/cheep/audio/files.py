@@ -235,7 +235,7 @@ def _libsndfile(path: Path, layout: WavLayout | None, cut_flac: bool = False) ->
     _check(path, frames, sample_format)
     enough: float = 1 if cut_flac else math.inf  # samples behind which damage takes nothing away
     note = layout.note if layout is not None else ""
-    cut = bool(note) and broken is None
+    cut = layout is not None and layout.cut
     if container == "OGG" and ogg_is_cut(path):
         note, cut = "its last page is missing: the file ends early", True
     elif container == "MP3" and (found := mp3_length(path)) is not None:

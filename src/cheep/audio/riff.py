@@ -8,13 +8,14 @@ import io
 import os
 import struct
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from cheep.errors import CheepError
 
 _PLAIN = (1, 3, 0xFFFE)  # PCM, float, extensible: a sample has a fixed number of bytes
 _MAX_CHUNKS = 10_000
 _MAX_TEXT_BYTES = 1 << 20
+_MAX_FORM_BYTES = 64
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _LEAST_LOST_S = 0.05  # less than this behind the samples is a recorder's padding
 
@@ -23,19 +24,20 @@ _LEAST_LOST_S = 0.05  # less than this behind the samples is a recorder's paddin
 class WavLayout:
     """Where things are in a WAV: ``chunks`` (name, first byte, bytes), the format, and the samples that are there.
 
-    ``note`` says how the header was wrong; ``repaired`` tells that libsndfile needs a corrected one.
+    ``note`` says how the header was wrong, ``repaired`` tells that libsndfile needs a corrected one, ``cut`` that the
+    file ends before what its header promises.
     """
 
     chunks: tuple[tuple[bytes, int, int], ...]
     sample_rate_hz: int
     channels: int
     frame_bytes: int
-    plain: bool
     data_at: int
     data_bytes: int
     file_bytes: int
     note: str = ""
     repaired: bool = False
+    cut: bool = False
 
 
 def read_layout(path: Path) -> WavLayout | None:
@@ -60,33 +62,49 @@ def _layout(path: Path, stream: IO[bytes], size: int) -> WavLayout | None:
     chunks: list[tuple[bytes, int, int]] = []
     form = b""
     long_data = 0
-    note, repaired = "", False
-    data_at, data_bytes = 0, -1
+    bare = b""  # the first chunk before the samples that lacks its padding byte
+    samples = _Samples(0, -1)
     at = 12
     while at + 8 <= size and len(chunks) < _MAX_CHUNKS:
         stream.seek(at)
         name, length = struct.unpack("<4sI", stream.read(8))
         start, there = at + 8, size - at - 8
         if name == b"fmt ":
-            form = stream.read(min(length, 64))
+            form = stream.read(min(length, _MAX_FORM_BYTES))
             _check_format(path, form)
         elif name == b"ds64":
             long_data = struct.unpack("<Q", stream.read(24)[8:16])[0] if length >= 24 and there >= 24 else 0
-        elif name == b"data" and data_bytes < 0:
+        elif name == b"data" and samples.n_bytes < 0:
             if length == _UNKNOWN_SIZE and long_data:
                 length = long_data
-            data_at, data_bytes, note, repaired = _samples(stream, size, start, length, form)
-            chunks.append((name, start, data_bytes))
-            at = start + data_bytes + data_bytes % 2
-            continue
+            samples = _samples(stream, size, start, length, form)
+            length = samples.n_bytes
         chunks.append((name, start, min(length, there)))
-        at = start + length + length % 2
+        at = _behind(stream, start, length, size)
+        if at < start + length + length % 2 and samples.n_bytes < 0:
+            bare = bare or name
     if len(form) < 16:
         return None
     kind, channels, rate, _, frame_bytes, _ = struct.unpack("<HHIIHH", form[:16])
+    if bare and kind in _PLAIN and samples.n_bytes >= 0:
+        said = f"the chunk {bare.decode('latin-1')!r} lacks its padding byte"
+        samples = samples._replace(note="; ".join(filter(None, (said, samples.note))), repaired=True)
     return WavLayout(
-        tuple(chunks), rate, channels, frame_bytes, kind in _PLAIN, data_at, max(data_bytes, 0), size, note, repaired
-    )
+        tuple(chunks), rate, channels, frame_bytes, samples.at, max(samples.n_bytes, 0), size, samples.note,
+        samples.repaired, samples.cut,
+    )  # fmt: skip
+
+
+def _behind(stream: IO[bytes], start: int, length: int, size: int) -> int:
+    """Return where the next chunk begins.
+
+    Behind an odd length is a padding byte, which some programs forget. Other readers lose the samples then; where no
+    chunk begins behind the byte, but one in its place, there is no doubt.
+    """
+    end = start + length
+    if length % 2 and not _is_chunk(stream, end + 1, size) and _is_chunk(stream, end, size):
+        return end
+    return end + length % 2
 
 
 def _check_format(path: Path, form: bytes) -> None:
@@ -101,26 +119,37 @@ def _check_format(path: Path, form: bytes) -> None:
             )
 
 
-def _samples(stream: IO[bytes], size: int, start: int, length: int, form: bytes) -> tuple[int, int, str, bool]:
-    """Return (first byte, bytes, note, repaired) of the samples that the file really holds."""
+class _Samples(NamedTuple):
+    """Where the samples are; the rest as in :class:`WavLayout`."""
+
+    at: int
+    n_bytes: int
+    note: str = ""
+    repaired: bool = False
+    cut: bool = False
+
+
+def _samples(stream: IO[bytes], size: int, start: int, length: int, form: bytes) -> _Samples:
+    """Return the samples that the file really holds."""
     there = size - start
     kind, _, rate, _, frame, _ = struct.unpack("<HHIIHH", form[:16]) if len(form) >= 16 else (0,) * 6
     if kind not in _PLAIN or not frame or not rate:
-        return start, min(length, there), "", False
+        return _Samples(start, min(length, there))
 
     def seconds(count: int) -> str:
         return f"{count // frame / rate:.1f} s"
 
     if length > there:
         if length == _UNKNOWN_SIZE:  # a program that wrote into a pipe
-            return start, there - there % frame, "", True
+            return _Samples(start, there - there % frame, repaired=True)
         told = f"the header promises {seconds(length)}, the file ends after {seconds(there)}"
-        return start, there - there % frame, told, False
-    rest = there - length - length % 2
-    if rest < _LEAST_LOST_S * rate * frame or _is_chunk(stream, start + length + length % 2, size):
-        return start, length, "", False
+        return _Samples(start, there - there % frame, told, cut=True)
+    behind = _behind(stream, start, length, size)
+    if size - behind < _LEAST_LOST_S * rate * frame or _is_chunk(stream, behind, size):
+        return _Samples(start, length)
     lost = there - there % frame
-    return start, lost, f"the header says {seconds(length)} (was the power lost?), {seconds(lost)} are there", True
+    told = f"the header says {seconds(length)} (was the power lost?), {seconds(lost)} are there"
+    return _Samples(start, lost, told, repaired=True)
 
 
 def _is_chunk(stream: IO[bytes], at: int, size: int) -> bool:
@@ -129,24 +158,27 @@ def _is_chunk(stream: IO[bytes], at: int, size: int) -> bool:
     if len(head) < 8:
         return False
     name, length = struct.unpack("<4sI", head)
+    if name == b"data":  # however long: the file may end early
+        return True
     return all(32 <= byte < 127 for byte in name) and name.strip() != b"" and at + 8 + length <= size
 
 
 class RepairedFile(io.RawIOBase):
-    """A WAV whose header has the right sizes: reads as the file, except for the corrected bytes.
+    """A WAV with a header of the right sizes: format and samples, nothing else.
 
-    libsndfile reads it like a file (``read``, ``seek``, ``tell``); what lies behind the samples is cut off.
+    libsndfile reads it like a file (``read``, ``seek``, ``tell``).
     """
 
     def __init__(self, path: Path, layout: WavLayout) -> None:
         super().__init__()
+        form = chunk_bytes(path, layout, b"fmt ", _MAX_FORM_BYTES)
+        form = struct.pack("<4sI", b"fmt ", len(form)) + form + bytes(len(form) % 2)
+        size = min(layout.data_bytes, _UNKNOWN_SIZE - 1 - len(form) - 12)
+        head = struct.pack("<4sI4s", b"RIFF", size + len(form) + 12, b"WAVE")
+        self._head = head + form + struct.pack("<4sI", b"data", size)
         self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
-        self._end = layout.data_at + layout.data_bytes
-        head = bytearray(self._file.read(layout.data_at))
-        head[:4] = b"RIFF"
-        head[4:8] = struct.pack("<I", min(self._end - 8, _UNKNOWN_SIZE - 1))
-        head[-4:] = struct.pack("<I", min(layout.data_bytes, _UNKNOWN_SIZE - 1))
-        self._head = bytes(head)
+        self._shift = layout.data_at - len(self._head)
+        self._end = len(self._head) + layout.data_bytes
         self._at = 0
 
     def readable(self) -> bool:
@@ -174,7 +206,7 @@ class RepairedFile(io.RawIOBase):
             return 0
         data = self._head[self._at : self._at + want]
         if len(data) < want:
-            self._file.seek(self._at + len(data))
+            self._file.seek(self._at + len(data) + self._shift)
             data += self._file.read(want - len(data))
         buffer[: len(data)] = data
         self._at += len(data)
