@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,6 +112,75 @@ def test_work_that_the_cluster_forgets_is_given_again(cluster, monkeypatch, capl
     with using(cluster):
         assert told(map_each(square, range(8))) == [number * number for number in range(8)]
     assert lost and "given again" in caplog.text
+
+
+class Told:
+    """A cluster that says what the test wants: states of futures, words of workers."""
+
+    generation, address, wait_s = 0, "tcp://there:1", 1.0
+
+    def __init__(self):
+        self.client, self.futures, self.words = self, [], {}
+
+    def submit(self, *_, key, **__):
+        self.futures.append(SimpleNamespace(key=key, status="pending", add_done_callback=lambda call: None))
+        return self.futures[-1]
+
+    def gather(self, futures):
+        for future in self.futures:
+            future.status = "finished"  # what was lost has been made anew meanwhile
+        return [engine.Done([engine.pickle.dumps(engine.Outcome(future.key))], 0.1) for future in futures]
+
+    def cancel(self, futures, reason):
+        pass
+
+    def workers(self):
+        return dict.fromkeys(self.words, 1)
+
+    def idle(self):
+        return {worker: word for worker, (idle, word) in self.words.items() if idle}
+
+
+def test_a_result_that_dies_with_its_worker_is_given_again():
+    """Dask makes it anew and does not call a second time: it was waited for until the end of days."""
+    link = Told()
+    job = engine.Job(link, square, range(2))
+    for item in range(2):
+        job._waiting.append(engine._Batch(item, [item]))
+        job._give(job._waiting[-1])
+    there, lost = link.futures
+    there.status, lost.status = "finished", "lost"
+    for future in link.futures:
+        job._ready.put(future)
+    job._collect()
+    first, second = job._waiting
+    assert first.outcomes is not None and second.outcomes is None
+    assert second.future is link.futures[2] and second.future.key in job._by_key
+
+
+@pytest.mark.parametrize(
+    ("words", "forgotten"),
+    [
+        (lambda s: {"a": (True, s), "b": (True, s)}, True),
+        (lambda s: {"a": (True, s // 4), "b": (True, s)}, True),  # a word every four seconds: many workers
+        (lambda s: {"a": (True, s), "b": (s % 9 > 0, s)}, False),  # one works now and then
+        (lambda s: {"a": (True, s), "b": (True, s if s < 3 else 3)}, False),  # in C code, which keeps it from speaking
+        (lambda s: {"a": (True, s), "refused": (False, 0)}, True),  # works for somebody else
+        (lambda s: {"a": (False, s), "refused": (True, s)}, False),
+        (lambda s: {"refused": (True, s)}, False),
+    ],
+)
+def test_work_is_forgotten_where_all_who_take_part_say_that_they_wait(monkeypatch, words, forgotten):
+    link, seconds = Told(), iter(range(0, 60, 2))
+    job = engine.Job(link, square, [])
+    job._refused["refused"] = "other code"
+    said = []
+    for second in seconds:
+        monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda second=second: float(second)))
+        link.words = words(second)
+        job._workers = link.workers()
+        said.append(job._forgotten())
+    assert any(said) == forgotten and not any(said[: int(engine._FORGOTTEN_S) // 2])
 
 
 def test_workers_that_differ_are_refused_with_the_reason(cluster, monkeypatch):

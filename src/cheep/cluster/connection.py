@@ -104,6 +104,8 @@ class Connection:
         info = self._client.scheduler_info(n_workers=-1)
         heard = {}
         for address, told in info["workers"].items():
+            if told["status"] != "running":  # paused (memory), closing: it may have been given nothing
+                continue
             counts = told["metrics"].get("task_counts", {"executing": 1})  # of a worker that has not said: busy
             if not any(number for state, number in counts.items() if state not in _AT_REST):
                 heard[address] = float(told["last_seen"])

@@ -36,6 +36,7 @@ _AHEAD = 4  # batches per worker that are under way or wait for those before the
 _WAITING_BYTES = 1 << 29  # of results that wait for one before them: no more is given out meanwhile
 _TRIES = 5  # of a batch that the cluster cancels, or forgets, without a reason
 _FORGOTTEN_S = 20.0  # every worker has nothing to do for so long, and there is work: the cluster has lost it
+_WORD_S = 5.0  # so long a worker may be without a word meanwhile (of 800 workers each gives one every 5 s)
 
 
 @dataclasses.dataclass
@@ -68,7 +69,8 @@ class Job:
         self._looked_s = -1e9
         self._item_s: float | None = None  # how long one takes
         self._attempt = 0
-        self._idle: dict[str, float] = {}  # worker -> when it was heard of last
+        self._words: dict[str, float] = {}  # worker -> when it was heard of last
+        self._words_s = 0.0
         self._idle_since_s: float | None = None
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -216,7 +218,9 @@ class Job:
         self._idle_since_s = None
         batches = [(self._by_key.pop(future.key, None), future) for future in ready]
         current = [(batch, future) for batch, future in batches if batch is not None and batch.future is future]
-        good = [(batch, future) for batch, future in current if future.status == "finished"]
+        # asked once: it changes meanwhile (what was lost with its worker is made anew), and nobody tells a second time
+        states = [(batch, future, future.status) for batch, future in current]
+        good = [(batch, future) for batch, future, status in states if status == "finished"]
         try:
             values = self.link.client.gather([future for _, future in good]) if good else []
         except Exception as error:  # the scheduler is lost in this moment
@@ -225,11 +229,13 @@ class Job:
             return
         for (batch, _), value in zip(good, values, strict=True):
             self._take(batch, value)
-        for batch, future in current:
-            if future.status == "error":
+        for batch, future, status in states:
+            if status == "error":
                 self._failed(batch, future)
-        if any(future.status in ("cancelled", "lost") for _, future in current):
-            self._cancelled([batch for batch, future in current if future.status in ("cancelled", "lost")])
+            elif status not in ("finished", "cancelled"):
+                self._anew(batch, "lost with its worker")
+        if cancelled := [batch for batch, _, status in states if status == "cancelled"]:
+            self._cancelled(cancelled)
 
     def _take(self, batch: _Batch, value: Done | Refused) -> None:
         batch.future = None
@@ -258,6 +264,12 @@ class Job:
         self._survey()
         self._give(batch)
 
+    def _anew(self, batch: _Batch, reason: str) -> None:
+        """Give a batch again that the scheduler may still know."""
+        with contextlib.suppress(Exception):  # the scheduler is lost in this moment: seen and mended in _check
+            self.link.client.cancel([batch.future], reason=reason)
+        self._give(batch)
+
     def _cancelled(self, batches: list[_Batch]) -> None:
         if not self.link.alive() or any(batch.generation == self.link.generation for batch in batches):
             self._again()
@@ -268,30 +280,37 @@ class Job:
         if void or not self.link.alive():
             self._again()
         elif not self._look(now=True):
+            self._idle_since_s = None
             self._survey()
         else:
             for batch in unfinished:
                 if batch.allowed is not None and not batch.allowed & set(self._workers):
-                    self.link.client.cancel([batch.future], reason="its workers are gone")
-                    self._give(batch)
+                    self._anew(batch, "its workers are gone")
             if self._forgotten():
                 self._give_forgotten(unfinished)
 
     def _forgotten(self) -> bool:
-        """Tell whether all workers have had nothing to do for a while, by words from them that are new each time."""
+        """Tell whether all workers that take part have had nothing to do for a while.
+
+        A worker whose last word is old (C code can keep it from speaking) counts as busy.
+        """
         try:
             idle = self.link.idle()
         except Exception as error:  # the scheduler is lost in this moment
             log.debug("cannot look: %s", first_line(error))
             return False
-        at_rest = set(idle) >= set(self._workers) and all(self._idle.get(address) != idle[address] for address in idle)
-        self._idle = idle
-        if not at_rest:
+        now, mine = time.monotonic(), set(self._workers) - set(self._refused)
+        if not mine or not mine <= idle.keys():
             self._idle_since_s = None
             return False
         if self._idle_since_s is None:
-            self._idle_since_s = time.monotonic()
-        return time.monotonic() - self._idle_since_s > _FORGOTTEN_S
+            self._idle_since_s = self._words_s = now
+            self._words = idle
+        elif now - self._words_s >= _WORD_S:
+            if any(self._words.get(worker) == idle[worker] for worker in mine):
+                self._idle_since_s = now
+            self._words, self._words_s = idle, now
+        return now - self._idle_since_s > _FORGOTTEN_S
 
     def _give_forgotten(self, batches: list[_Batch]) -> None:
         """Give again what a cluster with idle workers does not do: a worker that dies can take its tasks with it.
@@ -307,11 +326,11 @@ class Job:
             batch.cancelled += 1
             if batch.cancelled > _TRIES:
                 raise CheepError(f"--cluster {self.link.address}: work is lost again and again; look at its log")
-            self.link.client.cancel([batch.future], reason="forgotten")
-            self._give(batch)
+            self._anew(batch, "forgotten")
 
     def _again(self) -> None:
         """Connect anew and give again what has not come back."""
+        self._idle_since_s = None
         open_ones = [batch for batch in self._waiting if batch.outcomes is None and not batch.killed]
         lost = all(batch.generation == self.link.generation for batch in open_ones)  # else: connected anew already
         for _ in range(_TRIES):
