@@ -13,10 +13,11 @@ from cheep.bench.application import run_emulated
 from cheep.config import FeatureConfig
 from cheep.config.detector import GateConfig
 from cheep.device.bundle import load_bundle
+from cheep.device.scoring import WindowScorer, make_scorer
 from cheep.emulator import M4F
 from cheep.errors import CheepError
 from cheep.export import load_export
-from cheep.season.prove import prove_card
+from cheep.season.prove import _without_gate, prove_card
 from tone_model import DETECTOR, LABELS, tones, write_tone_run
 
 pytestmark = pytest.mark.skipif(bool(M4F.missing()), reason="needs arm-none-eabi-gcc and qemu-system-arm")
@@ -128,7 +129,28 @@ def test_rows_behind_pcen_and_a_gate_are_proven_where_the_clip_begins_early_enou
 def test_what_the_clip_does_not_know_of_its_past_is_no_proof(heard, tmp_path, capsys):
     run, events = heard
     write_card(tmp_path, events, CALLS)
-    verdicts = {item.verdict for item in prove_card(tmp_path, load_bundle(run))}
-    assert "between what different pasts give" in verdicts and "differs" not in verdicts
+    found = prove_card(tmp_path, load_bundle(run))
+    assert [item.verdict for item in found].count("same behind some pasts, not all") == 2
     assert cli.main("season", ["prove", str(tmp_path), "--run", str(run)]) == 0
-    assert "2 between what different pasts give" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "2 same behind some pasts" in told and "2 rows are no proof, but nothing speaks against them" in told
+    table = tmp_path / "20260520.CSV"
+    place = next(i for i, item in enumerate(found) if item.verdict != "same")
+    lines = table.read_text().splitlines()
+    for wrong, verdict in ((found[place].score - 2e-6, "between"), (0.999999, "undecided")):
+        fields = lines[place + 1].split(",")
+        changed = [*lines[: place + 1], ",".join([*fields[:2], f"{wrong:.6f}", *fields[3:]]), *lines[place + 2 :]]
+        table.write_text("\n".join(changed) + "\n")
+        assert prove_card(tmp_path, load_bundle(run))[place].verdict.startswith(verdict)
+
+
+def test_what_is_only_listened_to_changes_no_score_behind_it(heard):
+    """The network rests on what comes before the windows that are asked for; a gate hears it."""
+    bundle = load_bundle(heard[0])
+    for mine in (bundle, _without_gate(bundle)):
+        scorer = WindowScorer(mine, make_scorer(mine, "compiled"))
+        whole = scorer.push(CALLS)[1]
+        scorer.reset()
+        scorer.listen(CALLS[: 9 * RATE])
+        rest = scorer.push(CALLS[9 * RATE :])[1]
+        assert 0 < len(rest) < len(whole) and (rest == whole[-len(rest) :]).all()

@@ -243,25 +243,29 @@ def _prove(args: argparse.Namespace) -> int:
     from collections import Counter
 
     from cheep.device.bundle import load_bundle
-    from cheep.season.prove import BETWEEN, DIFFERS, OPEN, SAME, prove_card, remembers
+    from cheep.season.prove import BETWEEN, DIFFERS, LIKE, OPEN, SAME, prove_card, remembers
 
     if not args.card.is_dir():
         raise CheepError(f"{args.card}: no such folder; name an AudioMoth's card, or a copy of it")
     bundle = load_bundle(args.model)
-    found = prove_card(args.card, bundle)
+    found = prove_card(args.card, bundle, Progress("rows"))
     counts = Counter(item.verdict for item in found)
     wrong = [item for item in found if item.verdict == DIFFERS]
     for item in wrong[:_SHOWN]:
         print(f"{item.file}:{item.line}: {item.label}: the device has {item.score:.6f}, its clip {item.clip} gives "
               f"{item.found:.6f} here")  # fmt: skip
-    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
     print(f"{len(found)} rows of {args.card} against {bundle.path}: {told}")
     if wrong:
         raise GateError(f"{len(wrong)} rows are not what this model gives: another model on the device, or a fault")
-    if not counts[SAME] and (counts[BETWEEN] or counts[OPEN]):
+    doubtful = counts[LIKE] + counts[BETWEEN] + counts[OPEN]
+    if not counts[SAME] and doubtful:
+        hint = (
+            " (most rows lie outside of all that: is this the device's model?)" if 2 * counts[OPEN] > doubtful else ""
+        )
         raise GateError(
-            f"nothing is proven: {counts[BETWEEN] + counts[OPEN]} clips begin too near their event for a model which "
-            "remembers what it heard (clip_lead_seconds = 4 or more in SETTINGS.TXT)"
+            f"nothing is proven: {doubtful} clips begin too near their event for a model which remembers what it heard"
+            f"{hint}: in SETTINGS.TXT clip_lead_seconds = 4 or more, clip_seconds longer by the event"
         )
     if not counts[SAME]:
         raise GateError("nothing was compared: the rows have no whole clips (clip_seconds in SETTINGS.TXT)")
@@ -270,6 +274,11 @@ def _prove(args: argparse.Namespace) -> int:
         "which bounds no other past strictly"
     )  # fmt: skip
     print(f"proven for {counts[SAME]} rows: the device computed what this machine computes, to the last digit{judged}")
+    if counts[LIKE] or counts[BETWEEN]:
+        print(
+            f"{counts[LIKE] + counts[BETWEEN]} rows are no proof, but nothing speaks against them: a longer "
+            "clip_lead_seconds decides more of them"
+        )
     return 0
 
 

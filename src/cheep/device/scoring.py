@@ -27,6 +27,17 @@ class Scorer(Protocol):
         """Return the scores (n, classes) int8 of windows (n, columns, mels) int8."""
 
 
+class _Resting:
+    """In the network's place while nobody asks for scores."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+
+    def scores(self, windows: np.ndarray) -> np.ndarray:
+        """Return zeros, (n, classes) int8."""
+        return np.zeros((len(windows), self._classes), np.int8)
+
+
 def forget(scorer: Scorer) -> None:
     """Let a scorer that carries a state start a new recording."""
     getattr(scorer, "forget", lambda: None)()
@@ -112,7 +123,7 @@ class WindowScorer:
         self.sample_rate_hz, self.classes = bundle.features.sample_rate_hz, len(bundle.labels)
         self._features, self._input = bundle.features, bundle.input
         self._frames, self._stride = bundle.features.window_frames, bundle.detector.stride_frames
-        self._scorer = scorer
+        self._scorer, self._remembers = scorer, bool(bundle.states)
         self._frontend = FrontendStream(bundle.features)
         gate = bundle.detector.gate
         self._gate = None if gate is None else Gate(gate, bundle.features.n_mels, self._frames, self._stride)
@@ -136,6 +147,15 @@ class WindowScorer:
         self._kept = np.zeros((0, self._features.n_mels), np.int8)  # from the first column of the next window on
         self._skip = 0  # columns before it that are still to come (a stride longer than a window)
         self.samples = 0
+
+    def listen(self, pcm: np.ndarray) -> None:
+        """Take samples, (n,) int16, whose scores nobody asks for: the network rests, where that changes nothing later."""
+        scorer = self._scorer
+        self._scorer = scorer if self._remembers else _Resting(self.classes)
+        try:
+            self.push(pcm)
+        finally:
+            self._scorer = scorer
 
     def push(self, pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take int16 mono samples, (n,), any n; return what they completed: columns (k, mels), scores (m, classes)."""

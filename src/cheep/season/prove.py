@@ -9,7 +9,7 @@ last digit.
 What the device heard before the clip, nobody knows, and PCEN and models with a state remember it for a while. So such
 a clip is scored after four pasts that have nothing in common: none, silence, loud noise, the clip itself backwards.
 Where all give the same score, the past is forgotten, and the row is judged. Where they do not, the row is not proven:
-it lies between them or not. Behind a gate the device has left windows out by a floor that follows what came before:
+it is what some of them give, or lies between them, or not even that. Behind a gate the device has left windows out by a floor that follows what came before:
 any one stretch of open windows may explain a row.
 """
 
@@ -19,6 +19,7 @@ import csv
 import dataclasses
 import datetime
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,10 @@ from cheep.errors import CheepError
 LEAD_S = 1.0
 _ROWS = re.compile(r"\d{8}\.CSV", re.IGNORECASE)
 _FIELDS = ("utc", "label", "score", "duration_s", "clip")
-SAME, DIFFERS, CUT, NO_CLIP, UNREADABLE, UNKNOWN, BETWEEN, OPEN = (
+SAME, DIFFERS, CUT, NO_CLIP, UNREADABLE, UNKNOWN, LIKE, BETWEEN, OPEN = (
     "same", "differs", "cut", "no clip", "unreadable", "label unknown to the model",
-    "between what different pasts give", "undecided: the clip begins too late for this model",
+    "same behind some pasts, not all", "between what different pasts give",
+    "undecided: the clip begins too late for this model",
 )  # fmt: skip
 _PAST_S = 10.0
 _PLACE = re.compile(rb"Cheep heard [^\0]* at sample (\d+)\.")
@@ -65,8 +67,10 @@ class _Row:
     clip: str
 
 
-def prove_card(folder: Path, bundle: ModelBundle) -> list[Proof]:
-    """Compare every row of an AudioMoth's card with its clip.
+def prove_card(
+    folder: Path, bundle: ModelBundle, on_row: Callable[[int, int], None] = lambda done, total: None
+) -> list[Proof]:
+    """Compare every row of an AudioMoth's card with its clip; ``on_row`` is called with (done, total).
 
     Raises
     ------
@@ -81,7 +85,12 @@ def prove_card(folder: Path, bundle: ModelBundle) -> list[Proof]:
         first[row.clip] = min(first.get(row.clip, row.start_s), row.start_s)
     network = make_scorer(bundle, runnable_backend(bundle, "compiled"))
     scorer = WindowScorer(_without_gate(bundle), network)
-    return [_prove(folder, bundle, scorer, row, row.start_s - first[row.clip]) for row in rows]
+    found = []
+    for row in rows:
+        on_row(len(found), len(rows))
+        found.append(_prove(folder, bundle, scorer, row, row.start_s - first[row.clip]))
+    on_row(len(found), len(rows))
+    return found
 
 
 def _without_gate(bundle: ModelBundle) -> ModelBundle:
@@ -140,7 +149,7 @@ def _prove(folder: Path, bundle: ModelBundle, scorer: WindowScorer, row: _Row, b
                 return told(CUT)
             continue
         verdict, found = _verdict(row.score, pasts)
-        if verdict in (SAME, BETWEEN):
+        if verdict in (SAME, LIKE, BETWEEN):
             return told(verdict, found)
         best = best or (verdict, found)
     return told(*best) if best else told(CUT)
@@ -170,10 +179,13 @@ def _pasts(bundle: ModelBundle, pcm: np.ndarray, step: int) -> list[np.ndarray]:
 def _verdict(score: float, pasts: list[list[float]]) -> tuple[str, float]:
     """Judge a row by the peaks that each past allows (one of them without a gate); the peak to show with it."""
     found = min((peak for peaks in pasts for peak in peaks), key=lambda peak: abs(peak - score))
-    if all(any(abs(peak - score) < _DIGIT for peak in peaks) for peaks in pasts):
+    same = [any(abs(peak - score) < _DIGIT for peak in peaks) for peaks in pasts]
+    if all(same):
         return SAME, found
     if all(peaks == pasts[0] for peaks in pasts):
         return DIFFERS, found
+    if any(same):
+        return LIKE, found
     inside = min(map(min, pasts)) - _DIGIT < score < max(map(max, pasts)) + _DIGIT
     return (BETWEEN if inside else OPEN), found
 
@@ -189,15 +201,14 @@ def _peaks(
     step = bundle.detector.stride_frames * features.hop_samples
     span = features.frame_samples + (features.window_frames - 1) * features.hop_samples
     first = at // step
-    last = first + round((row.duration_s * features.sample_rate_hz - span) / step)
-    scorer.reset()
-    sound = np.concatenate([past, pcm[at % step :]])
-    label = bundle.labels.index(row.label)
-    scores = scorer.push(sound)[1][len(past) // step :]
-    begin = first - smoothing + 1
-    if begin < 0 or last >= len(scores):
+    last = max(first, first + round((row.duration_s * features.sample_rate_hz - span) / step))
+    begin, sound = first - smoothing + 1, pcm[at % step : at % step + last * step + span]
+    if begin < 0 or len(sound) < last * step + span:
         return []
-    scores = scores[begin : last + 1]
+    label = bundle.labels.index(row.label)
+    scorer.reset()
+    scorer.listen(np.concatenate([past, sound[: begin * step]]))
+    scores = scorer.push(sound[begin * step :])[1][-(last + 1 - begin) :]
     runs = [(0, len(scores))]
     if bundle.detector.gate is not None:
         runs = [(a, b) for a in range(len(scores)) for b in range(a + 1, len(scores) + 1)]
