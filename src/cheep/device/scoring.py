@@ -149,7 +149,7 @@ class WindowScorer:
         self.samples = 0
 
     def listen(self, pcm: np.ndarray) -> None:
-        """Take samples, (n,) int16, whose scores nobody asks for: the network rests, where that changes nothing later."""
+        """Take samples, (n,) int16, whose scores nobody asks for: a network without a state rests."""
         scorer = self._scorer
         self._scorer = scorer if self._remembers else _Resting(self.classes)
         try:

@@ -9,8 +9,8 @@ last digit.
 What the device heard before the clip, nobody knows, and PCEN and models with a state remember it for a while. So such
 a clip is scored after four pasts that have nothing in common: none, silence, loud noise, the clip itself backwards.
 Where all give the same score, the past is forgotten, and the row is judged. Where they do not, the row is not proven:
-it is what some of them give, or lies between them, or not even that. Behind a gate the device has left windows out by a floor that follows what came before:
-any one stretch of open windows may explain a row.
+it is what some of them give, or lies between them, or not even that. Behind a gate the device has left windows out by
+a floor that follows what came before: any one stretch of open windows may explain a row.
 """
 
 from __future__ import annotations
