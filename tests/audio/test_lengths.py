@@ -83,9 +83,9 @@ def test_what_follows_the_sound_cuts_nothing(tmp_path, name):
 
 
 def test_lengths_that_were_never_written_cut_nothing(tmp_path):
-    """What SoX writes as AIFF, and ffmpeg as Wave64, into a pipe."""
+    """What SoX writes as AIFF, and ffmpeg as Wave64 and AU, into a pipe."""
     pcm = np.random.default_rng(0).normal(0, 0.1, 8000)
-    for name, place, told in (("a.aiff", 4, b"\x7f\x00\x00\x2e"), ("a.w64", 16, b"\xff" * 8)):
+    for name, place, told in (("a.aiff", 4, b"\x7f\x00\x00\x2e"), ("a.w64", 16, b"\xff" * 8), ("a.au", 8, b"\xff" * 4)):
         soundfile.write(tmp_path / name, pcm, 8000)
         data = bytearray((tmp_path / name).read_bytes())
         data[place : place + len(told)] = told

@@ -258,7 +258,7 @@ def test_runs_of_zeros_do_not_depend_on_how_the_samples_come():
         assert meter.runs() == tuple((a, b) for a, b in edges.tolist() if b - a >= least)
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "W64", "CAF"])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "W64", "CAF"])
 def test_a_file_that_ends_early_says_so(tmp_path, kind):
     """It is read as far as it goes, and said to be cut: never shorter without a word, never an error."""
     whole, part = tmp_path / f"whole.{kind.lower()}", tmp_path / f"part.{kind.lower()}"
@@ -274,7 +274,7 @@ def test_a_file_that_ends_early_says_so(tmp_path, kind):
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["a.mp3", "a.webm", "a.mka", "a.mp4"])
+@pytest.mark.parametrize("name", ["a.mp3", "a.webm", "a.mka", "a.mp4", "a.oga"])
 def test_what_ffmpeg_wrote_and_ends_early_says_so(tmp_path, name):
     """An MP3 without an index, at least where it ends within a frame; an MP4 with its table before the samples."""
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 80000), 8000)

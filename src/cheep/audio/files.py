@@ -32,6 +32,7 @@ _EIGHT_BIT = ("PCM_U8", "PCM_S8")
 _LEAST_PEAK = 1000  # quieter than this nothing is clipped
 _LEAST_CLIPPED = 0.0005
 _SHORTER = "the file ends before what its header promises"
+_NO_LAST_PAGE = "its last page is missing: the file ends early"
 _RUBBISH_S = 0.1  # what is behind so much of an MP3's frames is no sound (zeros, tags that the decoder does not know)
 _SHORT = 0.98  # libsndfile that gives less than this part of an MP3 stops early
 _LIBSNDFILE_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError)
@@ -237,7 +238,7 @@ def _libsndfile(path: Path, layout: WavLayout | None, cut_flac: bool = False) ->
     note = layout.note if layout is not None else ""
     cut = layout is not None and layout.cut
     if container == "OGG" and ogg_is_cut(path):
-        note, cut = "its last page is missing: the file ends early", True
+        note, cut = _NO_LAST_PAGE, True
     elif container == "MP3" and (found := mp3_length(path)) is not None:
         note, cut = found.note, bool(found.note)
         enough = int((found.there_s - _RUBBISH_S) * rate)
@@ -380,6 +381,8 @@ def _check(path: Path, frames: int, sample_format: str) -> None:
 
 def _ffmpeg(path: Path) -> _Source:
     rate, channels, blocks = open_with_ffmpeg(path)
-    cut = is_shorter_than_told(path)
-    info = AudioInfo(rate, 0.0, channels, path.suffix[1:].upper(), "", _SHORTER if cut else "", cut=cut)
+    note = _SHORTER if is_shorter_than_told(path) else ""
+    if _starts_with(path, b"OggS") and ogg_is_cut(path):  # of FLAC or Speex, which libsndfile does not know
+        note = _NO_LAST_PAGE
+    info = AudioInfo(rate, 0.0, channels, path.suffix[1:].upper(), "", note, cut=bool(note))
     return _Source(info, None, lambda block_s: blocks(max(1, int(block_s * rate))))

@@ -16,6 +16,7 @@ _CAF_CHUNKS = b"desc data chan info kuki pakt free strg mark regn inst ovvw midi
 _MP4_BOXES = b"ftyp moov mdat moof mfra free skip wide uuid meta sidx ssix styp pnot udta emsg prft pdin".split()
 _EBML_ELEMENTS = (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec", b"\xbf")  # head, segment, void, CRC-32
 _UNTOLD_AIFF = 0x7F000000  # SoX writes this, or a little more, where it cannot know
+_UNTOLD_AU = 0xFFFFFFFF
 _MP3_SLACK_S = 0.1
 _OGG_PAGE_BYTES = 65307  # at most
 _TAIL_BYTES = 1 << 18  # a FLAC frame is shorter than this
@@ -124,7 +125,7 @@ def _mp3_frame(data: mmap.mmap, at: int) -> tuple[int, float] | None:
 
 
 def is_shorter_than_told(path: Path) -> bool:
-    """Return whether an AIFF, W64, CAF, Matroska (WebM) or MP4 file ends before the sizes in its header say."""
+    """Return whether an AIFF, AU, W64, CAF, Matroska (WebM) or MP4 file ends before the sizes in its header say."""
     with open(path, "rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
@@ -132,6 +133,9 @@ def is_shorter_than_told(path: Path) -> bool:
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
             told = int.from_bytes(head[4:8], "big")  # some count a last even-making byte that they do not write
             return told < _UNTOLD_AIFF and 8 + told - 1 > size
+        if head[:4] == b".snd" and len(head) >= 12:  # Sun and NeXT
+            start, told = struct.unpack(">2I", head[4:12])
+            return told != _UNTOLD_AU and start + told > size
         if head[:4] == b"riff" and head[24:28] == b"wave":  # Sony Wave64
             return int.from_bytes(head[16:24], "little", signed=True) > size  # -1: written into a pipe
         if head[:4] == b"caff":
