@@ -300,6 +300,7 @@ def test_all_files_that_cannot_be_read_are_named_at_once(folder, tmp_path, capsy
         ("3-118059-A-0.wav", "118059"),
         ("184623-8-0-14.wav", "184623"),  # UrbanSound8K: slices of one sound
         ("2026-5-27-14.wav", "2026-5-27-14"),  # a date
+        ("20260527-1-06-30.wav", "20260527-1-06-30"),  # a date, site, hour and minute
         ("wren_03.wav", "wren_03"),
     ],
 )

@@ -235,6 +235,8 @@ def test_plan_verify_estimate_keep(tmp_path, capsys):
     assert "tried: " in text and "thresholds, 0." in text and "cheep season detect" in text
     assert main("season", command[:2]) == 0  # the season's copy of the model knows what was kept
     assert "not of the calibrated one, 0." in (told := capsys.readouterr().out) and "never calibrated" not in told
+    (copy,) = (season.folder / "models").glob("*/manifest.json")
+    copy.write_text("{")  # a damaged one is replaced, too
     assert main("season", ["detect", folder, "--like", run]) == 0 == main("season", command[:2])
     assert "never calibrated" not in capsys.readouterr().out
     values = json.loads((tmp_path / "e.json").read_text())

@@ -272,7 +272,10 @@ def _check_gate(folder: Path, model: ModelRow, detector: DetectorConfig) -> None
 
 
 def _verify_of(manifest: str) -> Any:
-    return (json.loads(manifest).get("detector") or {}).get("verify")
+    try:
+        return (json.loads(manifest).get("detector") or {}).get("verify")
+    except ValueError:  # a damaged copy names nothing, and may be replaced
+        return None
 
 
 def _folder_name(site: str) -> str:

@@ -19,7 +19,7 @@ from cheep.errors import CheepError
 log = logging.getLogger(__name__)
 _CLOCK_NAME = re.compile(r"([0-9]{8}_)?[0-9]{6}T?(?![0-9A-Za-z])|[0-9A-F]{8}$")  # as AudioMoths name recordings
 ESC_NAME = re.compile(r"([0-9]+)-([0-9]+)-[A-Z]+-[0-9]+$")
-_URBAN_NAME = re.compile(r"(?!(?:19|20)[0-9]{2}-)([0-9]{3,})-[0-9](?:-[0-9]{1,3}){2}$")  # and no date
+_URBAN_NAME = re.compile(r"(?!(?:19|20)[0-9]{2}-)([0-9]{3,6})-[0-9](?:-[0-9]{1,3}){2}$")  # and no date
 
 
 @dataclasses.dataclass(frozen=True)
