@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from cheep.cli import main
+from cheep.commands._season_plan import _say_threshold
+from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.evaluate.intervals import Estimate
 from cheep.season.curves import ThresholdRow, at_least, not_tried, threshold_for
 from cheep.season.frame import frame_of_season, month_of, night_of
+from cheep.season.keep import keep_season_threshold
 from cheep.season.plan import make_plan, progress, read_plan, to_do
 from cheep.season.sampling import BELOW, DETECTED, allocate, draw, strata_of
 from cheep.season.simulated import simulate_season
@@ -253,6 +256,15 @@ def test_plan_verify_estimate_keep(tmp_path, capsys):
     (calibration,) = manifest["calibration"]["labels"]
     assert calibration["label"] == LABEL and calibration["threshold"] == threshold
     assert manifest["calibration"]["season"]["sites"] == ["creek", "ridge"]
+    assert not calibration["promised"] and "others may differ" in calibration["note"]
+    assert 0 < calibration["recall"]["value"] < 1 and "recall is not known" not in text  # the plan's own
+    found = estimate_season(plan, given)
+    bundle = load_bundle(run)
+    keep_season_threshold(bundle, found, found.thresholds[1])  # recall of a lower threshold is not this one's
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["calibration"]["season"]["recall"] is None is manifest["calibration"]["labels"][0]["recall"]
+    _say_threshold(0.6, found.thresholds[1], found)
+    assert "its recall is not known: below the 0.63 (" in capsys.readouterr().out
     assert main("season", ["verdicts", folder, "--export", "csv", "-o", str(tmp_path / "v.csv")]) == 0
     assert main("season", ["verdicts", folder, "--import", str(tmp_path / "v.csv")]) == 0
     assert f"0 verdict(s) added, {len(given)} were known" in capsys.readouterr().out

@@ -172,7 +172,7 @@ def run_estimate(args: argparse.Namespace) -> int:
     if args.precision is not None:
         print(not_tried(list(found.thresholds), plan.kinds, plan.counts))
         chosen = threshold_for(list(found.thresholds), args.precision, args.sure)
-        _say_threshold(args.precision, chosen)
+        _say_threshold(args.precision, chosen, found)
         if bundle is not None:
             for path in keep_season_threshold(bundle, found, chosen, noise):
                 print(f"wrote {path} (threshold of {plan.label})")
@@ -301,11 +301,20 @@ def _estimate_table(found: SeasonEstimate) -> str:
     return table(rows)
 
 
-def _say_threshold(wanted: float, row: ThresholdRow) -> None:
+def _say_threshold(wanted: float, row: ThresholdRow, found: SeasonEstimate) -> None:
     from cheep.detector.scores import probability, show_probability
+    from cheep.season.keep import recall_at
+
+    def shown(score: float) -> str:
+        return show_probability(float(probability(score)), 3)
 
     print(
-        f"threshold {show_probability(float(probability(row.score)), 3)} for precision {wanted:g}: "
+        f"threshold {shown(row.score)} for precision {wanted:g}: "
         f"{row.precision.text(2)} of {row.detections:.2f} detections per hour are right, {row.false_alarms.text(2)} "
         f"false alarms per hour ({row.verdicts} verdicts)"
     )
+    if found.whole.recall is not None and recall_at(found, row) is None:
+        print(
+            f"its recall is not known: below the {found.whole.recall_text()} of threshold "
+            f"{shown(found.thresholds[0].score)} (cheep season detect with the new one, then a new plan, tells it)"
+        )

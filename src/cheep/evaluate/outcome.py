@@ -31,7 +31,8 @@ class LabelCalibration:
     ``narrow_hours``: with how many hours in all, of groups like these, the interval would end at three times the
     expectation (None: not with a thousand times as many, or nothing was counted). ``loudest``: the group with the most
     false alarms, and how many. ``unfloored``: the threshold that these recordings alone would have given, where it is
-    below the model's own and they are too few for the target.
+    below the model's own and they are too few for the target. ``season``: what is to be said instead where verdicts on
+    a season chose the threshold, which foretell nothing of other recordings.
     """
 
     label: str
@@ -55,6 +56,7 @@ class LabelCalibration:
     narrow_hours: float | None = None
     loudest: tuple[str, int] | None = None
     unfloored: float | None = None
+    season: str = ""
 
     @property
     def too_few(self) -> bool:
@@ -63,6 +65,8 @@ class LabelCalibration:
 
     def note(self) -> str:
         """Return what can be promised, what keeps the threshold up, and what new recordings will show."""
+        if self.season:
+            return self.season
         if self.promised:
             return (
                 f"at most {self.target:.3g} false alarms per hour in the long run, promised with "

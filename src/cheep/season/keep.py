@@ -71,13 +71,21 @@ def keep_season_threshold(
             "want": plan.want,
             "verdicts": row.verdicts,
             "precision": row.precision.to_dict(),
-            "recall": found.whole.recall.to_dict() if found.whole.recall else None,
+            "recall": recall.to_dict() if (recall := recall_at(found, row)) else None,
             "sites": sorted(set(plan.counts["site"].tolist())),
             "scores": score_quantiles(plan),
         }
     )
     write_json(manifest, values)
     return written
+
+
+def recall_at(found: SeasonEstimate, row: ThresholdRow) -> Estimate | None:
+    """Return recall at a threshold: known at the plan's own only; above it is lower.
+
+    ``row``: one of ``found.thresholds``.
+    """
+    return found.whole.recall if row.score <= found.thresholds[0].score else None
 
 
 def _as_calibration(
@@ -101,10 +109,12 @@ def _as_calibration(
         new_hours=hours,
         new_rate=(low, high),
         annotations=0,
-        recall=found.whole.recall,
+        recall=recall_at(found, row),
         target=high,
         met=True,
-        promised=True,
+        promised=False,
+        season=f"{rate.text(2)} in the season whose verdicts chose the threshold (plan {plan.name}, {row.verdicts} "
+        "verdicts on what lies above it): these sites and nights; others may differ by more",
         hours_needed=hours,
         groups_needed=groups,
         curve={
