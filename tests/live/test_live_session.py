@@ -180,7 +180,8 @@ def test_a_recorded_session_can_be_run_again_to_the_same_events(run, wav, tmp_pa
     folder = tmp_path / "session"
     arguments = ["--model", str(run), "--wav", str(wav), "--speed", "0", "--record", str(folder), "--plain"]
     assert main("listen", arguments) == 0
-    live = capsys.readouterr().out
+    live, told = capsys.readouterr()
+    assert f"cheep test {folder / 'audio.wav'} --model {run})" in told  # not with the latest run of that day
     assert np.array_equal(read_audio(folder / "audio.wav", RATE), read_audio(wav, RATE))
     again = Engine(run).run(read_audio(folder / "audio.wav", RATE))
     rows = (folder / "events.csv").read_text().splitlines()[1:]

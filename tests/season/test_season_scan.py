@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from cheep.cli import main
+from cheep.commands.scan import _problem_lines
 from cheep.device import Engine
 from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError
 from cheep.season import Season, scan
-from cheep.season.run import scan_folders
+from cheep.season.run import problems, scan_folders
 from cheep.season.store import read_part
+from cheep.season.summary import summarize
 from recorder_files import moth, put, wav
 from tone_model import DETECTOR, FEATURES, tones, write_tone_run
 
@@ -286,9 +288,22 @@ def test_what_a_scan_says_is_what_the_season_holds(cards, model, tmp_path, capsy
     rows = Season(season).recordings().to_pylist()
     assert said.out.count("3 ok, 2 duplicate; 6 detection(s)") == 1 and len(Season(season).detections()) == 6
     assert "C/01.WAV: duplicate: the same content as A/01.WAV" in said.err
+    assert "; and 1 more in C, each of another" in said.err and "C/02.WAV" not in said.err
     assert {row["folder"] for row in rows} == {str(cards)}
     assert main("scan", [str(cards), "--season", str(season), "--model", str(model)]) == 0
     assert "0 recording(s) to scan, 5 are in the season already" in capsys.readouterr().out
+
+
+def test_hours_of_a_scan_are_those_of_the_season_and_copies_hide_no_trouble(cards, model, tmp_path):
+    """Exact zeros are no hours, neither here nor in the summary; what is damaged is named before what is a copy."""
+    put(cards / "B/20240601_060000.wav", wav(np.concatenate([pcm(), np.zeros(20 * RATE, np.int16)])))
+    put(cards / "D/01.WAV", b"")
+    shutil.copytree(cards / "A", cards / "C")
+    result = do_scan(tmp_path / "season", [cards], model)
+    summary = summarize(Season(tmp_path / "season"), Season(tmp_path / "season").model())
+    assert result.hours == pytest.approx(summary.hours) and 3600 * summary.hours == pytest.approx(24, abs=0.5)
+    (empty, one), (copies, two) = _problem_lines(problems(result.scanned))
+    assert empty.startswith("D/01.WAV: empty") and "C/01.WAV: duplicate" in copies and (one, two) == (1, 2)
 
 
 def test_lines_of_a_table_that_match_nothing_are_named(cards, model, tmp_path, capsys):

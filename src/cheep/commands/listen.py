@@ -120,7 +120,7 @@ def _listen(args: argparse.Namespace) -> int:
         finally:
             if recorder:
                 recorder.close(session.summary())
-    _print_summary(session.summary(), recorder.folder if recorder else None)
+    _print_summary(session.summary(), recorder.folder if recorder else None, args.model or bundle.path.parent)
     return 0
 
 
@@ -155,7 +155,7 @@ class _ToBroker:
         self._feed.microphone("silent" if status.silent_s >= self.SILENT_S else "heard")
 
 
-def _print_summary(summary: dict, folder: Path | None) -> None:
+def _print_summary(summary: dict, folder: Path | None, model: str | Path) -> None:
     events = ", ".join(f"{count} {label}" for label, count in summary["events"].items()) or "no events"
     pace = f"{summary['times_real_time']:.3g} times real time"
     if summary["latency_median_ms"] is not None:
@@ -166,4 +166,5 @@ def _print_summary(summary: dict, folder: Path | None) -> None:
         file=sys.stderr,
     )
     if folder:
-        print(f"recorded in {folder} (evaluate again: cheep test {folder / 'audio.wav'})", file=sys.stderr)
+        again = f"cheep test {folder / 'audio.wav'} --model {model}"  # the latest run may be another one tomorrow
+        print(f"recorded in {folder} (evaluate again: {again})", file=sys.stderr)

@@ -15,7 +15,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from cheep.commands._cluster import add_cluster
@@ -140,11 +140,30 @@ class _Said:
         self._progress(done, total, extra)
 
 
+def _problem_lines(named: list[Scanned]) -> list[tuple[str, int]]:
+    """Return lines, and of how many files each is; copies last, those of a whole folder in one: they hide nothing."""
+    from cheep.season.schema import DUPLICATE
+
+    copies: dict[PurePath, list[Scanned]] = {}
+    lines = []
+    for item in named:
+        if item.status == DUPLICATE:
+            copies.setdefault(PurePath(item.path).parent, []).append(item)
+        else:
+            lines.append((f"{item.path}: {item.status}{': ' * bool(item.reason)}{item.reason}", 1))
+    for folder, items in copies.items():
+        one = f"{items[0].path}: {DUPLICATE}: {items[0].reason}"
+        more = f"; and {len(items) - 1} more in {folder}, each of another" if len(items) > 1 else ""
+        lines.append((one + more, len(items)))
+    return lines
+
+
 def _tell(result: ScanResult, named: list[Scanned]) -> None:
-    for item in named[:_SHOWN]:
-        print(f"{item.path}: {item.status}{': ' * bool(item.reason)}{item.reason}", file=sys.stderr)
-    if len(named) > _SHOWN:
-        print(f"... and {len(named) - _SHOWN} more: status and reason in recordings.parquet", file=sys.stderr)
+    lines = _problem_lines(named)
+    for line, _ in lines[:_SHOWN]:
+        print(line, file=sys.stderr)
+    if more := sum(count for _, count in lines[_SHOWN:]):
+        print(f"... and {more} more: status and reason in recordings.parquet", file=sys.stderr)
     if guessed := sum(item.guessed_zone for item in result.scanned):
         print(
             f"{guessed} recording(s) have a time without a zone, which was taken for UTC (--timezone says which it is)",

@@ -263,7 +263,7 @@ def _told(path: Path, part: Part, made: bool) -> Scanned:
         path=row.path,
         status=row.status,
         reason=row.reason,
-        heard_s=row.length_s,
+        heard_s=row.length_s - row.silent_s,
         detections=len(part.detections),
         made=made,
         part=str(path),
