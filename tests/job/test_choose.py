@@ -233,6 +233,7 @@ def test_split_writes_its_choice_into_the_run_and_train_takes_it(high_and_low, t
     assert "of high's energy lies above 4 kHz" in (run / "run.yaml").read_text()
     assert any("high" in sentence for sentence in about.why)
     assert max(load_manifest(run / "dataset.csv").duration_s) == 2.0
+    monkeypatch.setattr("cheep.commands.train._LATE_S", -1000.0)  # as if the machine had become busy
     assert cli.main("train", ["--model", "sepconv_s", "--time", "1s"]) == 0
     training = json.loads((run / "training.json").read_text())
     assert FeatureConfig.parse(training["features"]) == settings.features
@@ -240,6 +241,7 @@ def test_split_writes_its_choice_into_the_run_and_train_takes_it(high_and_low, t
     said = capsys.readouterr().out
     assert re.search(r"3 epochs of sepconv_s: about \d+:\d\d", said)  # how fast this machine is says nothing here
     assert "for --time 0:01: 3 epochs in place of 60" in said
+    assert re.search(r"it took \d+:\d\d in place of \d+:\d\d", said)
     kept = load_run_file(run / "run.yaml")
     assert kept.train.epochs == 3 and kept.data == settings.data
     assert "3 epochs in place of 60" in (run / "run.yaml").read_text()

@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     if folder is not None and outdates_model(folder, digest):
         print(f"{folder}: its network was trained on other examples; train again (cheep train)")
     if folder is not None:
-        print(f"next: {TRAIN_COMMAND}   (--time 10m: be done after so long)")
+        print(f"next: {TRAIN_COMMAND}   (--time 10m: a plan for about so long)")
     return 0
 
 

@@ -5,7 +5,8 @@
   cheep train --model sepconv_s --epochs 30
   cheep train --config recipes/bird.yaml   a run file: its sections features and train (with augment)
 
-Says before it starts how long it will take; --time 10m makes the plan smaller where that is too long, and says how.
+Says before it starts how long it will take; --time 10m makes the plan smaller where that is too long, and says how. A
+forecast from a few steps, no limit: the plan is trained to its end, also where the machine becomes busier.
 Needs dataset.csv in the run folder (cheep split-dataset makes it). An interrupted training goes on
 where it stopped when the same command is given again; Ctrl-C keeps the best network so far.
 """
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LATE, _LATE_S = 1.15, 20.0  # of the time foreseen, and so many seconds more: what takes longer is said
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -40,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time",
         metavar="TIME",
-        help="be done after so long (90s, 10m, 1h): fewer epochs, no teachers, a smaller network",
+        help="plan for about so long (90s, 10m, 1h): fewer epochs, no teachers, a smaller network; no limit",
     )
     add_settings(parser, TrainConfig, "training", "train")
     add_settings(parser, FeatureConfig, "features", "features")
@@ -64,21 +67,25 @@ def run(args: argparse.Namespace) -> int:
         check_network(settings.deploy.board, config, features, plan_of(folder, config))
     limit_s = seconds_of(args.time) if args.time else None
     with runs.working_in(folder):  # from here on: the plan is kept in the run, too
-        config = _plan(folder, settings, limit_s)
+        config, foreseen_s = _plan(folder, settings, limit_s)
+        begin = time.monotonic()
         stage(f"training {config.model} on {folder / runs.DATASET}")
         result, metrics = train_network(folder, features, config, Progress("features"), epochs(), working)
+        took_s = time.monotonic() - begin
         note(args, folder, "train")
     if result.interrupted:
         stage(f"interrupted: kept the best network so far ({result.kept}): {folder / runs.FLOAT_MODEL}")
     else:
         stage(f"trained {len(result.history)} epochs, kept {result.kept}")
+        if took_s > _LATE * foreseen_s + _LATE_S:
+            stage(f"it took {clock_text(took_s)} in place of {clock_text(foreseen_s)} (other work on this machine?)")
     print(metrics_table({"float": metrics}))
     print(f"wrote {folder / runs.FLOAT_MODEL} and {folder / runs.FLOAT_TFLITE}\nnext: {runs.QAT_COMMAND}")
     return 130 if result.interrupted else 0
 
 
-def _plan(folder: Path, settings: RunFile, limit_s: float | None) -> TrainConfig:
-    """Say how long the training will take; return the plan that fits ``limit_s``, which the run keeps."""
+def _plan(folder: Path, settings: RunFile, limit_s: float | None) -> tuple[TrainConfig, float]:
+    """Say how long the training will take; return the plan for ``limit_s``, which the run keeps, and that time, s."""
     from cheep.datasets.about import read_about
     from cheep.job.pace import measure_pace, plan_within
     from cheep.job.windows import load_windows
@@ -110,4 +117,4 @@ def _plan(folder: Path, settings: RunFile, limit_s: float | None) -> TrainConfig
         kept = load_run_file(folder / runs.RUN_FILE) if (folder / runs.RUN_FILE).is_file() else settings
         changed = kept.model_copy(update={"features": settings.features, "train": config})
         save_run_file(folder / runs.RUN_FILE, changed, comment)
-    return config
+    return config, seconds
