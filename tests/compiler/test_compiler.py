@@ -14,9 +14,9 @@ import pytest
 
 from cheep import cli
 from cheep.bench.detector import check_stride
-from cheep.boards.budget import Need, check_compiled, check_model, check_need
+from cheep.boards.budget import Need, check_compiled, check_model, check_need, needs_compiled
 from cheep.boards.data import BOARDS, find_board
-from cheep.compiler import CompiledModel, compile_bytes, fixedpoint, passes
+from cheep.compiler import CompiledModel, compile_bytes, compile_model, fixedpoint, passes
 from cheep.compiler.checks import check_inputs
 from cheep.compiler.intake import read_network
 from cheep.compiler.kernels import kernel_parts, needed_parts
@@ -25,6 +25,7 @@ from cheep.compiler.plan import first_fit, make_plan
 from cheep.compiler.step import Step
 from cheep.compiler.variables import VARIABLE_OPERATORS
 from cheep.config import DetectorConfig, FeatureConfig
+from cheep.device.bundle import load_bundle
 from cheep.errors import CheepError, GateError
 from cheep.models.registry import RANGE_DB
 from cheep.resources import include_dir
@@ -32,6 +33,7 @@ from cheep.tflite.graph import Tensor
 from cheep.tflite.tflm import TflmModel
 from compiler_grid import Network, convolution, grid, networks, one
 from tflite_builder import Builder, T, constant
+from tone_model import write_tone_run
 
 
 def network(name: str = "valid") -> bytes:
@@ -388,6 +390,28 @@ def test_large_network_is_refused(tmp_path):
         check_model("audiomoth", path)
     path.write_bytes(network())
     check_model("audiomoth", path)
+
+
+def test_a_detector_is_counted_with_what_is_around_its_network(tmp_path, monkeypatch, capsys):
+    """RAM that holds the network alone is too little for the firmware, and is not named as what comes next."""
+    run, board = write_tone_run(tmp_path / "run"), find_board("audiomoth")
+    bundle = load_bundle(run)
+    compiled = compile_model(bundle.path)
+    whole = needs_compiled(compiled, bundle.features, len(bundle.labels)).ram_bytes
+    small = board.model_copy(update={"base_ram_bytes": board.base_ram_bytes + board.free_ram_bytes - whole + 1})
+    assert small.free_ram_bytes == whole - 1
+    check_compiled(compiled, small)
+    with pytest.raises(GateError, match=rf"detector \(compiled\): RAM: {whole} bytes needed.* 1 too many"):
+        check_compiled(compiled, small, bundle)
+    boards = {"audiomoth": small, "esp32": find_board("esp32"), "esp32s3": find_board("esp32s3")}
+    monkeypatch.setattr("cheep.job.export.find_board", boards.__getitem__)
+    assert cli.main("compile", [str(run), "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "not for audiomoth: detector (compiled): RAM:" in said and "cheep split-dataset --board audiomoth" in said
+    assert said.splitlines()[-1] == (
+        "next: make -C firmware/host; pio run -e esp32-compiled in firmware/esp32; pio run -e esp32s3 in firmware/esp32"
+    )
+    assert cli.main("compile", [str(run), "--output", str(tmp_path / "out"), "--board", "audiomoth"]) == 1
 
 
 def test_incremental_mode_refuses_other_strides():

@@ -168,12 +168,13 @@ def check_need(need: Need, board: Board, what: str) -> None:
 
 
 def check_compiled(compiled: Compiled, board: Board, detector: ModelBundle | None = None) -> None:
-    """Refuse a compiled network that does not fit; of a detector with two networks, both."""
-    if detector is None or detector.verifier is None:
+    """Refuse a compiled network that does not fit; of a detector with front end, application and second network."""
+    if detector is None:
         check_need(needs_compiled(compiled, None, 0), board, "network")
     else:
-        need = needs_compiled(compiled, detector.features, len(detector.labels))
-        check_need(with_second(need, detector), board, "both networks")
+        board.check_rate(detector.features.sample_rate_hz, "detector")
+        need = with_second(needs_compiled(compiled, detector.features, len(detector.labels)), detector)
+        check_need(need, board, "detector" if detector.verifier is None else "both networks")
 
 
 def check_model(board: str | Board, path: str | os.PathLike) -> None:

@@ -16,7 +16,11 @@ from pathlib import Path
 
 from cheep.commands.model_convert import print_exported
 
-NEXT = "make -C firmware/host; pio run in firmware/audiomoth, or pio run -e esp32-compiled (esp32s3) in firmware/esp32"
+BUILDS = {
+    "audiomoth": "pio run in firmware/audiomoth",
+    "esp32": "pio run -e esp32-compiled in firmware/esp32",
+    "esp32s3": "pio run -e esp32s3 in firmware/esp32",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,5 +59,8 @@ def run(args: argparse.Namespace) -> int:
             f"  slow: {layer.title}: {layer.reason}: about {layer.instructions:,} instructions on a Cortex-M4F, "
             f"{layer.fast_instructions:,} on the fast path"
         )
-    print_exported(args, exported, "\n".join(about), NEXT)
+    for board, reason in exported.refused.items():
+        about.append(f"  not for {board}: {reason} (cheep size; cheep split-dataset --board {board} chooses what fits)")
+    fitting = [build for board, build in BUILDS.items() if board not in exported.refused]
+    print_exported(args, exported, "\n".join(about), "; ".join(["make -C firmware/host", *fitting]))
     return 0

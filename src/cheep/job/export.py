@@ -15,6 +15,7 @@ from cheep.compiler import DEFAULT_PREFIX, Compiled, compile_model
 from cheep.config import DetectorConfig
 from cheep.device.bundle import ModelBundle, find_model, load_bundle
 from cheep.ears.papers import NOTICE, not_for_sale, notice, papers_of_model
+from cheep.errors import GateError
 from cheep.export import (
     VERIFY_FILES,
     ExportModel,
@@ -35,15 +36,20 @@ from cheep.files import read_json, write_json
 CONVERT_COMMAND = "cheep model-convert"
 FRONT_END_COMMAND = "cheep mel-filter-bank"
 FRONT_END = "mel_filter_bank.h"
+FLASHED = ("audiomoth", "esp32", "esp32s3")  # what cheep upload flashes
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """Files that are now (or were already) those of a model; ``changed`` are those that had to be written."""
+    """Files that are now (or were already) those of a model; ``changed`` are those that had to be written.
+
+    ``refused``: why boards with a firmware of their own cannot hold it, by their name.
+    """
 
     folder: Path
     files: tuple[str, ...]
     changed: frozenset[str]
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def export_model(
@@ -151,7 +157,20 @@ def compile_network(
     files = {f"{prefix}.c": compiled.source, f"{prefix}.h": compiled.header}
     if detector is not None and detector.verifier is not None:
         files = render_networks(load_export(path))
-    return path, compiled, bring(files, folder, "cheep compile" if check else "")
+    exported = bring(files, folder, "cheep compile" if check else "")
+    if detector is not None:
+        exported = dataclasses.replace(exported, refused=_refused(compiled, detector))
+    return path, compiled, exported
+
+
+def _refused(compiled: Compiled, detector: ModelBundle) -> dict[str, str]:
+    reasons = {}
+    for name in FLASHED:
+        try:
+            check_compiled(compiled, find_board(name), detector)
+        except GateError as error:
+            reasons[name] = str(error)
+    return reasons
 
 
 def deploy(
