@@ -15,7 +15,7 @@ from pathlib import Path
 from cheep import __version__
 from cheep.commands import begin_progress, end_progress, working_on
 from cheep.config.base import nearest_name
-from cheep.errors import CheepError
+from cheep.errors import CheepError, disk_error_text
 
 _FOLDER = Path(__file__).parent / "commands"
 _INTERACTIVE = ("listen", "mic", "monitor", "test", "upload")  # they say all the time what they do
@@ -84,10 +84,7 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:  # a full disk, a missing permission, a file that vanished
         where = f"{error.filename}: " if error.filename else ""
-        print(
-            f"{program}: {where}{error.strerror or error}; free space or check the path, then run again",
-            file=sys.stderr,
-        )
+        print(f"{program}: {where}{disk_error_text(error)}, then run again", file=sys.stderr)
         return 2
 
 

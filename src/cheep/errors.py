@@ -6,6 +6,16 @@ command with exit status 2; ``GateError`` (accuracy, budget, parity, ``--check``
 ends it with exit status 1. Neither shows a traceback.
 """
 
+import errno
+
+_FIXES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file is where a folder must be: name another place"),
+    errno.EISDIR: "a folder is where a file must be: name a file",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "change its permissions, or name another place"),
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
 
 class CheepError(Exception):
     """Input, settings or environment that the user can correct (exit status 2)."""
@@ -17,3 +27,8 @@ class GateError(CheepError):
     """A measured result that misses its bar (exit status 1)."""
 
     exit_status = 1
+
+
+def disk_error_text(error: OSError) -> str:
+    """Return what the system says of a file, and what to do."""
+    return f"{error.strerror or error}; {_FIXES.get(error.errno or 0, 'free space or check the path')}"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from cheep.errors import CheepError
+from cheep.errors import CheepError, disk_error_text
 
 Row = Sequence[Any] | Mapping[str, Any]
 _SHOWN_CHARS = 40  # of a file's name in its temporary name, which must stay within 255 bytes
@@ -49,7 +49,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(part, path)
     except OSError as error:
         if error.filename in (None, str(part), str(path), str(path.parent)):  # not: another file could not be read
-            raise DiskError(f"{path}: cannot write: {error.strerror or error}; free space or check the path") from None
+            raise DiskError(f"{path}: cannot write: {disk_error_text(error)}") from None
         raise
     finally:
         with contextlib.suppress(OSError):

@@ -92,6 +92,7 @@ def test_a_format_that_only_ffmpeg_reads(tone, tmp_path):
     ("make", "message"),
     [
         (lambda p: None, "no such file"),
+        (lambda p: p.mkdir(), "is a folder; name a file in it"),
         (lambda p: p.write_bytes(b""), "the file is empty"),
         (lambda p: p.write_bytes(b"RIFF0000WAVEjunk" * 4), "no audio that libsndfile or ffmpeg"),
         (lambda p: p.write_bytes(bytes(range(256)) * 8), "no audio that libsndfile or ffmpeg"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Files are whole or absent, also where two processes write the same one; locks name who holds them."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cheep import runs
-from cheep.errors import CheepError
+from cheep.errors import CheepError, disk_error_text
 from cheep.files import DiskError, atomic_folder, atomic_path, atomic_write, read_json, write_bytes, write_json
 from cheep.locks import lock
 
@@ -64,8 +65,15 @@ def test_a_file_that_cannot_be_read_is_not_reported_as_one_that_cannot_be_writte
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a.bin"):
         (tmp_path / "other").read_bytes()
     (tmp_path / "file").write_text("")
-    with pytest.raises(DiskError, match=r"a\.bin: cannot write: "):
+    with pytest.raises(DiskError, match=r"a\.bin: cannot write: .*a file is where a folder must be: name another"):
         write_bytes(tmp_path / "file" / "a.bin", b"")
+
+
+def test_a_full_disk_and_a_forbidden_place_have_their_own_remedies():
+    for number, fix in ((errno.ENOSPC, "free space"), (errno.EACCES, "permissions"), (errno.EIO, "check the path")):
+        assert disk_error_text(OSError(number, "said")).startswith("said; ")
+        assert fix in disk_error_text(OSError(number, "said"))
+    assert disk_error_text(OSError("odd")) == "odd; free space or check the path"
 
 
 def test_long_names_modes_and_json(tmp_path):

@@ -362,6 +362,8 @@ def _existing(path: str | os.PathLike) -> Path:
             path = local_file(path)
         except OSError as error:
             raise CheepError(f"{url}: cannot be read: {error.strerror or error}") from None
+    if path.is_dir():
+        raise CheepError(f"{path}: is a folder; name a file in it")
     if not path.is_file():
         raise CheepError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cheep.config import nearest_name
-from cheep.errors import CheepError
+from cheep.errors import CheepError, disk_error_text
 from cheep.files import DiskError
 
 FOLDER = "verdicts"
@@ -229,9 +229,7 @@ class VerdictLog:
             if new:
                 _sync_folder(self.path.parent)
         except OSError as error:
-            raise DiskError(
-                f"{self.path}: cannot write: {error.strerror or error}; free space or check the path"
-            ) from None
+            raise DiskError(f"{self.path}: cannot write: {disk_error_text(error)}") from None
         if written != len(data):
             raise DiskError(f"{self.path}: {written} of {len(data)} bytes written; free space, then answer again")
 
