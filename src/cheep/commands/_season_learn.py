@@ -46,7 +46,10 @@ def run_learn(args: argparse.Namespace) -> int:
     season = Season(args.season)
     label = args.label or _label(args)
     run = runs.find_run(args.run)
-    done = learn(season, run, label, epochs=args.epochs, on_stage=stage, on_epoch=epochs(), on_step=working)
+    done = learn(
+        season, run, label, epochs=args.epochs, on_stage=stage, on_epoch=epochs(), on_step=working,
+        on_clip=Progress("clips"),
+    )  # fmt: skip
     print(
         f"round {done.number}: {done.positives} examples of calls and {done.negatives} of background more than before; "
         f"judged on {done.comparison.clips} clips ({done.comparison.positives} with {label}) of "
@@ -104,7 +107,8 @@ def run_rounds(args: argparse.Namespace) -> int:
         lessons = lessons_of(season, label)
         judged = part_groups(season, {item.group for item in lessons})
         old, new = (load_bundle(runs.find_run(name)) for name in (args.run, args.other))
-        found = judge_models(season, old, new, label, [item for item in lessons if item.group in judged])
+        for_judge = [item for item in lessons if item.group in judged]
+        found = judge_models(season, old, new, label, for_judge, on_clip=Progress("clips"))
         print(("better: " if found.verdict()[0] else "not better: ") + found.verdict()[1])
         return 0
     rows = [["round", "label", "verdicts", "false alarms/h", "recall before", "recall", "promoted"]]

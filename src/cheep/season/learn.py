@@ -41,6 +41,7 @@ from cheep.season.store import Season
 from cheep.season.verdicts import Clip
 
 ROUND = "round.json"
+OnClip = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,7 @@ def learn(
     on_stage: Callable[[str], None] = lambda text: None,
     on_epoch: OnEpoch | None = None,
     on_step: OnStep = no_step,
+    on_clip: OnClip = lambda done, total: None,
 ) -> Round:
     """Train the next model on a run's data and the season's verdicts, judge it, and promote it where it is better.
 
@@ -83,8 +85,8 @@ def learn(
         What the verdicts are about.
     epochs
         Instead of the recipe's (for a quick look; both stages).
-    on_stage, on_epoch, on_step
-        Called with what happens.
+    on_stage, on_epoch, on_step, on_clip
+        Called with what happens; ``on_clip``: with (done, total) while both models are judged.
 
     Raises
     ------
@@ -107,7 +109,8 @@ def learn(
         _start_run(season.folder, run, new_run, taught)
         _train(run, new_run, epochs, on_stage, on_epoch, on_step)
         on_stage("judging both models on nights that neither learned from")
-        comparison = judge_models(season, old, load_bundle(new_run), label, [x for x in lessons if x.group in judged])
+        for_judge = [item for item in lessons if item.group in judged]
+        comparison = judge_models(season, old, load_bundle(new_run), label, for_judge, on_clip=on_clip)
     promoted, why = comparison.verdict()
     counts = collections.Counter(taught.column("label"))
     background = read_json(new_run / runs.TRAINING, runs.TRAIN_COMMAND).get("background") or "background"
@@ -163,9 +166,10 @@ def _train(
 
 
 def judge_models(
-    season: Season, old: ModelBundle, new: ModelBundle, label: str, lessons: Sequence[Lesson], seed: int = 0
-) -> Comparison:
-    """Let both models hear the judge's clips, as the device would, and compare.
+    season: Season, old: ModelBundle, new: ModelBundle, label: str, lessons: Sequence[Lesson], seed: int = 0,
+    on_clip: OnClip = lambda done, total: None,
+) -> Comparison:  # fmt: skip
+    """Let both models hear the judge's clips, as the device would, and compare; ``on_clip``: as for :func:`learn`.
 
     Raises
     ------
@@ -174,7 +178,8 @@ def judge_models(
     """
     weights = _weights_of_plans(season, label)
     rows = []
-    for item in lessons:
+    for done, item in enumerate(lessons):
+        on_clip(done, len(lessons))
         clip = item.clip
         begin, end = clip.start_ms / 1000, clip.end_ms / 1000
         values = {"folder": item.row.folder, "path": item.row.path}
@@ -184,6 +189,7 @@ def judge_models(
         rows.append((bool(item.judgement.present), *scores, weights.get(clip, 1.0), (end - begin) / 3600, item.group))
     if not rows:
         raise CheepError("no sure verdict of a night that is for the judge: verify more clips (cheep review)")
+    on_clip(len(rows), len(rows))
     present, before, after, weight, hours, group = zip(*rows, strict=True)
     threshold = detector_logit(old, label)
     return compare(
