@@ -259,6 +259,8 @@ def test_plan_verify_estimate_keep(tmp_path, capsys):
     assert not calibration["promised"] and "others may differ" in calibration["note"]
     assert 0 < calibration["recall"]["value"] < 1 and "recall is not known" not in text  # the plan's own
     found = estimate_season(plan, given)
+    one, whole = found.thresholds[0], found.whole  # all detections: one figure in both tables
+    assert (one.precision, one.false_alarms) == (whole.precision, whole.false_alarms)
     bundle = load_bundle(run)
     keep_season_threshold(bundle, found, found.thresholds[1])  # recall of a lower threshold is not this one's
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())

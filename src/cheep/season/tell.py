@@ -104,6 +104,11 @@ def estimate_season(plan: Plan, verdicts: Iterable[Verdict], seed: int = 0, deta
     rng = np.random.default_rng([seed, 2])
     curve = tuple(score_curve(heard, score, rng)) if details else ()
     table = tuple(threshold_table(heard, score, plan.counts, rng)) if details else ()
+    whole = rows[0].estimates
+    if table and table[0].detections == whole.detections and whole.precision and whole.false_alarms:
+        # the lowest threshold is the season's own: the same figures, not other draws of them
+        first_row = dataclasses.replace(table[0], precision=whole.precision, false_alarms=whole.false_alarms)
+        table = (first_row, *table[1:])
     notes = _notes(plan, heard, unsure, answers, slips, trials) + _recall_notes(heard, rows)
     return SeasonEstimate(
         plan, tuple(rows), naive(heard), curve, table, unsure,
