@@ -136,11 +136,12 @@ class Session:
         rate = self.engine.bundle.features.sample_rate_hz
         now = time.monotonic()
         status = self.status
-        for window in result.windows if block.captured is not None else ():
-            after_s = self.engine.samples / rate - window.end_s  # audio in this block behind the window's end
-            status.latency_s = now - block.captured + after_s
-            self._latencies.append(status.latency_s)
-            status.worst_latency_s = max(status.worst_latency_s, status.latency_s)
+        if block.captured is not None:
+            for window in result.windows:
+                after_s = self.engine.samples / rate - window.end_s  # audio in this block behind the window's end
+                status.latency_s = now - block.captured + after_s
+                self._latencies.append(status.latency_s)
+                status.worst_latency_s = max(status.worst_latency_s, status.latency_s)
         status.windows = self.engine.windows
         status.audio_s = self.engine.samples / rate
         status.level_db, status.peak_db = _levels(pcm)

@@ -85,7 +85,7 @@ def prove_card(
         first[row.clip] = min(first.get(row.clip, row.start_s), row.start_s)
     network = make_scorer(bundle, runnable_backend(bundle, "compiled"))
     scorer = WindowScorer(_without_gate(bundle), network)
-    found = []
+    found: list[Proof] = []
     for row in rows:
         on_row(len(found), len(rows))
         found.append(_prove(folder, bundle, scorer, row, row.start_s - first[row.clip]))

@@ -85,11 +85,11 @@ def boxes_for(
             elif name:
                 strangers[name] = source
         if not matched and given:
-            named = next((name for name in tables if name), None) or _audio_name(source)
+            example = next((name for name in tables if name), None) or _audio_name(source)
             there = f"there are {len(audio)} other recordings" if audio else "there is no recording"
             folder = "--audio: the folder" if every else "give the folder"
             raise CheepError(
-                f"{source}: speaks of no audio in the set: it names {named!r}, and {there} "
+                f"{source}: speaks of no audio in the set: it names {example!r}, and {there} "
                 f"({folder} of the recordings that it speaks of, or correct its name or column file)"
             )
         notes["file(s) that speak of no audio in the set"] += not matched
