@@ -11,6 +11,7 @@ import errno
 _FIXES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space"),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file is where a folder must be: name another place"),
+    errno.ENOENT: "check the path",
     errno.EISDIR: "a folder is where a file must be: name a file",
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "change its permissions, or name another place"),
     errno.ENAMETOOLONG: "give a shorter name",

@@ -162,6 +162,9 @@ def test_audiomoth_mistakes_and_other_wavs(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1] == (
         "a.wav,2020-09-25T19:17:30+00:00,24F3190261F38D1F,,medium,4.2,,23.1"
     )
+    (tmp_path / "empty").mkdir()
+    assert cli.main("dataset", ["card", str(tmp_path / "empty")]) == 2
+    assert "no WAV of an AudioMoth (nothing there)" in capsys.readouterr().err
 
 
 def test_a_short_fuzz_of_every_parser(monkeypatch):

@@ -66,6 +66,9 @@ def test_mistakes_are_named(run, tmp_path):
         add_copies(manifest.of_split("test"), tmp_path / "c", RATE, WaveformAugment())
     with pytest.raises(CheepError, match="labelled 'wind'"):
         add_copies(manifest, tmp_path / "c", RATE, WaveformAugment(), background="wind")
+    (run / "1.wav").unlink()
+    with pytest.raises(CheepError, match=r"1.wav: no such recording \(1 of 2 are missing\); make the manifest again"):
+        add_copies(manifest, tmp_path / "c", RATE, WaveformAugment())
 
 
 def test_the_command_makes_a_run_that_training_takes(run, tmp_path, capsys):

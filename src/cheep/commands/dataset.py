@@ -165,8 +165,9 @@ def _card(args: argparse.Namespace) -> int:
         raise CheepError(f"{args.folder}: no such folder")
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(["file", "time", "device", "deployment", "gain", "battery_v", "battery_bound", "temperature_c"])
-    others = 0
-    for path in list_audio(args.folder).audio:
+    others = told = 0
+    found = list_audio(args.folder)
+    for path in found.audio:
         if path.suffix.lower() not in (".wav", ".wave"):
             continue
         try:
@@ -177,6 +178,7 @@ def _card(args: argparse.Namespace) -> int:
         if header is None:
             others += 1
             continue
+        told += 1
         time = header.time.isoformat() if header.time else ""
         values = [header.battery_v, header.battery_bound, header.temperature_c]
         shown = ["" if value is None else value for value in values]
@@ -185,6 +187,9 @@ def _card(args: argparse.Namespace) -> int:
         )
     if others:
         print(f"{others} WAV file(s) without an AudioMoth header", file=sys.stderr)
+    if not told:
+        there = f"{len(found.audio)} other recording(s)" if found.audio else found.passed_over() or "nothing"
+        raise CheepError(f"{args.folder}: no WAV of an AudioMoth ({there} there); give the card or a copy of it")
     return 0
 
 

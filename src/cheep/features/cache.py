@@ -111,12 +111,7 @@ def build_feature_cache(
     CheepError
         For the first unreadable recording, naming it; nothing incomplete is kept.
     """
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise CheepError(
-            f"{missing[0]}: no such recording ({len(missing)} of {len(paths)} are missing); "
-            "make the manifest again with cheep split-dataset"
-        )
+    check_there(paths)
     key = hashlib.sha256(f"{code_digest(__name__)}\0{config.to_json()}".encode())
     digests = digests_of(paths, folder)
     for name, digest in zip(names, digests, strict=True):
@@ -127,6 +122,16 @@ def build_feature_cache(
         _compute(paths, names, config, data_path, index_path, workers, progress)
     index = json.loads(index_path.read_text(encoding="utf-8"))
     return open_cache(data_path, config, {name: tuple(span) for name, span in index["spans"].items()})
+
+
+def check_there(paths: Sequence[Path]) -> None:
+    """Raise :class:`CheepError` where recordings of a manifest are not there."""
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise CheepError(
+            f"{missing[0]}: no such recording ({len(missing)} of {len(paths)} are missing); "
+            "make the manifest again with cheep split-dataset"
+        )
 
 
 def open_cache(path: Path, config: FeatureConfig, spans: dict[str, tuple[int, int]]) -> FeatureCache:

@@ -20,6 +20,7 @@ from cheep.audio import float_to_int16, int16_to_float, read_audio, write_wav
 from cheep.audio.augment import NoiseBank, WaveformAugment, augment
 from cheep.datasets.manifest import Manifest
 from cheep.errors import CheepError
+from cheep.features.cache import check_there
 from cheep.parallel import map_each
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def add_copies(
     Raises
     ------
     CheepError
-        No training rows, or mixing is asked for without background recordings.
+        No training rows, recordings that are not there, or mixing is asked for without background recordings.
     """
     if copies < 1:
         raise CheepError(f"copies={copies}: must be at least 1")
@@ -67,6 +68,7 @@ def add_copies(
         raise CheepError("no rows of split 'train'; split the data first (cheep split-dataset)")
     settings = dataclasses.replace(settings, shift_s=0.0)
     paths = sorted({row["path"] for row in train})
+    check_there([manifest.folder / name for name in paths])
     noises = _noises(manifest, train, settings, background)
     folder.mkdir(parents=True, exist_ok=True)
     keys = [(seed, copy) for copy in range(copies)]
