@@ -225,6 +225,8 @@ def run_verdicts(args: argparse.Namespace) -> int:
             raise CheepError(f"--export {args.kind}: where to? (--output)")
         paths = write_verdict_files(args.kind, args.output, found.of(args.label), recordings)
         print(f"{args.output}: {len(found.of(args.label))} verdict(s) in {len(paths)} file(s)")
+    if not reviewers(args.season):
+        print(f"{args.season}: no verdicts yet (cheep review {args.season}, or --import FILE)")
     for name in reviewers(args.season):
         print(f"{name}: {len(found.of(args.label, name))} verdict(s)")
     for pair in agreements(found.of(args.label)):

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_run(parser)
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="HTML file (default: report.html in the run folder)"
+        "--output", type=Path, metavar="FILE", help="HTML file, or a folder for it (default: in the run folder)"
     )
     parser.add_argument("--title", help="heading (default: the run's name)")
 
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     stage(f"collecting what {folder} holds")
     results = results_of_run(folder, args.title or f"Cheep: {folder.name}")
     results = with_boards(with_extras(results, folder), folder)
-    for path in write_report(results, args.output or folder / runs.REPORT):
+    output = args.output or folder / runs.REPORT
+    for path in write_report(results, output / runs.REPORT if output.is_dir() else output):
         print(f"wrote {path}")
     return 0
