@@ -317,6 +317,10 @@ def test_files_that_metadata_does_not_name_are_left_out_and_said(tmp_path, caplo
     assert "2 audio file(s)" in caplog.text and "(background 1, robin 1): add them to it" in caplog.text
     caplog.clear()
     (tmp_path / "metadata.csv").write_text(
-        "file,label\nrobin/a.wav,robin\nrobin/b.wav,robin\nbackground/c.wav,background\n"
+        "file,label\nrobin/a.wav,robin\nrobin/b.wav,wren\nbackground/c.wav,background\n"
     )
     assert len(recordings_in_folder(tmp_path)) == 3 and "left out" not in caplog.text
+    # named, and of a label that is not asked for
+    assert len(recordings_in_folder(tmp_path, ["robin"])) == 1 and "left out" not in caplog.text
+    with pytest.raises(CheepError, match=r"label 'dunnock': not in .*metadata\.csv"):
+        recordings_in_folder(tmp_path, ["dunnock"])

@@ -40,9 +40,10 @@ def recordings_in_folder(folder: Path | str, labels: Sequence[str] = ()) -> list
     if not folder.is_dir():
         raise CheepError(f"{folder}: no such folder (give a folder that holds one folder per label)")
     if (folder / "metadata.csv").is_file():
-        named = recordings_in_csv(folder / "metadata.csv", folder, labels=labels)
+        named = recordings_in_csv(folder / "metadata.csv", folder)
+        check_labels(labels, {item.label for item in named}, folder / "metadata.csv")
         _say_unnamed(folder, named, labels)
-        return named
+        return [item for item in named if not labels or item.label in labels]
     passed = Listing([])
     found = _split_already(folder, labels, passed) or _by_label(folder, labels, passed)
     if not found:
