@@ -82,10 +82,7 @@ def calibration_step(context: Context) -> None:
     manifest = read_json(run / runs.MANIFEST, runs.QAT_COMMAND)
     manifest["detector"].pop("verify", None)
     second = load_bundle(settings.verify) if settings.verify else None
-    held_out = HeldOut(
-        Path(settings.recordings) if settings.recordings else None, Path(settings.audio) if settings.audio else None,
-        [Path(path) for path in settings.background],
-    )  # fmt: skip
+    held_out = _held_out(settings)
     boxes = annotated_boxes(held_out)
     inputs = [
         settings.to_dict(), sha256_of(run / runs.INT8_TFLITE), manifest["detector"],
@@ -122,6 +119,12 @@ def calibration_step(context: Context) -> None:
         for name in (_DETAILS, runs.MANIFEST):
             shutil.copyfile(place / name, run / name)
     context.note("calibration", cached)
+
+
+def _held_out(settings: RunDetectorConfig) -> HeldOut:
+    """Return what a calibration hears."""
+    recordings, audio = (Path(name) if name else None for name in (settings.recordings, settings.audio))
+    return HeldOut(recordings, audio, [Path(path) for path in settings.background])
 
 
 def _recordings(settings: RunDetectorConfig, annotated: Iterable[Path]) -> list[list[str]]:
